@@ -1,0 +1,213 @@
+"""One contestant: rows of pixels -> augment -> features -> model -> class probabilities."""
+
+import hashlib
+import inspect
+import os
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.pipeline import Pipeline
+from sklearn.utils import get_tags
+from sklearn.utils.validation import check_is_fitted
+
+from fmnist_bench.errors import InputError
+
+WORTH_CACHING = 1.0  # seconds; what is computed faster than this costs more to store than to repeat
+
+# What a saved model may be made of beside what skops trusts by itself. Names, not prefixes: a file that names
+# anything else is refused, so loading one runs no code but the state setters of these classes.
+TRUSTED_TYPES = (
+    "fmnist_bench.candidate.Candidate",
+    "fmnist_bench.features.ImageFeatures",
+    "fmnist_bench.models.boosting.XGBoostClassifier",
+    "fmnist_bench.models.cnn.CNNClassifier",
+    "sklearn.calibration._CalibratedClassifier",
+    "sklearn.calibration._SigmoidCalibration",
+    "sklearn.calibration._TemperatureScaling",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.metrics._dist_metrics.EuclideanDistance64",
+    "sklearn.metrics._dist_metrics.ManhattanDistance64",
+    "sklearn.model_selection._split.StratifiedShuffleSplit",
+    "sklearn.neighbors._ball_tree.BallTree",
+    "sklearn.neighbors._kd_tree.KDTree",
+    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+    "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
+    "sklearn.tree._tree.Tree",
+    "xgboost.core.Booster",
+    "xgboost.sklearn.XGBClassifier",
+)
+
+
+class Candidate(ClassifierMixin, BaseEstimator):
+    """A scikit-learn classifier over rows of pixels, made of three steps.
+
+    Parameters
+    ----------
+    model : estimator
+        A classifier with ``predict_proba``. If its ``fit`` takes `validation_data` or `monitor`, it gets them.
+    features : Pipeline or None
+        Transformers between the pixels and the model.
+    augment : sampler or None
+        An object with ``fit_resample(X, y)``, as in imbalanced-learn; it sees the rows given to `fit` alone.
+    cache_dir : str or None
+        Folder in which the output of slow transformers that learn nothing (scikit-learn's tag ``requires_fit``
+        is False) is kept, by the content of their input.
+
+    Attributes
+    ----------
+    model_, features_ : fitted clones
+    classes_ : ndarray of shape (n_classes,)
+    n_features_in_ : int
+    """
+
+    def __init__(
+        self, model: Any, features: Pipeline | None = None, augment: Any = None, cache_dir: str | None = None
+    ) -> None:
+        self.model = model
+        self.features = features
+        self.augment = augment
+        self.cache_dir = cache_dir
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        validation_data: tuple[ArrayLike, ArrayLike] | None = None,
+        monitor: Callable[[int, float], None] | None = None,
+    ) -> Self:
+        """Augment, transform, train.
+
+        Parameters
+        ----------
+        X : array of shape (n, n_pixels)
+        y : array of shape (n,)
+        validation_data : (X_valid, y_valid) or None
+            For early stopping and learning curves, where the model takes it.
+        monitor : callable or None
+            Called as ``monitor(step, score)`` while the model trains, where it can; may raise to stop it.
+        """
+        X = np.asarray(X)
+        self.n_features_in_ = X.shape[1]
+        self.model_ = clone(self.model)
+        self.features_ = clone(self.features) if self.features is not None else None
+        rows, labels = clone(self.augment).fit_resample(X, y) if self.augment is not None else (X, y)
+        transformed = self._fit_features(rows, labels)
+        self.model_.fit(transformed, labels, **self._extras(validation_data, monitor))
+        self.classes_ = self.model_.classes_
+        return self
+
+    def predict_proba(self, X: ArrayLike) -> NDArray[np.float32]:
+        """Class probabilities, float32 of shape (n, n_classes); each row sums to one."""
+        check_is_fitted(self, "classes_")
+        proba = np.asarray(self.model_.predict_proba(self._transform(np.asarray(X))), dtype=np.float64)
+        return np.asarray(proba / proba.sum(axis=1, keepdims=True), dtype=np.float32)
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """Most probable class of each row, of shape (n,)."""
+        columns = self.predict_proba(X).argmax(axis=1)
+        return np.asarray(self.classes_[columns])
+
+    def _fit_features(self, X: Any, y: Any) -> Any:
+        for _, step in self.features_.steps if self.features_ is not None else ():
+            X = self._apply(step.fit(X, y), X)
+        return X
+
+    def _transform(self, X: Any) -> Any:
+        for _, step in self.features_.steps if self.features_ is not None else ():
+            X = self._apply(step, X)
+        return X
+
+    def _apply(self, step: Any, X: Any) -> Any:
+        if self.cache_dir is None or get_tags(step).requires_fit:
+            return step.transform(X)
+        return _cached_transform(step, np.asarray(X), Path(self.cache_dir))
+
+    def _extras(self, validation_data: Any, monitor: Any) -> dict[str, Any]:
+        accepted = inspect.signature(self.model_.fit).parameters
+        extras: dict[str, Any] = {}
+        if validation_data is not None and "validation_data" in accepted:
+            extras["validation_data"] = (self._transform(np.asarray(validation_data[0])), validation_data[1])
+        if monitor is not None and "monitor" in accepted:
+            extras["monitor"] = monitor
+        return extras
+
+
+def set_where_none(estimator: BaseEstimator, **values: Any) -> None:
+    """Set every parameter, at any depth, whose own name is in `values` and that nobody has set.
+
+    ``set_where_none(candidate, random_state=0, image_shape=(28, 28))`` reaches ``model__random_state`` as well as
+    ``features__hog__image_shape``.
+    """
+    found = {
+        name: values[name.rpartition("__")[2]]
+        for name, current in estimator.get_params(deep=True).items()
+        if current is None and name.rpartition("__")[2] in values
+    }
+    estimator.set_params(**found)
+
+
+def _cached_transform(step: Any, X: NDArray[Any], folder: Path) -> Any:
+    digest = hashlib.sha256(
+        f"{type(step).__qualname__} {sorted(step.get_params().items())} {X.dtype} {X.shape}".encode()
+    )
+    digest.update(np.ascontiguousarray(X).data)
+    path = folder / f"{digest.hexdigest()}.npy"
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError):  # not there, or cut off
+        started = time.perf_counter()
+        result = np.asarray(step.transform(X))
+        if time.perf_counter() - started > WORTH_CACHING:
+            _store_array(path, result)
+        return result
+
+
+def _store_array(path: Path, array: NDArray[Any]) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
+            try:
+                np.save(file, array, allow_pickle=False)
+                os.replace(file.name, path)
+            except OSError:
+                os.unlink(file.name)
+                raise
+    except OSError:
+        return  # a full disk costs the cache, not the trial
+
+
+def save_model(estimator: BaseEstimator, path: Path) -> None:
+    """Write a fitted estimator to `path` in skops' format, under a temporary name until it is whole."""
+    from skops import io
+
+    temporary = path.with_name(path.name + ".tmp")
+    io.dump(estimator, temporary)
+    os.replace(temporary, path)
+
+
+def load_model(path: Path, allow_import: Sequence[str] = ()) -> Any:
+    """Load what `save_model` wrote, if it is made of trusted types alone.
+
+    Raises
+    ------
+    InputError
+        Where the file is damaged or holds a type that is not in `TRUSTED_TYPES`.
+    """
+    from skops import io
+
+    try:
+        foreign = set(io.get_untrusted_types(file=path)) - set(TRUSTED_TYPES)
+        refused = sorted(name for name in foreign if not name.startswith(tuple(f"{p}." for p in allow_import)))
+        if not refused:
+            return io.load(path, trusted=[*TRUSTED_TYPES, *foreign])
+    except Exception as error:
+        raise InputError(f"{path}: not a readable model file: {error}") from error
+    raise InputError(
+        f"{path}: holds types that are not trusted: {', '.join(refused)} (--allow-import PREFIX adds some)"
+    )

@@ -1,0 +1,179 @@
+"""The verbs of the command line; what they do is elsewhere."""
+
+import argparse
+import errno
+import os
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from fmnist_bench.errors import InputError
+
+if TYPE_CHECKING:
+    from fmnist_bench.reporting.findings import Findings
+
+EXAMPLES = """
+examples:
+  python -m fmnist_bench run all                 every family, 30 minutes
+  python -m fmnist_bench run all --budget 2h     go on with the same run, to two hours in all
+  python -m fmnist_bench run cnn-4conv           one configuration of one study
+  python -m fmnist_bench ui                      look at every trial in the browser
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Returns
+    -------
+    int
+        Exit status: 0, or 1 where no trial was complete, or 2 where something given cannot be used, or 130 after
+        Ctrl-C.
+    """
+    started = time.monotonic()
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.verb(options, started))
+    except InputError as error:
+        return _refuse(options, str(error))
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+            raise
+        return _refuse(options, f"{error.filename or 'disk'}: {error.strerror}")
+
+
+def _refuse(options: argparse.Namespace, message: str) -> int:
+    if options.debug:
+        traceback.print_exc()
+    print(f"error: {message}", file=sys.stderr)
+    return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m fmnist_bench",
+        description="AutoML benchmark for Fashion-MNIST and data shaped like it.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--debug", action="store_true", help="show the trace of an error")
+    mlruns = argparse.ArgumentParser(add_help=False)
+    mlruns.add_argument("--mlruns", default="mlruns", metavar="DIR", help="folder of all results (default: mlruns)")
+    imports = argparse.ArgumentParser(add_help=False)
+    imports.add_argument(
+        "--allow-import",
+        action="append",
+        default=[],
+        metavar="PREFIX",
+        help="let studies name classes of this package too, such as my_package (runs its code)",
+    )
+    data = argparse.ArgumentParser(add_help=False)
+    data.add_argument("--data", metavar="DIR", help="folder with the data set's IDX files")
+    verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
+
+    run = verbs.add_parser("run", parents=[data, mlruns, imports, shared], help="run a benchmark, or go on with it")
+    run.add_argument("name", metavar="NAME", help="a benchmark, a study, or the path of a TOML file")
+    run.add_argument("--budget", metavar="TIME", help="wall-clock time for everything, such as 90s, 10m, 2h")
+    run.add_argument("--trials", type=int, metavar="N", help="N trials of each arm instead of a time: repeatable")
+    run.add_argument("--seed", type=int, metavar="N", help="seed of split, search and models")
+    run.add_argument("--fresh", action="store_true", help="begin anew; what is stored stays")
+    run.add_argument("--quiet", action="store_true", help="print the result alone")
+    run.set_defaults(verb=_run)
+
+    report = verbs.add_parser("report", parents=[mlruns, imports, shared], help="write the newest run's report again")
+    report.add_argument("name", metavar="NAME", help="the benchmark")
+    report.add_argument("--markdown", metavar="FILE", help="write the Markdown report here as well")
+    report.set_defaults(verb=_report)
+
+    ui = verbs.add_parser("ui", parents=[mlruns, shared], help="start the MLflow UI on 127.0.0.1")
+    ui.add_argument("--port", type=int, default=5000, help="port (default: 5000)")
+    ui.set_defaults(verb=_ui)
+
+    listing = verbs.add_parser("list", parents=[shared], help="show benchmarks, and studies with their spaces")
+    listing.set_defaults(verb=_list)
+
+    check = verbs.add_parser("check", parents=[data, imports, shared], help="build everything, train nothing")
+    check.add_argument("name", metavar="NAME", help="a benchmark, a study, or the path of a TOML file")
+    check.set_defaults(verb=_check)
+
+    show = verbs.add_parser("data", parents=[data, shared], help="fetch, verify and show a data set")
+    show.add_argument(
+        "name", nargs="?", default="fashion-mnist", metavar="NAME", help="fashion-mnist, digits or a path"
+    )
+    show.set_defaults(verb=_data)
+    return parser
+
+
+def _run(options: argparse.Namespace, started: float) -> int:
+    from fmnist_bench.config import parse_duration
+    from fmnist_bench.progress import make_progress
+    from fmnist_bench.runner import run_benchmark
+
+    outcome = run_benchmark(
+        options.name,
+        budget=None if options.budget is None else parse_duration(options.budget),
+        trials=options.trials,
+        seed=options.seed,
+        fresh=options.fresh,
+        data=options.data,
+        mlruns=options.mlruns,
+        allow_import=options.allow_import,
+        progress=make_progress(quiet=options.quiet),
+        started=started,
+    )
+    return _show(outcome.findings, f"{outcome.seconds:.0f} s used in all")
+
+
+def _report(options: argparse.Namespace, started: float) -> int:
+    from fmnist_bench.runner import rewrite_report
+
+    findings = rewrite_report(options.name, options.mlruns, options.allow_import, options.markdown)
+    return _show(findings, f"made in {time.monotonic() - started:.0f} s")
+
+
+def _show(findings: "Findings", closing: str) -> int:
+    from fmnist_bench.reporting.render import terminal_leaderboard
+
+    print(terminal_leaderboard(findings))
+    for label, value in findings.how_to_open.items():
+        print(f"{label + ':':<10} {value}")
+    print(closing)
+    if findings.ensemble is None:
+        print("error: no trial was complete, so there is no ensemble; the report says why", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _ui(options: argparse.Namespace, started: float) -> int:
+    from fmnist_bench.store import ui_command
+
+    command, environment = ui_command(options.mlruns, options.port)
+    print(f"MLflow UI on http://127.0.0.1:{options.port} (Ctrl-C ends it)", flush=True)
+    os.execve(command[0], command, environment)
+
+
+def _list(options: argparse.Namespace, started: float) -> int:
+    from fmnist_bench.config import describe_all
+
+    print(describe_all())
+    return 0
+
+
+def _check(options: argparse.Namespace, started: float) -> int:
+    from fmnist_bench.runner import check_benchmark
+
+    print(check_benchmark(options.name, options.data, options.allow_import))
+    return 0
+
+
+def _data(options: argparse.Namespace, started: float) -> int:
+    from fmnist_bench.data import describe
+
+    print(describe(options.name, options.data))
+    return 0

@@ -1,0 +1,324 @@
+"""Studies and benchmarks: TOML files into frozen dataclasses, with an error for everything else."""
+
+import hashlib
+import json
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from sklearn.pipeline import Pipeline
+
+from fmnist_bench.candidate import Candidate
+from fmnist_bench.errors import InputError
+from fmnist_bench.space import Range, Spec, build, constants_of, nearest, parse_spec, ranges
+
+PACKAGE = Path(__file__).parent
+STUDY_KEYS = {"augment", "features", "model", "known"}
+DEFAULT_BUDGET = 1800.0  # seconds
+BENCHMARK_KEYS = {"data", "rows", "valid_size", "seed", "budget", "trials", "studies", "ensemble"}
+
+
+@dataclass(frozen=True)
+class Known:
+    """A configuration that a study tries first; `parameters` are under their full names."""
+
+    name: str
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Study:
+    """One search space over Candidates, as a file of ``studies/`` declares it."""
+
+    name: str
+    model: Spec
+    features: tuple[Spec, ...] = ()
+    augment: Spec | None = None
+    known: tuple[Known, ...] = ()
+
+    @property
+    def uses(self) -> tuple[str, ...]:
+        """Dotted names of every class that the study names."""
+        parts = [spec for spec in (self.augment, *self.features, self.model) if spec is not None]
+        return tuple(use for spec in parts for use in spec.uses())
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A study run one way: as it stands, or with its augmentation."""
+
+    study: Study
+    augmented: bool = False
+
+    @property
+    def name(self) -> str:
+        """Name such as ``cnn``, or ``cnn+gan`` for an augmentation by ``ConditionalGAN``."""
+        if not self.augmented or self.study.augment is None:
+            return self.study.name
+        words = re.findall(r"[A-Z]+(?![a-z])|[A-Z][a-z0-9]*", self.study.augment.class_name)
+        return f"{self.study.name}+{(words or [self.study.augment.class_name])[-1].lower()}"
+
+    def ranges(self) -> dict[str, Range]:
+        """Every range of the arm under its scikit-learn name."""
+        return {name: r for prefix, spec in self._parts() for name, r in ranges(spec, prefix)}
+
+    def settings(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """`parameters` and every constant of the study, under their scikit-learn names."""
+        constants = {name: value for prefix, spec in self._parts() for name, value in constants_of(spec, prefix)}
+        return {**constants, **parameters}
+
+    def candidate(self, parameters: Mapping[str, Any], allow_import: Sequence[str] = ()) -> Candidate:
+        """Build the unfitted contestant with these `parameters`.
+
+        `parameters` hold a value for every range; others set what the study leaves constant.
+        """
+        where = f"study {self.study.name}"
+        made = {p: build(s, parameters, p, f"{where}, [{p}]", allow_import) for p, s in self._parts()}
+        steps = [(name.removeprefix("features__"), made[name]) for name in made if name.startswith("features__")]
+        features = Pipeline(steps) if steps else None
+        candidate = Candidate(made["model"], features=features, augment=made.get("augment"))
+        rest = {name: value for name, value in parameters.items() if name not in self.ranges()}
+        try:
+            candidate.set_params(**rest)
+        except ValueError as error:
+            raise InputError(f"{where}, [[known]]: {str(error).splitlines()[0]}") from error
+        return candidate
+
+    def _parts(self) -> list[tuple[str, Spec]]:
+        augment = [("augment", self.study.augment)] if self.augmented and self.study.augment else []
+        steps = [(f"features__{spec.class_name.lower()}", spec) for spec in self.study.features]
+        return [*augment, *steps, ("model", self.study.model)]
+
+
+@dataclass(frozen=True)
+class EnsembleConfig:
+    """How the ensemble is chosen: `max_steps` of greedy selection, of the best `per_arm` trials of each arm."""
+
+    max_steps: int = 25
+    per_arm: int = 3
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What is compared: data set, split, seed, budget, studies with their shares of the time, ensemble."""
+
+    name: str
+    data: str = "fashion-mnist"
+    rows: int | None = None
+    valid_size: float = 1 / 6
+    seed: int = 0
+    budget: float | None = DEFAULT_BUDGET
+    trials: int | None = None
+    studies: tuple[tuple[Study, float], ...] = ()
+    ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
+
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        """Every study as one arm, and as a second one where it has an augmentation."""
+        return tuple(
+            Arm(study, augmented)
+            for study, _ in self.studies
+            for augmented in ([False, True] if study.augment else [False])
+        )
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Share of the search time of each arm, by its name; the two arms of a study have equal shares."""
+        by_study = {study.name: share for study, share in self.studies}
+        total = sum(by_study[arm.study.name] for arm in self.arms)
+        return {arm.name: by_study[arm.study.name] / total for arm in self.arms}
+
+    def digest(self) -> str:
+        """Short hash of all that makes two runs comparable: everything but budget and number of trials."""
+        content = asdict(replace(self, budget=None, trials=None))
+        return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:8]
+
+
+def parse_duration(text: str | float) -> float:
+    """Seconds of a duration such as ``90``, ``90s``, ``10m``, ``2h`` or ``1h30m``.
+
+    Raises
+    ------
+    InputError
+        Where it is not of that form or not above zero.
+    """
+    match = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", str(text).strip())
+    if not match or not any(match.groups()):
+        raise InputError(f"budget {text!r}: expected a duration such as 90s, 10m, 2h or 1h30m")
+    seconds = sum(float(part or 0) * unit for part, unit in zip(match.groups(), (3600, 60, 1), strict=True))
+    if seconds <= 0:
+        raise InputError(f"budget {text!r}: must be above zero, such as 10m")
+    return seconds
+
+
+def load_study(name: str | Path) -> Study:
+    """Load a study by its name, by ``study-known`` for one of its named configurations, or by its path."""
+    if str(name).endswith(".toml"):
+        return _parse_study(Path(name))
+    found = find_files("studies")
+    if name in found:
+        return _parse_study(found[str(name)])
+    for stem in sorted(found, key=len, reverse=True):
+        if str(name).startswith(f"{stem}-"):
+            return _only_known(_parse_study(found[stem]), str(name))
+    raise InputError(f"no study is called {name}{nearest(str(name), list(found))}; there are {', '.join(found)}")
+
+
+def _only_known(study: Study, name: str) -> Study:
+    wanted = name.removeprefix(f"{study.name}-")
+    named = [known for known in study.known if known.name == wanted]
+    if not named:
+        names = [f"{study.name}-{known.name}" for known in study.known if not known.name.isdigit()]
+        raise InputError(
+            f"no study is called {name}{nearest(name, names)}; named ones are {', '.join(names) or 'none'}"
+        )
+    return replace(study, name=name, known=tuple(named), augment=None)
+
+
+def load_benchmark(name: str | Path) -> Benchmark:
+    """Load a benchmark by its name, or by the path of a TOML file; a study's name makes a benchmark of it alone.
+
+    Parameters
+    ----------
+    name : str or Path
+        Such as ``all``, ``smoke``, ``cnn``, ``cnn-4conv`` or ``my/benchmark.toml``. A folder ``benchmarks/`` or
+        ``studies/`` in the working directory adds to the shipped ones.
+
+    Raises
+    ------
+    InputError
+        Where there is none of that name, or the file does not say what it must.
+    """
+    if str(name).endswith(".toml"):
+        path = Path(name)
+        return _of_study(_parse_study(path)) if "model" in _read_toml(path) else _parse_benchmark(path)
+    benchmarks, studies = find_files("benchmarks"), find_files("studies")
+    if name in benchmarks:
+        return _parse_benchmark(benchmarks[str(name)])
+    try:
+        return _of_study(load_study(str(name)))
+    except InputError:
+        if name in studies or any(str(name).startswith(f"{stem}-") for stem in studies):
+            raise
+    known = [*benchmarks, *studies]
+    raise InputError(
+        f"no benchmark or study is called {name}{nearest(str(name), known)}; benchmarks are {', '.join(benchmarks)}, "
+        f"studies are {', '.join(studies)}"
+    )
+
+
+def _of_study(study: Study) -> Benchmark:
+    only = 1 if study.known and study.name.endswith(f"-{study.known[0].name}") else None
+    return Benchmark(name=study.name, studies=((study, 1.0),), budget=None if only else DEFAULT_BUDGET, trials=only)
+
+
+def find_files(kind: str) -> dict[str, Path]:
+    """TOML files of ``studies`` or ``benchmarks`` by their names; those of the working directory win."""
+    folders = [PACKAGE / kind, PACKAGE.parent / kind, Path.cwd() / kind]
+    return {path.stem: path for folder in folders for path in sorted(folder.glob("*.toml"))}
+
+
+def describe_all() -> str:
+    """List every benchmark with its arms, and every study with its space and its named configurations."""
+    lines = ["benchmarks"]
+    for name, path in find_files("benchmarks").items():
+        benchmark = _parse_benchmark(path)
+        budget = "no budget" if benchmark.budget is None else f"{benchmark.budget:.0f} s"
+        lines.append(f"  {name}: {benchmark.data}, {budget}, {', '.join(arm.name for arm in benchmark.arms)}")
+    lines += ["studies"]
+    for path in find_files("studies").values():
+        lines += _describe_study(_parse_study(path))
+    return "\n".join(lines)
+
+
+def _describe_study(study: Study) -> list[str]:
+    names = [f"{study.name}-{known.name}" for known in study.known if not known.name.isdigit()]
+    alone = f" (alone: {', '.join(names)})" if names else ""
+    space = Arm(study, augmented=study.augment is not None).ranges()
+    return [f"  {study.name}: {study.model.use}{alone}", *(f"    {name} {space[name]}" for name in space)]
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: there is no such file") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"{path}: not a readable TOML file: {error}") from error
+
+
+def _check_keys(table: Mapping[str, Any], allowed: set[str], where: str) -> None:
+    for key in table:
+        if key not in allowed:
+            hint = nearest(key, sorted(allowed))
+            raise InputError(f"{where}: unknown key {key}{hint}; allowed are {', '.join(sorted(allowed))}")
+
+
+def _parse_study(path: Path) -> Study:
+    table = _read_toml(path)
+    _check_keys(table, STUDY_KEYS, str(path))
+    if "model" not in table:
+        raise InputError(f"{path}: a study needs a table [model]")
+    features = _list_of_tables(table, "features", path)
+    study = Study(
+        name=path.stem,
+        model=parse_spec(table["model"], f"{path}, [model]"),
+        features=tuple(parse_spec(item, f"{path}, [[features]]") for item in features),
+        augment=parse_spec(table["augment"], f"{path}, [augment]") if "augment" in table else None,
+    )
+    known = tuple(_parse_known(item, study, i, path) for i, item in enumerate(_list_of_tables(table, "known", path)))
+    return replace(study, known=known)
+
+
+def _list_of_tables(table: Mapping[str, Any], key: str, path: Path) -> list[dict[str, Any]]:
+    items = table.get(key, [])
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise InputError(f"{path}: {key} must be written as tables [[{key}]]")
+    return items
+
+
+def _parse_known(item: Mapping[str, Any], study: Study, index: int, path: Path) -> Known:
+    prefixes = ("model__", "features__", "augment__")
+    parameters = {k if k.startswith(prefixes) else f"model__{k}": v for k, v in item.items() if k != "name"}
+    for name, allowed in Arm(study, augmented=study.augment is not None).ranges().items():
+        if name in parameters and not allowed.contains(parameters[name]):
+            raise InputError(
+                f"{path}, [[known]] number {index + 1}: {name} = {parameters[name]!r} is outside its range {allowed}"
+            )
+    return Known(str(item.get("name", index)), parameters)
+
+
+def _parse_benchmark(path: Path) -> Benchmark:
+    table = _read_toml(path)
+    _check_keys(table, BENCHMARK_KEYS, str(path))
+    shares = table.get("studies")
+    if not isinstance(shares, dict) or not shares:
+        raise InputError(f"{path}: needs a table [studies] with a share of the time for each study, such as cnn = 4")
+    for name, share in shares.items():
+        if isinstance(share, bool) or not isinstance(share, (int, float)) or not share > 0:
+            raise InputError(f"{path}, [studies] {name}: the share must be a number above 0, found {share!r}")
+    plain = {key: _checked(table[key], key, path) for key in ("rows", "valid_size", "seed", "trials") if key in table}
+    _check_keys(table.get("ensemble", {}), set(EnsembleConfig.__dataclass_fields__), f"{path}, [ensemble]")
+    return Benchmark(
+        name=path.stem,
+        data=str(table.get("data", "fashion-mnist")),
+        budget=parse_duration(table["budget"]) if "budget" in table else None if "trials" in table else DEFAULT_BUDGET,
+        studies=tuple((load_study(name), float(share)) for name, share in shares.items()),
+        ensemble=EnsembleConfig(
+            **{k: _checked(v, f"ensemble.{k}", path) for k, v in table.get("ensemble", {}).items()}
+        ),
+        **plain,
+    )
+
+
+def _checked(value: Any, key: str, path: Path) -> Any:
+    fraction = key == "valid_size" and isinstance(value, float) and 0 < value < 1
+    lowest = 0 if key == "seed" else 1
+    whole = isinstance(value, int) and not isinstance(value, bool) and value >= lowest
+    if not (whole or fraction):
+        also = " or a fraction between 0 and 1" if key == "valid_size" else ""
+        raise InputError(f"{path}: {key} must be a whole number of at least {lowest}{also}, found {value!r}")
+    return value

@@ -1,0 +1,259 @@
+"""Loaders, checks and splits of image data sets; Fashion-MNIST first of all."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from fmnist_bench import fetch
+from fmnist_bench.errors import InputError
+from fmnist_bench.fetch import find_fashion_mnist
+from fmnist_bench.files import IDX_FILES, parse_idx, read_user_data
+
+__all__ = ["Dataset", "Split", "describe", "find_fashion_mnist", "load_dataset", "make_split", "parse_idx"]
+
+UInt8 = npt.NDArray[np.uint8]
+Int64 = npt.NDArray[np.int64]
+
+NAMES = ("fashion-mnist", "digits")
+FASHION_CLASSES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+DIGITS_TEST_ROWS = 297
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """One subset of a data set of small images; its arrays are read-only.
+
+    Attributes
+    ----------
+    name : str
+        ``fashion-mnist``, ``digits`` or the name of the folder or file it came from.
+    X : ndarray of uint8, shape (n, height * width [* channels])
+        Pixels, 0 to 255, row by row, channels last.
+    y : ndarray of int64, shape (n,)
+        Labels, 0 to ``len(class_names) - 1``.
+    image_shape : tuple of int
+        ``(height, width)`` or ``(height, width, 3)``.
+    class_names : tuple of str
+        Names in the order of the labels; for a user's data the original labels.
+    fingerprint : str
+        SHA-256, hexadecimal, over the shape, the bytes of `X` and the bytes of `y` (little-endian).
+    """
+
+    name: str
+    X: UInt8
+    y: Int64
+    image_shape: tuple[int, ...]
+    class_names: tuple[str, ...]
+    fingerprint: str
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Row numbers of a data set; it knows no test rows, so a search cannot leak.
+
+    Attributes
+    ----------
+    fit, valid : ndarray of int64
+        Sorted, disjoint row numbers.
+    """
+
+    fit: Int64
+    valid: Int64
+
+
+def load_dataset(
+    name: str | os.PathLike[str] = "fashion-mnist",
+    subset: str = "train",
+    path: str | os.PathLike[str] | None = None,
+) -> Dataset:
+    """Load one subset of a data set. Test rows enter the process only for ``subset="test"``.
+
+    Parameters
+    ----------
+    name : str or path-like
+        ``"fashion-mnist"``; ``"digits"`` (scikit-learn's 1,797 images of 8 x 8, a fixed stratified
+        split); a folder of IDX files with Fashion-MNIST's four file names, ``.gz`` or plain; or an
+        ``.npz`` with ``x_train``, ``y_train``, ``x_test``, ``y_test``. Images have the shape
+        ``(n, h, w)``, ``(n, h, w, 1)`` or ``(n, h, w, 3)``. Pixels in an ``.npz`` are integers in
+        0..255, or floats: if the largest of ``x_train`` is at most 1 they are taken as 0..1 and
+        multiplied by 255, else as 0..255; both are rounded. Labels are integers of any value.
+    subset : {"train", "test"}
+        Which rows. The classes are those of the train rows in either case.
+    path : path-like, optional
+        Folder with the IDX files of Fashion-MNIST. Default: the environment variable
+        ``FMNIST_BENCH_DATA``, else see `find_fashion_mnist`.
+
+    Returns
+    -------
+    Dataset
+        The rows asked for.
+
+    Raises
+    ------
+    InputError
+        Unknown name, missing or damaged file, wrong fingerprint, pixels or labels that cannot be used.
+    """
+    if subset not in IDX_FILES:
+        raise InputError(f"unknown subset {subset!r}; allowed: train, test")
+    name = os.fspath(name)
+    if path is not None and name != "fashion-mnist":
+        raise InputError(f"path={os.fspath(path)!r} goes with 'fashion-mnist' only; give the data set {name!r} alone")
+    if name == "fashion-mnist":
+        return _load_fashion_mnist(subset, path)
+    if name == "digits":
+        return _load_digits(subset)
+    return _load_path(name, subset)
+
+
+def make_split(y: npt.ArrayLike, valid_size: float, seed: int, rows: int | None = None) -> Split:
+    """Divide the rows into *fit* and *valid*, stratified by class.
+
+    Every class gives its share, rounded by largest remainders, so the sizes are exact. This is
+    not scikit-learn's ``train_test_split``, which refuses to leave fewer rows out than there are classes.
+
+    Parameters
+    ----------
+    y : array-like of int, shape (n,)
+        Labels, 0 to n_classes - 1.
+    valid_size : float or int
+        Fraction of the rows in (0, 1), or a count of rows.
+    seed : int
+        Same seed, same split; at least 0.
+    rows : int, optional
+        Take a stratified subset of so many rows first. Default: all.
+
+    Returns
+    -------
+    Split
+        Row numbers into `y`.
+
+    Raises
+    ------
+    InputError
+        A size out of range, or a class with too few rows.
+    """
+    y = np.asarray(y)
+    if y.ndim != 1 or not len(y) or y.dtype.kind not in "iu" or not 0 <= y.min() <= y.max() < len(y):
+        raise InputError(f"y must be a row of labels 0, 1, ... without gaps, not {y.dtype} of shape {y.shape}")
+    y = y.astype(np.int64)
+    if seed < 0:
+        raise InputError(f"seed={seed} is negative; allowed: 0, 1, ...")
+    rng = np.random.default_rng(seed)
+    pool = np.arange(len(y), dtype=np.int64)
+    if rows is not None:
+        if not 2 <= rows <= len(y):
+            raise InputError(f"rows={rows} is out of range; allowed: 2 to {len(y)}")
+        pool = pool[_draw(y, rows, rng)]
+    n_classes = int(y.max()) + 1
+    counts = np.bincount(y[pool], minlength=n_classes)
+    if counts.min() < 2:
+        few = int(counts.argmin())
+        raise InputError(
+            f"class {few} has {counts[few]} of the {len(pool)} rows; at least 2 are needed, one to fit, one to validate"
+        )
+    drawn = _draw(y[pool], _valid_count(valid_size, len(pool), n_classes), rng)
+    fit = np.delete(pool, drawn)
+    left = np.bincount(y[fit], minlength=n_classes)
+    if not left.all():
+        raise InputError(f"class {left.argmin()} has no row left to fit; valid_size={valid_size} is too large")
+    return Split(fit=fit, valid=pool[drawn])
+
+
+def describe(name: str | os.PathLike[str] = "fashion-mnist", path: str | os.PathLike[str] | None = None) -> str:
+    """Fetch a data set if need be, verify it, and say what it holds and where it is."""
+    lines = [f"{os.fspath(name)}"]
+    if os.fspath(name) == "fashion-mnist":
+        lines.append(f"  folder       {find_fashion_mnist(path)} (SHA-256 of all four files verified)")
+    for subset in ("train", "test"):
+        data = load_dataset(name, subset, path)
+        counts = ", ".join(f"{c} {n}" for c, n in zip(data.class_names, np.bincount(data.y), strict=False))
+        lines.append(f"  {subset:<12} {len(data.y)} images of {' x '.join(map(str, data.image_shape))}: {counts}")
+        lines.append(f"  fingerprint  {data.fingerprint}")
+    return "\n".join(lines)
+
+
+def _load_fashion_mnist(subset: str, path: str | os.PathLike[str] | None) -> Dataset:
+    def read(folder: Path) -> list[UInt8]:
+        return [parse_idx(fetch.read_verified(folder, stem), stem) for stem in IDX_FILES[subset]]
+
+    images, labels = fetch.first_usable(path, read)
+    return _dataset("fashion-mnist", images, labels.astype(np.int64), FASHION_CLASSES)
+
+
+def _load_digits(subset: str) -> Dataset:
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    parts = make_split(digits.target, DIGITS_TEST_ROWS, seed=0)
+    rows = parts.fit if subset == "train" else parts.valid
+    images = np.rint(digits.images[rows] * (255 / 16)).astype(np.uint8)
+    return _dataset("digits", images, digits.target[rows].astype(np.int64), tuple("0123456789"))
+
+
+def _dataset(name: str, images: UInt8, y: Int64, class_names: tuple[str, ...]) -> Dataset:
+    image_shape = images.shape[1:3] if images.shape[3:] in ((), (1,)) else images.shape[1:]
+    X = np.ascontiguousarray(images.reshape(len(images), -1))
+    digest = hashlib.sha256(repr((len(X), *image_shape)).encode())
+    digest.update(X.data)
+    digest.update(y.astype("<i8").data)
+    # The fingerprint goes into every record of a run, so the arrays must stay what they were.
+    X.flags.writeable = y.flags.writeable = False
+    return Dataset(name, X, y, image_shape, class_names, digest.hexdigest())
+
+
+def _valid_count(valid_size: float, n_rows: int, n_classes: int) -> int:
+    fraction = isinstance(valid_size, (float, np.floating))
+    if fraction and not 0 < valid_size < 1:
+        raise InputError(
+            f"valid_size={valid_size} is out of range; allowed: a fraction between 0 and 1, or a whole count"
+        )
+    count = round(valid_size * n_rows) if fraction else int(valid_size)
+    if not n_classes <= count <= n_rows - n_classes:
+        raise InputError(
+            f"valid_size={valid_size} makes {count} of {n_rows} rows; allowed: {n_classes} to {n_rows - n_classes}, "
+            f"so that {n_classes} classes find place on both sides"
+        )
+    return count
+
+
+def _draw(y: Int64, n: int, rng: np.random.Generator) -> Int64:
+    """Return `n` sorted positions, every class with its share (largest remainders)."""
+    counts = np.bincount(y)
+    share, remainder = np.divmod(n * counts, len(y))
+    share[np.argsort(-remainder, kind="stable")[: n - share.sum()]] += 1
+    taken = [rng.permutation(np.flatnonzero(y == label))[:size] for label, size in enumerate(share)]
+    return np.sort(np.concatenate(taken)).astype(np.int64)
+
+
+def _load_path(name: str, subset: str) -> Dataset:
+    path = Path(name).expanduser()
+    is_npz = path.suffix.lower() == ".npz"
+    if not os.path.exists(path):
+        if is_npz or path.name != name:
+            raise InputError(f"no such file or folder: {path}")
+        near = difflib.get_close_matches(name.lower(), NAMES, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise InputError(
+            f"unknown data set {name!r}; {hint}allowed: {', '.join(NAMES)}, a folder of IDX files, an .npz file"
+        )
+    if not is_npz and not os.path.isdir(path):
+        raise InputError(f"{path}: not a data set; allowed: a folder of IDX files, an .npz file")
+    return _dataset(path.stem if is_npz else path.resolve().name, *read_user_data(path, subset))

@@ -1,0 +1,225 @@
+"""Image files of others: IDX and .npz, read with suspicion.
+
+The four files of an IDX folder have the names that MNIST gave them and Fashion-MNIST kept.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fmnist_bench.errors import InputError
+
+__all__ = ["IDX_FILES", "find_file", "locate", "parse_idx", "read_chunks", "read_user_data"]
+
+UInt8 = npt.NDArray[np.uint8]
+Int64 = npt.NDArray[np.int64]
+Array = npt.NDArray[Any]
+
+SUBSETS = ("train", "test")
+IDX_FILES = {
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
+CHUNK = 1 << 20
+
+
+def parse_idx(data: bytes, name: str) -> UInt8:
+    """Parse the content of an IDX file of unsigned bytes.
+
+    The format is that of Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits", 1998.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file, decompressed.
+    name : str
+        What an error message calls it.
+
+    Returns
+    -------
+    ndarray of uint8
+        Read-only; 1 dimension (labels), 3 or 4 (images).
+
+    Raises
+    ------
+    InputError
+        Bad magic number, other element type, wrong number of dimensions or bytes, no elements.
+    """
+    shape, offset = _idx_shape(data, name)
+    expected = offset + math.prod(shape)
+    if len(data) != expected:
+        found = "fewer" if len(data) < expected else "more"
+        raise InputError(f"{name}: IDX shape {shape} needs {expected} bytes, the file has {found} ({len(data)} read)")
+    return np.frombuffer(data, np.uint8, offset=offset).reshape(shape)
+
+
+def _idx_shape(data: bytes, name: str) -> tuple[tuple[int, ...], int]:
+    if len(data) < 4:
+        raise InputError(f"{name}: {len(data)} bytes are too few for an IDX header")
+    zeros, kind, n_dims = struct.unpack_from(">HBB", data)
+    if zeros or kind != 8:
+        raise InputError(
+            f"{name}: magic number {data[:4].hex()} is not that of an IDX file of unsigned bytes (000008..)"
+        )
+    if n_dims not in (1, 3, 4):
+        raise InputError(f"{name}: {n_dims} dimensions; allowed: 1 (labels), 3 or 4 (images)")
+    offset = 4 + 4 * n_dims
+    if len(data) < offset:
+        raise InputError(f"{name}: IDX header cut off after {len(data)} of {offset} bytes")
+    shape = struct.unpack_from(f">{n_dims}I", data, 4)
+    if 0 in shape:
+        raise InputError(f"{name}: IDX shape {shape} holds no elements")
+    return shape, offset
+
+
+def locate(folder: Path, stem: str) -> Path:
+    """Return what `find_file` finds; nothing there is an `InputError`."""
+    if not os.path.isdir(folder):
+        raise InputError(f"no such folder: {folder}")
+    if (file := find_file(folder, stem)) is None:
+        raise InputError(
+            f"{folder} lacks {stem} (or {stem}.gz); it must hold {', '.join(sum(IDX_FILES.values(), ()))}, .gz or plain"
+        )
+    return file
+
+
+def find_file(folder: Path, stem: str) -> Path | None:
+    """Return ``folder/stem.gz``, or else ``folder/stem``, or else None."""
+    # os.path, not Path.is_file: the latter raises where a parent folder may not be entered.
+    candidates = (folder / f"{stem}.gz", folder / stem)
+    return next((file for file in candidates if os.path.isfile(file)), None)
+
+
+def read_chunks(file: Path, limit: int) -> Iterator[bytes]:
+    """Yield the decompressed content, at most `limit` bytes: a gzip bomb must not fill the memory."""
+    try:
+        with gzip.open(file) if file.suffix == ".gz" else open(file, "rb") as stream:
+            while limit > 0 and (chunk := stream.read(min(CHUNK, limit))):
+                limit -= len(chunk)
+                yield chunk
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{file}: cannot be read: {one_line(reason)}") from error
+
+
+def read_user_data(path: Path, subset: str) -> tuple[UInt8, Int64, tuple[str, ...]]:
+    """Read one subset of a folder of IDX files or of an ``.npz``.
+
+    Parameters
+    ----------
+    path : Path
+        Folder, or file that ends in ``.npz``.
+    subset : {"train", "test"}
+        Which rows.
+
+    Returns
+    -------
+    images : ndarray of uint8, shape (n, h, w) or (n, h, w, c)
+        Pixels, see `fmnist_bench.data.load_dataset` for the rule.
+    y : ndarray of int64, shape (n,)
+        Labels, 0 to n_classes - 1.
+    class_names : tuple of str
+        The original labels of the train rows, sorted.
+
+    Raises
+    ------
+    InputError
+        A file, its pixels or its labels cannot be used.
+    """
+    read = _read_npz if path.suffix.lower() == ".npz" else _read_folder
+    # Train rows come along with the test rows: they say what the classes and the range of the pixels are.
+    pairs = [read(path, part) for part in SUBSETS[: SUBSETS.index(subset) + 1]]
+    labels = []
+    for (images, y), part in zip(pairs, SUBSETS, strict=False):
+        labels.append(_integral(y, f"{path}: labels of {part}"))
+        _check_images(images, f"{path}: images of {part}")
+        if len(images) != len(labels[-1]):
+            raise InputError(
+                f"{path}: {part} has {len(images)} images and {len(labels[-1])} labels; the counts must agree"
+            )
+    classes = np.unique(labels[0])
+    if len(classes) < 2:
+        raise InputError(f"{path}: labels of train have only one class, {classes[0]}; at least 2 are needed")
+    if strange := sorted(set(np.unique(labels[-1]).tolist()) - set(classes.tolist())):
+        raise InputError(f"{path}: label {strange[0]} of test does not occur in train")
+    y = np.searchsorted(classes, labels[-1]).astype(np.int64)
+    return _to_uint8(path, pairs), y, tuple(str(value) for value in classes.tolist())
+
+
+def _read_folder(folder: Path, subset: str) -> tuple[Array, Array]:
+    arrays = []
+    for stem in IDX_FILES[subset]:
+        file = locate(folder, stem)
+        shape, offset = _idx_shape(b"".join(read_chunks(file, 20)), str(file))
+        content = b"".join(read_chunks(file, offset + math.prod(shape) + 1))
+        arrays.append(parse_idx(content, str(file)))
+    return arrays[0], arrays[1]
+
+
+def _read_npz(file: Path, subset: str) -> tuple[Array, Array]:
+    wanted = (f"x_{subset}", f"y_{subset}")
+    try:
+        # Opened here: np.load leaves the file open when it is not a zip.
+        with open(file, "rb") as stream, np.load(stream, allow_pickle=False) as content:
+            missing = [key for key in wanted if key not in content]
+            if missing:
+                raise InputError(f"{file}: array {missing[0]} is missing; needed: x_train, y_train, x_test, y_test")
+            return content[wanted[0]], content[wanted[1]]
+    except InputError:
+        raise
+    except Exception as error:  # zip, zlib, header and dtype each fail in ways of their own
+        reason = one_line(error) or type(error).__name__
+        raise InputError(f"{file}: not a readable .npz of plain arrays: {reason}") from error
+
+
+def _check_images(images: Array, where: str) -> None:
+    if images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] not in (1, 3)):
+        raise InputError(f"{where}: shape {images.shape}; allowed: (n, h, w), (n, h, w, 1), (n, h, w, 3)")
+    if not images.size:
+        raise InputError(f"{where}: shape {images.shape} holds no pixels")
+    if images.dtype.kind not in "uif":
+        raise InputError(f"{where}: element type {images.dtype}; allowed: uint8, other integers, floats")
+    low, high = images.min(), images.max()
+    if not (low >= 0 and high <= 255):  # so written, NaN fails too
+        raise InputError(f"{where}: pixels from {low} to {high}; allowed: 0 to 255 (or 0 to 1 as floats), no NaN")
+
+
+def _integral(y: Array, where: str) -> Int64:
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.ndim != 1 or not len(y):
+        raise InputError(f"{where}: shape {y.shape}; allowed: (n,) with n > 0")
+    if y.dtype.kind == "f" and np.all(np.abs(y) < 2**53) and np.all(y == np.rint(y)):  # NaN fails
+        return y.astype(np.int64)
+    if y.dtype.kind not in "bui" or (y.dtype.kind == "u" and y.max() > np.iinfo(np.int64).max):
+        raise InputError(f"{where}: element type {y.dtype} with values that are no integers; allowed: integers")
+    return y.astype(np.int64)
+
+
+def _to_uint8(path: Path, pairs: list[tuple[Array, Array]]) -> UInt8:
+    """Convert the last images, by one rule for both subsets."""
+    train, images = pairs[0][0], pairs[-1][0]
+    if train.shape[1:] != images.shape[1:]:
+        raise InputError(f"{path}: images of shape {images.shape[1:]} in test, {train.shape[1:]} in train")
+    unit = [array.dtype.kind == "f" and array.max() <= 1 for array in (train, images)]
+    if unit[0] != unit[1]:
+        raise InputError(f"{path}: pixels of train and test have different ranges; allowed: 0 to 1 or 0 to 255 in both")
+    if images.dtype.kind != "f":
+        return images.astype(np.uint8, copy=False)
+    pixels: UInt8 = np.rint(images * images.dtype.type(255 if unit[1] else 1)).astype(np.uint8)
+    return pixels
+
+
+def one_line(message: object) -> str:
+    """Return `message` as text without line breaks."""
+    return " ".join(str(message).split())

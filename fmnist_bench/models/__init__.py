@@ -1,0 +1,1 @@
+"""Networks and boosted trees; a study reaches them by their dotted names."""

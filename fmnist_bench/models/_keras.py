@@ -1,0 +1,479 @@
+"""What every Keras classifier here shares: training in a time budget, prediction, persistence.
+
+A subclass builds a network and nothing else. The module runs on any Keras 3 back end; importing it
+executes no operation and starts no threads of the back end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import tempfile
+import time
+from abc import abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+import keras
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.preprocessing import LabelEncoder
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+Monitor = Callable[[int, float], None]
+STEPS_PER_EXECUTION = 10
+PREDICT_BATCH = 512
+
+
+def one_cycle(progress: float, peak: float, warm_up: float) -> float:
+    """Learning rate at a moment of training: a linear rise, then a cosine fall to zero.
+
+    Parameters
+    ----------
+    progress : float
+        Share of the training that is done, 0 to 1.
+    peak : float
+        Largest learning rate, above 0.
+    warm_up : float
+        Share of the training that the rise takes, from 0 to below 1.
+
+    Returns
+    -------
+    float
+        Learning rate, 0 to `peak`.
+
+    References
+    ----------
+    Smith and Topin, "Super-convergence" (2018); Loshchilov and Hutter, "SGDR" (2017).
+    """
+    if progress < warm_up:
+        return peak * (0.05 + 0.95 * progress / warm_up)
+    return peak * 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - warm_up) / (1 - warm_up))))
+
+
+class KerasClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Base class of classifiers over rows of pixels that train a Keras network.
+
+    Stochastic gradient descent with Nesterov momentum 0.9, a one-cycle learning rate, label
+    smoothing and random horizontal flips. Subclasses implement `_build` and name every parameter
+    in their own constructor.
+
+    Parameters
+    ----------
+    learning_rate : float
+        Peak of the learning rate, above 0.
+    warm_up : float
+        Share of the training in which the learning rate rises, from 0 to below 1.
+    weight_decay : float
+        Decoupled weight decay of kernels, 0 or more; each step shrinks by `learning_rate * weight_decay`.
+    label_smoothing : float
+        Probability spread over all classes, from 0 to below 1.
+    batch_size : int
+        Rows a step, at least 1; fewer when there are fewer rows.
+    epochs : int
+        Passes over the rows, at least 1.
+    flip : bool
+        Mirror each image left to right with probability one half while training.
+    flip_average : bool
+        Predict the mean over an image and its mirror image, at twice the cost.
+    precision : str
+        `"auto"` lets TensorFlow compute in bfloat16 where the CPU has instructions for it; any
+        other value is the name of a Keras dtype policy, such as `"float32"` or `"mixed_bfloat16"`.
+    max_seconds : float or None
+        Wall-clock limit of `fit`. The schedule is compressed so that it completes in time.
+    image_shape : tuple of int or None
+        `(height, width)` or `(height, width, channels)`; None means square and gray.
+    random_state : int, RandomState or None
+        Seed. Without `max_seconds` an equal seed and thread count give equal probabilities, bit for bit.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Sorted labels.
+    network_ : keras.Model
+        Fitted network, from pixels `(n, height, width, channels)` to logits `(n, n_classes)`.
+    history_ : dict of list
+        `step` (epochs done), `fit_loss` (with label smoothing), `fit_accuracy`, and with
+        `validation_data` also `valid_loss` (log loss) and `valid_accuracy`.
+
+    References
+    ----------
+    Li, Yumer and Ramanan, "Budgeted Training" (2020), for schedules that end with the budget.
+    """
+
+    def __init__(
+        self,
+        *,
+        learning_rate: float = 0.1,
+        warm_up: float = 0.2,
+        weight_decay: float = 0.0,
+        label_smoothing: float = 0.1,
+        batch_size: int = 128,
+        epochs: int = 6,
+        flip: bool = True,
+        flip_average: bool = False,
+        precision: str = "auto",
+        max_seconds: float | None = None,
+        image_shape: tuple[int, ...] | None = None,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.learning_rate = learning_rate
+        self.warm_up = warm_up
+        self.weight_decay = weight_decay
+        self.label_smoothing = label_smoothing
+        self.batch_size = batch_size
+        self.epochs = epochs
+        self.flip = flip
+        self.flip_average = flip_average
+        self.precision = precision
+        self.max_seconds = max_seconds
+        self.image_shape = image_shape
+        self.random_state = random_state
+
+    @abstractmethod
+    def _build(self, image_shape: tuple[int, int, int], n_classes: int) -> keras.Model:
+        """Return an unfitted network from scaled pixels to logits."""
+
+    def _scaling(self, X: NDArray[Any]) -> tuple[float, float]:
+        """Return the factor and offset that bring pixels to the scale that `_build` expects."""
+        mean, deviation = float(X.mean()), float(X.std()) or 1.0
+        return 1 / deviation, -mean / deviation
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        validation_data: tuple[ArrayLike, ArrayLike] | None = None,
+        monitor: Monitor | None = None,
+    ) -> Self:
+        """Train a new network.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, height * width * channels)
+            Pixels of any numeric type; uint8 saves memory.
+        y : array-like of shape (n,)
+            Labels of any sortable type, two classes or more.
+        validation_data : tuple of array-like or None
+            Rows and labels to score after each epoch.
+        monitor : callable or None
+            Called with the number of epochs done and the valid accuracy; an exception stops the training.
+
+        Returns
+        -------
+        Self
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            Unusable rows, labels or parameters, or a loss that is no longer finite.
+        """
+        started = time.monotonic()
+        self._check_parameters()
+        rows, labels = validate_data(self, X, y, dtype="numeric")
+        targets = self._encode(labels)
+        self._prepare_backend()
+        generator = check_random_state(self.random_state)
+        keras.utils.set_random_seed(int(generator.randint(2**31 - 1)))
+        images = self._to_images(rows)
+        self.network_ = self._build_network(images)
+        batches = _Batches(images, targets, self.batch_size, self.flip, generator.randint(2**31 - 1))
+        self._train(batches, _Course(self, started, batches, self._check_valid(validation_data), monitor))
+        return self
+
+    def predict_proba(self, X: ArrayLike) -> NDArray[np.float32]:
+        """Return class probabilities.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_features_in_)
+            Pixels on the scale of those in `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n, n_classes), float32
+            Rows sum to 1, columns follow `classes_`.
+        """
+        check_is_fitted(self, "network_")
+        rows = validate_data(self, X, dtype="numeric", reset=False)
+        return self._probabilities(self._to_images(rows))
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """Return the most probable label of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_features_in_)
+            Pixels on the scale of those in `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n,)
+            Labels out of `classes_`.
+        """
+        labels: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
+        return labels
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state with the network as the bytes of a `.keras` file."""
+        state: dict[str, Any] = dict(super().__getstate__())
+        if "network_" in state:
+            state["network_"] = _to_bytes(self.network_)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a state without running code that the network's file may carry."""
+        state = dict(state)
+        stored = state.pop("network_", None)
+        super().__setstate__(state)
+        if stored is not None:
+            self.network_ = _from_bytes(stored)
+
+    def _check_parameters(self) -> None:
+        for name, low in {"epochs": 1, "batch_size": 1}.items():
+            if getattr(self, name) < low:
+                raise ValueError(f"{name}={getattr(self, name)!r}: must be at least {low}")
+        if self.max_seconds is not None and not self.max_seconds > 0:
+            raise ValueError(f"max_seconds={self.max_seconds!r}: must be above 0 or None")
+
+    def _encode(self, y: NDArray[Any]) -> NDArray[np.float32]:
+        check_classification_targets(y)
+        self._encoder = LabelEncoder().fit(y)
+        self.classes_ = self._encoder.classes_
+        if len(self.classes_) < 2:
+            raise ValueError("y has one class only: a classifier needs at least 2")
+        targets: NDArray[np.float32] = np.eye(len(self.classes_), dtype=np.float32)[self._encoder.transform(y)]
+        return targets
+
+    def _check_valid(self, validation_data: tuple[ArrayLike, ArrayLike] | None) -> tuple[Any, Any] | None:
+        if validation_data is None:
+            return None
+        X, y = validate_data(self, *validation_data, dtype="numeric", reset=False)
+        return self._to_images(X), self._encoder.transform(y)
+
+    def _to_images(self, X: NDArray[Any]) -> NDArray[Any]:
+        side = math.isqrt(X.shape[1])
+        height, width, channels = (*(self.image_shape or (side, side)), 1)[:3]
+        if height * width * channels != X.shape[1]:
+            raise ValueError(
+                f"image_shape={self.image_shape!r}: rows have {X.shape[1]} features, "
+                "so height * width * channels must be that (None means square and gray)"
+            )
+        return np.ascontiguousarray(X if X.dtype == np.uint8 else X.astype(np.float32)).reshape(
+            -1, height, width, channels
+        )
+
+    def _prepare_backend(self) -> None:
+        if keras.backend.backend() != "tensorflow":
+            return
+        import tensorflow as tf
+
+        for device in tf.config.list_physical_devices("GPU"):
+            with contextlib.suppress(RuntimeError):  # the caller has used the GPU already
+                tf.config.experimental.set_memory_growth(device, True)
+        rewrite = self.precision == "auto" and _cpu_has_bfloat16()
+        tf.config.optimizer.set_experimental_options({"auto_mixed_precision_onednn_bfloat16": rewrite})
+
+    def _build_network(self, images: NDArray[Any]) -> keras.Model:
+        before = keras.config.dtype_policy()
+        keras.config.set_dtype_policy("float32" if self.precision == "auto" else self.precision)
+        try:
+            scale, offset = self._scaling(images)
+            inputs = keras.Input(images.shape[1:], name="pixels")
+            scaled = keras.layers.Rescaling(scale, offset)(inputs)
+            logits = self._build(images.shape[1:], len(self.classes_))(scaled)
+            network = keras.Model(inputs, keras.layers.Activation("linear", dtype="float32", name="logits")(logits))
+        finally:
+            keras.config.set_dtype_policy(before)
+        network.jit_compile = False
+        return network
+
+    def _train(self, batches: _Batches, course: _Course) -> None:
+        # A second model around the same layers keeps the optimizer's state out of what is saved.
+        trainer = keras.Model(self.network_.inputs, self.network_.outputs)
+        optimizer = keras.optimizers.SGD(
+            self.learning_rate, momentum=0.9, nesterov=True, weight_decay=self.weight_decay or None
+        )
+        if self.weight_decay:
+            optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+        trainer.compile(
+            optimizer,
+            keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=self.label_smoothing),
+            metrics=["accuracy"],
+            steps_per_execution=course.steps_per_execution,
+            jit_compile=False,
+        )
+        trainer.fit(
+            batches,
+            steps_per_epoch=course.steps_per_epoch,
+            epochs=self.epochs,
+            callbacks=[course],
+            shuffle=False,
+            verbose=0,
+        )
+
+    def _probabilities(self, images: NDArray[Any]) -> NDArray[np.float32]:
+        self._prepare_backend()
+        result = _softmax(self.network_.predict(images, batch_size=PREDICT_BATCH, verbose=0))
+        if self.flip_average:
+            mirrored = self.network_.predict(images[:, :, ::-1], batch_size=PREDICT_BATCH, verbose=0)
+            result = (result + _softmax(mirrored)) / 2
+        return result.astype(np.float32)
+
+
+class _Batches(keras.utils.PyDataset):  # type: ignore[misc]
+    """An endless stream of shuffled, flipped batches; batch number `i` depends on the seed and `i` alone."""
+
+    def __init__(
+        self, images: NDArray[Any], targets: NDArray[np.float32], batch_size: int, flip: bool, seed: int
+    ) -> None:
+        super().__init__(workers=1)
+        self.images, self.targets, self.flip, self.seed = images, targets, flip, seed
+        self.batch_size = min(batch_size, len(images))
+        self.batches_per_pass = len(images) // self.batch_size
+        self._order = (-1, np.empty(0, np.int64))
+
+    @property
+    def num_batches(self) -> None:
+        return None
+
+    def __getitem__(self, index: int) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        number, place = divmod(index, self.batches_per_pass)
+        if self._order[0] != number:
+            self._order = (number, np.random.default_rng([self.seed, 0, number]).permutation(len(self.images)))
+        rows = self._order[1][place * self.batch_size : (place + 1) * self.batch_size]
+        images = self.images[rows]
+        if self.flip:
+            mirrored = np.random.default_rng([self.seed, 1, index]).random(len(rows)) < 0.5
+            images[mirrored] = images[mirrored, :, ::-1]
+        return images, self.targets[rows]
+
+
+class _Course(keras.callbacks.Callback):  # type: ignore[misc]
+    """Follows one training: sets the learning rate, watches loss and clock, keeps the history."""
+
+    def __init__(
+        self,
+        model: KerasClassifier,
+        started: float,
+        batches: _Batches,
+        valid: tuple[Any, Any] | None,
+        monitor: Monitor | None,
+    ) -> None:
+        super().__init__()
+        self.estimator, self.valid, self.monitor = model, valid, monitor
+        self.steps_per_execution = min(STEPS_PER_EXECUTION, batches.batches_per_pass)
+        executions = round(batches.batches_per_pass / self.steps_per_execution)
+        self.steps_per_epoch = executions * self.steps_per_execution
+        self.steps = 0
+        self.last_loss = math.nan
+        self.deadline = math.inf if model.max_seconds is None else started + model.max_seconds
+        self.traced: float | None = None
+        self.seconds_per_execution = 0.0
+        self.valid_seconds = 0.0
+        model.history_ = {name: [] for name in self._names()}
+
+    def _names(self) -> list[str]:
+        return ["step", "fit_loss", "fit_accuracy", *(["valid_loss", "valid_accuracy"] if self.valid else [])]
+
+    def progress(self) -> float:
+        """Share of the training that is done, by steps or by the clock, whichever is ahead."""
+        by_steps = self.steps / (self.steps_per_epoch * self.estimator.epochs)
+        if self.traced is None or math.isinf(self.deadline):
+            return by_steps
+        end = self.deadline - self.seconds_per_execution - 1.1 * self.valid_seconds
+        by_clock = (time.monotonic() - self.traced) / max(end - self.traced, 1e-9)
+        return min(1.0, max(by_steps, by_clock))
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        if self.valid is None or math.isinf(self.deadline):
+            return
+        images = self.valid[0][:PREDICT_BATCH]
+        self.estimator._probabilities(images)  # traces the graph: only the second call tells what scoring costs
+        started = time.monotonic()
+        self.estimator._probabilities(images)
+        self.valid_seconds = (time.monotonic() - started) * len(self.valid[0]) / len(images)
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self.execution_started = time.monotonic()
+        rate = one_cycle(self.progress(), self.estimator.learning_rate, self.estimator.warm_up)
+        self.model.optimizer.learning_rate = rate
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self.steps += self.steps_per_execution
+        self._check_loss(float((logs or {})["loss"]))
+        now = time.monotonic()
+        if self.traced is None:  # the first execution traces the graph: its time says nothing about the next
+            self.traced = now
+        else:
+            self.seconds_per_execution = now - self.execution_started
+        self._stop_in_time()
+
+    def _stop_in_time(self) -> None:
+        if self.progress() >= 1:
+            self.model.stop_training = True
+
+    def _check_loss(self, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise ValueError(
+                f"the loss became {loss} in epoch {len(self.estimator.history_['step']) + 1}, last finite loss "
+                f"{self.last_loss:.4g}: lower learning_rate={self.estimator.learning_rate:g}"
+            )
+        self.last_loss = loss
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        logs = logs or {}
+        entry = {"step": epoch + 1, "fit_loss": float(logs["loss"]), "fit_accuracy": float(logs["accuracy"])}
+        if self.valid is not None:
+            entry |= self._score(*self.valid)
+        for name, value in entry.items():
+            self.estimator.history_[name].append(value)
+        if self.monitor is not None and self.valid is not None:
+            self.monitor(epoch + 1, entry["valid_accuracy"])
+        self._stop_in_time()
+
+    def _score(self, images: NDArray[Any], codes: NDArray[np.int64]) -> dict[str, float]:
+        started = time.monotonic()
+        probabilities = self.estimator._probabilities(images)
+        self.valid_seconds = time.monotonic() - started
+        likelihood = probabilities[np.arange(len(codes)), codes]
+        return {
+            "valid_loss": float(-np.log(np.maximum(likelihood, 1e-15)).mean()),
+            "valid_accuracy": float((probabilities.argmax(axis=1) == codes).mean()),
+        }
+
+
+def _to_bytes(network: keras.Model) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.keras"
+        keras.saving.save_model(network, path)
+        return path.read_bytes()
+
+
+def _from_bytes(content: bytes) -> keras.Model:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.keras"
+        path.write_bytes(content)
+        network = keras.saving.load_model(path, compile=False, safe_mode=True)
+    network.jit_compile = False  # the default would compile predictions by XLA, which is slower on CPUs
+    return network
+
+
+def _softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
+    exponents = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    result: NDArray[np.float64] = exponents / exponents.sum(axis=1, keepdims=True)
+    return result
+
+
+def _cpu_has_bfloat16() -> bool:
+    """Tell whether the CPU multiplies bfloat16; elsewhere the rewriting only costs time."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return "amx_bf16" in flags or "avx512_bf16" in flags

@@ -1,0 +1,195 @@
+"""Gradient boosted trees that report while they grow and stop in time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Self
+
+import numpy as np
+import xgboost
+from numpy.typing import ArrayLike, NDArray
+from sklearn.preprocessing import LabelEncoder
+from sklearn.utils.multiclass import check_classification_targets
+
+Monitor = Callable[[int, float], None]
+REPORT_EVERY = 5
+
+
+class XGBoostClassifier(xgboost.XGBClassifier):  # type: ignore[misc]
+    """XGBoost's classifier with any labels, valid scores for a monitor and a time limit.
+
+    Parameters
+    ----------
+    max_seconds : float or None
+        Wall-clock limit of `fit`: boosting ends with the last round that fits in.
+    early_stopping_rounds : int or None
+        Stop after so many rounds without a better valid log loss, and predict with the best
+        number of rounds. Ignored where `fit` gets no `validation_data`.
+    **kwargs
+        Every other parameter of `xgboost.XGBClassifier`.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Sorted labels.
+    history_ : dict of list
+        `step` (rounds done), `fit_loss`, `fit_accuracy`, and with `validation_data` also
+        `valid_loss` and `valid_accuracy`; one entry every five rounds.
+
+    References
+    ----------
+    Chen and Guestrin, "XGBoost: A Scalable Tree Boosting System" (2016).
+    """
+
+    def __init__(
+        self, *, max_seconds: float | None = None, early_stopping_rounds: int | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(early_stopping_rounds=early_stopping_rounds, **kwargs)
+        self.max_seconds = max_seconds
+
+    def get_xgb_params(self) -> dict[str, Any]:
+        """Return the parameters that XGBoost's core knows."""
+        params: dict[str, Any] = super().get_xgb_params()
+        params.pop("max_seconds", None)
+        return params
+
+    @property
+    def classes_(self) -> NDArray[Any]:
+        """Sorted labels, those of the probabilities' columns."""
+        labels: NDArray[Any] | None = self.__dict__.get("labels_")
+        return np.arange(self.n_classes_) if labels is None else labels
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        validation_data: tuple[ArrayLike, ArrayLike] | None = None,
+        monitor: Monitor | None = None,
+    ) -> Self:
+        """Grow the trees.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_features)
+            Features of any numeric type.
+        y : array-like of shape (n,)
+            Labels of any sortable type, two classes or more.
+        validation_data : tuple of array-like or None
+            Rows and labels for early stopping and scores.
+        monitor : callable or None
+            Called every five rounds with the number of rounds and the valid accuracy; an
+            exception stops the boosting.
+
+        Returns
+        -------
+        Self
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            One class only, labels in `validation_data` that `y` lacks, or parameters that XGBoost refuses.
+        """
+        started = time.monotonic()
+        encoder = _encoder(y)
+        data = [(X, encoder.transform(y))]
+        if validation_data is not None:
+            data.append((validation_data[0], encoder.transform(validation_data[1])))
+        self.__dict__.pop("labels_", None)  # the inherited fit expects encoded classes
+        self._boost(data, _Report(self, started, monitor))
+        self.labels_ = encoder.classes_
+        return self
+
+    def predict(self, X: ArrayLike, *, output_margin: bool = False, **kwargs: Any) -> NDArray[Any]:
+        """Return the most probable label of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_features)
+            Features as in `fit`.
+        output_margin : bool
+            Return the raw scores instead.
+        **kwargs
+            See `xgboost.XGBClassifier.predict`.
+
+        Returns
+        -------
+        ndarray of shape (n,)
+            Labels out of `classes_`.
+        """
+        result = super().predict(X, output_margin=output_margin, **kwargs)
+        return np.asarray(result) if output_margin else self.classes_[result]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state with the trees as bytes in XGBoost's own format."""
+        state = dict(super().__getstate__())
+        if "_Booster" in state:
+            state["_Booster"] = bytes(self.get_booster().save_raw("ubj"))
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a state from `__getstate__`."""
+        state = dict(state)
+        if "_Booster" in state:
+            state["_Booster"] = xgboost.Booster(model_file=bytearray(state["_Booster"]))
+        super().__setstate__(state)
+
+    def _boost(self, data: list[tuple[Any, Any]], report: _Report) -> None:
+        given = {
+            name: getattr(self, name) for name in ("callbacks", "early_stopping_rounds", "eval_metric", "objective")
+        }
+        self.callbacks = [*(self.callbacks or []), report]
+        self.eval_metric: Any = report.metrics(len(np.unique(data[0][1])))
+        if len(data) == 1:
+            self.early_stopping_rounds = None
+        try:
+            super().fit(*data[0], eval_set=data, verbose=False)
+        finally:
+            for name, value in given.items():
+                setattr(self, name, value)
+
+
+class _Report(xgboost.callback.TrainingCallback):  # type: ignore[misc]
+    """Follows one boosting: keeps the history, calls the monitor, watches the clock."""
+
+    def __init__(self, model: XGBoostClassifier, started: float, monitor: Monitor | None) -> None:
+        super().__init__()
+        self.monitor = monitor
+        self.rounds = model.get_num_boosting_rounds()
+        self.deadline = np.inf if model.max_seconds is None else started + model.max_seconds
+        self.slowest = 0.0
+        self.history: dict[str, list[Any]] = {"step": []}
+        model.history_ = self.history
+
+    def metrics(self, n_classes: int) -> list[str]:
+        """Return error and loss; early stopping looks at the last one."""
+        self.error, self.loss = ("error", "logloss") if n_classes == 2 else ("merror", "mlogloss")
+        return [self.error, self.loss]
+
+    def before_iteration(self, model: xgboost.Booster, epoch: int, evals_log: dict[str, Any]) -> bool:
+        self.round_started = time.monotonic()
+        return False
+
+    def after_iteration(self, model: xgboost.Booster, epoch: int, evals_log: dict[str, Any]) -> bool:
+        if (epoch + 1) % REPORT_EVERY == 0 or epoch + 1 == self.rounds:
+            self._record(epoch + 1, evals_log)
+        now = time.monotonic()
+        self.slowest = max(self.slowest, now - self.round_started)
+        return bool(now + self.slowest >= self.deadline)
+
+    def _record(self, step: int, evals_log: dict[str, Any]) -> None:
+        self.history["step"].append(step)
+        for part, scores in zip(("fit", "valid"), evals_log.values(), strict=False):
+            self.history.setdefault(f"{part}_loss", []).append(scores[self.loss][-1])
+            self.history.setdefault(f"{part}_accuracy", []).append(1 - scores[self.error][-1])
+        if self.monitor is not None and "valid_accuracy" in self.history:
+            self.monitor(step, self.history["valid_accuracy"][-1])
+
+
+def _encoder(y: ArrayLike) -> LabelEncoder:
+    check_classification_targets(y)
+    encoder = LabelEncoder().fit(y)
+    if len(encoder.classes_) < 2:
+        raise ValueError("y has one class only: a classifier needs at least 2")
+    return encoder

@@ -1,0 +1,270 @@
+"""What a user sees while a benchmark runs: a live table on a terminal, plain lines in a log."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.table import Table
+
+
+class Progress:
+    """The events of a run; this class itself shows none of them.
+
+    `run_ended` may be called more than once, so that it can stand in a `finally` clause.
+    """
+
+    def run_started(self, title: str, budget_seconds: float | None, arms: list[str]) -> None:
+        """Begin: `budget_seconds` counts from now, None is no limit."""
+
+    def arm_state(self, arm: str, counts: dict[str, int], best: float | None, seconds: float) -> None:
+        """Set what a resumed arm has already: trials by status, best valid accuracy, seconds spent."""
+
+    def trial_started(self, arm: str, number: int) -> None:
+        """Show that a trial began."""
+
+    def trial_progress(self, arm: str, number: int, step: int, score: float) -> None:
+        """Show the valid accuracy of a trial in progress, a share between 0 and 1."""
+
+    def trial_ended(
+        self, arm: str, number: int, status: str, valid_accuracy: float | None, seconds: float, reason: str = ""
+    ) -> None:
+        """Show that a trial ended, with a status of the store and its reason unless it is complete."""
+
+    def message(self, text: str) -> None:
+        """Say something in plain words."""
+
+    def run_ended(self) -> None:
+        """End the display; what it showed last stays on the screen."""
+
+
+def make_progress(stream: TextIO = sys.stdout, quiet: bool = False) -> Progress:
+    """Choose the display that fits.
+
+    Parameters
+    ----------
+    stream : file object
+        A terminal that can move its cursor gets `LiveTable`, everything else `PlainLines`.
+    quiet : bool
+        Show nothing.
+
+    Returns
+    -------
+    Progress
+        Ready for `run_started`.
+    """
+    if quiet:
+        return Progress()
+    if not stream.isatty():
+        return PlainLines(stream)
+    from rich.console import Console
+
+    console = Console(file=stream)
+    return PlainLines(stream) if console.is_dumb_terminal else LiveTable(console)
+
+
+class PlainLines(Progress):
+    """One line an event; steps within a trial are silent.
+
+    Parameters
+    ----------
+    stream : file object
+        Where the lines go; flushed after each.
+    """
+
+    def __init__(self, stream: TextIO = sys.stdout) -> None:
+        self._stream = stream
+        self._start = time.monotonic()
+
+    def run_started(self, title: str, budget_seconds: float | None, arms: list[str]) -> None:  # noqa: D102
+        self._start = time.monotonic()
+        budget = "no time limit" if budget_seconds is None else f"budget {clock(budget_seconds)}"
+        self.message(
+            f"{title}: {len(arms)} arms ({', '.join(arms)}), {budget}; Ctrl-C ends the search and keeps everything"
+        )
+
+    def arm_state(self, arm: str, counts: dict[str, int], best: float | None, seconds: float) -> None:  # noqa: D102
+        if counts:
+            trials = ", ".join(f"{count} {status}" for status, count in counts.items())
+            self.message(f"{arm}: resumed after {trials}, best valid accuracy {percent(best)}, {clock(seconds)} spent")
+
+    def trial_started(self, arm: str, number: int) -> None:  # noqa: D102
+        self.message(f"{arm} trial {number}: started")
+
+    def trial_ended(  # noqa: D102
+        self, arm: str, number: int, status: str, valid_accuracy: float | None, seconds: float, reason: str = ""
+    ) -> None:
+        score = "" if valid_accuracy is None else f", valid accuracy {percent(valid_accuracy)}"
+        self.message(
+            f"{arm} trial {number}: {_words(status)}{score}, {seconds:.1f} s" + (f": {reason}" if reason else "")
+        )
+
+    def message(self, text: str) -> None:  # noqa: D102
+        # A reason may be a whole traceback: a log has one event a line.
+        print(f"[{clock(time.monotonic() - self._start)}] {' '.join(text.split())}", file=self._stream, flush=True)
+
+
+@dataclass
+class _Running:
+    began: float
+    step: int | None = None
+    score: float = 0.0
+
+
+@dataclass
+class _Arm:
+    counts: Counter[str] = field(default_factory=Counter)
+    best: float | None = None
+    seconds: float = 0.0
+    running: dict[int, _Running] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> int:
+        return self.counts.total() - self.counts["complete"] - self.counts["pruned"]
+
+    def spent(self, now: float) -> float:
+        return self.seconds + sum(now - trial.began for trial in self.running.values())
+
+
+class LiveTable(Progress):
+    """A table that is redrawn twice a second, so that the clock moves during a long trial.
+
+    Parameters
+    ----------
+    console : rich.console.Console
+        Where it is drawn.
+    """
+
+    def __init__(self, console: Console) -> None:
+        from rich.live import Live
+
+        self._console = console
+        self._lock = threading.RLock()  # rich draws from a thread of its own
+        self._title, self._start = "", time.monotonic()
+        self._budget: float | None = None
+        self._end: float | None = None
+        self._arms: dict[str, _Arm] = {}
+        self._live = Live(console=console, refresh_per_second=2, get_renderable=self._draw)
+
+    def run_started(self, title: str, budget_seconds: float | None, arms: list[str]) -> None:  # noqa: D102
+        with self._lock:
+            self._title, self._budget, self._start, self._end = title, budget_seconds, time.monotonic(), None
+            self._arms = {arm: _Arm() for arm in arms}
+        self._live.start(refresh=True)
+
+    def arm_state(self, arm: str, counts: dict[str, int], best: float | None, seconds: float) -> None:  # noqa: D102
+        with self._lock:
+            self._arms[arm] = _Arm(Counter(counts), best, seconds)
+
+    def trial_started(self, arm: str, number: int) -> None:  # noqa: D102
+        with self._lock:
+            self._arms.setdefault(arm, _Arm()).running[number] = _Running(time.monotonic())
+
+    def trial_progress(self, arm: str, number: int, step: int, score: float) -> None:  # noqa: D102
+        with self._lock:
+            if trial := self._arms.setdefault(arm, _Arm()).running.get(number):
+                trial.step, trial.score = step, score
+
+    def trial_ended(  # noqa: D102
+        self, arm: str, number: int, status: str, valid_accuracy: float | None, seconds: float, reason: str = ""
+    ) -> None:
+        with self._lock:
+            row = self._arms.setdefault(arm, _Arm())
+            row.running.pop(number, None)
+            row.counts[status] += 1
+            row.seconds += seconds
+            if status == "complete" and valid_accuracy is not None:
+                row.best = max(valid_accuracy, row.best or 0.0)
+        if status not in ("complete", "pruned"):
+            self.message(f"{arm} trial {number}: {_words(status)}" + (f": {reason}" if reason else ""))
+
+    def message(self, text: str) -> None:  # noqa: D102
+        self._console.print(" ".join(text.split()), markup=False, highlight=False)
+
+    def run_ended(self) -> None:  # noqa: D102
+        with self._lock:
+            self._end = self._end or time.monotonic()
+            for arm in self._arms.values():
+                arm.running.clear()
+        self._live.stop()
+
+    def _draw(self) -> RenderableType:
+        from rich.console import Group
+        from rich.constrain import Constrain
+        from rich.text import Text
+
+        with self._lock:
+            now = self._end or time.monotonic()
+            hint = "" if self._end else "  Ctrl-C ends the search and keeps everything"
+            head = Text.assemble((self._title, "bold"), (hint, "dim"))
+            # A terminal echoes ^C at the cursor: without room for it a line of the old table stays on the screen.
+            return Group(head, self._bar(now - self._start), Constrain(self._table(now), self._console.width - 4))
+
+    def _bar(self, elapsed: float) -> RenderableType:
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+
+        line = Table.grid(padding=(0, 2))
+        if self._budget is None:
+            line.add_row(f"{clock(elapsed)} spent, no time limit")
+            return line
+        left = self._budget - elapsed
+        words = f"{clock(left)} left of" if left >= 0 else f"{clock(-left)} beyond"
+        bar = ProgressBar(total=max(self._budget, 1e-9), completed=min(elapsed, self._budget), width=30)
+        line.add_row(bar, f"{words} {clock(self._budget)}")
+        return line
+
+    def _table(self, now: float) -> Table:
+        from rich import box
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+        table.add_column("Arm", overflow="fold")
+        for title, width in (("Done", 4), ("Pruned", 6), ("Failed", 6), ("Valid, %", 8), ("Time", 7)):
+            table.add_column(title, justify="right", no_wrap=True, min_width=width)
+        table.add_column("Now", no_wrap=True, min_width=20)
+        top = max((arm.best for arm in self._arms.values() if arm.best is not None), default=None)
+        for name, arm in self._rows():
+            done, pruned, failed = (str(n or "–") for n in (arm.counts["complete"], arm.counts["pruned"], arm.failed))
+            best = Text(percent(arm.best, unit=""), "bold green" if arm.best is not None and arm.best == top else "")
+            stopped = Text(failed, "red" if arm.failed else "")
+            table.add_row(Text(name), done, pruned, stopped, best, clock(arm.spent(now)), Text(_now(arm), "cyan"))
+        return table
+
+    def _rows(self) -> list[tuple[str, _Arm]]:
+        rows = list(self._arms.items())
+        if self._end is None and len(rows) > self._console.height - 6:
+            rows.sort(key=lambda row: not row[1].running)  # what does not fit is cut off below
+        return rows
+
+
+def _now(arm: _Arm) -> str:
+    if not arm.running:
+        return ""
+    number = max(arm.running)
+    trial, others = arm.running[number], len(arm.running) - 1
+    score = "" if trial.step is None else f" step {trial.step}: {percent(trial.score)}"
+    return f"#{number}{score}" + (f" (+{others} more)" if others else "")
+
+
+def _words(status: str) -> str:
+    return status.replace("_", " ")
+
+
+def percent(share: float | None, unit: str = " %") -> str:
+    """Write a share as percent with two digits, None as a dash."""
+    return "–" if share is None else f"{100 * share:.2f}{unit}"
+
+
+def clock(seconds: float) -> str:
+    """Write seconds as `m:ss` or `h:mm:ss`."""
+    whole = round(seconds)
+    hours, minutes = whole // 3600, whole // 60 % 60
+    return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"

@@ -1,0 +1,148 @@
+"""Opens the test set, once the ensemble is fixed, and writes what was found."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fmnist_bench.candidate import load_model
+from fmnist_bench.data import load_dataset
+from fmnist_bench.reporting.findings import Contestant, Findings, TrialRow
+from fmnist_bench.store import Run, TrialRecord, best, write_text
+
+Probabilities = NDArray[np.float32]
+
+
+def write_report(run: Run, environment: Mapping[str, str], allow_import: Sequence[str] = ()) -> Findings:
+    """Score the ensemble and the best trial of every arm on the test rows; write ``report.html`` and ``report.md``.
+
+    Parameters
+    ----------
+    run : Run
+        Its ensemble is chosen and saved.
+    environment : mapping of str to str
+        What somebody needs to know to run it again.
+    allow_import : sequence of str
+        Prefixes of further types that saved models may be made of.
+
+    Returns
+    -------
+    Findings
+    """
+    from fmnist_bench.reporting.render import render_html, render_markdown
+
+    findings = gather(run, environment, allow_import)
+    write_text(run.folder / "report.md", render_markdown(findings))
+    write_text(run.folder / "report.html", render_html(findings))
+    return findings
+
+
+def gather(run: Run, environment: Mapping[str, str], allow_import: Sequence[str] = ()) -> Findings:
+    """Collect what the store knows of a run, and the test predictions of its best models."""
+    records = {arm: run.records(arm) for arm in run.state["arms"]}
+    winners = {arm: found[0] for arm, rows in records.items() if (found := best(rows, 1))}
+    members = [(arm, int(number), float(weight)) for arm, number, weight in run.state.get("members", [])]
+    wanted = {(arm, winner.number) for arm, winner in winners.items()} | {member[:2] for member in members}
+    test = load_dataset(run.state["data"], "test", path=run.state["data_path"])
+    predicted = {key: _test_probabilities(run, *key, test.X, test.fingerprint, allow_import) for key in sorted(wanted)}
+    contestants = [_contestant(run, records[arm], winner, predicted) for arm, winner in winners.items()]
+    contestants.sort(key=lambda who: -float((who.valid_probabilities.argmax(axis=1) == run.y_valid()).mean()))
+    return Findings(
+        title=run.state["benchmark"],
+        class_names=test.class_names,
+        y_valid=run.y_valid(),
+        y_test=test.y,
+        contestants=tuple(contestants),
+        ensemble=_ensemble(run, members, records, predicted) if members else None,
+        members=tuple(members),
+        trials=tuple(_row(record) for rows in records.values() for record in rows),
+        environment=dict(environment),
+        how_to_open=how_to_open(run),
+    )
+
+
+def how_to_open(run: Run) -> dict[str, str]:
+    """Say how to look at a run and how to load its ensemble."""
+    folder = run.folder
+    return {
+        "Report": str(folder / "report.html"),
+        "MLflow": f"python -m fmnist_bench ui --mlruns {run.store.folder}",
+        "Ensemble": f'fmnist_bench.load_ensemble("{run.ensemble_folder}")',
+    }
+
+
+def _test_probabilities(
+    run: Run, arm: str, number: int, X: NDArray[np.uint8], fingerprint: str, allow_import: Sequence[str]
+) -> Probabilities:
+    """Predict the test rows with a saved model, or read what it has predicted before."""
+    path = run.trial_folder(arm, number) / f"test_probabilities-{fingerprint[:16]}.npy"
+    if path.exists():
+        stored: Probabilities = np.load(path, allow_pickle=False)
+        return stored
+    model = load_model(run.model_file(arm, number), allow_import)
+    predicted: Probabilities = model.predict_proba(X)
+    temporary = path.with_suffix(".tmp.npy")
+    np.save(temporary, predicted, allow_pickle=False)
+    temporary.rename(path)
+    return predicted
+
+
+def _contestant(
+    run: Run,
+    records: Sequence[TrialRecord],
+    winner: TrialRecord,
+    predicted: Mapping[tuple[str, int], Probabilities],
+) -> Contestant:
+    return Contestant(
+        name=winner.arm,
+        trial=winner.number,
+        parameters=winner.parameters,
+        n_trials=dict(Counter(record.result.status for record in records)),
+        valid_probabilities=run.valid_probabilities(winner.arm, winner.number),
+        test_probabilities=predicted[winner.arm, winner.number],
+        fit_seconds=winner.result.fit_seconds,
+        predict_seconds=winner.result.predict_seconds,
+        search_seconds=sum(record.seconds for record in records),
+    )
+
+
+def _ensemble(
+    run: Run,
+    members: Sequence[tuple[str, int, float]],
+    records: Mapping[str, Sequence[TrialRecord]],
+    predicted: Mapping[tuple[str, int], Probabilities],
+) -> Contestant:
+    results = [next(r.result for r in records[arm] if r.number == number) for arm, number, _ in members]
+    return Contestant(
+        name="ensemble",
+        trial=None,
+        parameters={f"{arm} {number}": round(weight, 3) for arm, number, weight in members},
+        n_trials={},
+        valid_probabilities=_mean(members, lambda arm, number: run.valid_probabilities(arm, number)),
+        test_probabilities=_mean(members, lambda arm, number: predicted[arm, number]),
+        fit_seconds=sum(result.fit_seconds for result in results),
+        predict_seconds=sum(result.predict_seconds for result in results),
+        search_seconds=sum(record.seconds for rows in records.values() for record in rows),
+    )
+
+
+def _mean(members: Sequence[tuple[str, int, float]], probabilities: Any) -> NDArray[np.float64]:
+    return np.asarray(sum(weight * probabilities(arm, number).astype(float) for arm, number, weight in members))
+
+
+def _row(record: TrialRecord) -> TrialRow:
+    result = record.result
+    return TrialRow(
+        arm=record.arm,
+        number=record.number,
+        status=result.status,
+        reason=result.reason,
+        seconds=record.seconds,
+        valid_accuracy=result.accuracy,
+        valid_log_loss=result.log_loss,
+        parameters=record.parameters,
+        history=dict(result.history),
+        ended=record.ended,
+    )

@@ -1,0 +1,205 @@
+"""What a benchmark found, and what follows from it by counting; no text and no pictures."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import confusion_matrix
+
+from fmnist_bench.reporting import metrics
+
+STATUSES = ("complete", "pruned", "timeout", "failed", "crashed", "out_of_memory", "interrupted")
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Contestant:
+    """The best trial of an arm, or the ensemble, after the test set was opened.
+
+    Parameters
+    ----------
+    name : str
+        Arm, or the ensemble's name.
+    trial : int or None
+        Number of the trial; None for the ensemble and for an arm without a complete trial.
+    parameters : dict
+        Parameters of that trial, by full scikit-learn name.
+    n_trials : dict of str to int
+        Trials of the arm by status.
+    valid_probabilities, test_probabilities : ndarray of shape (n, n_classes)
+        Rows sum to 1; both empty for an arm without a complete trial.
+    fit_seconds, predict_seconds : float
+        Seconds of one fit, and of the prediction of the valid rows.
+    search_seconds : float
+        Wall-clock seconds that the arm's search took.
+    """
+
+    name: str
+    trial: int | None
+    parameters: dict[str, Any]
+    n_trials: dict[str, int]
+    valid_probabilities: Array
+    test_probabilities: Array
+    fit_seconds: float
+    predict_seconds: float
+    search_seconds: float
+
+    @property
+    def scored(self) -> bool:
+        """Whether there are predictions to score."""
+        return len(self.test_probabilities) > 0
+
+    @property
+    def test_pred(self) -> Array:
+        """Predicted labels of the test rows."""
+        return np.asarray(self.test_probabilities.argmax(axis=1))
+
+
+@dataclass(frozen=True)
+class TrialRow:
+    """One trial as the store remembers it; `ended` is in seconds of search since the run began."""
+
+    arm: str
+    number: int
+    status: str
+    reason: str
+    seconds: float
+    valid_accuracy: float | None
+    valid_log_loss: float | None
+    parameters: dict[str, Any]
+    history: dict[str, list[float]]
+    ended: float
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """Everything that a report says.
+
+    Parameters
+    ----------
+    title : str
+        Heading of the report.
+    class_names : tuple of str
+        Names in the order of the probability columns.
+    y_valid, y_test : ndarray of int, shape (n,)
+        True labels, as column numbers.
+    contestants : tuple of Contestant
+        One an arm, in the order in which they are shown; may be empty.
+    ensemble : Contestant or None
+        None where no trial was complete.
+    members : tuple of (arm, trial, weight)
+        What the ensemble is made of.
+    trials : tuple of TrialRow
+        Every trial of every arm.
+    environment : dict of str to str
+        Machine, versions, seed, budget, command, revision.
+    how_to_open : dict of str to str
+        Label to command or path.
+    """
+
+    title: str
+    class_names: tuple[str, ...]
+    y_valid: Array
+    y_test: Array
+    contestants: tuple[Contestant, ...]
+    ensemble: Contestant | None
+    members: tuple[tuple[str, int, float], ...] = ()
+    trials: tuple[TrialRow, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
+    how_to_open: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def arms(self) -> list[str]:
+        """Names of the arms, those without a contestant last."""
+        return list(dict.fromkeys([who.name for who in self.contestants] + [trial.arm for trial in self.trials]))
+
+    @property
+    def everyone(self) -> list[Contestant]:
+        """The ensemble, then a contestant for every arm; one without scores for an arm that has none."""
+        known = {who.name: who for who in self.contestants}
+        arms = [known.get(arm) or self._unscored(arm) for arm in self.arms]
+        return [self.ensemble, *arms] if self.ensemble else arms
+
+    def _unscored(self, arm: str) -> Contestant:
+        trials = [trial for trial in self.trials if trial.arm == arm]
+        counts, nothing = Counter(trial.status for trial in trials), np.empty((0, len(self.class_names)))
+        seconds = sum(trial.seconds for trial in trials)
+        return Contestant(arm, None, {}, dict(counts), nothing, nothing, np.nan, np.nan, seconds)
+
+    @property
+    def best_single(self) -> Contestant | None:
+        """The contestant with the highest valid accuracy; the first of equals."""
+        return max((who for who in self.contestants if who.scored), key=self.valid_accuracy, default=None)
+
+    @property
+    def choice(self) -> Contestant | None:
+        """The model to use: by valid rows alone, since choosing would spend the test set.
+
+        A single model wins a tie against the ensemble, because it is cheaper.
+        """
+        rivals = [who for who in (self.best_single, self.ensemble) if who and who.scored]
+        return max(rivals, key=self.valid_accuracy, default=None)
+
+    @property
+    def pair(self) -> tuple[Contestant, Contestant] | None:
+        """The best single model and the ensemble, where there are both."""
+        single, ensemble = self.best_single, self.ensemble
+        return (single, ensemble) if single and ensemble and ensemble.scored else None
+
+    @property
+    def failed(self) -> list[TrialRow]:
+        """The trials that neither completed nor were pruned."""
+        return [trial for trial in self.trials if trial.status not in ("complete", "pruned")]
+
+    def valid_accuracy(self, who: Contestant) -> float:
+        """Give a contestant's accuracy on the valid rows."""
+        return float((who.valid_probabilities.argmax(axis=1) == self.y_valid).mean())
+
+    def scores(self, who: Contestant) -> dict[str, Any]:
+        """Give a contestant's row of the leaderboard by column name; no scores where it has no predictions."""
+        row = {name: value for name, value in vars(who).items() if not name.endswith("probabilities")}
+        row |= {status: who.n_trials.get(status, 0) for status in STATUSES}
+        row["parameters"] = ", ".join(f"{name}={value}" for name, value in who.parameters.items())
+        if not who.scored:
+            return row
+        n_correct = int((who.test_pred == self.y_test).sum())
+        row["test_low"], row["test_high"] = metrics.accuracy_interval(n_correct, len(self.y_test))
+        return row | {
+            "valid_accuracy": self.valid_accuracy(who),
+            "test_accuracy": n_correct / len(self.y_test),
+            "test_log_loss": metrics.log_loss(who.test_probabilities, self.y_test),
+            "test_calibration_error": metrics.expected_calibration_error(who.test_probabilities, self.y_test),
+        }
+
+    def compare(self, first: Contestant, second: Contestant) -> metrics.McNemarResult:
+        """Compare two contestants on the test rows."""
+        return metrics.mcnemar(self.y_test, first.test_pred, second.test_pred)
+
+    def per_class(self, who: Contestant) -> metrics.PerClass:
+        """Give a contestant's precision and recall by class on the test rows."""
+        return metrics.per_class(self.y_test, who.test_pred, len(self.class_names))
+
+    def confusion(self, who: Contestant) -> NDArray[np.int64]:
+        """Give a contestant's confusion matrix on the test rows; rows are true classes."""
+        labels = range(len(self.class_names))
+        return np.asarray(confusion_matrix(self.y_test, who.test_pred, labels=labels), dtype=np.int64)
+
+    def recall_changes(self) -> list[tuple[str, float]]:
+        """Give (class, ensemble's recall minus the best single model's) for each class that changed, gains first."""
+        if not self.pair:
+            return []
+        single, ensemble = (self.per_class(who).recall for who in self.pair)
+        changes = dict(zip(self.class_names, (ensemble - single).tolist(), strict=True))
+        return sorted(((name, value) for name, value in changes.items() if abs(value) > 0), key=lambda pair: -pair[1])
+
+    def seconds_by_kind(self) -> dict[str, dict[str, float]]:
+        """Give the seconds that each arm's trials took, by how they ended."""
+        seconds = {arm: {"complete": 0.0, "pruned": 0.0, "failed or stopped": 0.0} for arm in self.arms}
+        for trial in self.trials:
+            kind = trial.status if trial.status in ("complete", "pruned") else "failed or stopped"
+            seconds[trial.arm][kind] += trial.seconds
+        return seconds

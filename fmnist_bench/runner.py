@@ -1,0 +1,350 @@
+"""One benchmark from end to end: data, search, ensemble, report."""
+
+import contextlib
+import platform
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from fmnist_bench import __version__
+from fmnist_bench.budget import Clock
+from fmnist_bench.config import Benchmark, load_benchmark
+from fmnist_bench.data import NAMES, Dataset, Split, load_dataset, make_split
+from fmnist_bench.ensemble import greedy_selection, save_ensemble
+from fmnist_bench.errors import InputError
+from fmnist_bench.progress import Progress, make_progress
+from fmnist_bench.report import write_report
+from fmnist_bench.reporting.findings import Findings
+from fmnist_bench.search import ArmSearch, Search, SearchSettings
+from fmnist_bench.store import Run, Store, write_text
+from fmnist_bench.worker import check_in_worker, cores, prepare
+
+TEST_ROWS = 10_000  # for the time that predicting them takes; how many there are is unknown until the report
+END_SECONDS = 15.0  # loading the models, figures, report; Keras' import included
+LIBRARIES = ("scikit-learn", "xgboost", "optuna", "keras", "tensorflow", "mlflow", "numpy")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Where a run has left its results, and what was found.
+
+    Attributes
+    ----------
+    folder : Path
+        Holds ``report.html``, ``report.md`` and ``ensemble``.
+    findings : Findings
+    seconds : float
+        Of the budget that were used.
+    """
+
+    folder: Path
+    findings: Findings
+    seconds: float
+
+
+def run_benchmark(
+    name: str | Path,
+    *,
+    budget: float | None = None,
+    trials: int | None = None,
+    seed: int | None = None,
+    fresh: bool = False,
+    data: str | Path | None = None,
+    mlruns: str | Path = "mlruns",
+    allow_import: Sequence[str] = (),
+    progress: Progress | None = None,
+    started: float | None = None,
+) -> Outcome:
+    """Run a benchmark, or go on with it where an earlier call was stopped.
+
+    Parameters
+    ----------
+    name : str or Path
+        Name of a benchmark or a study, or the path of a TOML file.
+    budget : float or None
+        Wall-clock seconds for everything, earlier calls of the same run included; None takes the benchmark's.
+    trials : int or None
+        Number of trials of each arm instead of a budget.
+    seed : int or None
+        None takes the benchmark's.
+    fresh : bool
+        Begin a new run although there is one of the same benchmark; the old one stays.
+    data : str, Path or None
+        Folder with Fashion-MNIST's files; or another data set: ``digits``, or the path of an ``.npz``.
+    mlruns : str or Path
+        Folder of everything that is written.
+    allow_import : sequence of str
+        Prefixes of modules that studies may name beside those of this package, scikit-learn and XGBoost.
+    progress : Progress or None
+        Is told what happens; None chooses by the standard output.
+    started : float or None
+        When the budget began, by ``time.monotonic()``; None means now.
+
+    Returns
+    -------
+    Outcome
+
+    Raises
+    ------
+    InputError
+        Where something that the user gave cannot be used; nothing has been written then.
+    """
+    started = time.monotonic() if started is None else started
+    benchmark, path = _with_data(_with_overrides(load_benchmark(name), budget, trials, seed), data)
+    dataset, split = _load_and_check(benchmark, path, tuple(allow_import))
+    store, progress = Store(mlruns), progress or make_progress()
+    with store.open_run(benchmark, dataset.fingerprint, fresh) as run:
+        clock = Clock(benchmark.budget, float(run.state["seconds"]), started)
+        return _Session(benchmark, dataset, split, run, clock, progress, tuple(allow_import), path).play()
+
+
+def check_benchmark(name: str | Path, data: str | Path | None = None, allow_import: Sequence[str] = ()) -> str:
+    """Build everything that a run would build, train nothing, write nothing; say what there is."""
+    benchmark, path = _with_data(load_benchmark(name), data)
+    dataset, split = _load_and_check(benchmark, path, tuple(allow_import))
+    return (
+        f"{benchmark.name}: {dataset.name}, {len(split.fit)} fit and {len(split.valid)} valid rows, "
+        f"{len(benchmark.arms)} arms ({', '.join(arm.name for arm in benchmark.arms)}): all can be built"
+    )
+
+
+def rewrite_report(
+    name: str, mlruns: str | Path = "mlruns", allow_import: Sequence[str] = (), markdown: str | Path | None = None
+) -> Findings:
+    """Write the report of the newest run of a benchmark again, from the store alone.
+
+    Parameters
+    ----------
+    name : str
+        Name of the benchmark.
+    mlruns : str or Path
+    allow_import : sequence of str
+        Prefixes of further types that saved models may be made of.
+    markdown : str, Path or None
+        Where to write the Markdown report as well.
+    """
+    run = Store(mlruns).latest_run(name)
+    with run:
+        if "environment" not in run.state:
+            raise InputError(f"{run.folder}: this run has not come to its end; run {name} again to go on with it")
+        findings = write_report(run, run.state["environment"], allow_import)
+    if markdown is not None:
+        write_text(Path(markdown), (run.folder / "report.md").read_text(encoding="utf-8"))
+    return findings
+
+
+def _with_overrides(benchmark: Benchmark, budget: float | None, trials: int | None, seed: int | None) -> Benchmark:
+    if trials is not None and trials < 1:
+        raise InputError(f"trials {trials}: must be at least 1")
+    if budget is not None and budget <= 0:
+        raise InputError(f"budget {budget}: must be above zero seconds")
+    if seed is not None and seed < 0:
+        raise InputError(f"seed {seed}: must be at least 0")
+    if trials is not None:
+        benchmark = replace(benchmark, trials=trials, budget=None)
+    benchmark = replace(benchmark, budget=benchmark.budget if budget is None else float(budget))
+    return benchmark if seed is None else replace(benchmark, seed=seed)
+
+
+def _with_data(benchmark: Benchmark, data: str | Path | None) -> tuple[Benchmark, Path | None]:
+    """Let `data` name another data set (``digits``, an ``.npz``), or the folder of the benchmark's own."""
+    if data is None:
+        return benchmark, None
+    if str(data) in NAMES or str(data).endswith(".npz"):
+        return replace(benchmark, data=str(data)), None
+    return benchmark, Path(data).resolve()
+
+
+def _load_and_check(benchmark: Benchmark, path: Path | None, allow_import: tuple[str, ...]) -> tuple[Dataset, Split]:
+    dataset = load_dataset(benchmark.data, "train", path=path)
+    split = make_split(dataset.y, benchmark.valid_size, benchmark.seed, rows=benchmark.rows)
+    prepare(tuple(use for study, _ in benchmark.studies for use in study.uses))
+    check_in_worker(benchmark.arms, allow_import)
+    return dataset, split
+
+
+class _Session:
+    """One call of `run_benchmark`, after everything that the user gave has been checked."""
+
+    def __init__(
+        self,
+        benchmark: Benchmark,
+        dataset: Dataset,
+        split: Split,
+        run: Run,
+        clock: Clock,
+        progress: Progress,
+        allow_import: tuple[str, ...],
+        data_path: Path | None,
+    ) -> None:
+        self.benchmark, self.dataset, self.split, self.run = benchmark, dataset, split, run
+        self.clock, self.progress, self.allow_import, self.data_path = clock, progress, allow_import, data_path
+
+    def play(self) -> Outcome:
+        """Search, choose, report."""
+        self._open()
+        search = self._search()
+        self.progress.message("Choosing the ensemble, then opening the test set for the report")
+        self._choose(search.arms)
+        self.run.save_state(environment=environment(self.benchmark, self.clock))
+        findings = write_report(self.run, self.run.state["environment"], self.allow_import)
+        self._log(findings)
+        self.run.save_state(seconds=self.clock.elapsed)
+        self.progress.run_ended()
+        return Outcome(self.run.folder, findings, self.clock.elapsed)
+
+    def _open(self) -> None:
+        data = self.dataset
+        self.run.save_split(self.split, data.y)
+        self.run.save_state(
+            data=self.benchmark.data,
+            data_path=None if self.data_path is None else str(self.data_path),
+            fingerprint=data.fingerprint,
+            seed=self.benchmark.seed,
+            budget=self.benchmark.budget,
+            command=" ".join(["python -m fmnist_bench", *sys.argv[1:]]),
+        )
+        self.run.open_tracking(self.benchmark.name, self._tags())
+        for arm in self.benchmark.arms:
+            self.run.open_arm(arm.name, self._tags() | {"family": arm.study.name})
+
+    def _tags(self) -> dict[str, Any]:
+        versions = {f"version.{name}": metadata.version(name) for name in LIBRARIES if _installed(name)}
+        return {
+            "benchmark": self.benchmark.name,
+            "data": self.benchmark.data,
+            "data_fingerprint": self.dataset.fingerprint,
+            "seed": self.benchmark.seed,
+            "threads": cores(),
+            "version.fmnist_bench": __version__,
+            **versions,
+        }
+
+    def _search(self) -> Search:
+        benchmark, shares = self.benchmark, self.benchmark.shares
+        arms = [ArmSearch(arm, self.run, benchmark.seed, shares[arm.name]) for arm in benchmark.arms]
+        rows = self.run.store.rows(self.dataset)
+        settings = SearchSettings(
+            rows, self.split, benchmark.seed, benchmark.trials, benchmark.ensemble.per_arm, self.allow_import
+        )
+        search = Search(arms, self.run, self.clock, settings, self.progress, self._tags())
+        self.progress.run_started(benchmark.name, self.clock.left(), [arm.arm.name for arm in arms])
+        for arm in arms:
+            self._show_state(arm)
+        search.settle()
+        with _stops_on_signal(search.stop, self.progress):
+            search.loop(lambda: self._end_seconds(arms))
+        return search
+
+    def _show_state(self, search: ArmSearch) -> None:
+        if search.records:
+            counts: dict[str, int] = {}
+            for record in search.records:
+                counts[record.result.status] = counts.get(record.result.status, 0) + 1
+            best = search.best(1)
+            accuracy = best[0].result.accuracy if best else None
+            self.progress.arm_state(search.arm.name, counts, accuracy, sum(r.seconds for r in search.records))
+
+    def _end_seconds(self, arms: Sequence[ArmSearch]) -> float:
+        """Time that ensemble and report will take, from what predicting the valid rows has taken."""
+        results = [record.result for arm in arms for record in arm.best(self.benchmark.ensemble.per_arm)]
+        predicting = sum(result.predict_seconds for result in results)
+        return END_SECONDS + predicting * TEST_ROWS / len(self.split.valid)
+
+    def _choose(self, arms: Sequence[ArmSearch]) -> None:
+        """Pick and weight the members by their valid probabilities, save the ensemble."""
+        settings = self.benchmark.ensemble
+        records = [record for arm in arms for record in arm.best(settings.per_arm)]
+        if not records:
+            return
+        probabilities = np.stack([self.run.valid_probabilities(r.arm, r.number) for r in records])
+        weights = greedy_selection(probabilities, self.run.y_valid(), settings.max_steps)
+        chosen = [(r, float(weight)) for r, weight in zip(records, weights, strict=True) if weight > 0]
+        chosen.sort(key=lambda pair: -pair[1])
+        files = [(f"{r.arm}-{r.number}", weight, self.run.model_file(r.arm, r.number)) for r, weight in chosen]
+        n_features, n_classes = self.dataset.X.shape[1], len(self.dataset.class_names)
+        save_ensemble(self.run.ensemble_folder, files, n_features, self.dataset.fingerprint, range(n_classes))
+        self.run.save_state(members=[(r.arm, r.number, weight) for r, weight in chosen])
+
+    def _log(self, findings: Findings) -> None:
+        rows = {who.name: findings.scores(who) for who in findings.everyone if who.scored}
+        keys = ("valid_accuracy", "test_accuracy", "test_low", "test_high", "test_log_loss", "test_calibration_error")
+        scores = {name: {key: float(row[key]) for key in keys} for name, row in rows.items()}
+        files = [self.run.folder / name for name in ("report.html", "report.md")]
+        self.run.log_summary(scores.pop("ensemble", {}), files, scores)
+        self.run.close_tracking("FINISHED" if findings.ensemble else "FAILED")
+
+
+def _installed(name: str) -> bool:
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        return bool(metadata.version(name))
+    return False
+
+
+@contextlib.contextmanager
+def _stops_on_signal(stop: threading.Event, progress: Progress) -> Iterator[None]:
+    """Let the first Ctrl-C (or SIGTERM) end the search alone; the second one ends the program."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in numbers}
+
+    def handle(number: int, frame: Any) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+        progress.message("Stopping the search; ensemble and report follow (Ctrl-C again stops at once)")
+
+    for number in numbers:
+        signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, before[number])
+
+
+def environment(benchmark: Benchmark, clock: Clock) -> dict[str, str]:
+    """All that somebody needs to know to run a benchmark again."""
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in LIBRARIES if _installed(name))
+    return {
+        "command": " ".join(["python -m fmnist_bench", *sys.argv[1:]]),
+        "budget": "none" if benchmark.budget is None else f"{benchmark.budget:.0f} s",
+        "used": f"{clock.elapsed:.0f} s",
+        "trials of each arm": "by time" if benchmark.trials is None else str(benchmark.trials),
+        "seed": str(benchmark.seed),
+        "repetitions": "1",
+        "processor": f"{_processor()}, {cores()} cores used",
+        "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
+        "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
+        "versions": f"fmnist_bench {__version__}, {versions}",
+        "revision": _revision(),
+    }
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _revision() -> str:
+    """Git revision of the code, if it runs from a checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return "not a git checkout"

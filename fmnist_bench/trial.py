@@ -1,0 +1,121 @@
+"""One trial: fit a Candidate on the fit rows, score it on the valid rows, say how it went."""
+
+import resource
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import log_loss
+
+from fmnist_bench.candidate import Candidate
+from fmnist_bench.data import Split
+
+Monitor = Callable[[int, float], None]
+STATUSES = ("complete", "pruned", "timeout", "out_of_memory", "crashed", "failed", "interrupted")
+
+
+class TrialPruned(Exception):
+    """Raised by a monitor: the search has seen enough of this trial."""
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """What a trial leaves behind.
+
+    Attributes
+    ----------
+    status : str
+        One of `STATUSES`.
+    reason : str
+        Why it did not complete; empty if it did.
+    accuracy, log_loss : float or None
+        On the valid rows.
+    fit_seconds, predict_seconds : float
+        Wall-clock time of training, and of predicting the valid rows.
+    peak_memory : int
+        Largest resident size of the process, bytes.
+    history : mapping of str to list of float
+        Learning curves, one entry a step.
+    valid_probabilities : float32 ndarray of shape (n_valid, n_classes) or None
+    """
+
+    status: str
+    reason: str = ""
+    accuracy: float | None = None
+    log_loss: float | None = None
+    fit_seconds: float = 0.0
+    predict_seconds: float = 0.0
+    peak_memory: int = 0
+    history: Mapping[str, list[float]] = field(default_factory=dict)
+    valid_probabilities: NDArray[np.float32] | None = None
+
+
+def run_trial(
+    candidate: Candidate, X: NDArray[np.uint8], y: NDArray[np.int64], split: Split, monitor: Monitor
+) -> TrialResult:
+    """Fit `candidate` in place on the fit rows and score it on the valid rows; an exception becomes a status."""
+    valid = X[split.valid], y[split.valid]
+    started = time.perf_counter()
+    try:
+        candidate.fit(X[split.fit], y[split.fit], validation_data=valid, monitor=monitor)
+        fitted = time.perf_counter()
+        probabilities = candidate.predict_proba(valid[0])
+    except TrialPruned as pruned:
+        return _incomplete("pruned", str(pruned), candidate, started)
+    except MemoryError as error:
+        return _incomplete("out_of_memory", f"MemoryError: {error}", candidate, started)
+    except Exception as error:
+        return _incomplete("failed", _describe(error), candidate, started)
+    return _scored(candidate, probabilities, valid[1], fitted - started, time.perf_counter() - fitted)
+
+
+def _scored(
+    candidate: Candidate,
+    probabilities: NDArray[np.float32],
+    y: NDArray[np.int64],
+    fit_seconds: float,
+    predict_seconds: float,
+) -> TrialResult:
+    seconds = {"fit_seconds": fit_seconds, "predict_seconds": predict_seconds}
+    shared: dict[str, Any] = {"history": _history(candidate), "peak_memory": peak_memory(), **seconds}
+    if not np.isfinite(probabilities).all():
+        return TrialResult("failed", "the model predicts probabilities that are not finite", **shared)
+    return TrialResult(
+        "complete",
+        accuracy=float((candidate.classes_[probabilities.argmax(axis=1)] == y).mean()),
+        log_loss=float(log_loss(y, _normalized(probabilities), labels=candidate.classes_)),
+        valid_probabilities=probabilities,
+        **shared,
+    )
+
+
+def _normalized(probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
+    exact = probabilities.astype(np.float64)  # float32 rows sum to one only nearly
+    return np.asarray(exact / exact.sum(axis=1, keepdims=True))
+
+
+def _incomplete(status: str, reason: str, candidate: Candidate, started: float) -> TrialResult:
+    seconds = time.perf_counter() - started
+    return TrialResult(status, reason, None, None, seconds, 0.0, peak_memory(), _history(candidate))
+
+
+def _history(candidate: Candidate) -> dict[str, list[float]]:
+    history = getattr(getattr(candidate, "model_", None), "history_", {})
+    return {str(name): [float(value) for value in values] for name, values in history.items()}
+
+
+def _describe(error: Exception) -> str:
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    first_line = (str(error).strip() or "no message").splitlines()[0]
+    return f"{type(error).__name__}: {first_line[:300]} ({where.filename.rpartition('/')[2]}, line {where.lineno})"
+
+
+def peak_memory() -> int:
+    """Largest resident size of this process so far, bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,66 @@
+import os
+import shutil
+
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+
+from fmnist_bench.config import Arm, Study
+from fmnist_bench.data import load_dataset, make_split
+from fmnist_bench.space import Spec
+from fmnist_bench.store import Store
+from fmnist_bench.worker import Rows, Task
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+
+@pytest.fixture(scope="session")
+def digits():
+    return load_dataset("digits")
+
+
+@pytest.fixture(scope="session")
+def split(digits):
+    return make_split(digits.y, 0.2, 0)
+
+
+@pytest.fixture
+def make_task(digits, split, tmp_path):
+    """Return a function that makes a task with one of the troublemakers."""
+    rows = tmp_path / "rows"
+    rows.mkdir()
+    np.save(rows / "X.npy", digits.X)
+    np.save(rows / "y.npy", digits.y)
+
+    def make(kind, **limits):
+        arm = Arm(Study("trouble", Spec("troublemakers.Trouble", {"kind": kind})))
+        folder = tmp_path / "trials" / kind
+        shared = {"seed": 0, "cache_dir": tmp_path / "cache", "allow_import": ("troublemakers",)}
+        return Task(arm, 0, {}, Rows(rows, digits.image_shape), split, folder=folder, **shared, **limits)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory):
+    """Return an MLflow database without experiments; making one takes seconds, so it is made once."""
+    folder = tmp_path_factory.mktemp("database")
+    MlflowClient(Store(folder).tracking_uri).search_experiments()
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def arena(tmp_path, monkeypatch, empty_database):
+    """Return a function that writes a file into an otherwise empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mlruns").mkdir()
+    shutil.copy(empty_database, tmp_path / "mlruns")
+
+    def write(name, text):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    return write

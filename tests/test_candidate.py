@@ -1,0 +1,115 @@
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer
+from skops import io
+from troublemakers import Doubler, Trouble
+
+from fmnist_bench import candidate as module
+from fmnist_bench.candidate import Candidate, load_model, save_model, set_where_none
+from fmnist_bench.errors import InputError
+from fmnist_bench.features import ImageFeatures
+
+
+def make(**parameters):
+    features = Pipeline([("imagefeatures", ImageFeatures(kind="hog", cell_size=2)), ("pca", PCA(20, random_state=0))])
+    return Candidate(LogisticRegression(max_iter=300), features=features, **parameters)
+
+
+def test_rows_of_pixels_to_probabilities(digits, split):
+    fitted = make().fit(digits.X[split.fit], digits.y[split.fit])
+    probabilities = fitted.predict_proba(digits.X[split.valid])
+    assert probabilities.dtype == np.float32
+    assert np.abs(probabilities.sum(axis=1) - 1).max() < 1e-6
+    assert fitted.score(digits.X[split.valid], digits.y[split.valid]) > 0.8
+    assert not hasattr(fitted.model, "coef_")
+
+
+def test_parameters_are_reached_by_their_names():
+    candidate = clone(make()).set_params(features__pca__n_components=5, model__C=2.0)
+    assert candidate.features.named_steps["pca"].n_components == 5
+    set_where_none(candidate, image_shape=(8, 8), random_state=3)
+    assert candidate.get_params()["features__imagefeatures__image_shape"] == (8, 8)
+    assert candidate.get_params()["model__random_state"] == 3
+
+
+def test_set_where_none_leaves_what_was_set():
+    candidate = Candidate(LogisticRegression(random_state=7))
+    set_where_none(candidate, random_state=3)
+    assert candidate.model.random_state == 7
+
+
+def test_augmentation_sees_the_fit_rows_alone(digits, split):
+    class Recorder(Doubler):
+        def fit_resample(self, X, y):
+            Recorder.seen = len(X)
+            return super().fit_resample(X, y)
+
+    rows = digits.X[split.fit], digits.y[split.fit]
+    Candidate(Trouble(), augment=Recorder()).fit(*rows, validation_data=(digits.X[split.valid], digits.y[split.valid]))
+    assert Recorder.seen == len(split.fit)
+
+
+def test_no_synthetic_rows_is_no_augmentation_bit_for_bit(digits, split):
+    rows = digits.X[split.fit], digits.y[split.fit]
+    without = make().fit(*rows).predict_proba(digits.X[split.valid])
+    with_none = make(augment=Doubler(ratio=0.0)).fit(*rows).predict_proba(digits.X[split.valid])
+    assert np.array_equal(without, with_none)
+
+
+def test_slow_features_that_learn_nothing_are_computed_once(digits, split, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "WORTH_CACHING", 0.0)
+    rows = digits.X[split.fit], digits.y[split.fit]
+    first = make(cache_dir=str(tmp_path)).fit(*rows).predict_proba(digits.X[split.valid])
+    files = sorted(tmp_path.glob("*.npy"))
+    assert len(files) == 2  # of the fit and of the valid rows; nothing of the PCA, which learns
+    monkeypatch.setattr(ImageFeatures, "transform", None)
+    again = make(cache_dir=str(tmp_path)).fit(*rows).predict_proba(digits.X[split.valid])
+    assert np.array_equal(first, again)
+
+
+def test_other_parameters_or_rows_miss_the_cache(digits, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "WORTH_CACHING", 0.0)
+    for kind, rows in (("hog", 50), ("pixels", 50), ("hog", 51)):
+        features = Pipeline([("imagefeatures", ImageFeatures(kind=kind))])
+        Candidate(Trouble(), features, cache_dir=str(tmp_path)).fit(digits.X[:rows], digits.y[:rows]).predict(
+            digits.X[:rows]
+        )
+    assert len(list(tmp_path.glob("*.npy"))) == 3
+
+
+def test_a_cut_off_cache_file_is_computed_again(digits, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "WORTH_CACHING", 0.0)
+    first = make(cache_dir=str(tmp_path)).fit(digits.X, digits.y).predict_proba(digits.X)
+    for path in tmp_path.glob("*.npy"):
+        path.write_bytes(path.read_bytes()[:1000])
+    again = make(cache_dir=str(tmp_path)).fit(digits.X, digits.y).predict_proba(digits.X)
+    assert np.array_equal(first, again)
+
+
+def test_a_saved_model_predicts_the_same(digits, tmp_path):
+    fitted = make().fit(digits.X, digits.y)
+    save_model(fitted, tmp_path / "model.skops")
+    assert [p.name for p in tmp_path.iterdir()] == ["model.skops"]
+    loaded = load_model(tmp_path / "model.skops")
+    assert np.allclose(loaded.predict_proba(digits.X), fitted.predict_proba(digits.X), rtol=0, atol=1e-5)
+
+
+def test_a_foreign_type_is_refused(digits, tmp_path):
+    path = tmp_path / "model.skops"
+    io.dump(Candidate(FunctionTransformer(np.load)), path)
+    with pytest.raises(InputError, match=r"types that are not trusted: numpy\.load"):
+        load_model(path)
+    io.dump(Trouble().fit(digits.X, digits.y), path)
+    with pytest.raises(InputError, match=r"troublemakers\.Trouble"):
+        load_model(path)
+    assert load_model(path, ("troublemakers",)).kind == "none"
+
+
+def test_a_damaged_file_is_refused(tmp_path):
+    (tmp_path / "model.skops").write_bytes(b"PK damaged")
+    with pytest.raises(InputError, match="not a readable model file"):
+        load_model(tmp_path / "model.skops")

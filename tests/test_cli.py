@@ -1,0 +1,129 @@
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fmnist_bench.cli import main
+
+STUDY = '[model]\nuse = "sklearn.naive_bayes.GaussianNB"\nvar_smoothing = { low = 1e-9, high = 1e-1, log = true }\n'
+BENCHMARK = 'data = "digits"\nvalid_size = 0.2\ntrials = 1\n[studies]\nbayes = 1\n'
+
+
+@pytest.fixture
+def place(arena):
+    arena("studies/bayes.toml", STUDY)
+    return arena("benchmarks/tiny.toml", BENCHMARK).parent.parent
+
+
+def run(*arguments, **environment):
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), **environment}
+    command = [sys.executable, "-m", "fmnist_bench", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, env=env)
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys\n"
+        "from fmnist_bench.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'numpy', 'sklearn', 'keras', 'tensorflow', 'mlflow', 'optuna', 'pandas', 'rich'} & set(sys.modules)\n"
+        "sys.exit(str(heavy) if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "run" in done.stdout
+
+
+def test_help_answers_at_once():
+    seconds = []
+    for _ in range(3):
+        started = time.perf_counter()
+        assert run("--help").returncode == 0
+        seconds.append(time.perf_counter() - started)
+    assert min(seconds) < 0.3
+
+
+def test_run_prints_leaderboard_and_where_everything_is(place, capsys):
+    assert main(["run", "tiny"]) == 0
+    printed = capsys.readouterr().out
+    assert "test %" in printed
+    for line in ("ensemble ", "bayes ", "Report:", "MLflow:", "Ensemble:"):
+        assert any(row.startswith(line) for row in printed.splitlines()), line
+
+
+def test_quiet_prints_the_result_alone(place, capsys):
+    assert main(["run", "tiny", "--quiet"]) == 0
+    assert "started" not in capsys.readouterr().out
+
+
+def test_report_list_check_and_data(place, capsys):
+    assert main(["run", "tiny", "--quiet"]) == 0
+    assert main(["report", "tiny", "--markdown", "tiny.md"]) == 0
+    assert "bayes" in (place / "tiny.md").read_text()
+    assert main(["list"]) == 0
+    assert main(["check", "tiny"]) == 0
+    assert main(["data", "digits"]) == 0
+    printed = capsys.readouterr().out
+    assert "model__var_smoothing [1e-09, 0.1] log" in printed
+    assert "all can be built" in printed
+    assert "1500 images of 8 x 8" in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "tinny"], "did you mean tiny?"),
+        (["run", "nowhere.toml"], "no such file"),
+        (["run", "tiny", "--budget", "0"], "above zero"),
+        (["run", "tiny", "--budget", "soon"], "such as 90s, 10m, 2h"),
+        (["run", "tiny", "--trials", "0"], "at least 1"),
+        (["run", "tiny", "--seed", "-1"], "at least 0"),
+        (["run", "tiny", "--data", "lost.npz"], "lost.npz"),
+        (["run", "tiny", "--mlruns", "studies/bayes.toml"], "cannot be written"),
+        (["report", "tiny"], "holds no run of tiny"),
+        (["ui", "--mlruns", "empty"], "no such file"),
+        (["data", "digitz"], "digits"),
+        (["check", "broken"], "there is no such|unknown key"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(place, arena, capsys, arguments, words):
+    arena("studies/broken.toml", STUDY + "[[knwon]]\n")
+    assert main(arguments) == 2
+    printed = capsys.readouterr()
+    assert printed.err.startswith("error: ")
+    assert printed.err.count("\n") == 1
+    assert any(part in printed.err for part in words.split("|"))
+    assert sorted(p.name for p in place.glob("mlruns/*/*")) == []
+
+
+def test_nan_pixels_are_refused(place, capsys):
+    images = np.zeros((40, 4, 4))
+    images[3, 2, 1] = np.nan
+    labels = np.arange(40) % 2
+    np.savez("nan.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+    assert main(["run", "tiny", "--data", "nan.npz"]) == 2
+    assert "NaN" in capsys.readouterr().err
+
+
+def test_ones_own_images_run(place, capsys):
+    rng = np.random.default_rng(0)
+    labels = np.arange(120) % 3
+    images = (rng.random((120, 5, 7, 3)) * 80 + labels[:, None, None, None] * 80).astype(np.uint8)
+    np.savez("own.npz", x_train=images[:90], y_train=labels[:90], x_test=images[90:], y_test=labels[90:])
+    assert main(["run", "tiny", "--data", "own.npz", "--quiet"]) == 0
+    assert "100.00" in capsys.readouterr().out
+
+
+def test_wrong_arguments_exit_with_2():
+    assert run("run").returncode == 2
+    assert run("dance").returncode == 2
+
+
+def test_debug_shows_the_trace(place, capsys):
+    assert main(["run", "tinny", "--debug"]) == 2
+    assert "Traceback" in capsys.readouterr().err

@@ -1,0 +1,145 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fmnist_bench.config import Arm, describe_all, find_files, load_benchmark, load_study, parse_duration
+from fmnist_bench.errors import InputError
+
+STUDY = """
+[[features]]
+use = "sklearn.decomposition.PCA"
+n_components = { low = 2, high = 9 }
+
+[model]
+use = "sklearn.ensemble.RandomForestClassifier"
+max_depth = { low = 2, high = 9 }
+n_estimators = 10
+
+[[known]]
+name = "deep"
+max_depth = 9
+n_estimators = 20
+features__pca__n_components = 5
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "studies").mkdir()
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "studies" / "mine.toml").write_text(STUDY)
+    return tmp_path
+
+
+def test_a_study_of_the_working_directory_is_found(folder):
+    study = load_study("mine")
+    assert list(Arm(study).ranges()) == ["features__pca__n_components", "model__max_depth"]
+    assert study.known[0].parameters == {
+        "model__max_depth": 9,
+        "model__n_estimators": 20,
+        "features__pca__n_components": 5,
+    }
+
+
+def test_known_values_build_the_candidate(folder):
+    arm = load_benchmark("mine-deep").arms[0]
+    candidate = arm.candidate(arm.study.known[0].parameters)
+    parameters = candidate.get_params()
+    assert parameters["model__n_estimators"] == 20
+    assert parameters["features__pca__n_components"] == 5
+
+
+def test_a_study_with_augmentation_has_two_arms_with_equal_shares(folder):
+    (folder / "studies" / "two.toml").write_text(STUDY + '[augment]\nuse = "fmnist_bench.augment.ConditionalGAN"\n')
+    (folder / "benchmarks" / "b.toml").write_text("[studies]\ntwo = 1\nmine = 2\n")
+    benchmark = load_benchmark("b")
+    assert [arm.name for arm in benchmark.arms] == ["two", "two+gan", "mine"]
+    assert benchmark.shares == {"two": 0.25, "two+gan": 0.25, "mine": 0.5}
+
+
+def test_the_digest_knows_what_makes_runs_comparable(folder):
+    (folder / "benchmarks" / "b.toml").write_text('budget = "1m"\n[studies]\nmine = 1\n')
+    first = load_benchmark("b").digest()
+    (folder / "benchmarks" / "b.toml").write_text('budget = "2h"\n[studies]\nmine = 1\n')
+    assert load_benchmark("b").digest() == first
+    (folder / "benchmarks" / "b.toml").write_text('budget = "2h"\nseed = 1\n[studies]\nmine = 1\n')
+    assert load_benchmark("b").digest() != first
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[model", "not a readable TOML file"),
+        ("", r"needs a table \[model\]"),
+        ('[model]\nuse = "sklearn.svm.SVC"\n[modle]\n', "unknown key modle; did you mean model"),
+        ('[model]\nuse = "sklearn.svm.SVC"\n[features]\nuse = "x"\n', r"must be written as tables \[\[features\]\]"),
+        ('[model]\nuse = "sklearn.svm.SVC"\nC = {low = 1, high = 2}\n[[known]]\nC = 7\n', "model__C = 7 is outside"),
+        ("\xff", "unknown key|not a readable"),
+    ],
+)
+def test_a_bad_study_names_file_and_fault(folder, text, words):
+    (folder / "studies" / "bad.toml").write_text(text, encoding="latin-1")
+    with pytest.raises(InputError, match=words) as error:
+        load_study("bad")
+    assert "bad.toml" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[studies]\n", "needs a table"),
+        ("[studies]\nnone = 1\n", "no study is called none"),
+        ("[studies]\nmine = 0\n", "share must be a number above 0"),
+        ("rows = 0\n[studies]\nmine = 1\n", "rows must be a whole number of at least 1"),
+        ("valid_size = 1.5\n[studies]\nmine = 1\n", "fraction between 0 and 1"),
+        ("seed = -1\n[studies]\nmine = 1\n", "seed must be a whole number of at least 0"),
+        ('budget = "0"\n[studies]\nmine = 1\n', "above zero"),
+        ("bugdet = 3\n[studies]\nmine = 1\n", "did you mean budget"),
+        ("[studies]\nmine = 1\n[ensemble]\nsteps = 1\n", "unknown key steps"),
+    ],
+)
+def test_a_bad_benchmark_is_refused(folder, text, words):
+    (folder / "benchmarks" / "bad.toml").write_text(text)
+    with pytest.raises(InputError, match=words):
+        load_benchmark("bad")
+
+
+def test_unknown_names_get_the_nearest():
+    with pytest.raises(InputError, match=r"called smoek; did you mean smoke\?"):
+        load_benchmark("smoek")
+    with pytest.raises(InputError, match=r"did you mean cnn-4conv"):
+        load_benchmark("cnn-4cnov")
+    with pytest.raises(InputError, match="there is no such file"):
+        load_benchmark("nowhere/x.toml")
+
+
+@given(st.integers(0, 99), st.integers(0, 999), st.integers(0, 9999))
+def test_durations_add_up(hours, minutes, seconds):
+    total = 3600 * hours + 60 * minutes + seconds
+    text = f"{hours}h{minutes}m{seconds}s"
+    if total:
+        assert parse_duration(text) == total
+    else:
+        with pytest.raises(InputError, match="above zero"):
+            parse_duration(text)
+
+
+@given(st.text(max_size=12))
+def test_a_duration_is_a_positive_number_or_an_error(text):
+    try:
+        seconds = parse_duration(text)
+    except InputError as error:
+        assert "\n" not in str(error).replace(repr(text), "")
+    else:
+        assert seconds > 0
+        assert math.isfinite(seconds)
+
+
+def test_every_shipped_file_is_described():
+    text = describe_all()
+    for name in (*find_files("benchmarks"), *find_files("studies")):
+        assert f"  {name}:" in text
+    assert "model__learning_rate [" in text

@@ -1,0 +1,117 @@
+"""Boosted trees: scores, early stopping, time limit, labels, persistence."""
+
+import pickle
+import time
+
+import numpy as np
+import pytest
+import skops.io
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+
+from fmnist_bench.models.boosting import XGBoostClassifier
+
+SMALL = {"n_estimators": 30, "learning_rate": 0.3, "max_depth": 3, "max_bin": 16, "random_state": 0}
+
+
+@pytest.fixture(scope="module")
+def digits():
+    X, y = load_digits(return_X_y=True)
+    X = X.astype(np.uint8)
+    return X[:1400], y[:1400], X[1400:], y[1400:]
+
+
+@pytest.fixture(scope="module")
+def fitted(digits):
+    calls = []
+    model = XGBoostClassifier(**SMALL)
+    model.fit(*digits[:2], validation_data=digits[2:], monitor=lambda *call: calls.append(call))
+    return model, calls
+
+
+def test_learns_and_reports(fitted, digits):
+    model, calls = fitted
+    probabilities = model.predict_proba(digits[2])
+    assert probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+    assert model.score(*digits[2:]) > 0.8
+    assert [step for step, _ in calls] == model.history_["step"] == [5, 10, 15, 20, 25, 30]
+    assert calls[-1][1] == pytest.approx(model.score(*digits[2:]))
+    assert set(model.history_) == {"step", "fit_loss", "fit_accuracy", "valid_loss", "valid_accuracy"}
+
+
+def test_parameters_clone_and_repeat(fitted, digits):
+    model, _ = fitted
+    params = model.get_params()
+    assert params["max_seconds"] is None
+    assert params["max_bin"] == 16
+    assert params["objective"] == "binary:logistic"  # what fit chose for many classes stays out of the parameters
+    again = clone(model).set_params(max_seconds=600.0, max_depth=3).fit(*digits[:2], validation_data=digits[2:])
+    assert again.get_params()["max_seconds"] == 600.0
+    np.testing.assert_array_equal(again.predict_proba(digits[2]), model.predict_proba(digits[2]))
+
+
+def test_pickle_and_skops_are_exact(fitted, digits):
+    model, _ = fitted
+    content = skops.io.dumps(model)
+    untrusted = skops.io.get_untrusted_types(data=content)
+    assert untrusted == ["fmnist_bench.models.boosting.XGBoostClassifier"]
+    for copy in (pickle.loads(pickle.dumps(model)), skops.io.loads(content, trusted=untrusted)):
+        np.testing.assert_array_equal(copy.predict_proba(digits[2]), model.predict_proba(digits[2]))
+        np.testing.assert_array_equal(copy.classes_, model.classes_)
+        assert copy.history_ == model.history_
+
+
+def test_early_stopping_uses_the_best_round(digits):
+    model = XGBoostClassifier(**{**SMALL, "n_estimators": 500, "learning_rate": 1.0}, early_stopping_rounds=3)
+    model.fit(*digits[:2], validation_data=digits[2:])
+    assert model.best_iteration < 499
+    copy = pickle.loads(pickle.dumps(model))
+    assert copy.best_iteration == model.best_iteration
+    np.testing.assert_array_equal(copy.predict_proba(digits[2]), model.predict_proba(digits[2]))
+
+
+def test_without_validation_data_all_rounds_grow(digits):
+    model = XGBoostClassifier(**SMALL, early_stopping_rounds=3).fit(*digits[:2])
+    assert model.get_booster().num_boosted_rounds() == 30
+    assert set(model.history_) == {"step", "fit_loss", "fit_accuracy"}
+    assert model.get_params()["early_stopping_rounds"] == 3
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_any_labels(digits, classes):
+    rows = digits[1] < classes
+    names = np.array(["shirt", "bag", "coat"])[digits[1][rows]]
+    model = XGBoostClassifier(**SMALL)
+    for _ in range(2):  # the second fit must not stumble over the first one's labels
+        model.fit(digits[0][rows], names)
+    assert list(model.classes_) == sorted(set(names))
+    assert model.score(digits[0][rows], names) > 0.95
+    assert model.predict_proba(digits[0][rows]).shape == (rows.sum(), classes)
+
+
+def test_monitor_stops_boosting_with_a_readable_history(digits):
+    class Pruned(Exception):
+        pass
+
+    def monitor(step, score):
+        raise Pruned
+
+    model = XGBoostClassifier(**SMALL)
+    with pytest.raises(Pruned):
+        model.fit(*digits[:2], validation_data=digits[2:], monitor=monitor)
+    assert model.history_["step"] == [5]
+    assert model.callbacks is None
+
+
+def test_time_limit_ends_boosting(digits):
+    model = XGBoostClassifier(**{**SMALL, "n_estimators": 1_000_000}, max_seconds=2.0)
+    started = time.monotonic()
+    model.fit(*digits[:2], validation_data=digits[2:])
+    assert time.monotonic() - started < 5
+    assert model.score(*digits[2:]) > 0.8
+
+
+def test_one_class_is_an_error():
+    with pytest.raises(ValueError, match="one class only"):
+        XGBoostClassifier().fit(np.zeros((4, 2)), np.zeros(4))

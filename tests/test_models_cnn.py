@@ -1,0 +1,196 @@
+"""Convolutional classifiers: training, budget, errors, persistence, architecture."""
+
+import math
+import pickle
+import time
+from collections import Counter
+
+import keras
+import numpy as np
+import pytest
+import skops.io
+from sklearn.base import clone
+from sklearn.datasets import load_digits
+from sklearn.utils.validation import check_is_fitted
+
+from fmnist_bench.models._keras import _Batches, one_cycle
+from fmnist_bench.models.cnn import CNNClassifier
+
+SMALL = {"filters": 8, "batch_size": 32, "epochs": 4, "flip": False, "learning_rate": 0.2, "random_state": 0}
+
+
+@pytest.fixture(scope="module")
+def digits():
+    X, y = load_digits(return_X_y=True)
+    X = (X * 15).astype(np.uint8)
+    return X[:1400], y[:1400], X[1400:], y[1400:]
+
+
+@pytest.fixture(scope="module")
+def fitted(digits):
+    X, y, X_valid, y_valid = digits
+    calls = []
+    model = CNNClassifier(**SMALL).fit(X, y, (X_valid, y_valid), monitor=lambda *call: calls.append(call))
+    return model, calls
+
+
+def layer_counts(model, image_shape=(28, 28, 1), n_classes=10):
+    layers = model._build(image_shape, n_classes).layers
+    return Counter(type(layer).__name__ for layer in layers)
+
+
+def test_learns_and_reports_each_epoch(fitted, digits):
+    model, calls = fitted
+    probabilities = model.predict_proba(digits[2])
+    assert probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+    assert model.score(digits[2], digits[3]) > 0.85
+    assert [step for step, _ in calls] == model.history_["step"] == [1, 2, 3, 4]
+    assert [score for _, score in calls] == model.history_["valid_accuracy"]
+    assert calls[-1][1] == pytest.approx(model.score(digits[2], digits[3]))
+    assert set(model.history_) == {"step", "fit_loss", "fit_accuracy", "valid_loss", "valid_accuracy"}
+    assert model.history_["fit_loss"][-1] < model.history_["fit_loss"][0]
+
+
+def test_same_seed_same_output_and_clone(fitted, digits):
+    model, _ = fitted
+    again = clone(model)
+    assert again.get_params() == model.get_params()
+    with pytest.raises(ValueError, match="not fitted"):
+        check_is_fitted(again)
+    again.fit(*digits[:2], validation_data=digits[2:])
+    np.testing.assert_array_equal(again.predict_proba(digits[2]), model.predict_proba(digits[2]))
+
+
+def test_pickle_and_skops_are_exact(fitted, digits):
+    model, _ = fitted
+    content = skops.io.dumps(model)
+    untrusted = skops.io.get_untrusted_types(data=content)
+    assert untrusted == ["fmnist_bench.models.cnn.CNNClassifier"]
+    for copy in (pickle.loads(pickle.dumps(model)), skops.io.loads(content, trusted=untrusted)):
+        np.testing.assert_array_equal(copy.predict_proba(digits[2]), model.predict_proba(digits[2]))
+        assert copy.history_ == model.history_
+        assert copy.get_params() == model.get_params()
+
+
+def test_one_convolution_by_hand():
+    model = CNNClassifier(
+        n_convs=1, convs_per_block=1, batch_norm=False, head="flatten", n_dense=1, dropout=0.5, logit_scale=1.0
+    )
+    counts = layer_counts(model)
+    assert (counts["Conv2D"], counts["MaxPooling2D"], counts["Dense"], counts["Dropout"]) == (1, 1, 2, 1)
+    assert counts["BatchNormalization"] == 0
+
+
+def test_four_convolutions_by_hand():
+    model = CNNClassifier(n_convs=4, head="flatten", n_dense=2, dense_units=512, conv_dropout=0.1, dropout=0.3)
+    counts = layer_counts(model)
+    assert (counts["Conv2D"], counts["MaxPooling2D"], counts["Dense"]) == (4, 2, 3)
+    assert (counts["Dropout"], counts["BatchNormalization"]) == (5, 6)
+    dense = [layer.units for layer in model._build((28, 28, 1), 10).layers if isinstance(layer, keras.layers.Dense)]
+    assert dense == [512, 128, 10]
+
+
+@pytest.mark.parametrize("pool_first", [False, True])
+def test_six_convolutions(pool_first):
+    network = CNNClassifier(pool_first=pool_first)._build((28, 28, 1), 10)
+    counts = Counter(type(layer).__name__ for layer in network.layers)
+    assert (counts["Conv2D"], counts["MaxPooling2D"], counts["GlobalMaxPooling2D"]) == (6, 2, 1)
+    assert 288_000 < network.count_params() < 290_000
+
+
+@pytest.mark.parametrize("shape", [(2, 2, 1), (5, 9, 3), (8, 8, 1), (32, 32, 3)])
+@pytest.mark.parametrize("head", ["flatten", "max", "average"])
+def test_any_shape_builds(shape, head):
+    assert CNNClassifier(head=head, convs_per_block=1)._build(shape, 3).output_shape == (None, 3)
+
+
+@pytest.mark.parametrize(("precision", "policy"), [("auto", "float32"), ("mixed_bfloat16", "mixed_bfloat16")])
+def test_precision_touches_this_network_alone(precision, policy):
+    model = CNNClassifier(precision=precision)
+    model.classes_ = np.arange(3)
+    network = model._build_network(np.eye(8, dtype=np.uint8).reshape(1, 8, 8, 1))
+    convolutions = [layer for inner in network.layers if hasattr(inner, "layers") for layer in inner.layers]
+    assert {layer.dtype_policy.name for layer in convolutions if layer.weights} == {policy}
+    assert network.layers[-1].dtype_policy.name == "float32"
+    assert keras.config.dtype_policy().name == "float32"
+
+
+def test_flips_and_their_average_with_colours_strings_and_few_rows():
+    generator = np.random.default_rng(0)
+    labels = np.repeat(["shirt", "bag"], 20)
+    X = generator.integers(0, 100, (40, 6, 8, 3))
+    X[:20, :3] += 150  # the upper half is bright: flips from left to right keep that
+    model = CNNClassifier(
+        n_convs=2, filters=8, epochs=30, batch_size=64, image_shape=(6, 8, 3), flip_average=True, random_state=1
+    )
+    model.fit(X.reshape(40, -1), labels)
+    assert list(model.classes_) == ["bag", "shirt"]
+    assert model.score(X.reshape(40, -1), labels) > 0.9
+    mirrored = X[:, :, ::-1].reshape(40, -1)
+    np.testing.assert_allclose(model.predict_proba(mirrored), model.predict_proba(X.reshape(40, -1)), atol=1e-3)
+    assert set(model.history_) == {"step", "fit_loss", "fit_accuracy"}
+
+
+def test_monitor_stops_training_with_a_readable_history(digits):
+    class Pruned(Exception):
+        pass
+
+    def monitor(step, score):
+        if step == 2:
+            raise Pruned
+
+    model = CNNClassifier(**SMALL)
+    with pytest.raises(Pruned):
+        model.fit(*digits[:2], validation_data=digits[2:], monitor=monitor)
+    assert model.history_["step"] == [1, 2]
+    assert len(model.history_["valid_accuracy"]) == 2
+
+
+def test_time_limit_completes_the_schedule(digits):
+    seconds = 10.0
+    model = CNNClassifier(**{**SMALL, "epochs": 10_000, "max_seconds": seconds})
+    started = time.monotonic()
+    model.fit(*digits[:2], validation_data=digits[2:])
+    elapsed = time.monotonic() - started
+    assert elapsed < seconds * 1.5  # a loaded machine stalls for seconds
+    assert 1 <= len(model.history_["step"]) < 10_000
+    assert model.score(*digits[2:]) > 0.8
+
+
+def test_infinite_loss_is_an_error_at_once(digits):
+    model = CNNClassifier(**{**SMALL, "learning_rate": 1e30, "batch_norm": False, "epochs": 50, "filters": 4})
+    with pytest.raises(ValueError, match=r"in epoch \d+, last finite loss .*lower learning_rate"):
+        model.fit(*digits[:2])
+
+
+@pytest.mark.parametrize(
+    ("parameters", "labels", "message"),
+    [
+        ({"epochs": 0}, [0, 1], "epochs=0: must be at least 1"),
+        ({"batch_size": 0}, [0, 1], "batch_size=0: must be at least 1"),
+        ({"max_seconds": 0}, [0, 1], "max_seconds=0: must be above 0"),
+        ({"head": "mean"}, [0, 1], "head='mean': must be one of flatten, max, average"),
+        ({"image_shape": (3, 3)}, [0, 1], "image_shape=.*rows have 16 features"),
+        ({}, [1, 1], "one class only"),
+    ],
+)
+def test_mistakes_are_named(parameters, labels, message):
+    with pytest.raises(ValueError, match=message):
+        CNNClassifier(**parameters).fit(np.zeros((2, 16), np.uint8), labels)
+
+
+def test_batches_cover_all_rows_and_depend_on_the_number_alone():
+    images = np.arange(10, dtype=np.uint8).reshape(10, 1, 1, 1)
+    batches = _Batches(images, np.eye(10, dtype=np.float32), batch_size=5, flip=True, seed=3)
+    first = [batches[i][0].ravel() for i in range(4)]
+    assert sorted(np.concatenate(first[:2])) == sorted(np.concatenate(first[2:])) == list(range(10))
+    np.testing.assert_array_equal(batches[0][0].ravel(), first[0])
+
+
+def test_one_cycle_rises_and_falls():
+    rates = [one_cycle(progress, 0.4, 0.2) for progress in np.linspace(0, 1, 11)]
+    assert max(rates) == rates[2] == pytest.approx(0.4)
+    assert rates[0] == pytest.approx(0.02)
+    assert math.isclose(rates[-1], 0, abs_tol=1e-12)
+    assert one_cycle(0.0, 0.4, 0.0) == pytest.approx(0.4)

@@ -1,0 +1,261 @@
+"""The report made from models that were really fitted, from little, and from nothing."""
+
+import dataclasses
+import html.parser
+import re
+from collections import Counter
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression, SGDClassifier
+from sklearn.metrics import accuracy_score
+from sklearn.model_selection import train_test_split
+from sklearn.naive_bayes import GaussianNB
+
+from fmnist_bench.reporting import render
+from fmnist_bench.reporting.render import Contestant, Findings, TrialRow
+
+NAMES = ("<b>", "a|b", "two & a half", '"three"', "$4$", "_five_", "six", "seven", "eight", "nine")
+SECTIONS = ("answer", "leaderboard", "ensemble", "classes", "search", "failures", "environment")
+
+
+def contestant(name, trial, model, parts, n_trials):
+    X_valid, X_test = parts
+    valid, test = model.predict_proba(X_valid), model.predict_proba(X_test)
+    return Contestant(name, trial, model.get_params(deep=False), n_trials, valid, test, 1.5, 0.25, 60.0)
+
+
+@pytest.fixture(scope="module")
+def findings():
+    """Three arms on digits: one complete, one with pruned trials and histories, one that only failed."""
+    X, y = load_digits(return_X_y=True)
+    X_fit, X_rest, y_fit, y_rest = train_test_split(X / 16, y, test_size=0.6, stratify=y, random_state=0)
+    X_valid, X_test, y_valid, y_test = train_test_split(X_rest, y_rest, test_size=0.5, random_state=0)
+    parts = (X_valid, X_test)
+    logistic = LogisticRegression(max_iter=500).fit(X_fit, y_fit)
+    bayes = contestant("bayes<i>", 0, GaussianNB(var_smoothing=1e-2).fit(X_fit, y_fit), parts, {"complete": 1})
+    trials = [TrialRow("bayes<i>", 0, "complete", "", 2.0, 0.9, 0.5, {"var_smoothing": 1e-2}, {}, 2.0)]
+    for number, alpha in enumerate((1e-4, 1e-1)):
+        model, scores = SGDClassifier(loss="log_loss", alpha=alpha, random_state=0), []
+        for _ in range(5):
+            scores.append(float(model.partial_fit(X_fit, y_fit, classes=range(10)).score(X_valid, y_valid)))
+        status = ("complete", "pruned")[number]
+        history = {"valid_accuracy": scores, "step": [1, 2, 3, 4, 5]}
+        trials.append(
+            TrialRow("linear", number, status, "", 9.0, scores[-1], None, {"alpha": alpha}, history, 11.0 + number)
+        )
+    trials += [
+        TrialRow("svm", n, "failed", "ValueError: <script>alert(1)</script>", 0.1, None, None, {}, {}, 13.0)
+        for n in (0, 1)
+    ]
+    linear = contestant("linear", 0, logistic, parts, {"complete": 1, "pruned": 1})
+    ensemble = Contestant(
+        *("ensemble", None, {}, {}),
+        (linear.valid_probabilities + bayes.valid_probabilities) / 2,
+        (linear.test_probabilities + bayes.test_probabilities) / 2,
+        *(3.0, 0.5, 0.0),
+    )
+    return Findings(
+        "Digits <1>",
+        NAMES,
+        y_valid,
+        y_test,
+        (linear, bayes),
+        ensemble,
+        (("linear", 0, 0.75), ("bayes<i>", 0, 0.25)),
+        tuple(trials),
+        {"machine": "two <cores>", "seed": "0"},
+        {"Load": "from fmnist_bench import load_ensemble\nload_ensemble('a&b')"},
+    )
+
+
+@pytest.fixture(scope="module")
+def page(findings):
+    return render.render_html(findings)
+
+
+class Page(html.parser.HTMLParser):
+    """Collect what the tests ask about, and check that tags are closed in order."""
+
+    VOID = frozenset({"meta", "br", "link", "img", "hr"})
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.ids, self.text = [], Counter(), [], []
+        self.links, self.rows, self.regions = [], [], []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.tags[tag] += 1
+        self.ids += [attrs["id"]] if "id" in attrs else []
+        self.links += [attrs[key] for key in ("href", "src", "xlink:href", "action") if key in attrs]
+        self.regions += [attrs] if attrs.get("role") == "region" else []
+        self.rows += [[]] if tag == "tr" else []
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] not in ("style", "script"):
+            self.text.append(data)
+        if self.open and self.open[-1] in ("td", "th"):
+            self.rows[-1].append(data)
+
+
+def test_page_is_wellformed_with_unique_ids_and_every_section(page):
+    parsed = Page(page)
+    assert parsed.open == []
+    assert [name for name, count in Counter(parsed.ids).items() if count > 1] == []
+    assert set(SECTIONS) <= set(parsed.ids)
+    assert parsed.tags["h1"] == 1
+    assert parsed.tags["svg"] == 4
+
+
+def test_page_needs_no_network_and_is_small(page):
+    parsed = Page(page)
+    assert all(link.startswith("#") and link[1:] in parsed.ids for link in parsed.links)
+    assert not re.findall(r'(?<!xmlns=")(?<!xmlns:xlink=")https?://', page)
+    assert not re.findall(r"@import|url\((?!#)", page)
+    assert parsed.tags["link"] == parsed.tags["img"] == 0
+    assert len(page) < 2_000_000
+
+
+def test_page_escapes_whatever_users_named(page):
+    parsed = Page(page)
+    assert parsed.tags["b"] == parsed.tags["i"] == parsed.tags["cores"] == 0
+    assert parsed.tags["script"] == 1
+    text = "".join(parsed.text)
+    for name in (*NAMES, "bayes<i>", "ValueError: <script>alert(1)</script>", "two <cores>", "load_ensemble('a&b')"):
+        assert name in text
+
+
+def test_page_regions_can_be_named_and_reached_by_keyboard(page):
+    regions = Page(page).regions
+    assert regions
+    assert all(attrs["tabindex"] == "0" and attrs["aria-label"] for attrs in regions)
+
+
+def test_page_answers_first_with_the_model_chosen_on_valid_rows(findings, page):
+    choice = max(findings.contestants[0], findings.ensemble, key=findings.valid_accuracy)
+    text = " ".join("".join(Page(page).text).split())
+    answer = text[text.index("The model to use") :]
+    scores = findings.scores(choice)
+    assert answer.startswith(f"The model to use {choice.name}")
+    assert f"{100 * scores['test_accuracy']:.2f} % of 540 test rows right" in answer
+    assert f"(95 % interval {100 * scores['test_low']:.2f} to {100 * scores['test_high']:.2f} %)" in answer
+
+
+def test_page_has_the_confusion_matrix_of_the_ensemble(findings, page):
+    counts = [str(n) if n else "·" for n in findings.confusion(findings.ensemble)[3]]
+    assert ['"three"', *counts] in Page(page).rows
+
+
+def test_leaderboard_holds_the_ensemble_and_every_arm(findings):
+    board = render.leaderboard(findings)
+    assert list(board.index) == ["ensemble", "linear", "bayes<i>", "svm"]
+    linear = findings.contestants[0]
+    assert board.loc["linear", "test_accuracy"] == accuracy_score(findings.y_test, linear.test_pred)
+    assert (
+        (board["test_low"] < board["test_accuracy"]).sum() == (board["test_accuracy"] < board["test_high"]).sum() == 3
+    )
+    assert board.loc["svm", ["test_accuracy", "valid_accuracy", "fit_seconds"]].isna().all()
+    assert board["failed"].to_dict() == {"ensemble": 0, "linear": 0, "bayes<i>": 0, "svm": 2}
+    assert "crashed" not in board
+
+
+def test_markdown_has_the_leaderboard_and_escapes_names(findings):
+    text = render.render_markdown(findings)
+    accuracy = 100 * findings.valid_accuracy(findings.contestants[0])
+    assert f"| linear | 1 complete, 1 pruned | {accuracy:.2f} |" in text
+    assert r"bayes\<i\>" in text
+    assert r"a\|b" in text
+    assert r"\_five\_" in text
+    assert "    load_ensemble('a&b')" in text
+    tables = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
+    for table in tables:
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
+    assert len(tables) == 10
+
+
+def test_a_single_model_wins_a_tie_with_the_ensemble(findings):
+    linear = findings.contestants[0]
+    tied = dataclasses.replace(findings, ensemble=dataclasses.replace(linear, name="ensemble", trial=None))
+    assert tied.choice is linear
+    assert "cannot be told apart" in render.render_html(tied)
+    assert "No class gains or loses recall" in render.render_html(tied)
+
+
+def test_recall_changes_are_sorted_from_gain_to_loss(findings):
+    changes = [change for _, change in findings.recall_changes()]
+    assert changes == sorted(changes, reverse=True)
+    assert 0 not in changes
+
+
+def test_a_run_in_which_everything_failed(findings):
+    bare = dataclasses.replace(findings, contestants=(), ensemble=None, members=(), trials=findings.trials[-2:])
+    text = "".join(Page(render.render_html(bare)).text)
+    assert "no trial was complete" in text
+    assert "No ensemble was built" in text
+    assert "ValueError: <script>" in text
+    assert set(render.draw(bare)) == {"minutes"}
+    assert "| svm | 2 failed | – |" in render.render_markdown(bare)
+    assert list(render.leaderboard(bare).index) == ["svm"]
+
+
+def test_findings_of_nothing(findings):
+    empty = Findings("Nothing", NAMES, findings.y_valid, findings.y_test, (), None)
+    assert set(SECTIONS) <= set(Page(render.render_html(empty)).ids)
+    assert "There is none" in render.render_markdown(empty)
+    assert render.leaderboard(empty).empty
+    assert render.draw(empty) == {}
+
+
+def test_a_contestant_without_predictions_and_no_history(findings):
+    nothing = np.empty((0, 10))
+    svm = Contestant("svm", None, {}, {"failed": 2}, nothing, nothing, np.nan, np.nan, 0.2)
+    trials = tuple(dataclasses.replace(trial, history={}) for trial in findings.trials)
+    some = dataclasses.replace(findings, contestants=(*findings.contestants, svm), trials=trials)
+    assert "No trial learned step by step" in render.render_html(some)
+    assert np.isnan(render.leaderboard(some).loc["svm", "test_accuracy"])
+    assert some.best_single is findings.contestants[0]
+
+
+def test_contestants_without_an_ensemble(findings):
+    alone = dataclasses.replace(findings, ensemble=None, members=())
+    page = render.render_html(alone)
+    assert alone.choice is findings.contestants[0]
+    assert "Difference: ensemble" not in page
+    assert "confusion_ensemble" not in render.draw(alone)
+
+
+def test_many_classes_get_a_list_of_confusions_instead_of_a_matrix():
+    y = np.repeat(np.arange(40), 5)
+    probabilities = np.eye(40)[(y + (np.arange(200) % 7 == 0)) % 40]
+    one = Contestant("knn", 0, {}, {"complete": 1}, probabilities, probabilities, 1.0, 1.0, 1.0)
+    names = tuple(f"class {number}" for number in range(40))
+    page = render.render_html(Findings("Many", names, y, y, (one,), None))
+    assert "most frequent confusions" in page
+    assert ["class 0", "class 1", "1"] in Page(page).rows
+    assert len(page) < 100_000
+
+
+def test_draw_gives_every_figure(findings):
+    names = {
+        "accuracy_intervals",
+        "anytime",
+        "learning_curves",
+        "minutes",
+        "confusion_best_single",
+        "confusion_ensemble",
+    }
+    assert set(render.draw(findings)) == names

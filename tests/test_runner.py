@@ -1,0 +1,277 @@
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+
+from fmnist_bench import load_ensemble, run_benchmark
+from fmnist_bench.data import load_dataset
+from fmnist_bench.errors import InputError
+from fmnist_bench.progress import Progress
+from fmnist_bench.runner import check_benchmark, rewrite_report
+from fmnist_bench.store import Store
+
+BENCHMARK = """
+data = "digits"
+valid_size = 0.2
+trials = 3
+[studies]
+forest = 1
+bayes = 1
+"""
+FOREST = """
+[model]
+use = "sklearn.ensemble.RandomForestClassifier"
+n_estimators = { low = 5, high = 40 }
+max_features = { low = 0.05, high = 0.5 }
+[[known]]
+n_estimators = 20
+max_features = 0.1
+"""
+BAYES = """
+[model]
+use = "sklearn.naive_bayes.GaussianNB"
+var_smoothing = { low = 1e-9, high = 1e-1, log = true }
+"""
+TROUBLE = """
+[model]
+use = "troublemakers.Trouble"
+kind = "{kind}"
+seconds = {seconds}
+number = {{ low = 0, high = 1000000 }}
+"""
+
+
+@pytest.fixture
+def place(arena):
+    arena("studies/forest.toml", FOREST)
+    arena("studies/bayes.toml", BAYES)
+    return arena("benchmarks/tiny.toml", BENCHMARK).parent.parent
+
+
+def rows(folder):
+    """Every trial record of a run, without what differs from one run to another."""
+    found = {}
+    for path in sorted(Path(folder).glob("trials/*/*/trial.json")):
+        record = json.loads(path.read_text())
+        result = record["result"]
+        found[record["arm"], record["number"]] = (record["parameters"], result["status"], result["accuracy"])
+    return found
+
+
+def test_from_nothing_to_an_ensemble(place):
+    outcome = run_benchmark("tiny", progress=Progress())
+    assert len(rows(outcome.folder)) == 6
+    findings = outcome.findings
+    assert {who.name for who in findings.contestants} == {"forest", "bayes"}
+    assert findings.scores(findings.ensemble)["test_accuracy"] > 0.9
+    for name in ("report.html", "report.md"):
+        assert "forest" in (outcome.folder / name).read_text()
+
+    test = load_dataset("digits", "test")
+    ensemble = load_ensemble(outcome.folder / "ensemble")
+    assert np.allclose(ensemble.predict_proba(test.X), findings.ensemble.test_probabilities, atol=1e-6)
+
+
+def test_the_same_seed_repeats_bit_for_bit_and_another_does_not(place):
+    first = run_benchmark("tiny", progress=Progress())
+    again = run_benchmark("tiny", progress=Progress(), fresh=True)
+    other = run_benchmark("tiny", progress=Progress(), seed=1)
+    assert len({first.folder, again.folder, other.folder}) == 3
+    assert rows(first.folder) == rows(again.folder)
+    assert rows(first.folder) != rows(other.folder)
+    assert np.array_equal(first.findings.ensemble.test_probabilities, again.findings.ensemble.test_probabilities)
+
+
+def test_going_on_repeats_nothing(place):
+    first = run_benchmark("tiny", progress=Progress())
+    before = {path: path.stat().st_mtime_ns for path in first.folder.glob("trials/*/*/trial.json")}
+    again = run_benchmark("tiny", progress=Progress())
+    assert again.folder == first.folder
+    assert {path: path.stat().st_mtime_ns for path in first.folder.glob("trials/*/*/trial.json")} == before
+    more = run_benchmark("tiny", progress=Progress(), trials=4)
+    assert more.folder == first.folder
+    assert len(rows(more.folder)) == 8
+
+
+def test_mlflow_holds_benchmark_arms_and_trials_nested(place):
+    outcome = run_benchmark("tiny", progress=Progress())
+    client = MlflowClient(Store("mlruns").tracking_uri)
+    experiment = client.get_experiment_by_name("tiny")
+    runs = client.search_runs([experiment.experiment_id])
+    by_level = {
+        level: [run for run in runs if run.data.tags["level"] == level] for level in ("benchmark", "arm", "trial")
+    }
+    assert [len(by_level[level]) for level in ("benchmark", "arm", "trial")] == [1, 2, 6]
+    parents = {run.info.run_id: run.data.tags.get("mlflow.parentRunId") for run in runs}
+    assert {parents[run.info.run_id] for run in by_level["arm"]} == {by_level["benchmark"][0].info.run_id}
+    assert {parents[run.info.run_id] for run in by_level["trial"]} == {run.info.run_id for run in by_level["arm"]}
+    trial = next(run for run in by_level["trial"] if run.info.run_name == "forest 0")
+    assert trial.data.params["model__n_estimators"] == "20"
+    assert trial.data.tags["status"] == "complete"
+    assert trial.info.status == "FINISHED"
+    assert 0.8 < trial.data.metrics["valid_accuracy"] <= 1
+    assert {item.path for item in client.list_artifacts(trial.info.run_id)} >= {
+        "valid_probabilities.npy",
+        "model.skops",
+    }
+    names = {item.path for item in client.list_artifacts(by_level["benchmark"][0].info.run_id)}
+    assert {"report.html", "report.md"} <= names
+    assert outcome.findings.ensemble is not None
+
+
+def test_models_are_kept_of_the_best_three_alone(place):
+    outcome = run_benchmark("tiny", progress=Progress(), trials=5)
+    for arm in ("forest", "bayes"):
+        accuracies = {
+            path.parent: json.loads(path.read_text())["result"]["accuracy"]
+            for path in outcome.folder.glob(f"trials/{arm}/*/trial.json")
+        }
+        kept = [folder for folder in accuracies if (folder / "model.skops").exists()]
+        assert len(kept) == 3
+        assert min(accuracies[f] for f in kept) >= max(a for f, a in accuracies.items() if f not in kept)
+
+
+def test_a_model_with_early_stopping_reports_its_curve(arena):
+    arena("b.toml", 'data = "digits"\nvalid_size = 0.2\ntrials = 1\n[studies]\ncnn = 1\nxgboost = 1\n')
+    arena(
+        "studies/cnn.toml",
+        '[model]\nuse = "fmnist_bench.models.cnn.CNNClassifier"\nn_convs = 2\nfilters = 8\nepochs = 3\n',
+    )
+    outcome = run_benchmark("b.toml", progress=Progress())
+    curves = {trial.arm: trial.history for trial in outcome.findings.trials}
+    assert len(curves["cnn"]["valid_accuracy"]) == 3
+    assert len(curves["xgboost"]["valid_accuracy"]) > 1
+    client = MlflowClient(Store("mlruns").tracking_uri)
+    runs = client.search_runs(
+        [client.get_experiment_by_name("b").experiment_id], "tags.arm = 'cnn' and tags.level = 'trial'"
+    )
+    curve = client.get_metric_history(runs[0].info.run_id, "curve_valid_accuracy")
+    assert [point.step for point in curve] == [1, 2, 3]
+
+
+def start(place, *arguments, **environment):
+    command = [sys.executable, "-m", "fmnist_bench", *arguments]
+    paths = os.pathsep.join([str(Path(__file__).parent.parent), str(Path(__file__).parent)])
+    env = {**os.environ, "PYTHONPATH": paths, **environment}
+    return subprocess.Popen(command, cwd=place, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def wait_for_records(place, n, process):
+    deadline = time.monotonic() + 60
+    while len(list(Path(place).glob("mlruns/runs/*/trials/*/*/trial.json"))) < n:
+        assert time.monotonic() < deadline, "no progress"
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.05)
+
+
+def test_killed_in_the_middle_it_ends_as_if_nothing_had_happened(place):
+    reference = run_benchmark("tiny", progress=Progress(), trials=4)
+    shutil.move("mlruns/runs", "reference")
+    for n in (1, 4):
+        process = start(place, "run", "tiny", "--trials", "4")
+        wait_for_records(place, n, process)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        before = {path: path.stat().st_mtime_ns for path in Path(place).glob("mlruns/runs/*/trials/*/*/trial.json")}
+    process = start(place, "run", "tiny", "--trials", "4")
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    folder = next(Path(place).glob("mlruns/runs/*"))
+    assert all(path.stat().st_mtime_ns == t for path, t in before.items())
+    answers = lambda found: sorted(  # noqa: E731
+        (arm, json.dumps(p, sort_keys=True), accuracy)
+        for (arm, _), (p, s, accuracy) in found.items()
+        if s == "complete"
+    )
+    assert answers(rows(folder)) == answers(rows(place / "reference" / reference.folder.name))
+    with sqlite3.connect(Path(place) / "mlruns" / "mlflow.db") as database:
+        left = database.execute("SELECT count(*) FROM runs WHERE status = 'RUNNING' AND lifecycle_stage = 'active'")
+        assert left.fetchone() == (0,)
+
+
+def test_ctrl_c_once_goes_on_to_ensemble_and_report(place, arena):
+    arena("studies/slow.toml", TROUBLE.format(kind="none", seconds=1.0))
+    arena(
+        "benchmarks/slow.toml", 'data = "digits"\nvalid_size = 0.2\nbudget = "10m"\n[studies]\nslow = 1\nforest = 1\n'
+    )
+    process = start(place, "run", "slow", "--allow-import", "troublemakers")
+    wait_for_records(place, 3, process)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert "ensemble" in output
+    folder = next(Path(place).glob("mlruns/runs/slow-*"))
+    assert (folder / "report.html").exists()
+
+
+def test_a_budget_ends_search_ensemble_and_report_in_time(place, arena):
+    arena("benchmarks/timed.toml", BENCHMARK.replace("trials = 3", 'budget = "30s"'))
+    started = time.monotonic()
+    outcome = run_benchmark("timed", progress=Progress())
+    assert time.monotonic() - started < 35
+    assert outcome.findings.ensemble is not None
+
+
+@pytest.mark.parametrize("kind", ["raise", "segfault", "nan"])
+def test_a_troubled_study_is_rows_with_reasons_and_the_benchmark_goes_on(arena, place, kind):
+    arena("studies/bad.toml", TROUBLE.format(kind=kind, seconds=0.0))
+    arena("b.toml", BENCHMARK.replace("bayes = 1", "bad = 1").replace("trials = 3", "trials = 2"))
+    outcome = run_benchmark("b.toml", progress=Progress(), allow_import=("troublemakers",))
+    failed = [trial for trial in outcome.findings.trials if trial.arm == "bad"]
+    assert len(failed) == 2
+    assert all(trial.status in ("failed", "crashed") and trial.reason for trial in failed)
+    assert outcome.findings.ensemble is not None
+    assert failed[0].reason.split(" ")[0] in (outcome.folder / "report.md").read_text()
+
+
+def test_when_every_trial_fails_the_report_says_so(arena):
+    arena("studies/bad.toml", TROUBLE.format(kind="raise", seconds=0.0))
+    arena("b.toml", 'data = "digits"\nvalid_size = 0.2\ntrials = 2\n[studies]\nbad = 1\n')
+    outcome = run_benchmark("b.toml", progress=Progress(), allow_import=("troublemakers",))
+    assert outcome.findings.ensemble is None
+    assert "no luck today" in (outcome.folder / "report.md").read_text()
+
+
+def test_an_arm_runs_twice_with_its_augmentation(arena, place):
+    arena("studies/forest.toml", FOREST + '[augment]\nuse = "troublemakers.Doubler"\nratio = 0.5\n')
+    outcome = run_benchmark("tiny", progress=Progress(), trials=1, allow_import=("troublemakers",))
+    assert {trial.arm for trial in outcome.findings.trials} == {"forest", "forest+doubler", "bayes"}
+
+
+def test_the_report_can_be_made_again(place):
+    outcome = run_benchmark("tiny", progress=Progress())
+    (outcome.folder / "report.html").unlink()
+    findings = rewrite_report("tiny", markdown=place / "out.md")
+    assert (outcome.folder / "report.html").exists()
+    assert (place / "out.md").read_text() == (outcome.folder / "report.md").read_text()
+    assert np.array_equal(findings.ensemble.test_probabilities, outcome.findings.ensemble.test_probabilities)
+    with pytest.raises(InputError, match="holds no run of smoke"):
+        rewrite_report("smoke")
+
+
+def test_two_processes_do_not_write_one_run(place):
+    run = run_benchmark("tiny", progress=Progress())
+    with Store("mlruns").latest_run("tiny"), pytest.raises(InputError, match="another process"):
+        run_benchmark("tiny", progress=Progress())
+    assert run.findings.ensemble is not None
+
+
+def test_check_writes_nothing(place):
+    assert "2 arms (forest, bayes): all can be built" in check_benchmark("tiny")
+    assert os.listdir(place / "mlruns") == ["mlflow.db"]
+
+
+def test_nothing_is_written_before_the_input_is_checked(place, arena):
+    arena("studies/bayes.toml", BAYES.replace("GaussianNB", "GausianNB"))
+    with pytest.raises(InputError, match="did you mean GaussianNB"):
+        run_benchmark("tiny", progress=Progress())
+    assert os.listdir(place / "mlruns") == ["mlflow.db"]

@@ -1,0 +1,88 @@
+"""What every shipped study must do, whatever it searches."""
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+
+from fmnist_bench.candidate import load_model, save_model, set_where_none
+from fmnist_bench.config import PACKAGE, Arm, load_study
+from fmnist_bench.data import Split
+
+STUDIES = sorted(path.stem for path in (PACKAGE.parent / "studies").glob("*.toml"))
+QUICK = {"epochs": 8, "batch_size": 32, "n_estimators": 10, "max_iter": 20}  # where a study's own figure takes long
+
+
+@pytest.fixture(scope="module")
+def rows(digits):
+    """Return every digit enlarged to 28 x 28: the data that the known configurations are made for."""
+    small = digits.X.reshape(-1, 8, 8)[:700]
+    large = np.kron(small, np.ones((1, 4, 4), dtype=np.uint8))[:, 2:-2, 2:-2]
+    return large.reshape(len(large), -1), digits.y[:700], Split(np.arange(500), np.arange(500, 700))
+
+
+def parameters_of(arm, index=0):
+    middle = {name: r.choices[0] if r.choices else r.low for name, r in arm.ranges().items()}
+    return {**middle, **arm.study.known[index].parameters}
+
+
+def make(arm, index=0, image_shape=(28, 28)):
+    candidate = arm.candidate(parameters_of(arm, index))
+    set_where_none(candidate, random_state=0, image_shape=image_shape)
+    return candidate
+
+
+def quick(candidate):
+    known = candidate.get_params()
+    return candidate.set_params(
+        **{f"model__{k}": min(v, known[f"model__{k}"] or v) for k, v in QUICK.items() if f"model__{k}" in known}
+    )
+
+
+def fitted(candidate, rows):
+    X, y, split = rows
+    return candidate.fit(X[split.fit], y[split.fit], validation_data=(X[split.valid], y[split.valid]))
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_study_starts_from_what_is_known_to_be_good(name):
+    study = load_study(name)
+    assert study.known, "a study needs a known configuration"
+    arm = Arm(study)
+    for index, known in enumerate(study.known):
+        candidate = clone(make(arm, index))
+        found = candidate.get_params()
+        for parameter, value in known.parameters.items():
+            assert found[parameter] == value
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_both_ends_of_every_range_build(name):
+    arm = Arm(load_study(name))
+    for end in ("low", "high"):
+        arm.candidate({n: r.choices[-(end == "high")] if r.choices else getattr(r, end) for n, r in arm.ranges().items()})
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_study_learns_predicts_repeats_and_is_saved(name, rows, tmp_path):
+    X, y, split = rows
+    first = fitted(quick(make(Arm(load_study(name)))), rows)
+    probabilities = first.predict_proba(X[split.valid])
+    assert probabilities.shape == (200, 10)
+    assert probabilities.dtype == np.float32
+    assert np.abs(probabilities.sum(axis=1) - 1).max() < 1e-5
+    assert first.score(X[split.valid], y[split.valid]) > 0.6
+
+    second = fitted(quick(make(Arm(load_study(name)))), rows)
+    assert np.array_equal(second.predict_proba(X[split.valid]), probabilities)
+
+    save_model(first, tmp_path / "model.skops")
+    loaded = load_model(tmp_path / "model.skops")
+    assert np.allclose(loaded.predict_proba(X[split.valid]), probabilities, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_study_runs_on_images_of_another_shape(name, digits):
+    X, y = np.ascontiguousarray(np.tile(digits.X[:400], (1, 6)).reshape(400, 16, 24)), digits.y[:400]
+    rows = X.reshape(400, -1), y, Split(np.arange(300), np.arange(300, 400))
+    candidate = fitted(quick(make(Arm(load_study(name)), image_shape=(16, 24))), rows)
+    assert candidate.predict_proba(rows[0][:5]).shape == (5, 10)

@@ -1,0 +1,114 @@
+import os
+import threading
+import time
+
+import numpy as np
+import psutil
+import pytest
+
+from fmnist_bench.config import Arm, Known, Study
+from fmnist_bench.errors import InputError
+from fmnist_bench.space import Spec
+from fmnist_bench.worker import LOG, MODEL, PROBABILITIES, check_in_worker, run_in_worker
+
+
+def run(task, on_report=lambda step, score: False, stop=None):
+    return run_in_worker(task, on_report, stop or threading.Event())
+
+
+def test_a_whole_trial_leaves_its_files_and_nothing_else(make_task, split):
+    task = make_task("none")
+    result = run(task)
+    assert result.status == "complete"
+    probabilities = np.load(task.folder / PROBABILITIES)
+    assert probabilities.shape == (len(split.valid), 10)
+    assert probabilities.dtype == np.float32
+    assert (task.folder / MODEL).exists()
+    assert os.listdir(task.folder.parent) == ["none"]
+
+
+@pytest.mark.parametrize("kind", ["hang", "hang_politely_asked"])
+def test_a_trial_that_hangs_is_ended(make_task, kind):
+    started = time.monotonic()
+    task = make_task(kind, seconds=3.0)
+    result = run(task)
+    assert result.status == "timeout"
+    assert "limit of 3 s" in result.reason
+    assert time.monotonic() - started < 20
+    pids = (task.folder.with_name(f"{kind}.tmp") / LOG).read_text().split()
+    assert len(pids) == 2
+    assert not any(_runs(int(pid)) for pid in pids)
+
+
+def _runs(pid):
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_a_trial_that_eats_memory_is_ended(make_task):
+    result = run(make_task("eat", memory=2**30, seconds=60.0))
+    assert result.status == "out_of_memory"
+    assert "limit 1.0 GiB" in result.reason
+
+
+def test_a_segmentation_fault_is_a_row_with_its_last_words(make_task):
+    result = run(make_task("segfault"))
+    assert result.status == "crashed"
+    assert "SIGSEGV" in result.reason
+    assert "last words" in result.reason
+
+
+def test_an_exception_is_a_row_with_type_and_place(make_task):
+    result = run(make_task("raise"))
+    assert result.status == "failed"
+    assert result.reason.startswith("RuntimeError: no luck today (troublemakers.py, line")
+
+
+def test_probabilities_that_are_not_finite_fail(make_task):
+    task = make_task("nan")
+    result = run(task)
+    assert result.status == "failed"
+    assert "not finite" in result.reason
+    assert not (task.folder / MODEL).exists()
+
+
+def test_the_answer_to_a_report_prunes(make_task):
+    seen = []
+
+    def on_report(step, score):
+        seen.append((step, score))
+        return step == 3
+
+    result = run(make_task("report"), on_report)
+    assert result.status == "pruned"
+    assert "step 3" in result.reason
+    assert seen == [(1, 0.1), (2, 0.2), (3, 0.3)]
+
+
+def test_a_stop_interrupts(make_task):
+    stop = threading.Event()
+    threading.Timer(2.0, stop.set).start()
+    result = run(make_task("hang"), stop=stop)
+    assert result.status == "interrupted"
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (Spec("sklearn.svm.SVCC", {}), "no class SVCC"),
+        (Spec("sklearn.tree.DecisionTreeClassifier", {"depth": 3}), "no such argument; did you mean max_depth"),
+        (Spec("troublemakers.NoProbabilities", {}), "has no predict_proba"),
+        (Spec("troublemakers_elsewhere.X", {}), "not allowed"),
+    ],
+)
+def test_a_study_that_cannot_be_built_is_refused(model, words):
+    with pytest.raises(InputError, match=words):
+        check_in_worker((Arm(Study("bad", model)),), ("troublemakers",))
+
+
+def test_a_known_configuration_that_cannot_be_set_is_refused():
+    known = (Known("odd", {"model__depth": 3}),)
+    with pytest.raises(InputError, match="Invalid parameter 'depth'"):
+        check_in_worker((Arm(Study("bad", Spec("sklearn.tree.DecisionTreeClassifier", {}), known=known)),), ())
