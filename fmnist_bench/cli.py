@@ -151,7 +151,7 @@ def _show(findings: "Findings", closing: str) -> int:
 
 
 def _ui(options: argparse.Namespace, started: float) -> int:
-    from fmnist_bench.store import ui_command
+    from fmnist_bench.tracking import ui_command
 
     command, environment = ui_command(options.mlruns, options.port)
     print(f"MLflow UI on http://127.0.0.1:{options.port} (Ctrl-C ends it)", flush=True)

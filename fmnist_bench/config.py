@@ -1,140 +1,19 @@
-"""Studies and benchmarks: TOML files into frozen dataclasses, with an error for everything else."""
+"""TOML files into studies and benchmarks, with an error of one line for everything else."""
 
-import hashlib
-import json
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sklearn.pipeline import Pipeline
-
-from fmnist_bench.candidate import Candidate
 from fmnist_bench.errors import InputError
-from fmnist_bench.space import Range, Spec, build, constants_of, nearest, parse_spec, ranges
+from fmnist_bench.space import nearest, parse_spec
+from fmnist_bench.study import DEFAULT_BUDGET, Arm, Benchmark, EnsembleConfig, Known, Study
 
 PACKAGE = Path(__file__).parent
 STUDY_KEYS = {"augment", "features", "model", "known"}
-DEFAULT_BUDGET = 1800.0  # seconds
 BENCHMARK_KEYS = {"data", "rows", "valid_size", "seed", "budget", "trials", "studies", "ensemble"}
-
-
-@dataclass(frozen=True)
-class Known:
-    """A configuration that a study tries first; `parameters` are under their full names."""
-
-    name: str
-    parameters: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Study:
-    """One search space over Candidates, as a file of ``studies/`` declares it."""
-
-    name: str
-    model: Spec
-    features: tuple[Spec, ...] = ()
-    augment: Spec | None = None
-    known: tuple[Known, ...] = ()
-
-    @property
-    def uses(self) -> tuple[str, ...]:
-        """Dotted names of every class that the study names."""
-        parts = [spec for spec in (self.augment, *self.features, self.model) if spec is not None]
-        return tuple(use for spec in parts for use in spec.uses())
-
-
-@dataclass(frozen=True)
-class Arm:
-    """A study run one way: as it stands, or with its augmentation."""
-
-    study: Study
-    augmented: bool = False
-
-    @property
-    def name(self) -> str:
-        """Name such as ``cnn``, or ``cnn+gan`` for an augmentation by ``ConditionalGAN``."""
-        if not self.augmented or self.study.augment is None:
-            return self.study.name
-        words = re.findall(r"[A-Z]+(?![a-z])|[A-Z][a-z0-9]*", self.study.augment.class_name)
-        return f"{self.study.name}+{(words or [self.study.augment.class_name])[-1].lower()}"
-
-    def ranges(self) -> dict[str, Range]:
-        """Every range of the arm under its scikit-learn name."""
-        return {name: r for prefix, spec in self._parts() for name, r in ranges(spec, prefix)}
-
-    def settings(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """`parameters` and every constant of the study, under their scikit-learn names."""
-        constants = {name: value for prefix, spec in self._parts() for name, value in constants_of(spec, prefix)}
-        return {**constants, **parameters}
-
-    def candidate(self, parameters: Mapping[str, Any], allow_import: Sequence[str] = ()) -> Candidate:
-        """Build the unfitted contestant with these `parameters`.
-
-        `parameters` hold a value for every range; others set what the study leaves constant.
-        """
-        where = f"study {self.study.name}"
-        made = {p: build(s, parameters, p, f"{where}, [{p}]", allow_import) for p, s in self._parts()}
-        steps = [(name.removeprefix("features__"), made[name]) for name in made if name.startswith("features__")]
-        features = Pipeline(steps) if steps else None
-        candidate = Candidate(made["model"], features=features, augment=made.get("augment"))
-        rest = {name: value for name, value in parameters.items() if name not in self.ranges()}
-        try:
-            candidate.set_params(**rest)
-        except ValueError as error:
-            raise InputError(f"{where}, [[known]]: {str(error).splitlines()[0]}") from error
-        return candidate
-
-    def _parts(self) -> list[tuple[str, Spec]]:
-        augment = [("augment", self.study.augment)] if self.augmented and self.study.augment else []
-        steps = [(f"features__{spec.class_name.lower()}", spec) for spec in self.study.features]
-        return [*augment, *steps, ("model", self.study.model)]
-
-
-@dataclass(frozen=True)
-class EnsembleConfig:
-    """How the ensemble is chosen: `max_steps` of greedy selection, of the best `per_arm` trials of each arm."""
-
-    max_steps: int = 25
-    per_arm: int = 3
-
-
-@dataclass(frozen=True)
-class Benchmark:
-    """What is compared: data set, split, seed, budget, studies with their shares of the time, ensemble."""
-
-    name: str
-    data: str = "fashion-mnist"
-    rows: int | None = None
-    valid_size: float = 1 / 6
-    seed: int = 0
-    budget: float | None = DEFAULT_BUDGET
-    trials: int | None = None
-    studies: tuple[tuple[Study, float], ...] = ()
-    ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
-
-    @property
-    def arms(self) -> tuple[Arm, ...]:
-        """Every study as one arm, and as a second one where it has an augmentation."""
-        return tuple(
-            Arm(study, augmented)
-            for study, _ in self.studies
-            for augmented in ([False, True] if study.augment else [False])
-        )
-
-    @property
-    def shares(self) -> dict[str, float]:
-        """Share of the search time of each arm, by its name; the two arms of a study have equal shares."""
-        by_study = {study.name: share for study, share in self.studies}
-        total = sum(by_study[arm.study.name] for arm in self.arms)
-        return {arm.name: by_study[arm.study.name] / total for arm in self.arms}
-
-    def digest(self) -> str:
-        """Short hash of all that makes two runs comparable: everything but budget and number of trials."""
-        content = asdict(replace(self, budget=None, trials=None))
-        return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:8]
 
 
 def parse_duration(text: str | float) -> float:

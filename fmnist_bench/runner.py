@@ -1,37 +1,33 @@
 """One benchmark from end to end: data, search, ensemble, report."""
 
 import contextlib
-import platform
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 
-from fmnist_bench import __version__
 from fmnist_bench.budget import Clock
-from fmnist_bench.config import Benchmark, load_benchmark
+from fmnist_bench.config import load_benchmark
 from fmnist_bench.data import NAMES, Dataset, Split, load_dataset, make_split
 from fmnist_bench.ensemble import greedy_selection, save_ensemble
+from fmnist_bench.environment import command, cores, machine, versions
 from fmnist_bench.errors import InputError
 from fmnist_bench.progress import Progress, make_progress
 from fmnist_bench.report import write_report
 from fmnist_bench.reporting.findings import Findings
 from fmnist_bench.search import ArmSearch, Search, SearchSettings
 from fmnist_bench.store import Run, Store, write_text
-from fmnist_bench.worker import check_in_worker, cores, prepare
+from fmnist_bench.study import Benchmark
+from fmnist_bench.tracking import Tracker
+from fmnist_bench.worker import check_in_worker, prepare
 
 TEST_ROWS = 10_000  # for the time that predicting them takes; how many there are is unknown until the report
 END_SECONDS = 15.0  # loading the models, figures, report; Keras' import included
-LIBRARIES = ("scikit-learn", "xgboost", "optuna", "keras", "tensorflow", "mlflow", "numpy")
 
 
 @dataclass(frozen=True)
@@ -193,12 +189,15 @@ class _Session:
     def play(self) -> Outcome:
         """Search, choose, report."""
         self._open()
-        search = self._search()
+        tracker = Tracker(self.run, self.benchmark.name, self._tags())
+        for arm in self.benchmark.arms:
+            tracker.open_arm(arm.name, arm.study.name)
+        search = self._search(tracker)
         self.progress.message("Choosing the ensemble, then opening the test set for the report")
         self._choose(search.arms)
-        self.run.save_state(environment=environment(self.benchmark, self.clock))
+        self.run.save_state(environment=self._environment())
         findings = write_report(self.run, self.run.state["environment"], self.allow_import)
-        self._log(findings)
+        self._log(findings, tracker)
         self.run.save_state(seconds=self.clock.elapsed)
         self.progress.run_ended()
         return Outcome(self.run.folder, findings, self.clock.elapsed)
@@ -212,32 +211,39 @@ class _Session:
             fingerprint=data.fingerprint,
             seed=self.benchmark.seed,
             budget=self.benchmark.budget,
-            command=" ".join(["python -m fmnist_bench", *sys.argv[1:]]),
+            command=command(),
         )
-        self.run.open_tracking(self.benchmark.name, self._tags())
-        for arm in self.benchmark.arms:
-            self.run.open_arm(arm.name, self._tags() | {"family": arm.study.name})
 
     def _tags(self) -> dict[str, Any]:
-        versions = {f"version.{name}": metadata.version(name) for name in LIBRARIES if _installed(name)}
         return {
             "benchmark": self.benchmark.name,
             "data": self.benchmark.data,
             "data_fingerprint": self.dataset.fingerprint,
             "seed": self.benchmark.seed,
             "threads": cores(),
-            "version.fmnist_bench": __version__,
-            **versions,
+            **{f"version.{name}": version for name, version in versions().items()},
         }
 
-    def _search(self) -> Search:
+    def _environment(self) -> dict[str, str]:
+        benchmark = self.benchmark
+        return {
+            "command": command(),
+            "budget": "none" if benchmark.budget is None else f"{benchmark.budget:.0f} s",
+            "used": f"{self.clock.elapsed:.0f} s",
+            "trials of each arm": "by time" if benchmark.trials is None else str(benchmark.trials),
+            "seed": str(benchmark.seed),
+            "repetitions": "1",
+            **machine(),
+        }
+
+    def _search(self, tracker: Tracker) -> Search:
         benchmark, shares = self.benchmark, self.benchmark.shares
         arms = [ArmSearch(arm, self.run, benchmark.seed, shares[arm.name]) for arm in benchmark.arms]
         rows = self.run.store.rows(self.dataset)
         settings = SearchSettings(
             rows, self.split, benchmark.seed, benchmark.trials, benchmark.ensemble.per_arm, self.allow_import
         )
-        search = Search(arms, self.run, self.clock, settings, self.progress, self._tags())
+        search = Search(arms, self.run, tracker, self.clock, settings, self.progress)
         self.progress.run_started(benchmark.name, self.clock.left(), [arm.arm.name for arm in arms])
         for arm in arms:
             self._show_state(arm)
@@ -276,19 +282,13 @@ class _Session:
         save_ensemble(self.run.ensemble_folder, files, n_features, self.dataset.fingerprint, range(n_classes))
         self.run.save_state(members=[(r.arm, r.number, weight) for r, weight in chosen])
 
-    def _log(self, findings: Findings) -> None:
+    def _log(self, findings: Findings, tracker: Tracker) -> None:
         rows = {who.name: findings.scores(who) for who in findings.everyone if who.scored}
         keys = ("valid_accuracy", "test_accuracy", "test_low", "test_high", "test_log_loss", "test_calibration_error")
         scores = {name: {key: float(row[key]) for key in keys} for name, row in rows.items()}
         files = [self.run.folder / name for name in ("report.html", "report.md")]
-        self.run.log_summary(scores.pop("ensemble", {}), files, scores)
-        self.run.close_tracking("FINISHED" if findings.ensemble else "FAILED")
-
-
-def _installed(name: str) -> bool:
-    with contextlib.suppress(metadata.PackageNotFoundError):
-        return bool(metadata.version(name))
-    return False
+        tracker.log_summary(scores.pop("ensemble", {}), files, scores)
+        tracker.close("FINISHED" if findings.ensemble else "FAILED")
 
 
 @contextlib.contextmanager
@@ -313,38 +313,3 @@ def _stops_on_signal(stop: threading.Event, progress: Progress) -> Iterator[None
     finally:
         for number in numbers:
             signal.signal(number, before[number])
-
-
-def environment(benchmark: Benchmark, clock: Clock) -> dict[str, str]:
-    """All that somebody needs to know to run a benchmark again."""
-    versions = ", ".join(f"{name} {metadata.version(name)}" for name in LIBRARIES if _installed(name))
-    return {
-        "command": " ".join(["python -m fmnist_bench", *sys.argv[1:]]),
-        "budget": "none" if benchmark.budget is None else f"{benchmark.budget:.0f} s",
-        "used": f"{clock.elapsed:.0f} s",
-        "trials of each arm": "by time" if benchmark.trials is None else str(benchmark.trials),
-        "seed": str(benchmark.seed),
-        "repetitions": "1",
-        "processor": f"{_processor()}, {cores()} cores used",
-        "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
-        "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
-        "versions": f"fmnist_bench {__version__}, {versions}",
-        "revision": _revision(),
-    }
-
-
-def _processor() -> str:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def _revision() -> str:
-    """Git revision of the code, if it runs from a checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude=*"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return "not a git checkout"

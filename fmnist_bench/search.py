@@ -15,11 +15,12 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from fmnist_bench.budget import ArmClaim, Clock, next_arm
-from fmnist_bench.config import Arm
 from fmnist_bench.data import Split
 from fmnist_bench.progress import Progress
 from fmnist_bench.space import Range
 from fmnist_bench.store import Run, TrialRecord, best
+from fmnist_bench.study import Arm
+from fmnist_bench.tracking import Tracker
 from fmnist_bench.trial import TrialResult
 from fmnist_bench.worker import Rows, Task, run_in_worker
 
@@ -52,7 +53,6 @@ class ArmSearch:
     def __init__(self, arm: Arm, run: Run, seed: int, share: float) -> None:
         self.arm, self.seed, self.share = arm, seed, share
         self.exhausted = False
-        self.records = run.records(arm.name)
         self._live: optuna.Trial | None = None
         self._distributions = {name: distribution(r) for name, r in arm.ranges().items()}
         self._study = optuna.create_study(
@@ -62,6 +62,8 @@ class ArmSearch:
             load_if_exists=True,
             pruner=optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=1, n_min_trials=2),
         )
+        told = {trial.number for trial in self._trials() if trial.state.is_finished()}
+        self.records = [record for record in run.records(arm.name) if record.number in told]
         if not self._trials():
             for known in arm.study.known:
                 self._enqueue(known.parameters, known.name)
@@ -69,11 +71,10 @@ class ArmSearch:
     def ask(self) -> Ask | None:
         """Parameters of the next trial; None where nothing is left that has not been tried."""
         tried = [record.parameters for record in self.records if record.result.status != "interrupted"]
-        for _ in range(DRAWS):
+        for draw in range(DRAWS):
             # Seeded by position, so that a run which was interrupted asks what it would have asked.
-            interrupted = len(self.records) - self.count()
-            position = sum(t.state != TrialState.WAITING for t in self._trials()) - interrupted
-            self._study.sampler = optuna.samplers.TPESampler(seed=self.seed + position, n_startup_trials=STARTUP_TRIALS)
+            seed = self.seed + self.count() + 7919 * draw
+            self._study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
             self._live = self._study.ask(self._distributions)
             ask = self._as_ask(self._live)
             if ask.parameters not in tried:
@@ -97,6 +98,16 @@ class ArmSearch:
         self.records.append(record)
         if result.status == "interrupted":
             self._enqueue(record.parameters, record.known)
+
+    def withdraw(self, ask: Ask) -> bool:
+        """Take back a question that was cut off before all of it was written; say whether it was."""
+        if self._distributions.keys() <= ask.parameters.keys():
+            return False
+        self._study.tell(ask.number, state=TrialState.FAIL)
+        for known in self.arm.study.known:
+            if known.name == ask.known:
+                self._enqueue(known.parameters, known.name)
+        return True
 
     def left_running(self) -> list[Ask]:
         """Trials that an earlier call has asked for and not told."""
@@ -150,25 +161,23 @@ class Search:
     ----------
     arms : list of ArmSearch
     run : Run
-        Tracking must be open.
+    tracker : Tracker
     clock : Clock
     settings : SearchSettings
     progress : Progress
-    tags : mapping
-        Tags of every trial in MLflow.
     """
 
     def __init__(
         self,
         arms: Sequence[ArmSearch],
         run: Run,
+        tracker: Tracker,
         clock: Clock,
         settings: SearchSettings,
         progress: Progress,
-        tags: Mapping[str, Any],
     ) -> None:
-        self.arms, self.run, self.clock, self.settings = arms, run, clock, settings
-        self.progress, self.tags = progress, tags
+        self.arms, self.run, self.tracker, self.clock = arms, run, tracker, clock
+        self.settings, self.progress = settings, progress
         self.stop = threading.Event()  # set by Ctrl-C: ends the trial in progress and the search
         self._memory = int(0.9 * psutil.virtual_memory().available)
 
@@ -176,7 +185,9 @@ class Search:
         """Close what an earlier call left open: a finished trial is recorded, an unfinished one is asked again."""
         for search in self.arms:
             for ask in search.left_running():
-                self.run.forget_trial(search.arm.name, ask.number)
+                if search.withdraw(ask):
+                    continue
+                self.tracker.forget_trial(search.arm.name, ask.number)
                 record = self.run.record(search.arm.name, ask.number)
                 if record is None:
                     result = self.run.result(search.arm.name, ask.number)
@@ -236,9 +247,9 @@ class Search:
 
     def _close(self, search: ArmSearch, record: TrialRecord) -> None:
         """Log, then tell: what Optuna knows to have ended is in MLflow."""
-        self.run.log_trial(record, search.arm.settings(record.parameters), self.tags)
+        self.tracker.log_trial(record, search.arm.study.name, search.arm.settings(record.parameters))
         search.tell(record)
-        self.run.keep_models(record.arm, [r.number for r in search.best(self.settings.per_arm)])
+        self.tracker.keep_models(record.arm, [r.number for r in search.best(self.settings.per_arm)])
         self.run.save_state(seconds=self.clock.elapsed)
         result = record.result
         self.progress.trial_ended(

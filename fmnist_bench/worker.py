@@ -21,9 +21,9 @@ import psutil
 from numpy.typing import NDArray
 
 from fmnist_bench.candidate import save_model, set_where_none
-from fmnist_bench.config import Arm
 from fmnist_bench.data import Split
 from fmnist_bench.errors import InputError
+from fmnist_bench.study import Arm
 from fmnist_bench.trial import Monitor, TrialPruned, TrialResult, run_trial
 
 RESULT, PROBABILITIES, MODEL, LOG = "result.json", "valid_probabilities.npy", "model.skops", "log.txt"
@@ -69,11 +69,6 @@ class Task:
     seconds: float | None = None
     memory: int | None = None
     allow_import: tuple[str, ...] = ()
-
-
-def cores() -> int:
-    """Number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def prepare(uses: Iterable[str]) -> None:

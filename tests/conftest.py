@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
-from fmnist_bench.config import Arm, Study
 from fmnist_bench.data import load_dataset, make_split
 from fmnist_bench.space import Spec
 from fmnist_bench.store import Store
+from fmnist_bench.study import Arm, Study
 from fmnist_bench.worker import Rows, Task
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

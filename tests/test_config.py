@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fmnist_bench.config import Arm, describe_all, find_files, load_benchmark, load_study, parse_duration
+from fmnist_bench.config import describe_all, find_files, load_benchmark, load_study, parse_duration
 from fmnist_bench.errors import InputError
+from fmnist_bench.study import Arm
 
 STUDY = """
 [[features]]

@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 
 from fmnist_bench.models.boosting import XGBoostClassifier
 
-SMALL = {"n_estimators": 30, "learning_rate": 0.3, "max_depth": 3, "max_bin": 16, "random_state": 0}
+SMALL = {"n_jobs": 1, "n_estimators": 30, "learning_rate": 0.3, "max_depth": 3, "max_bin": 16, "random_state": 0}
 
 
 @pytest.fixture(scope="module")

@@ -181,7 +181,12 @@ def test_killed_in_the_middle_it_ends_as_if_nothing_had_happened(place):
         wait_for_records(place, n, process)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        before = {path: path.stat().st_mtime_ns for path in Path(place).glob("mlruns/runs/*/trials/*/*/trial.json")}
+    for delay in (2.0, 3.3, 4.6):
+        process = start(place, "run", "tiny", "--trials", "4")
+        time.sleep(delay)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    before = {path: path.stat().st_mtime_ns for path in Path(place).glob("mlruns/runs/*/trials/*/*/trial.json")}
     process = start(place, "run", "tiny", "--trials", "4")
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output

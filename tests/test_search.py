@@ -1,10 +1,10 @@
 import optuna
 import pytest
 
-from fmnist_bench.config import Arm, Known, Study
 from fmnist_bench.search import ArmSearch, distribution, open_journal
 from fmnist_bench.space import Range, Spec
 from fmnist_bench.store import Run, Store, TrialRecord
+from fmnist_bench.study import Arm, Known, Study
 from fmnist_bench.trial import TrialResult
 
 SPACE = Spec("sklearn.svm.SVC", {"C": Range(0.1, 10.0, log=True), "degree": Range(1, 5)})
@@ -87,6 +87,31 @@ def test_an_interrupted_trial_is_asked_again(run):
     again = search.ask()
     assert again.parameters == ask.parameters
     assert again.number == ask.number + 1
+
+
+def test_a_trial_that_was_recorded_but_not_told_counts_once(run):
+    search = make(run)
+    ask = search.ask()
+    record = TrialRecord("svm", ask.number, dict(ask.parameters), "", TrialResult("complete", accuracy=0.5), 1.0, 0.0)
+    run.save_record(record)  # and here the process dies
+    again = make(run)
+    assert again.count() == 0
+    again.tell(run.record("svm", again.left_running()[0].number))
+    assert again.count() == 1
+    assert make(run).count() == 1
+
+
+def test_a_question_that_was_cut_off_is_withdrawn_and_asked_again(run):
+    known = [Known("one", {"model__C": 3.0, "model__degree": 2})]
+    search = make(run, known)
+    study = search._study
+    study.ask({})  # the process dies before the parameters of the known configuration are written
+    again = make(run, known)
+    (left,) = again.left_running()
+    assert again.withdraw(left)
+    ask = again.ask()
+    assert (ask.known, ask.parameters) == ("one", {"model__C": 3.0, "model__degree": 2})
+    assert not again.withdraw(ask)
 
 
 def test_nothing_is_tried_twice_and_a_small_space_is_exhausted(run):

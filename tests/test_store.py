@@ -1,14 +1,13 @@
 import errno
 import os
-import socket
 
 import numpy as np
 import pytest
 
 from fmnist_bench import store as module
-from fmnist_bench.config import Benchmark
 from fmnist_bench.errors import InputError
-from fmnist_bench.store import Store, TrialRecord, ui_command
+from fmnist_bench.store import Store, TrialRecord
+from fmnist_bench.study import Benchmark
 from fmnist_bench.trial import TrialResult
 
 
@@ -76,19 +75,3 @@ def test_a_disk_that_fills_up_leaves_the_old_file(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         module.write_text(path, "new")
     assert path.read_text() == "old"
-
-
-def test_the_ui_binds_this_machine_alone(tmp_path):
-    (tmp_path / "mlflow.db").touch()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command, _ = ui_command(tmp_path, port)
-    assert command[command.index("--host") + 1] == "127.0.0.1"
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        with pytest.raises(InputError, match="cannot be used"):
-            ui_command(tmp_path, taken.getsockname()[1])
-    with pytest.raises(InputError, match="no such file"):
-        ui_command(tmp_path / "elsewhere", port)

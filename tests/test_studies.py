@@ -5,8 +5,9 @@ import pytest
 from sklearn.base import clone
 
 from fmnist_bench.candidate import load_model, save_model, set_where_none
-from fmnist_bench.config import PACKAGE, Arm, load_study
+from fmnist_bench.config import PACKAGE, load_study
 from fmnist_bench.data import Split
+from fmnist_bench.study import Arm
 
 STUDIES = sorted(path.stem for path in (PACKAGE.parent / "studies").glob("*.toml"))
 QUICK = {"epochs": 8, "batch_size": 32, "n_estimators": 10, "max_iter": 20}  # where a study's own figure takes long
@@ -59,7 +60,9 @@ def test_a_study_starts_from_what_is_known_to_be_good(name):
 def test_both_ends_of_every_range_build(name):
     arm = Arm(load_study(name))
     for end in ("low", "high"):
-        arm.candidate({n: r.choices[-(end == "high")] if r.choices else getattr(r, end) for n, r in arm.ranges().items()})
+        arm.candidate(
+            {n: r.choices[-(end == "high")] if r.choices else getattr(r, end) for n, r in arm.ranges().items()}
+        )
 
 
 @pytest.mark.parametrize("name", STUDIES)

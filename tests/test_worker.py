@@ -6,9 +6,9 @@ import numpy as np
 import psutil
 import pytest
 
-from fmnist_bench.config import Arm, Known, Study
 from fmnist_bench.errors import InputError
 from fmnist_bench.space import Spec
+from fmnist_bench.study import Arm, Known, Study
 from fmnist_bench.worker import LOG, MODEL, PROBABILITIES, check_in_worker, run_in_worker
 
 

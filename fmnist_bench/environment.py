@@ -1,0 +1,62 @@
+"""All that somebody needs to know to run a benchmark again: machine, versions, revision."""
+
+import contextlib
+import os
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import psutil
+
+from fmnist_bench import __version__
+
+LIBRARIES = ("scikit-learn", "xgboost", "optuna", "keras", "tensorflow", "mlflow", "numpy")
+
+
+def cores() -> int:
+    """Number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def versions() -> dict[str, str]:
+    """Version of this package and of the libraries that a result depends on."""
+    found = {"fmnist_bench": __version__}
+    for name in LIBRARIES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+def command() -> str:
+    """Command line of this process."""
+    return " ".join(["python -m fmnist_bench", *sys.argv[1:]])
+
+
+def machine() -> dict[str, str]:
+    """Processor, memory, system, versions and revision."""
+    return {
+        "processor": f"{_processor()}, {cores()} cores used",
+        "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
+        "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
+        "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
+        "revision": _revision(),
+    }
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _revision() -> str:
+    """Git revision of the code, if it runs from a checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return "not a git checkout"
