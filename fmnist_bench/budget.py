@@ -1,5 +1,6 @@
 """Who gets the next minutes: one rule over arms, and the clock that it goes by."""
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,12 +19,16 @@ class ArmClaim:
     spent : float
         Seconds that its trials have taken.
     typical : float
-        Seconds that its next trial is likely to take; 0 if nothing is known.
+        Seconds that its next trial is likely to take; 0 if nothing is known, infinite if there is nothing to try.
     """
 
     share: float
     spent: float = 0.0
     typical: float = 0.0
+
+    def fits(self, seconds: float) -> bool:
+        """Whether one more trial is likely to end within `seconds`."""
+        return seconds >= SHORTEST and seconds >= self.typical and not math.isinf(self.typical)
 
 
 def next_arm(claims: Sequence[ArmClaim], left: float) -> tuple[int, float] | None:
@@ -47,7 +52,7 @@ def next_arm(claims: Sequence[ArmClaim], left: float) -> tuple[int, float] | Non
     total = left + sum(claim.spent for claim in claims)
     own = [min(claim.share * total - claim.spent, left) for claim in claims]
     for limits in (own, [left] * len(claims)):
-        able = [i for i, claim in enumerate(claims) if limits[i] >= max(claim.typical, SHORTEST)]
+        able = [i for i, claim in enumerate(claims) if claim.fits(limits[i])]
         if able:
             chosen = min(able, key=lambda i: claims[i].spent / claims[i].share)
             return chosen, limits[chosen]

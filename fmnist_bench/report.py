@@ -1,16 +1,16 @@
 """Opens the test set, once the ensemble is fixed, and writes what was found."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_bench.candidate import load_model
-from fmnist_bench.data import load_dataset
+from fmnist_bench.data import Dataset, load_dataset
 from fmnist_bench.reporting.findings import Contestant, Findings, TrialRow
 from fmnist_bench.store import Run, TrialRecord, best, write_text
+from fmnist_bench.worker import predict_in_worker
 
 Probabilities = NDArray[np.float32]
 
@@ -46,7 +46,7 @@ def gather(run: Run, environment: Mapping[str, str], allow_import: Sequence[str]
     members = [(arm, int(number), float(weight)) for arm, number, weight in run.state.get("members", [])]
     wanted = {(arm, winner.number) for arm, winner in winners.items()} | {member[:2] for member in members}
     test = load_dataset(run.state["data"], "test", path=run.state["data_path"])
-    predicted = {key: _test_probabilities(run, *key, test.X, test.fingerprint, allow_import) for key in sorted(wanted)}
+    predicted = _predict_test(run, wanted, test, allow_import)
     contestants = [_contestant(run, records[arm], winner, predicted) for arm, winner in winners.items()]
     contestants.sort(key=lambda who: -float((who.valid_probabilities.argmax(axis=1) == run.y_valid()).mean()))
     return Findings(
@@ -73,20 +73,20 @@ def how_to_open(run: Run) -> dict[str, str]:
     }
 
 
-def _test_probabilities(
-    run: Run, arm: str, number: int, X: NDArray[np.uint8], fingerprint: str, allow_import: Sequence[str]
-) -> Probabilities:
-    """Predict the test rows with a saved model, or read what it has predicted before."""
-    path = run.trial_folder(arm, number) / f"test_probabilities-{fingerprint[:16]}.npy"
-    if path.exists():
-        stored: Probabilities = np.load(path, allow_pickle=False)
-        return stored
-    model = load_model(run.model_file(arm, number), allow_import)
-    predicted: Probabilities = model.predict_proba(X)
-    temporary = path.with_suffix(".tmp.npy")
-    np.save(temporary, predicted, allow_pickle=False)
-    temporary.rename(path)
-    return predicted
+def _predict_test(
+    run: Run, wanted: Iterable[tuple[str, int]], test: Dataset, allow_import: Sequence[str]
+) -> dict[tuple[str, int], Probabilities]:
+    """Predict the test rows with saved models, each in a worker, or read what they have predicted before."""
+    files = {key: run.trial_folder(*key) / f"test_probabilities-{test.fingerprint[:16]}.npy" for key in sorted(wanted)}
+    rows = run.folder / "test_rows.npy"
+    np.save(rows, test.X, allow_pickle=False)
+    try:
+        for key, path in files.items():
+            if not path.exists():
+                predict_in_worker(run.model_file(*key), rows, path, allow_import)
+    finally:
+        rows.unlink()
+    return {key: np.load(path, allow_pickle=False) for key, path in files.items()}
 
 
 def _contestant(

@@ -205,8 +205,8 @@ class Search:
     def _next(self, reserve: float) -> tuple[ArmSearch, float | None] | None:
         left = self.clock.left(reserve)
         if self.settings.trials is not None or left is None:
-            due = [s for s in self.arms if not s.exhausted and s.count() < (self.settings.trials or 1)]
-            due = due if left is None or left > 0 else []
+            time_left = math.inf if left is None else left
+            due = [s for s in self.arms if s.count() < (self.settings.trials or 1) and s.claim().fits(time_left)]
             return (min(due, key=ArmSearch.count), left) if due else None
         chosen = next_arm([search.claim() for search in self.arms], left)
         return None if chosen is None else (self.arms[chosen[0]], chosen[1])

@@ -10,8 +10,9 @@ import sys
 import threading
 import time
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from fmnist_bench.candidate import save_model, set_where_none
+from fmnist_bench.candidate import load_model, save_model, set_where_none
 from fmnist_bench.data import Split
 from fmnist_bench.errors import InputError
 from fmnist_bench.study import Arm
@@ -77,6 +78,8 @@ def prepare(uses: Iterable[str]) -> None:
     modules = {use.rpartition(".")[0] for use in uses}
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["fmnist_bench.worker", "skops.io", *sorted(modules)])
+    with _hidden_main(), _silent_stderr():  # TensorFlow's greetings; a worker writes to a log of its own
+        forkserver.ensure_running()
 
 
 def run_in_worker(task: Task, on_report: Callable[[int, float], bool], stop: threading.Event) -> TrialResult:
@@ -112,14 +115,30 @@ def check_in_worker(arms: tuple[Arm, ...], allow_import: tuple[str, ...]) -> Non
     InputError
         Where a class or an argument does not exist.
     """
-    with _process(_check, (arms, allow_import)) as (process, connection):
+    if message := _answer(_check, (arms, allow_import)):
+        raise InputError(message)
+
+
+def predict_in_worker(model: Path, X: Path, target: Path, allow_import: Sequence[str] = ()) -> None:
+    """Write the class probabilities of a saved model for the rows in the file `X` to the file `target`.
+
+    Raises
+    ------
+    InputError
+        Where the model cannot be loaded.
+    """
+    if message := _answer(_predict, (model, X, target, tuple(allow_import))):
+        raise InputError(message)
+
+
+def _answer(target: Callable[..., None], argument: Any) -> str:
+    """Run `target` in a worker and return what is wrong, nothing if all is well."""
+    with _process(target, argument) as (process, connection):
         try:
-            message = connection.recv()
+            return str(connection.recv())
         except EOFError:
             process.join()
-            message = f"the check of the studies ended with exit status {process.exitcode}"
-    if message:
-        raise InputError(message)
+            return f"a worker process ended with exit status {process.exitcode} and without an answer"
 
 
 @contextlib.contextmanager
@@ -135,6 +154,19 @@ def _process(target: Callable[..., None], argument: Any) -> Iterator[tuple[Any, 
     finally:
         _end(process)
         ours.close()
+
+
+@contextlib.contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Let what is started here inherit a standard error that goes nowhere."""
+    saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(nowhere)
 
 
 @contextlib.contextmanager
@@ -287,14 +319,31 @@ def read_result(folder: Path) -> TrialResult | None:
 
 
 def _check(argument: tuple[tuple[Arm, ...], tuple[str, ...]], connection: Connection) -> None:
-    os.setpgrp()
     arms, allow_import = argument
-    try:
+    with _reports_errors(connection):
         for arm in arms:
             _check_arm(arm, allow_import)
+
+
+def _predict(argument: tuple[Path, Path, Path, tuple[str, ...]], connection: Connection) -> None:
+    model, rows, target, allow_import = argument
+    with _reports_errors(connection):
+        probabilities = load_model(model, allow_import).predict_proba(np.load(rows, mmap_mode="r"))
+        temporary = target.with_suffix(".tmp.npy")
+        np.save(temporary, probabilities, allow_pickle=False)
+        os.replace(temporary, target)
+
+
+@contextlib.contextmanager
+def _reports_errors(connection: Connection) -> Iterator[None]:
+    os.setpgrp()
+    try:
+        yield
         connection.send("")
     except InputError as error:
         connection.send(str(error))
+    except Exception as error:
+        connection.send(f"{type(error).__name__}: {error}")
 
 
 def _check_arm(arm: Arm, allow_import: tuple[str, ...]) -> None:
