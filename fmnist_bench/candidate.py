@@ -25,6 +25,7 @@ WORTH_CACHING = 1.0  # seconds; what is computed faster than this costs more to 
 TRUSTED_TYPES = (
     "fmnist_bench.candidate.Candidate",
     "fmnist_bench.features.ImageFeatures",
+    "fmnist_bench.features.PrincipalComponents",
     "fmnist_bench.models.boosting.XGBoostClassifier",
     "fmnist_bench.models.cnn.CNNClassifier",
     "sklearn.calibration._CalibratedClassifier",

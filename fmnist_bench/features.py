@@ -1,4 +1,4 @@
-"""Features of images: scikit-learn transformers over rows of pixels, without state."""
+"""Features of images: scikit-learn transformers over rows of pixels."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.decomposition import PCA
 from sklearn.utils import Tags, gen_batches
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 KINDS = ("pixels", "hog", "both")
 _BATCH = 256  # images a step: bounds the memory
@@ -139,6 +140,72 @@ class ImageFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         tags = super().__sklearn_tags__()
         tags.requires_fit = False
         tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
+
+
+class PrincipalComponents(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Project rows on their principal components, on all there are where there are fewer than asked for.
+
+    `sklearn.decomposition.PCA` refuses that, so that a study made for large images would fail on small ones.
+
+    Parameters
+    ----------
+    n_components : int, default=80
+        Components to keep, at least 1.
+
+    Attributes
+    ----------
+    pca_ : sklearn.decomposition.PCA
+        Fitted on the covariance matrix, which is fast for many rows of few features.
+    n_features_in_ : int
+        Features seen in `fit`.
+    """
+
+    def __init__(self, n_components: int = 80) -> None:
+        self.n_components = n_components
+
+    def fit(self, X: npt.ArrayLike, y: object = None) -> Self:
+        """Find the components.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_features)
+            Rows to learn from.
+        y : ignored
+
+        Returns
+        -------
+        PrincipalComponents
+            Itself.
+        """
+        rows = validate_data(self, X, ensure_min_samples=2, dtype=[np.float64, np.float32])
+        kept = min(self.n_components, *rows.shape)
+        self.pca_ = PCA(kept, svd_solver="covariance_eigh").fit(rows)
+        self._n_features_out = kept
+        return self
+
+    def transform(self, X: npt.ArrayLike) -> npt.NDArray[np.floating[Any]]:
+        """Project rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_features)
+            Rows like those of `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n, n_kept)
+            Coordinates, of the floating type of `X`.
+        """
+        check_is_fitted(self, "pca_")
+        rows = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
+        projected: npt.NDArray[np.floating[Any]] = self.pca_.transform(rows)
+        return projected
+
+    def __sklearn_tags__(self) -> Tags:
+        """Say that the floating type of the rows stays."""
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
 

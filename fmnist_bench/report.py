@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -65,12 +66,16 @@ def gather(run: Run, environment: Mapping[str, str], allow_import: Sequence[str]
 
 def how_to_open(run: Run) -> dict[str, str]:
     """Say how to look at a run and how to load its ensemble."""
-    folder = run.folder
     return {
-        "Report": str(folder / "report.html"),
-        "MLflow": f"python -m fmnist_bench ui --mlruns {run.store.folder}",
-        "Ensemble": f'fmnist_bench.load_ensemble("{run.ensemble_folder}")',
+        "Report": _short(run.folder / "report.html"),
+        "MLflow": f"python -m fmnist_bench ui --mlruns {_short(run.store.folder)}",
+        "Ensemble": f'fmnist_bench.load_ensemble("{_short(run.ensemble_folder)}")',
     }
+
+
+def _short(path: Path) -> str:
+    """Give the path as seen from the working directory, where it lies below."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def _predict_test(

@@ -162,9 +162,9 @@ def _with_data(benchmark: Benchmark, data: str | Path | None) -> tuple[Benchmark
 
 
 def _load_and_check(benchmark: Benchmark, path: Path | None, allow_import: tuple[str, ...]) -> tuple[Dataset, Split]:
+    prepare(use for study, _ in benchmark.studies for use in study.uses)  # imports go on while the data are read
     dataset = load_dataset(benchmark.data, "train", path=path)
     split = make_split(dataset.y, benchmark.valid_size, benchmark.seed, rows=benchmark.rows)
-    prepare(tuple(use for study, _ in benchmark.studies for use in study.uses))
     check_in_worker(benchmark.arms, allow_import)
     return dataset, split
 
@@ -188,6 +188,12 @@ class _Session:
 
     def play(self) -> Outcome:
         """Search, choose, report."""
+        try:
+            return self._play()
+        finally:
+            self.progress.run_ended()
+
+    def _play(self) -> Outcome:
         self._open()
         tracker = Tracker(self.run, self.benchmark.name, self._tags())
         for arm in self.benchmark.arms:
@@ -199,7 +205,6 @@ class _Session:
         findings = write_report(self.run, self.run.state["environment"], self.allow_import)
         self._log(findings, tracker)
         self.run.save_state(seconds=self.clock.elapsed)
-        self.progress.run_ended()
         return Outcome(self.run.folder, findings, self.clock.elapsed)
 
     def _open(self) -> None:
@@ -229,7 +234,7 @@ class _Session:
         return {
             "command": command(),
             "budget": "none" if benchmark.budget is None else f"{benchmark.budget:.0f} s",
-            "used": f"{self.clock.elapsed:.0f} s",
+            "used until the report": f"{self.clock.elapsed:.0f} s",
             "trials of each arm": "by time" if benchmark.trials is None else str(benchmark.trials),
             "seed": str(benchmark.seed),
             "repetitions": "1",

@@ -16,13 +16,14 @@ from optuna.trial import FrozenTrial, TrialState
 
 from fmnist_bench.budget import ArmClaim, Clock, next_arm
 from fmnist_bench.data import Split
+from fmnist_bench.job import Rows, Task
 from fmnist_bench.progress import Progress
 from fmnist_bench.space import Range
 from fmnist_bench.store import Run, TrialRecord, best
 from fmnist_bench.study import Arm
 from fmnist_bench.tracking import Tracker
 from fmnist_bench.trial import TrialResult
-from fmnist_bench.worker import Rows, Task, run_in_worker
+from fmnist_bench.worker import run_in_worker
 
 STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
 STARTUP_TRIALS = 5  # random trials before TPE learns: a run has tens of trials an arm, not hundreds

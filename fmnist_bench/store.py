@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from fmnist_bench.data import Dataset, Split
 from fmnist_bench.errors import InputError
+from fmnist_bench.job import MODEL, PROBABILITIES, Rows, read_result
 from fmnist_bench.study import Benchmark
 from fmnist_bench.trial import TrialResult
-from fmnist_bench.worker import MODEL, PROBABILITIES, Rows, read_result
 
 STATE, RECORD, SPLIT = "run.json", "trial.json", "split.npz"
 FREE_SPACE = 500 * 2**20  # bytes; a run of every family leaves a few hundred MiB

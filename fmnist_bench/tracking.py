@@ -15,9 +15,9 @@ from urllib.parse import unquote, urlparse
 
 from fmnist_bench.ensemble import link_or_copy
 from fmnist_bench.errors import InputError
+from fmnist_bench.job import LOG, MODEL, PROBABILITIES
 from fmnist_bench.store import Run, TrialRecord
 from fmnist_bench.trial import TrialResult
-from fmnist_bench.worker import LOG, MODEL, PROBABILITIES
 
 METRICS_A_BATCH = 1000  # MLflow's limit
 MLFLOW_STATUS = {"complete": "FINISHED", "pruned": "KILLED", "interrupted": "KILLED"}

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from joblib import parallel_config
 from numpy.typing import NDArray
 from sklearn.metrics import log_loss
 
 from fmnist_bench.candidate import Candidate
 from fmnist_bench.data import Split
+from fmnist_bench.environment import cores
 
 Monitor = Callable[[int, float], None]
 STATUSES = ("complete", "pruned", "timeout", "out_of_memory", "crashed", "failed", "interrupted")
@@ -62,7 +64,9 @@ def run_trial(
     valid = X[split.valid], y[split.valid]
     started = time.perf_counter()
     try:
-        candidate.fit(X[split.fit], y[split.fit], validation_data=valid, monitor=monitor)
+        # Threads for the fit alone: a forest that predicts with several adds up in any order, to other last bits.
+        with parallel_config(backend="threading", n_jobs=cores()):
+            candidate.fit(X[split.fit], y[split.fit], validation_data=valid, monitor=monitor)
         fitted = time.perf_counter()
         probabilities = candidate.predict_proba(valid[0])
     except TrialPruned as pruned:

@@ -6,10 +6,10 @@ import pytest
 from mlflow import MlflowClient
 
 from fmnist_bench.data import load_dataset, make_split
+from fmnist_bench.job import Rows, Task
 from fmnist_bench.space import Spec
 from fmnist_bench.store import Store
 from fmnist_bench.study import Arm, Study
-from fmnist_bench.worker import Rows, Task
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")

@@ -35,5 +35,5 @@ def test_shipped_files_travel_in_the_wheel():
 
 
 def test_modules_stay_small_enough_to_hold_in_the_head():
-    long = {p.name: n for p in (ROOT / "fmnist_bench").rglob("*.py") if (n := len(p.read_text().splitlines())) > 400}
-    assert not long.keys() - {"_keras.py"}, long
+    long = {p.name: n for p in (ROOT / "fmnist_bench").rglob("*.py") if (n := len(p.read_text().splitlines())) > 350}
+    assert not long

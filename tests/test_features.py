@@ -5,14 +5,15 @@ import pickle
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.decomposition import PCA
 from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from fmnist_bench.features import KINDS, ImageFeatures, hog
+from fmnist_bench.features import KINDS, ImageFeatures, PrincipalComponents, hog
 
 
 # cells of one pixel: the checks feed rows of any length, which are then images one pixel high
-@parametrize_with_checks([ImageFeatures(kind, cell_size=1) for kind in KINDS])
+@parametrize_with_checks([*(ImageFeatures(kind, cell_size=1) for kind in KINDS), PrincipalComponents(2)])
 def test_scikit_learn_contract(estimator, check):
     check(estimator)
 
@@ -107,3 +108,11 @@ def test_mistakes_are_named_in_fit_and_transform(rows, arguments, message):
     for use in (ImageFeatures(**arguments).fit, ImageFeatures(**arguments).transform):
         with pytest.raises(ValueError, match=message):
             use(rows)
+
+
+def test_principal_components_are_those_of_pca_or_all_there_are(rows):
+    X = np.random.default_rng(1).normal(size=(50, 8))
+    expected = PCA(3, svd_solver="covariance_eigh").fit_transform(X)
+    assert np.array_equal(PrincipalComponents(3).fit_transform(X), expected)
+    assert PrincipalComponents(100).fit_transform(X).shape == (50, 8)
+    assert PrincipalComponents(100).fit(X).get_feature_names_out()[-1] == "principalcomponents7"

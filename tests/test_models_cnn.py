@@ -13,7 +13,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.utils.validation import check_is_fitted
 
-from fmnist_bench.models._keras import _Batches, one_cycle
+from fmnist_bench.models._training import Batches, one_cycle
 from fmnist_bench.models.cnn import CNNClassifier
 
 SMALL = {"filters": 8, "batch_size": 32, "epochs": 4, "flip": False, "learning_rate": 0.2, "random_state": 0}
@@ -182,7 +182,7 @@ def test_mistakes_are_named(parameters, labels, message):
 
 def test_batches_cover_all_rows_and_depend_on_the_number_alone():
     images = np.arange(10, dtype=np.uint8).reshape(10, 1, 1, 1)
-    batches = _Batches(images, np.eye(10, dtype=np.float32), batch_size=5, flip=True, seed=3)
+    batches = Batches(images, np.eye(10, dtype=np.float32), batch_size=5, flip=True, seed=3)
     first = [batches[i][0].ravel() for i in range(4)]
     assert sorted(np.concatenate(first[:2])) == sorted(np.concatenate(first[2:])) == list(range(10))
     np.testing.assert_array_equal(batches[0][0].ravel(), first[0])

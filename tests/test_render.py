@@ -184,7 +184,7 @@ def test_markdown_has_the_leaderboard_and_escapes_names(findings):
     tables = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
     for table in tables:
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
-    assert len(tables) == 10
+    assert len(tables) == 11
 
 
 def test_a_single_model_wins_a_tie_with_the_ensemble(findings):

@@ -1,5 +1,7 @@
 """What every shipped study must do, whatever it searches."""
 
+import pickle
+
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -78,14 +80,18 @@ def test_a_study_learns_predicts_repeats_and_is_saved(name, rows, tmp_path):
     second = fitted(quick(make(Arm(load_study(name)))), rows)
     assert np.array_equal(second.predict_proba(X[split.valid]), probabilities)
 
+    again = pickle.loads(pickle.dumps(first))
+    assert np.allclose(again.predict_proba(X[split.valid]), probabilities, rtol=0, atol=1e-4)
     save_model(first, tmp_path / "model.skops")
     loaded = load_model(tmp_path / "model.skops")
     assert np.allclose(loaded.predict_proba(X[split.valid]), probabilities, rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize("shape", [(8, 8), (16, 24)])
 @pytest.mark.parametrize("name", STUDIES)
-def test_a_study_runs_on_images_of_another_shape(name, digits):
-    X, y = np.ascontiguousarray(np.tile(digits.X[:400], (1, 6)).reshape(400, 16, 24)), digits.y[:400]
-    rows = X.reshape(400, -1), y, Split(np.arange(300), np.arange(300, 400))
-    candidate = fitted(quick(make(Arm(load_study(name)), image_shape=(16, 24))), rows)
-    assert candidate.predict_proba(rows[0][:5]).shape == (5, 10)
+def test_a_study_runs_on_images_of_another_shape(name, shape, digits):
+    images = digits.X[:400].reshape(400, 8, 8)
+    X = np.tile(images, (1, shape[0] // 8, shape[1] // 8)).reshape(400, -1)
+    rows = X, digits.y[:400], Split(np.arange(300), np.arange(300, 400))
+    candidate = fitted(quick(make(Arm(load_study(name)), image_shape=shape)), rows)
+    assert candidate.predict_proba(X[:5]).shape == (5, 10)

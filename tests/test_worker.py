@@ -7,9 +7,10 @@ import psutil
 import pytest
 
 from fmnist_bench.errors import InputError
+from fmnist_bench.job import LOG, MODEL, PROBABILITIES
 from fmnist_bench.space import Spec
 from fmnist_bench.study import Arm, Known, Study
-from fmnist_bench.worker import LOG, MODEL, PROBABILITIES, check_in_worker, run_in_worker
+from fmnist_bench.worker import check_in_worker, run_in_worker
 
 
 def run(task, on_report=lambda step, score: False, stop=None):

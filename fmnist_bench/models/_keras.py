@@ -11,7 +11,6 @@ import math
 import tempfile
 import time
 from abc import abstractmethod
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,35 +23,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-Monitor = Callable[[int, float], None]
-STEPS_PER_EXECUTION = 10
-PREDICT_BATCH = 512
-
-
-def one_cycle(progress: float, peak: float, warm_up: float) -> float:
-    """Learning rate at a moment of training: a linear rise, then a cosine fall to zero.
-
-    Parameters
-    ----------
-    progress : float
-        Share of the training that is done, 0 to 1.
-    peak : float
-        Largest learning rate, above 0.
-    warm_up : float
-        Share of the training that the rise takes, from 0 to below 1.
-
-    Returns
-    -------
-    float
-        Learning rate, 0 to `peak`.
-
-    References
-    ----------
-    Smith and Topin, "Super-convergence" (2018); Loshchilov and Hutter, "SGDR" (2017).
-    """
-    if progress < warm_up:
-        return peak * (0.05 + 0.95 * progress / warm_up)
-    return peak * 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - warm_up) / (1 - warm_up))))
+from ._training import PREDICT_BATCH, Batches, Course, Monitor
 
 
 class KerasClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -182,8 +153,8 @@ class KerasClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         keras.utils.set_random_seed(int(generator.randint(2**31 - 1)))
         images = self._to_images(rows)
         self.network_ = self._build_network(images)
-        batches = _Batches(images, targets, self.batch_size, self.flip, generator.randint(2**31 - 1))
-        self._train(batches, _Course(self, started, batches, self._check_valid(validation_data), monitor))
+        batches = Batches(images, targets, self.batch_size, self.flip, generator.randint(2**31 - 1))
+        self._train(batches, Course(self, started, batches, self._check_valid(validation_data), monitor))
         return self
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float32]:
@@ -293,7 +264,7 @@ class KerasClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         network.jit_compile = False
         return network
 
-    def _train(self, batches: _Batches, course: _Course) -> None:
+    def _train(self, batches: Batches, course: Course) -> None:
         # A second model around the same layers keeps the optimizer's state out of what is saved.
         trainer = keras.Model(self.network_.inputs, self.network_.outputs)
         optimizer = keras.optimizers.SGD(
@@ -324,128 +295,6 @@ class KerasClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             mirrored = self.network_.predict(images[:, :, ::-1], batch_size=PREDICT_BATCH, verbose=0)
             result = (result + _softmax(mirrored)) / 2
         return result.astype(np.float32)
-
-
-class _Batches(keras.utils.PyDataset):  # type: ignore[misc]
-    """An endless stream of shuffled, flipped batches; batch number `i` depends on the seed and `i` alone."""
-
-    def __init__(
-        self, images: NDArray[Any], targets: NDArray[np.float32], batch_size: int, flip: bool, seed: int
-    ) -> None:
-        super().__init__(workers=1)
-        self.images, self.targets, self.flip, self.seed = images, targets, flip, seed
-        self.batch_size = min(batch_size, len(images))
-        self.batches_per_pass = len(images) // self.batch_size
-        self._order = (-1, np.empty(0, np.int64))
-
-    @property
-    def num_batches(self) -> None:
-        return None
-
-    def __getitem__(self, index: int) -> tuple[NDArray[Any], NDArray[np.float32]]:
-        number, place = divmod(index, self.batches_per_pass)
-        if self._order[0] != number:
-            self._order = (number, np.random.default_rng([self.seed, 0, number]).permutation(len(self.images)))
-        rows = self._order[1][place * self.batch_size : (place + 1) * self.batch_size]
-        images = self.images[rows]
-        if self.flip:
-            mirrored = np.random.default_rng([self.seed, 1, index]).random(len(rows)) < 0.5
-            images[mirrored] = images[mirrored, :, ::-1]
-        return images, self.targets[rows]
-
-
-class _Course(keras.callbacks.Callback):  # type: ignore[misc]
-    """Follows one training: sets the learning rate, watches loss and clock, keeps the history."""
-
-    def __init__(
-        self,
-        model: KerasClassifier,
-        started: float,
-        batches: _Batches,
-        valid: tuple[Any, Any] | None,
-        monitor: Monitor | None,
-    ) -> None:
-        super().__init__()
-        self.estimator, self.valid, self.monitor = model, valid, monitor
-        self.steps_per_execution = min(STEPS_PER_EXECUTION, batches.batches_per_pass)
-        executions = round(batches.batches_per_pass / self.steps_per_execution)
-        self.steps_per_epoch = executions * self.steps_per_execution
-        self.steps = 0
-        self.last_loss = math.nan
-        self.deadline = math.inf if model.max_seconds is None else started + model.max_seconds
-        self.traced: float | None = None
-        self.seconds_per_execution = 0.0
-        self.valid_seconds = 0.0
-        model.history_ = {name: [] for name in self._names()}
-
-    def _names(self) -> list[str]:
-        return ["step", "fit_loss", "fit_accuracy", *(["valid_loss", "valid_accuracy"] if self.valid else [])]
-
-    def progress(self) -> float:
-        """Share of the training that is done, by steps or by the clock, whichever is ahead."""
-        by_steps = self.steps / (self.steps_per_epoch * self.estimator.epochs)
-        if self.traced is None or math.isinf(self.deadline):
-            return by_steps
-        end = self.deadline - self.seconds_per_execution - 1.1 * self.valid_seconds
-        by_clock = (time.monotonic() - self.traced) / max(end - self.traced, 1e-9)
-        return min(1.0, max(by_steps, by_clock))
-
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        if self.valid is None or math.isinf(self.deadline):
-            return
-        images = self.valid[0][:PREDICT_BATCH]
-        self.estimator._probabilities(images)  # traces the graph: only the second call tells what scoring costs
-        started = time.monotonic()
-        self.estimator._probabilities(images)
-        self.valid_seconds = (time.monotonic() - started) * len(self.valid[0]) / len(images)
-
-    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        self.execution_started = time.monotonic()
-        rate = one_cycle(self.progress(), self.estimator.learning_rate, self.estimator.warm_up)
-        self.model.optimizer.learning_rate = rate
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        self.steps += self.steps_per_execution
-        self._check_loss(float((logs or {})["loss"]))
-        now = time.monotonic()
-        if self.traced is None:  # the first execution traces the graph: its time says nothing about the next
-            self.traced = now
-        else:
-            self.seconds_per_execution = now - self.execution_started
-        self._stop_in_time()
-
-    def _stop_in_time(self) -> None:
-        if self.progress() >= 1:
-            self.model.stop_training = True
-
-    def _check_loss(self, loss: float) -> None:
-        if not math.isfinite(loss):
-            raise ValueError(
-                f"the loss became {loss} in epoch {len(self.estimator.history_['step']) + 1}, last finite loss "
-                f"{self.last_loss:.4g}: lower learning_rate={self.estimator.learning_rate:g}"
-            )
-        self.last_loss = loss
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        logs = logs or {}
-        entry = {"step": epoch + 1, "fit_loss": float(logs["loss"]), "fit_accuracy": float(logs["accuracy"])}
-        if self.valid is not None:
-            entry |= self._score(*self.valid)
-        for name, value in entry.items():
-            self.estimator.history_[name].append(value)
-        if self.monitor is not None and self.valid is not None:
-            self.monitor(epoch + 1, entry["valid_accuracy"])
-        self._stop_in_time()
-
-    def _score(self, images: NDArray[Any], codes: NDArray[np.int64]) -> dict[str, float]:
-        started = time.monotonic()
-        probabilities = self.estimator._probabilities(images)
-        self.valid_seconds = time.monotonic() - started
-        likelihood = probabilities[np.arange(len(codes)), codes]
-        return {
-            "valid_loss": float(-np.log(np.maximum(likelihood, 1e-15)).mean()),
-            "valid_accuracy": float((probabilities.argmax(axis=1) == codes).mean()),
-        }
 
 
 def _to_bytes(network: keras.Model) -> bytes:

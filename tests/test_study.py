@@ -1,0 +1,57 @@
+import pytest
+
+from fmnist_bench.errors import InputError
+from fmnist_bench.space import Range, Spec
+from fmnist_bench.study import Arm, Benchmark, Known, Study
+
+TREE = Spec("sklearn.tree.DecisionTreeClassifier", {"max_depth": Range(2, 9), "criterion": "entropy"})
+
+
+@pytest.mark.parametrize(
+    ("augmentation", "name"),
+    [("a.ConditionalGAN", "tree+gan"), ("a.ClassicAugmentation", "tree+augmentation"), ("a.GAN", "tree+gan")],
+)
+def test_an_arm_is_named_after_its_augmentation(augmentation, name):
+    study = Study("tree", TREE, augment=Spec(augmentation, {}))
+    assert Arm(study).name == "tree"
+    assert Arm(study, augmented=True).name == name
+
+
+def test_settings_are_what_set_params_takes():
+    arm = Arm(Study("tree", TREE))
+    settings = arm.settings({"model__max_depth": 4})
+    assert settings == {
+        "model": "sklearn.tree.DecisionTreeClassifier",
+        "model__criterion": "entropy",
+        "model__max_depth": 4,
+    }
+    candidate = arm.candidate({"model__max_depth": 3})
+    candidate.set_params(**{name: value for name, value in settings.items() if "__" in name})
+    assert candidate.model.max_depth == 4
+
+
+def test_known_values_may_set_constants_but_not_what_does_not_exist():
+    arm = Arm(Study("tree", TREE))
+    assert arm.candidate({"model__max_depth": 3, "model__criterion": "gini"}).model.criterion == "gini"
+    with pytest.raises(InputError, match="Invalid parameter 'depth'"):
+        arm.candidate({"model__max_depth": 3, "model__depth": 3})
+
+
+def test_uses_are_all_classes_that_a_study_names():
+    nested = Spec("sklearn.calibration.CalibratedClassifierCV", {"estimator": TREE})
+    study = Study("tree", nested, features=(Spec("sklearn.decomposition.PCA", {}),))
+    assert study.uses == (
+        "sklearn.decomposition.PCA",
+        "sklearn.calibration.CalibratedClassifierCV",
+        "sklearn.tree.DecisionTreeClassifier",
+    )
+
+
+def test_shares_sum_to_one_and_the_digest_ignores_the_budget():
+    studies = ((Study("a", TREE), 1.0), (Study("b", TREE, augment=Spec("x.GAN", {})), 2.0))
+    benchmark = Benchmark("b", studies=studies)
+    assert sum(benchmark.shares.values()) == pytest.approx(1)
+    assert benchmark.shares["b"] == benchmark.shares["b+gan"]
+    assert benchmark.digest() == Benchmark("b", studies=studies, budget=5.0, trials=3).digest()
+    known = ((Study("a", TREE, known=(Known("0", {"model__max_depth": 3}),)), 1.0), studies[1])
+    assert benchmark.digest() != Benchmark("b", studies=known).digest()
