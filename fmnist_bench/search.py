@@ -65,8 +65,9 @@ class ArmSearch:
         )
         told = {trial.number for trial in self._trials() if trial.state.is_finished()}
         self.records = [record for record in run.records(arm.name) if record.number in told]
-        if not self._trials():
-            for known in arm.study.known:
+        queued = {trial.user_attrs.get("known") for trial in self._trials()}
+        for known in arm.study.known:
+            if known.name not in queued:
                 self._enqueue(known.parameters, known.name)
 
     def ask(self) -> Ask | None:
@@ -105,9 +106,8 @@ class ArmSearch:
         if self._distributions.keys() <= ask.parameters.keys():
             return False
         self._study.tell(ask.number, state=TrialState.FAIL)
-        for known in self.arm.study.known:
-            if known.name == ask.known:
-                self._enqueue(known.parameters, known.name)
+        if known := next((k for k in self.arm.study.known if k.name == ask.known), None):
+            self._enqueue(known.parameters, known.name)
         return True
 
     def left_running(self) -> list[Ask]:

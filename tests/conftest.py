@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
-from fmnist_bench.data import load_dataset, make_split
+from fmnist_bench.data import find_fashion_mnist, load_dataset, make_split
+from fmnist_bench.errors import InputError
 from fmnist_bench.job import Rows, Task
 from fmnist_bench.space import Spec
 from fmnist_bench.store import Store
@@ -18,6 +19,15 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 @pytest.fixture(scope="session")
 def digits():
     return load_dataset("digits")
+
+
+@pytest.fixture(scope="session")
+def fashion_mnist():
+    """Find or fetch Fashion-MNIST; return the folder of its files."""
+    try:
+        return find_fashion_mnist()
+    except InputError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import http.server
-import os
 import shutil
 import socket
 import struct
@@ -30,9 +29,7 @@ from fmnist_bench.errors import InputError
 from fmnist_bench.files import IDX_FILES
 
 STEMS = [*IDX_FILES["train"], *IDX_FILES["test"]]
-real = pytest.mark.skipif(
-    not (fetch.DEBIAN_FOLDER.is_dir() or os.environ.get(fetch.DATA_VARIABLE)), reason="Fashion-MNIST is not here"
-)
+real = pytest.mark.usefixtures("fashion_mnist")
 
 
 def idx(array: np.ndarray) -> bytes:
