@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import logging
 import os
 import sys
 import time
@@ -34,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     started = time.monotonic()
     options = _parser().parse_args(arguments)
+    if not getattr(options, "quiet", False):
+        _show_messages()
     try:
         return int(options.verb(options, started))
     except InputError as error:
@@ -45,6 +48,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
             raise
         return _refuse(options, f"{error.filename or 'disk'}: {error.strerror}")
+
+
+def _show_messages() -> None:
+    """Let the package say where it looks for data and what it downloads."""
+    logger = logging.getLogger("fmnist_bench")
+    logger.setLevel(logging.INFO)
+    if not logger.handlers:
+        logger.addHandler(logging.StreamHandler())
 
 
 def _refuse(options: argparse.Namespace, message: str) -> int:

@@ -93,13 +93,13 @@ def first_usable(path: str | os.PathLike[str] | None, use: Callable[[Path], T]) 
             folder = source()
             result = use(folder)
         except AbsentError as error:
-            log.info("Fashion-MNIST: %s: %s", label, error)
+            log.debug("Fashion-MNIST: %s: %s", label, error)
             tried.append(f"{label} ({error})")
         except InputError as error:
             warnings.warn(f"Fashion-MNIST: {label} skipped: {error}", stacklevel=3)
             tried.append(f"{label} ({error})")
         else:
-            log.info("Fashion-MNIST: read from %s", folder)
+            log.debug("Fashion-MNIST: read from %s", folder)
             return result
     raise InputError(
         f"Fashion-MNIST not found; set {DATA_VARIABLE} to a folder that holds its four IDX files. Tried: "
