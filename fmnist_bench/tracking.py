@@ -19,7 +19,6 @@ from fmnist_bench.job import LOG, MODEL, PROBABILITIES
 from fmnist_bench.store import Run, TrialRecord
 from fmnist_bench.trial import TrialResult
 
-EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}  # the UI opens with the runs, not with chats
 METRICS_A_BATCH = 1000  # MLflow's limit
 MLFLOW_STATUS = {"complete": "FINISHED", "pruned": "KILLED", "interrupted": "KILLED"}
 
@@ -42,9 +41,7 @@ class Tracker:
         name = str(run.state["benchmark"])
         experiment = self._client.get_experiment_by_name(name)
         artifacts = (run.store.folder / "artifacts").as_uri()
-        self._experiment = (
-            experiment.experiment_id if experiment else self._client.create_experiment(name, artifacts, EXPERIMENT_TAGS)
-        )
+        self._experiment = experiment.experiment_id if experiment else self._client.create_experiment(name, artifacts)
         if "mlflow_run" not in run.state:
             run.save_state(mlflow_run=self._create(title, {"level": "benchmark"}))
         self._client.update_run(run.state["mlflow_run"], status="RUNNING")
