@@ -96,7 +96,8 @@ def _of_study(study: Study) -> Benchmark:
 
 def find_files(kind: str) -> dict[str, Path]:
     """TOML files of ``studies`` or ``benchmarks`` by their names; those of the working directory win."""
-    folders = [PACKAGE / kind, PACKAGE.parent / kind, Path.cwd() / kind]
+    shipped = PACKAGE / kind  # in the wheel; in a checkout they lie beside the package
+    folders = [shipped if shipped.is_dir() else PACKAGE.parent / kind, Path.cwd() / kind]
     return {path.stem: path for folder in folders for path in sorted(folder.glob("*.toml"))}
 
 
