@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fmnist_bench.errors import InputError
-from fmnist_bench.space import nearest, parse_spec
+from fmnist_bench.errors import InputError, nearest
+from fmnist_bench.space import parse_spec
 from fmnist_bench.study import DEFAULT_BUDGET, Arm, Benchmark, EnsembleConfig, Known, Study
 
 PACKAGE = Path(__file__).parent

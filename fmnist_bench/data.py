@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import os
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fmnist_bench import fetch
-from fmnist_bench.errors import InputError
+from fmnist_bench.errors import InputError, nearest
 from fmnist_bench.fetch import find_fashion_mnist
 from fmnist_bench.files import IDX_FILES, parse_idx, read_user_data
 
@@ -249,10 +248,9 @@ def _load_path(name: str, subset: str) -> Dataset:
     if not os.path.exists(path):
         if is_npz or path.name != name:
             raise InputError(f"no such file or folder: {path}")
-        near = difflib.get_close_matches(name.lower(), NAMES, n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]!r}? " if near else ""
+        hint = nearest(name.lower(), NAMES)
         raise InputError(
-            f"unknown data set {name!r}; {hint}allowed: {', '.join(NAMES)}, a folder of IDX files, an .npz file"
+            f"unknown data set {name!r}{hint}; allowed: {', '.join(NAMES)}, a folder of IDX files, an .npz file"
         )
     if not is_npz and not os.path.isdir(path):
         raise InputError(f"{path}: not a data set; allowed: a folder of IDX files, an .npz file")

@@ -211,7 +211,7 @@ class _Session:
         data = self.dataset
         self.run.save_split(self.split, data.y)
         self.run.save_state(
-            data=self.benchmark.data,
+            data=data.name if data.name in NAMES else str(Path(self.benchmark.data).resolve()),
             data_path=None if self.data_path is None else str(self.data_path),
             fingerprint=data.fingerprint,
             seed=self.benchmark.seed,

@@ -1,13 +1,12 @@
 """What a study file says of one object: a class, its constants, its ranges, its nested objects."""
 
-import difflib
 import importlib
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fmnist_bench.errors import InputError
+from fmnist_bench.errors import InputError, nearest
 
 ALLOWED_PREFIXES = ("fmnist_bench.", "sklearn.", "xgboost.")
 SCALARS = (bool, int, float, str)
@@ -212,9 +211,3 @@ def _check_arguments(target: Any, spec: Spec, where: str) -> None:
     for key in spec.arguments:
         if key not in allowed:
             raise InputError(f"{where}.{key}: {spec.use} has no such argument{nearest(key, allowed)}")
-
-
-def nearest(name: str, names: Sequence[str]) -> str:
-    """Say which of `names` was perhaps meant, or nothing."""
-    found = difflib.get_close_matches(name, names, n=1)
-    return f"; did you mean {found[0]}?" if found else ""

@@ -135,9 +135,8 @@ class Run:
 
     def __init__(self, store: Store, folder: Path, benchmark: str) -> None:
         self.store, self.folder = store, folder
-        self.is_new = not (folder / STATE).exists()
         self.state: dict[str, Any] = {"benchmark": benchmark, "created": time.time(), "seconds": 0.0, "arms": {}}
-        if not self.is_new:
+        if (folder / STATE).exists():
             self.state = json.loads((folder / STATE).read_text())
 
     def __enter__(self) -> Self:

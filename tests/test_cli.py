@@ -100,13 +100,16 @@ def test_nan_pixels_are_refused(place, capsys):
     assert "NaN" in capsys.readouterr().err
 
 
-def test_ones_own_images_run(place, capsys):
+def test_ones_own_images_run(place, capsys, monkeypatch):
     rng = np.random.default_rng(0)
     labels = np.arange(120) % 3
     images = (rng.random((120, 5, 7, 3)) * 80 + labels[:, None, None, None] * 80).astype(np.uint8)
     np.savez("own.npz", x_train=images[:90], y_train=labels[:90], x_test=images[90:], y_test=labels[90:])
     assert main(["run", "tiny", "--data", "own.npz", "--quiet"]) == 0
     assert "100.00" in capsys.readouterr().out
+    (place / "elsewhere").mkdir()
+    monkeypatch.chdir(place / "elsewhere")
+    assert main(["report", "tiny", "--mlruns", "../mlruns"]) == 0
 
 
 def test_wrong_arguments_exit_with_2():

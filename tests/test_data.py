@@ -401,7 +401,7 @@ def test_header_of_absurd_size_is_refused_at_once(tmp_path: Path) -> None:
 
 
 def test_bad_arguments(tmp_path: Path) -> None:
-    refused(lambda: load_dataset("fashon-mnist"), "unknown data set 'fashon-mnist'", "did you mean 'fashion-mnist'?")
+    refused(lambda: load_dataset("fashon-mnist"), "unknown data set 'fashon-mnist'", "did you mean fashion-mnist?")
     assert "did you mean" not in refused(lambda: load_dataset("xyz"), "allowed: fashion-mnist, digits")
     refused(lambda: load_dataset(tmp_path / "none"), "no such file or folder")
     refused(lambda: load_dataset("none.npz"), "no such file or folder: none.npz")

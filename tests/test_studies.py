@@ -62,9 +62,9 @@ def test_a_study_starts_from_what_is_known_to_be_good(name):
 def test_both_ends_of_every_range_build(name):
     arm = Arm(load_study(name))
     for end in ("low", "high"):
-        arm.candidate(
-            {n: r.choices[-(end == "high")] if r.choices else getattr(r, end) for n, r in arm.ranges().items()}
-        )
+        ends = {n: r.choices[-(end == "high")] if r.choices else getattr(r, end) for n, r in arm.ranges().items()}
+        found = arm.candidate(ends).get_params()
+        assert {name: found[name] for name in ends} == ends
 
 
 @pytest.mark.parametrize("name", STUDIES)
