@@ -1,11 +1,10 @@
 """Who gets the next minutes: one rule over arms, and the clock that it goes by."""
 
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-SHORTEST = 1.0  # seconds; less than this is not worth starting a trial in
+RATIO = 0.5  # of a study's part of the time to that of the next better one
 
 
 @dataclass(frozen=True)
@@ -14,49 +13,46 @@ class ArmClaim:
 
     Attributes
     ----------
-    share : float
-        Part of the whole search time that is the arm's.
+    study : str
+        The arms of one study get equal time.
+    accuracy : float
+        Of its best trial on the valid rows, 0 where it has none.
     spent : float
-        Seconds that its trials have taken.
-    typical : float
-        Seconds that its next trial is likely to take; 0 if nothing is known, infinite if there is nothing to try.
+        Seconds that its trials have taken, and those that run are likely to take.
+    count : int
+        Trials that it has begun.
+    seconds : float
+        Seconds that its next trial is likely to take, 0 where nothing is known.
+    untried : bool
+        Whether the next trial is of a known configuration that has not been tried.
     """
 
-    share: float
+    study: str
+    accuracy: float = 0.0
     spent: float = 0.0
-    typical: float = 0.0
-
-    def fits(self, seconds: float) -> bool:
-        """Whether one more trial is likely to end within `seconds`."""
-        return seconds >= SHORTEST and seconds >= self.typical and not math.isinf(self.typical)
+    count: int = 0
+    seconds: float = 0.0
+    untried: bool = False
 
 
-def next_arm(claims: Sequence[ArmClaim], left: float) -> tuple[int, float] | None:
-    """Choose the arm that gets the next trial, and the trial's limit in seconds.
+def next_arm(claims: Sequence[ArmClaim], ratio: float = RATIO) -> int:
+    """Choose the arm that gets the next trial; return its place in `claims`.
 
-    Among the arms whose own time suffices for one more trial the one goes first that has used the least of its
-    share; it may use all that is left of its own. When no arm can do anything with its own time, what is left of
-    the whole goes to the arms that can use it, in the same order.
-
-    Parameters
-    ----------
-    claims : sequence of ArmClaim
-    left : float
-        Seconds until the search has to end.
-
-    Returns
-    -------
-    (index, limit) or None
-        None where no arm is likely to end a trial in time.
+    Known configurations come first, one of each arm before a second one of any. Then the best study so far gets half
+    of the time, the second best a quarter, and so on: successive halving (Jamieson and Talwalkar, 2016) that may take
+    a decision back when the order changes. The study goes first that has had least of its part; within it the arm
+    goes first that has had less time. `benchmarks/replay.md` holds this rule against others.
     """
-    total = left + sum(claim.spent for claim in claims)
-    own = [min(claim.share * total - claim.spent, left) for claim in claims]
-    for limits in (own, [left] * len(claims)):
-        able = [i for i, claim in enumerate(claims) if claim.fits(limits[i])]
-        if able:
-            chosen = min(able, key=lambda i: claims[i].spent / claims[i].share)
-            return chosen, limits[chosen]
-    return None
+    untried = [i for i, claim in enumerate(claims) if claim.untried]
+    if untried:
+        return min(untried, key=lambda i: (claims[i].count, claims[i].seconds))
+    best: dict[str, float] = {}
+    spent: dict[str, float] = {}
+    for claim in claims:
+        best[claim.study] = max(best.get(claim.study, 0.0), claim.accuracy)
+        spent[claim.study] = spent.get(claim.study, 0.0) + claim.spent
+    part = {study: ratio**rank for rank, study in enumerate(sorted(best, key=lambda study: -best[study]))}
+    return min(range(len(claims)), key=lambda i: (spent[claims[i].study] / part[claims[i].study], claims[i].spent))
 
 
 class Clock:

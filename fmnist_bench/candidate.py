@@ -28,6 +28,7 @@ TRUSTED_TYPES = (
     "fmnist_bench.features.PrincipalComponents",
     "fmnist_bench.models.boosting.XGBoostClassifier",
     "fmnist_bench.models.cnn.CNNClassifier",
+    "fmnist_bench.models.hypermodel.HyperModelClassifier",
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.calibration._SigmoidCalibration",
     "sklearn.calibration._TemperatureScaling",

@@ -92,6 +92,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("name", metavar="NAME", help="a benchmark, a study, or the path of a TOML file")
     run.add_argument("--budget", metavar="TIME", help="wall-clock time for everything, such as 90s, 10m, 2h")
     run.add_argument("--trials", type=int, metavar="N", help="N trials of each arm instead of a time: repeatable")
+    run.add_argument("--workers", default="auto", metavar="N", help="trials side by side (default: auto)")
+    run.add_argument("--cluster", default="", metavar="ADDRESS", help="run the trials on this Dask cluster")
+    run.add_argument("--tracking-uri", default="", metavar="URI", help="log to this MLflow store, such as a server's")
     run.add_argument("--seed", type=int, metavar="N", help="seed of split, search and models")
     run.add_argument("--fresh", action="store_true", help="begin anew; what is stored stays")
     run.add_argument("--quiet", action="store_true", help="print the result alone")
@@ -134,11 +137,22 @@ def _run(options: argparse.Namespace, started: float) -> int:
         fresh=options.fresh,
         data=options.data,
         mlruns=options.mlruns,
+        workers=_count(options.workers),
+        cluster=options.cluster,
+        tracking_uri=options.tracking_uri,
         allow_import=options.allow_import,
         progress=make_progress(quiet=options.quiet),
         started=started,
     )
     return _show(outcome.findings, f"{outcome.seconds:.0f} s used in all")
+
+
+def _count(workers: str) -> int | None:
+    if workers == "auto":
+        return None
+    if not workers.isdigit():
+        raise InputError(f"workers {workers}: must be a whole number of at least 1, or auto")
+    return int(workers)
 
 
 def _report(options: argparse.Namespace, started: float) -> int:

@@ -1,5 +1,6 @@
 """TOML files into studies and benchmarks, with an error of one line for everything else."""
 
+import itertools
 import re
 import tomllib
 from collections.abc import Mapping
@@ -9,10 +10,11 @@ from typing import Any
 
 from fmnist_bench.errors import InputError, nearest
 from fmnist_bench.space import parse_spec
-from fmnist_bench.study import DEFAULT_BUDGET, Arm, Benchmark, EnsembleConfig, Known, Study
+from fmnist_bench.study import DEFAULT_BUDGET, ROWS, Arm, Benchmark, Engine, EnsembleConfig, Fidelity, Known, Study
 
 PACKAGE = Path(__file__).parent
-STUDY_KEYS = {"augment", "features", "model", "known"}
+STUDY_KEYS = {"augment", "features", "model", "known", "fidelity", "search", "resources"}
+ENGINES = {"optuna": ("tpe", "random"), "keras-tuner": ("hyperband", "bayesian", "random")}
 BENCHMARK_KEYS = {"data", "rows", "valid_size", "seed", "budget", "trials", "studies", "ensemble"}
 
 
@@ -54,7 +56,7 @@ def _only_known(study: Study, name: str) -> Study:
         raise InputError(
             f"no study is called {name}{nearest(name, names)}; named ones are {', '.join(names) or 'none'}"
         )
-    return replace(study, name=name, known=tuple(named), augment=None)
+    return replace(study, name=name, known=tuple(replace(known, alone=False) for known in named), augment=None)
 
 
 def load_benchmark(name: str | Path) -> Benchmark:
@@ -91,7 +93,7 @@ def load_benchmark(name: str | Path) -> Benchmark:
 
 def _of_study(study: Study) -> Benchmark:
     only = 1 if study.known and study.name.endswith(f"-{study.known[0].name}") else None
-    return Benchmark(name=study.name, studies=((study, 1.0),), budget=None if only else DEFAULT_BUDGET, trials=only)
+    return Benchmark(name=study.name, studies=(study,), budget=None if only else DEFAULT_BUDGET, trials=only)
 
 
 def find_files(kind: str) -> dict[str, Path]:
@@ -150,7 +152,64 @@ def _parse_study(path: Path) -> Study:
         augment=parse_spec(table["augment"], f"{path}, [augment]") if "augment" in table else None,
     )
     known = tuple(_parse_known(item, study, i, path) for i, item in enumerate(_list_of_tables(table, "known", path)))
-    return replace(study, known=known)
+    fidelity = _parse_fidelity(_table(table, "fidelity", path), study, f"{path}, [fidelity]")
+    engine = _parse_engine(_table(table, "search", path), f"{path}, [search]")
+    if engine.oracle == "hyperband" and not fidelity.levels:
+        raise InputError(f"{path}, [search] oracle: hyperband needs a table [fidelity]")
+    return replace(
+        study,
+        known=known,
+        fidelity=fidelity,
+        engine=engine,
+        resources=_parse_resources(_table(table, "resources", path), f"{path}, [resources]"),
+    )
+
+
+def _table(table: Mapping[str, Any], key: str, path: Path) -> dict[str, Any]:
+    found = table.get(key, {})
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: {key} must be written as a table [{key}]")
+    return found
+
+
+def _parse_fidelity(table: Mapping[str, Any], study: Study, where: str) -> Fidelity:
+    levels = {
+        name if name == ROWS else full_name(name): _rising(values, f"{where} {name}") for name, values in table.items()
+    }
+    if len({len(values) for values in levels.values()}) > 1:
+        raise InputError(f"{where}: every list must be of the same length")
+    if ROWS in levels and (levels[ROWS][-1] != 1 or levels[ROWS][0] <= 0):
+        raise InputError(f"{where} rows: shares of the fit rows, above 0, the last one 1, found {list(levels[ROWS])}")
+    for name in levels:
+        if name in Arm(study, augmented=study.augment is not None).ranges():
+            raise InputError(f"{where}: {name} has a range already; a ladder's argument is not searched")
+    return Fidelity(levels)
+
+
+def _rising(values: Any, where: str) -> tuple[Any, ...]:
+    numbers = isinstance(values, list) and len(values) > 1 and all(type(value) in (int, float) for value in values)
+    if not numbers or not all(low < high for low, high in itertools.pairwise(values)):
+        raise InputError(f"{where}: expected a list of two or more rising numbers, found {values!r}")
+    return tuple(values)
+
+
+def _parse_engine(table: Mapping[str, Any], where: str) -> Engine:
+    _check_keys(table, {"engine", "oracle"}, where)
+    engine = str(table.get("engine", "optuna"))
+    if engine not in ENGINES:
+        raise InputError(f"{where} engine: {engine} is none of {', '.join(ENGINES)}{nearest(engine, list(ENGINES))}")
+    oracle = str(table.get("oracle", ENGINES[engine][0]))
+    if oracle not in ENGINES[engine]:
+        allowed = ", ".join(ENGINES[engine]) or "none"
+        raise InputError(f"{where} oracle: {oracle} is no oracle of {engine}; allowed are {allowed}")
+    return Engine(engine, oracle)
+
+
+def _parse_resources(table: Mapping[str, Any], where: str) -> dict[str, float]:
+    for name, amount in table.items():
+        if type(amount) not in (int, float) or amount <= 0:
+            raise InputError(f"{where} {name}: expected a number above 0, such as gpus = 1, found {amount!r}")
+    return {name: float(amount) for name, amount in table.items()}
 
 
 def _list_of_tables(table: Mapping[str, Any], key: str, path: Path) -> list[dict[str, Any]]:
@@ -161,32 +220,35 @@ def _list_of_tables(table: Mapping[str, Any], key: str, path: Path) -> list[dict
 
 
 def _parse_known(item: Mapping[str, Any], study: Study, index: int, path: Path) -> Known:
-    prefixes = ("model__", "features__", "augment__")
-    parameters = {k if k.startswith(prefixes) else f"model__{k}": v for k, v in item.items() if k != "name"}
+    parameters = {full_name(key): value for key, value in item.items() if key not in ("name", "alone")}
     for name, allowed in Arm(study, augmented=study.augment is not None).ranges().items():
         if name in parameters and not allowed.contains(parameters[name]):
             raise InputError(
                 f"{path}, [[known]] number {index + 1}: {name} = {parameters[name]!r} is outside its range {allowed}"
             )
-    return Known(str(item.get("name", index)), parameters)
+    return Known(str(item.get("name", index)), parameters, item.get("alone", False) is True)
+
+
+def full_name(key: str) -> str:
+    """Give the scikit-learn name of a parameter; one without a prefix is the model's."""
+    return key if key.startswith(("model__", "features__", "augment__")) else f"model__{key}"
 
 
 def _parse_benchmark(path: Path) -> Benchmark:
     table = _read_toml(path)
     _check_keys(table, BENCHMARK_KEYS, str(path))
-    shares = table.get("studies")
-    if not isinstance(shares, dict) or not shares:
-        raise InputError(f"{path}: needs a table [studies] with a share of the time for each study, such as cnn = 4")
-    for name, share in shares.items():
-        if isinstance(share, bool) or not isinstance(share, (int, float)) or not share > 0:
-            raise InputError(f"{path}, [studies] {name}: the share must be a number above 0, found {share!r}")
+    names = table.get("studies")
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise InputError(f'{path}: needs a list studies = ["cnn", "xgboost"] of names of studies')
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"{path}, studies: {twice[0]} is named twice")
     plain = {key: _checked(table[key], key, path) for key in ("rows", "valid_size", "seed", "trials") if key in table}
     _check_keys(table.get("ensemble", {}), set(EnsembleConfig.__dataclass_fields__), f"{path}, [ensemble]")
     return Benchmark(
         name=path.stem,
         data=str(table.get("data", "fashion-mnist")),
         budget=parse_duration(table["budget"]) if "budget" in table else None if "trials" in table else DEFAULT_BUDGET,
-        studies=tuple((load_study(name), float(share)) for name, share in shares.items()),
+        studies=tuple(load_study(name) for name in names),
         ensemble=EnsembleConfig(
             **{k: _checked(v, f"ensemble.{k}", path) for k, v in table.get("ensemble", {}).items()}
         ),

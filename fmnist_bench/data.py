@@ -77,6 +77,13 @@ class Split:
     fit: Int64
     valid: Int64
 
+    def part(self, share: float, y: Int64, seed: int) -> Split:
+        """Keep a share of each class's fit rows, above 0 to 1; a smaller part lies within every larger one."""
+        order = np.random.default_rng(seed).permutation(self.fit)
+        by_class = [order[y[order] == label] for label in np.unique(y[self.fit])]
+        kept = [rows[: max(1, round(share * len(rows)))] for rows in by_class]
+        return Split(np.sort(np.concatenate(kept)), self.valid)
+
 
 def load_dataset(
     name: str | os.PathLike[str] = "fashion-mnist",

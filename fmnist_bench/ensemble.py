@@ -32,8 +32,9 @@ def greedy_selection(
 ) -> NDArray[np.float64]:
     """Choose members with replacement so that their mean predicts best (Caruana et al., 2004).
 
-    Each step adds the member that gives the mean the highest accuracy; equal accuracies are decided by the lower
-    log loss, then by the lower index. The best step of all is kept, the earliest among equals.
+    Each step adds the member that gives the mean the highest accuracy, where a tie between classes counts as wrong;
+    equal accuracies are decided by the lower log loss, then by the lower index. The best step of all is kept, the
+    earliest among equals.
 
     Parameters
     ----------
@@ -48,23 +49,32 @@ def greedy_selection(
     weights : ndarray of shape (n_members,)
         Not negative, summing to one.
     """
-    counts = np.zeros(len(probabilities), dtype=np.int64)
-    total = np.zeros(probabilities.shape[1:], dtype=np.float64)
+    members = np.ascontiguousarray(np.moveaxis(probabilities, 2, 1))  # classes before rows: four times as fast
+    counts = np.zeros(len(members), dtype=np.int64)
+    total = np.zeros(members.shape[1:], dtype=np.float64)
     best_score, best_counts = (-1.0, 0.0), counts.copy()
     for step in range(1, max_steps + 1):
-        scores = [_score((total + member) / step, y) for member in probabilities]
-        chosen = max(range(len(scores)), key=lambda i: (*scores[i], -i))
+        hits = [_hits(total + member, y) for member in members]
+        level = [i for i, hit in enumerate(hits) if hit == max(hits)]
+        chosen = max(level, key=lambda i: (_log_likelihood((total + members[i]) / step, y), -i))
         counts[chosen] += 1
-        total += probabilities[chosen]
-        if scores[chosen] > best_score:
-            best_score, best_counts = scores[chosen], counts.copy()
+        total += members[chosen]
+        score = max(hits) / len(y), _log_likelihood(total / step, y)
+        if score > best_score:
+            best_score, best_counts = score, counts.copy()
     return np.asarray(best_counts / best_counts.sum())
 
 
-def _score(mean: NDArray[np.float64], y: NDArray[np.integer[Any]]) -> tuple[float, float]:
-    right = mean[np.arange(len(y)), y]
-    accuracy = float((mean.argmax(axis=1) == y).mean())
-    return accuracy, float(np.log(np.clip(right, 1e-15, None)).mean())
+def _hits(total: NDArray[np.float64], y: NDArray[np.integer[Any]]) -> int:
+    """Count the rows whose right class is ahead of every other; changes `total`."""
+    rows = np.arange(len(y))
+    right = total[y, rows]
+    total[y, rows] = -1.0
+    return int((right > total.max(axis=0)).sum())
+
+
+def _log_likelihood(mean: NDArray[np.float64], y: NDArray[np.integer[Any]]) -> float:
+    return float(np.log(np.clip(mean[y, np.arange(len(y))], 1e-15, None)).mean())
 
 
 class StackedEnsemble(ClassifierMixin, BaseEstimator):

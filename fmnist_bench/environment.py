@@ -12,12 +12,22 @@ import psutil
 
 from fmnist_bench import __version__
 
-LIBRARIES = ("scikit-learn", "xgboost", "optuna", "keras", "tensorflow", "mlflow", "numpy")
+LIBRARIES = ("scikit-learn", "xgboost", "optuna", "keras-tuner", "keras", "tensorflow", "mlflow", "numpy")
+
+
+def allowed_cores() -> list[int]:
+    """Numbers of the cores that this process may use."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+
+
+def available_memory() -> int:
+    """Bytes of memory that are free or can be freed."""
+    return int(psutil.virtual_memory().available)
 
 
 def cores() -> int:
-    """Number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """How many cores this process may use."""
+    return len(allowed_cores())
 
 
 def versions() -> dict[str, str]:

@@ -4,16 +4,18 @@ import contextlib
 import json
 import os
 import queue
+import signal
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from fmnist_bench.candidate import load_model, save_model, set_where_none
 from fmnist_bench.data import Split
@@ -22,7 +24,7 @@ from fmnist_bench.study import Arm
 from fmnist_bench.trial import Monitor, TrialPruned, TrialResult, run_trial
 
 RESULT, PROBABILITIES, MODEL, LOG = "result.json", "valid_probabilities.npy", "model.skops", "log.txt"
-MARGIN = 0.07  # part of the time limit that a model with `max_seconds` leaves for predicting and saving
+MARGIN = 0.07, 6.0  # part and seconds of the limit that a model with `max_seconds` leaves for predicting and saving
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,14 @@ class Task:
         Wall-clock limit.
     memory : int or None
         Limit of the resident size of the process and its children, bytes.
+    stall : float or None
+        Seconds without a report and without work of the processor after which it counts as hung.
+    rows_share : float
+        Share of the fit rows, above 0 to 1.
+    cpus : tuple of int
+        Numbers of the cores that it may use; empty for all.
+    resources : mapping of str to float
+        What a machine of a cluster must offer.
     """
 
     arm: Arm
@@ -61,29 +71,43 @@ class Task:
     cache_dir: Path
     seconds: float | None = None
     memory: int | None = None
+    stall: float | None = None
+    rows_share: float = 1.0
+    cpus: tuple[int, ...] = ()
+    resources: Mapping[str, float] = field(default_factory=dict)
     allow_import: tuple[str, ...] = ()
 
 
 def work(task: Task, connection: Connection) -> None:
     """Run a trial; its folder appears whole or not at all."""
     os.setpgrp()
+    _take_cores(task.cpus)
     folder = unfinished(task.folder)
     folder.mkdir(parents=True, exist_ok=True)
     _redirect_output(folder / LOG)
     candidate = task.arm.candidate(task.parameters, task.allow_import)
     _fill(candidate, task)
     X, y = task.rows.load()
-    result = run_trial(candidate, X, y, task.split, _monitor_over(connection))
+    split = task.split if task.rows_share == 1 else task.split.part(task.rows_share, y, task.seed)
+    result = run_trial(candidate, X, y, split, _monitor_over(connection))
     candidate.set_params(cache_dir=None)
     _write_result(result, candidate, folder)
     os.replace(folder, task.folder)
+
+
+def _take_cores(cpus: tuple[int, ...]) -> None:
+    """Keep to these cores: TensorFlow and joblib count those that they may use, OpenMP and BLAS have to be told."""
+    if cpus and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cpus)
+        threadpool_limits(len(cpus))
 
 
 def _fill(candidate: Any, task: Task) -> None:
     candidate.set_params(cache_dir=str(task.cache_dir))
     set_where_none(candidate, random_state=task.seed, image_shape=task.rows.image_shape)
     if task.seconds is not None:
-        set_where_none(candidate, max_seconds=round(task.seconds * (1 - MARGIN), 1))
+        left = task.seconds - max(MARGIN[0] * task.seconds, MARGIN[1])
+        set_where_none(candidate, max_seconds=round(max(left, 1.0), 1))
 
 
 def _redirect_output(path: Path) -> None:
@@ -104,7 +128,7 @@ def _monitor_over(connection: Connection) -> Monitor:
             while True:
                 answers.put(connection.recv())
         except (EOFError, OSError):
-            os._exit(1)
+            os.killpg(0, signal.SIGKILL)
 
     threading.Thread(target=listen, daemon=True).start()
 

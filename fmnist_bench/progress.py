@@ -44,13 +44,13 @@ class Progress:
         """End the display; what it showed last stays on the screen."""
 
 
-def make_progress(stream: TextIO = sys.stdout, quiet: bool = False) -> Progress:
+def make_progress(stream: TextIO | None = None, quiet: bool = False) -> Progress:
     """Choose the display that fits.
 
     Parameters
     ----------
-    stream : file object
-        A terminal that can move its cursor gets `LiveTable`, everything else `PlainLines`.
+    stream : file object or None
+        A terminal that can move its cursor gets `LiveTable`, everything else `PlainLines`. None: standard output.
     quiet : bool
         Show nothing.
 
@@ -61,6 +61,7 @@ def make_progress(stream: TextIO = sys.stdout, quiet: bool = False) -> Progress:
     """
     if quiet:
         return Progress()
+    stream = stream or sys.stdout
     if not stream.isatty():
         return PlainLines(stream)
     from rich.console import Console
@@ -78,8 +79,8 @@ class PlainLines(Progress):
         Where the lines go; flushed after each.
     """
 
-    def __init__(self, stream: TextIO = sys.stdout) -> None:
-        self._stream = stream
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stdout
         self._start = time.monotonic()
 
     def run_started(self, title: str, budget_seconds: float | None, arms: list[str]) -> None:  # noqa: D102

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_bench.data import Dataset, load_dataset
+from fmnist_bench.environment import cores
 from fmnist_bench.reporting.findings import Contestant, Findings, TrialRow
 from fmnist_bench.store import Run, TrialRecord, best, write_text
 from fmnist_bench.worker import predict_in_worker
@@ -68,7 +70,7 @@ def how_to_open(run: Run) -> dict[str, str]:
     """Say how to look at a run and how to load its ensemble."""
     return {
         "Report": _short(run.folder / "report.html"),
-        "MLflow": f"python -m fmnist_bench ui --mlruns {_short(run.store.folder)}",
+        "MLflow": run.state.get("tracking_uri") or f"python -m fmnist_bench ui --mlruns {_short(run.store.folder)}",
         "Ensemble": f'fmnist_bench.load_ensemble("{_short(run.ensemble_folder)}")',
     }
 
@@ -86,9 +88,13 @@ def _predict_test(
     rows = run.folder / "test_rows.npy"
     np.save(rows, test.X, allow_pickle=False)
     try:
-        for key, path in files.items():
-            if not path.exists():
-                predict_in_worker(run.model_file(*key), rows, path, allow_import)
+        missing = [key for key, path in files.items() if not path.exists()]
+        with ThreadPoolExecutor(cores()) as threads:
+            list(
+                threads.map(
+                    lambda key: predict_in_worker(run.model_file(*key), rows, files[key], allow_import), missing
+                )
+            )
     finally:
         rows.unlink()
     return {key: np.load(path, allow_pickle=False) for key, path in files.items()}
@@ -103,7 +109,7 @@ def _contestant(
     return Contestant(
         name=winner.arm,
         trial=winner.number,
-        parameters=winner.parameters,
+        parameters={**winner.parameters, **winner.fidelity},
         n_trials=dict(Counter(record.result.status for record in records)),
         valid_probabilities=run.valid_probabilities(winner.arm, winner.number),
         test_probabilities=predicted[winner.arm, winner.number],
@@ -147,7 +153,7 @@ def _row(record: TrialRecord) -> TrialRow:
         seconds=record.seconds,
         valid_accuracy=result.accuracy,
         valid_log_loss=result.log_loss,
-        parameters=record.parameters,
+        parameters={**record.parameters, **record.fidelity},
         history=dict(result.history),
         ended=record.ended,
     )

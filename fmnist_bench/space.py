@@ -26,6 +26,8 @@ class Range:
         Distance between two values.
     choices : tuple of scalars
         Categorical choices; empty for an interval.
+    when : tuple of (str, tuple)
+        Full names of other parameters and those of their values with which this one takes part; empty for always.
     """
 
     low: float = 0
@@ -33,11 +35,16 @@ class Range:
     log: bool = False
     step: float | None = None
     choices: tuple[Any, ...] = ()
+    when: tuple[tuple[str, tuple[Any, ...]], ...] = ()
 
     @property
     def is_integer(self) -> bool:
         """Whether the interval is one of integers."""
         return not self.choices and isinstance(self.low, int) and isinstance(self.high, int)
+
+    def is_active(self, parameters: Mapping[str, Any]) -> bool:
+        """Whether it takes part beside these values of the others."""
+        return all(name in parameters and parameters[name] in values for name, values in self.when)
 
     def contains(self, value: Any) -> bool:
         """Whether `value` may come out of this range."""
@@ -176,18 +183,29 @@ def build(spec: Spec, values: Mapping[str, Any], prefix: str, where: str, allow_
         name = f"{prefix}__{key}"
         if isinstance(argument, Spec):
             arguments[key] = build(argument, values, name, f"{where}.{key}", allow_import)
-        else:
-            arguments[key] = values[name] if isinstance(argument, Range) else argument
+        elif not isinstance(argument, Range):
+            arguments[key] = argument
+        elif name in values or not argument.when:
+            arguments[key] = values[name]
     try:
         return target(**arguments)
     except (TypeError, ValueError) as error:
         raise InputError(f"{where}: {spec.use} refuses its arguments: {error}") from error
 
 
+def is_allowed(use: str, allow_import: Sequence[str] = ()) -> bool:
+    """Whether a study may name this class."""
+    return use.startswith(_prefixes(allow_import))
+
+
+def _prefixes(allow_import: Sequence[str]) -> tuple[str, ...]:
+    return (*ALLOWED_PREFIXES, *(p if p.endswith(".") else p + "." for p in allow_import))
+
+
 def resolve(use: str, where: str, allow_import: Sequence[str] = ()) -> Any:
     """Import the class with the dotted name `use`, if its prefix is allowed."""
-    prefixes = (*ALLOWED_PREFIXES, *(p if p.endswith(".") else p + "." for p in allow_import))
-    if not use.startswith(prefixes):
+    if not is_allowed(use, allow_import):
+        prefixes = _prefixes(allow_import)
         raise InputError(
             f"{where}.use: {use} is not allowed; allowed are {', '.join(p + '*' for p in prefixes)} "
             "(--allow-import PREFIX adds one)"
@@ -204,6 +222,8 @@ def resolve(use: str, where: str, allow_import: Sequence[str] = ()) -> Any:
 
 
 def _check_arguments(target: Any, spec: Spec, where: str) -> None:
+    if getattr(target, "free_arguments", False):
+        return
     parameters = inspect.signature(target).parameters
     allowed = [n for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()) and hasattr(target, "get_params"):

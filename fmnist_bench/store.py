@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -35,6 +35,10 @@ class TrialRecord:
         Wall-clock time from its start to its end, start of the worker included.
     ended : float
         Seconds since the run began.
+    rung : int
+        Of the ladder of fidelities, from 0.
+    fidelity : dict
+        What the rung set: arguments under their full names, or the share of the fit ``rows``.
     """
 
     arm: str
@@ -44,6 +48,8 @@ class TrialRecord:
     result: TrialResult
     seconds: float
     ended: float
+    rung: int = 0
+    fidelity: dict[str, Any] = field(default_factory=dict)
 
 
 def best(records: Iterable[TrialRecord], n: int) -> list[TrialRecord]:

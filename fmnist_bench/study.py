@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -14,14 +15,54 @@ from fmnist_bench.errors import InputError
 from fmnist_bench.space import Range, Spec, build, constants_of, ranges
 
 DEFAULT_BUDGET = 1800.0  # seconds
+ROWS = "rows"  # the one fidelity that is no argument: share of the fit rows
 
 
 @dataclass(frozen=True)
 class Known:
-    """A configuration that a study tries first; `parameters` are under their full names."""
+    """A configuration that a study tries first, or only where it is asked for `alone`; full names of parameters."""
 
     name: str
     parameters: Mapping[str, Any]
+    alone: bool = False
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """The rungs of a study's ladder: cheap trials first, the better ones again for more.
+
+    Attributes
+    ----------
+    levels : mapping of str to tuple
+        Rising values of ``rows`` (share of the fit rows, the last one 1), or of arguments under their full names.
+    """
+
+    levels: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+
+    @property
+    def n_rungs(self) -> int:
+        """Number of rungs, at least 1."""
+        return max((len(values) for values in self.levels.values()), default=1)
+
+    def at(self, rung: int) -> dict[str, Any]:
+        """Settings of a rung, counted from 0."""
+        return {name: values[rung] for name, values in self.levels.items()}
+
+    @property
+    def costs(self) -> tuple[float, ...]:
+        """Guess of the cost of each rung, relative to that of the last: many models take more than linear time."""
+        power = {name: 1.5 if name == ROWS else 1.0 for name in self.levels}
+        by_rung = [self.at(rung).items() for rung in range(self.n_rungs)]
+        costs = [math.prod(float(value) ** power[name] for name, value in items) for items in by_rung]
+        return tuple(cost / costs[-1] for cost in costs)
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Who chooses the parameters of a study's trials: a sampler of Optuna, or an oracle of KerasTuner."""
+
+    name: str = "optuna"
+    oracle: str = "tpe"
 
 
 @dataclass(frozen=True)
@@ -33,6 +74,9 @@ class Study:
     features: tuple[Spec, ...] = ()
     augment: Spec | None = None
     known: tuple[Known, ...] = ()
+    fidelity: Fidelity = field(default_factory=Fidelity)
+    engine: Engine = field(default_factory=Engine)
+    resources: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def uses(self) -> tuple[str, ...]:
@@ -98,7 +142,7 @@ class EnsembleConfig:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What is compared: data set, split, seed, budget, studies with their shares of the time, ensemble."""
+    """What is compared: data set, split, seed, budget, studies, ensemble."""
 
     name: str
     data: str = "fashion-mnist"
@@ -107,7 +151,7 @@ class Benchmark:
     seed: int = 0
     budget: float | None = DEFAULT_BUDGET
     trials: int | None = None
-    studies: tuple[tuple[Study, float], ...] = ()
+    studies: tuple[Study, ...] = ()
     ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
 
     @property
@@ -115,16 +159,9 @@ class Benchmark:
         """Every study as one arm, and as a second one where it has an augmentation."""
         return tuple(
             Arm(study, augmented)
-            for study, _ in self.studies
+            for study in self.studies
             for augmented in ([False, True] if study.augment else [False])
         )
-
-    @property
-    def shares(self) -> dict[str, float]:
-        """Share of the search time of each arm, by its name; the two arms of a study have equal shares."""
-        by_study = {study.name: share for study, share in self.studies}
-        total = sum(by_study[arm.study.name] for arm in self.arms)
-        return {arm.name: by_study[arm.study.name] / total for arm in self.arms}
 
     def digest(self) -> str:
         """Short hash of all that makes two runs comparable: everything but budget and number of trials."""

@@ -1,30 +1,45 @@
 """What happened, as MLflow shows it: an experiment a benchmark, a run an invocation, below it arms and trials.
 
-The only importer of mlflow.
+The run's own files are the truth and MLflow is their image: where the store does not take a trial, the run goes on, and
+the trial is logged later from its files.
 """
 
+import contextlib
 import logging
+import math
 import os
+import re
 import socket
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlparse
 
-from fmnist_bench.ensemble import link_or_copy
 from fmnist_bench.errors import InputError
 from fmnist_bench.job import LOG, MODEL, PROBABILITIES
-from fmnist_bench.store import Run, TrialRecord
+from fmnist_bench.mlflow_store import PATIENCE, MlflowStore, Point, patience, reason, shortened, warm_up
+from fmnist_bench.store import RECORD, Run, TrialRecord
 from fmnist_bench.trial import TrialResult
 
-METRICS_A_BATCH = 1000  # MLflow's limit
+__all__ = ["Tracker", "ui_command", "warm_up"]
+
 MLFLOW_STATUS = {"complete": "FINISHED", "pruned": "KILLED", "interrupted": "KILLED"}
+LONGEST_REASON = 5000  # characters; MLflow takes 8000
+UPLOAD_SECONDS = 120  # for the answer to a model or a report
+PAUSE = 60.0  # seconds until a store that did not answer is asked again
+CATCH_UP = 5.0  # seconds after a trial for those that the store lacks
+
+Settings = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+log = logging.getLogger(__name__)
 
 
 class Tracker:
     """The image of a run in MLflow; goes on with what an earlier call of the same run has written.
+
+    ``run.state["unlogged"]`` names the trials that the store did not take; they are logged when it answers again. A
+    run that the store does not hold, because it was logged elsewhere or deleted there, is logged anew, every trial.
 
     Parameters
     ----------
@@ -33,88 +48,189 @@ class Tracker:
         Name of the parent run.
     tags : mapping
         Tags of the parent run, of every arm and of every trial.
+    tracking_uri : str
+        Address of an MLflow server (``http://host:5000``) or of a database; empty for the run's own folder.
+    say : callable
+        Is told, in one line, that the store lacks something.
+
+    Raises
+    ------
+    InputError
+        Where MLflow cannot be used at that address.
     """
 
-    def __init__(self, run: Run, title: str, tags: Mapping[str, Any]) -> None:
-        self._run, self._tags = run, dict(tags)
-        self._client = _client(run.store.tracking_uri)
-        name = str(run.state["benchmark"])
-        experiment = self._client.get_experiment_by_name(name)
-        artifacts = (run.store.folder / "artifacts").as_uri()
-        self._experiment = experiment.experiment_id if experiment else self._client.create_experiment(name, artifacts)
-        if "mlflow_run" not in run.state:
-            run.save_state(mlflow_run=self._create(title, {"level": "benchmark"}))
-        self._client.update_run(run.state["mlflow_run"], status="RUNNING")
+    def __init__(
+        self,
+        run: Run,
+        title: str,
+        tags: Mapping[str, Any],
+        tracking_uri: str = "",
+        say: Callable[[str], None] = log.warning,
+    ) -> None:
+        self._run, self._tags, self._say = run, dict(tags), say
+        uri, own = tracking_uri or run.store.tracking_uri, None if tracking_uri else run.store.folder / "artifacts"
+        self._where = _without_password(uri)
+        self._arms: dict[str, tuple[str, Settings]] = {}
+        self._models: dict[str, dict[int, list[Any] | None]] = {}  # runs that hold a trial's model; None: to be found
+        self._warned, self._away_until = False, 0.0
+        with _or_refuse(self._where):
+            self._mlflow = MlflowStore(uri, str(run.state["benchmark"]), own)
+            self._open_run(title, _without_password(tracking_uri))
 
-    def open_arm(self, arm: str, family: str) -> None:
-        """Make the run of an arm below the parent run, once."""
-        if arm not in self._run.state["arms"]:
+    def open_arm(self, arm: str, family: str, settings: Settings = dict) -> None:
+        """Make the run of an arm below the parent run, once; `settings` adds a study's constants to parameters."""
+        self._arms[arm] = family, settings
+        kept = (self._run.folder / "trials" / arm).glob(f"*/{MODEL}")
+        self._models[arm] = {int(path.parent.name): None for path in kept if path.parent.name.isdigit()}
+        if not self._run.state["arms"].get(arm):
             tags = {"arm": arm, "family": family, "level": "arm"}
-            self._run.state["arms"][arm] = self._create(arm, tags, parent=self._run.state["mlflow_run"])
+            with _or_refuse(self._where):
+                self._run.state["arms"][arm] = self._create(arm, tags, self._run.state["mlflow_run"]).run_id
             self._run.save_state()
 
-    def log_trial(self, record: TrialRecord, family: str, settings: Mapping[str, Any]) -> None:
-        """Write one trial below its arm: parameters, metrics, curves, tags, valid probabilities."""
-        result, ended = record.result, int(time.time() * 1000)
-        labels = {"arm": record.arm, "trial": record.number, "status": result.status, "reason": result.reason[:5000]}
-        labels |= {"level": "trial", "family": family, "known": record.known}
-        started = ended - int(1000 * record.seconds)
-        run_id = self._create(
-            f"{record.arm} {record.number}", labels, parent=self._run.state["arms"][record.arm], started=started
-        )
-        self._client.log_batch(run_id, params=list(_params(settings)))
-        metrics = list(_metrics(result, ended))
-        for start in range(0, len(metrics), METRICS_A_BATCH):
-            self._client.log_batch(run_id, metrics=metrics[start : start + METRICS_A_BATCH])
-        for name in (PROBABILITIES, MODEL, LOG):
-            path = self._run.trial_folder(record.arm, record.number) / name
-            if path.exists() and path.stat().st_size:
-                self._link_artifact(run_id, path)
-        self._client.set_terminated(run_id, MLFLOW_STATUS.get(result.status, "FAILED"), ended)
+    def log_trial(self, record: TrialRecord) -> None:
+        """Write one trial whose record is saved: parameters, metrics, curves, tags, valid probabilities, model."""
+        arm, number = record.arm, record.number
+        if self._run.model_file(arm, number).exists():
+            self._models[arm][number] = []
+        write = partial(self._write_trial, record)
+        if [arm, number] in self._unlogged or self._attempt(write):
+            self._catch_up(CATCH_UP)
+        else:
+            self._postpone(arm, number)
 
     def forget_trial(self, arm: str, number: int) -> None:
         """Delete what an interrupted call wrote of a trial to MLflow."""
-        for run in self._find(arm, number):
-            self._client.delete_run(run.info.run_id)
+        if not self._attempt(partial(self._delete_trial, arm, number)):
+            self._postpone(arm, number)
 
     def keep_models(self, arm: str, best: Iterable[int]) -> None:
         """Delete the models of an arm's trials other than the `best`, here and among MLflow's artifacts."""
-        for path in (self._run.folder / "trials" / arm).glob(f"*/{MODEL}"):
-            if path.parent.name.isdigit() and int(path.parent.name) not in set(best):
-                for run in self._find(arm, int(path.parent.name)):
-                    _artifact_path(run.info.artifact_uri, MODEL).unlink(missing_ok=True)
-                path.unlink()
+        models = self._models[arm]
+        for number in models.keys() - set(best):
+            if models[number] == [] or self._attempt(partial(self._delete_model, arm, number)):
+                self._run.model_file(arm, number).unlink(missing_ok=True)
+                del models[number]
 
     def log_summary(
         self, metrics: Mapping[str, float], files: Iterable[Path], arms: Mapping[str, Mapping[str, float]]
     ) -> None:
-        """Write what the report found to the parent run and to the arms, and end them."""
-        by_run = {self._run.state["arms"][arm]: values for arm, values in arms.items()}
-        for run_id, values in {**by_run, self._run.state["mlflow_run"]: metrics}.items():
-            self._client.log_batch(run_id, metrics=[_metric(k, v, int(time.time() * 1000)) for k, v in values.items()])
-        for path in files:
-            self._link_artifact(self._run.state["mlflow_run"], path)
+        """Write what the report found to the parent run and to the arms, and whatever the store still lacks."""
+        self._away_until = 0.0
+        self._catch_up(math.inf)
+        steps = [partial(self._write_summary, metrics, files, arms)]
+        if not self._mlflow.owned:  # uploaded when the best are known, instead of uploaded and deleted
+            steps += [partial(self._upload_model, arm, n) for arm, models in self._models.items() for n in models]
+        done = [self._attempt(step, UPLOAD_SECONDS) for step in steps]
+        if self._unlogged or not all(done):
+            what = f"{n} of the trials" if (n := len(self._unlogged)) else "a part"
+            self._say(f"MLflow at {self._where} lacks {what} of this run; the same command adds it when run again")
 
     def close(self, status: str) -> None:
         """End the parent run and the arms with MLflow's `status`."""
         for run_id in (*self._run.state["arms"].values(), self._run.state["mlflow_run"]):
-            self._client.set_terminated(run_id, status)
+            self._attempt(partial(self._mlflow.client.set_terminated, run_id, status))
 
-    def _create(self, name: str, tags: Mapping[str, Any], parent: str = "", started: int | None = None) -> str:
-        labels = {key: str(value) for key, value in {**self._tags, **tags}.items()}
-        labels |= {"mlflow.parentRunId": parent} if parent else {}
-        run = self._client.create_run(self._experiment, start_time=started, tags=labels, run_name=name)
-        return str(run.info.run_id)
+    @property
+    def _unlogged(self) -> list[list[Any]]:
+        return self._run.state.setdefault("unlogged", [])  # type: ignore[no-any-return]
+
+    def _open_run(self, title: str, tracking_uri: str) -> None:
+        state = self._run.state
+        known = "mlflow_run" in state and tracking_uri == state.get("tracking_uri", "")
+        if not known or not self._mlflow.has(state["mlflow_run"]):
+            self._run.save_state(
+                mlflow_run=self._create(title, {"level": "benchmark"}).run_id,
+                tracking_uri=tracking_uri,
+                unlogged=[[arm, record.number] for arm in state["arms"] for record in self._run.records(arm)],
+                arms=dict.fromkeys(state["arms"], ""),
+            )
+        self._mlflow.client.update_run(state["mlflow_run"], status="RUNNING")
+
+    def _attempt(self, step: Callable[[], None], seconds: int = PATIENCE) -> bool:
+        """Do it and say whether it was done; a store that is away is left alone for a while."""
+        if time.monotonic() < self._away_until:
+            return False
+        try:
+            with patience(seconds):
+                step()
+            return True
+        except Exception as error:  # a store raises whatever its libraries raise
+            if not self._warned:
+                self._say(f"MLflow at {self._where}: {reason(error)}; the run goes on, what is missing is added later")
+            self._warned = True
+            if not self._mlflow.answers():
+                self._away_until = time.monotonic() + PAUSE
+            return False
+
+    def _postpone(self, arm: str, number: int) -> None:
+        if [arm, number] not in self._unlogged:
+            self._unlogged.append([arm, number])
+            self._run.save_state()
+
+    def _catch_up(self, seconds: float) -> None:
+        """Log trials that the store lacks, from their records, for some seconds."""
+        end = time.monotonic() + seconds
+        for arm, number in [*self._unlogged]:
+            if time.monotonic() < end and self._attempt(partial(self._log_again, arm, number)):
+                self._unlogged.remove([arm, number])
+                self._run.save_state()
+
+    def _log_again(self, arm: str, number: int) -> None:
+        self._delete_trial(arm, number)  # it may have been cut off in the middle
+        if record := self._run.record(arm, number):
+            self._write_trial(record)
+
+    def _write_trial(self, record: TrialRecord) -> None:
+        family, constants = self._arms[record.arm]
+        settings = constants({**record.parameters, **record.fidelity})
+        result, folder = record.result, self._run.trial_folder(record.arm, record.number)
+        ended = int(1000 * (folder / RECORD).stat().st_mtime)
+        labels = {"arm": record.arm, "trial": record.number, "level": "trial", "family": family, "known": record.known}
+        labels |= {"status": result.status, "reason": shortened(result.reason, LONGEST_REASON)}
+        started, parent = ended - int(1000 * record.seconds), self._run.state["arms"][record.arm]
+        run = self._create(f"{record.arm} {record.number}", labels, parent, started)
+        self._mlflow.log(run.run_id, ended, _metrics(result), settings)
+        names = [PROBABILITIES, LOG]
+        if self._mlflow.owned and (folder / MODEL).exists():
+            self._models[record.arm][record.number] = [run]
+            names.append(MODEL)
+        for path in (folder / name for name in names):
+            if path.exists() and path.stat().st_size:
+                self._mlflow.put(run, path)
+        self._mlflow.client.set_terminated(run.run_id, MLFLOW_STATUS.get(result.status, "FAILED"), ended)
+
+    def _write_summary(
+        self, metrics: Mapping[str, float], files: Iterable[Path], arms: Mapping[str, Mapping[str, float]]
+    ) -> None:
+        parent, now = self._run.state["mlflow_run"], int(1000 * time.time())
+        by_run = {self._run.state["arms"][arm]: values for arm, values in arms.items()}
+        for run_id, values in {**by_run, parent: metrics}.items():
+            self._mlflow.log(run_id, now, ((name, value, 0) for name, value in values.items()))
+        run = self._mlflow.client.get_run(parent).info
+        for path in files:
+            self._mlflow.put(run, path)
+
+    def _delete_trial(self, arm: str, number: int) -> None:
+        for run in self._find(arm, number):
+            self._mlflow.drop(run, MODEL)
+            self._mlflow.client.delete_run(run.run_id)
+
+    def _delete_model(self, arm: str, number: int) -> None:
+        runs = self._models[arm][number]
+        for run in self._find(arm, number) if runs is None else runs:
+            self._mlflow.drop(run, MODEL)
+
+    def _upload_model(self, arm: str, number: int) -> None:
+        for run in self._find(arm, number):
+            if not self._mlflow.holds(run, MODEL):
+                self._mlflow.put(run, self._run.model_file(arm, number))
+
+    def _create(self, name: str, tags: Mapping[str, Any], parent: str = "", started: int | None = None) -> Any:
+        return self._mlflow.create(name, {**self._tags, **tags}, parent, started)
 
     def _find(self, arm: str, number: int) -> list[Any]:
-        query = f"tags.trial = '{number}' and tags.`mlflow.parentRunId` = '{self._run.state['arms'][arm]}'"
-        return list(self._client.search_runs([self._experiment], query))
-
-    def _link_artifact(self, run_id: str, source: Path) -> None:
-        target = _artifact_path(self._client.get_run(run_id).info.artifact_uri, source.name)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.unlink(missing_ok=True)
-        link_or_copy(source, target)
+        return self._mlflow.find(self._run.state["arms"][arm], number)
 
 
 def ui_command(folder: str | Path, port: int) -> tuple[list[str], dict[str, str]]:
@@ -139,32 +255,21 @@ def ui_command(folder: str | Path, port: int) -> tuple[list[str], dict[str, str]
     return command, {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
 
 
-def _client(tracking_uri: str) -> Any:
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    from mlflow import MlflowClient
-
-    for name in ("mlflow", "mlflow.store.db.utils", "alembic"):  # importing mlflow sets their levels
-        logging.getLogger(name).setLevel(logging.WARNING)
-    return MlflowClient(tracking_uri)
-
-
-def _artifact_path(uri: str, name: str) -> Path:
-    return Path(unquote(urlparse(uri).path)) / name
+@contextlib.contextmanager
+def _or_refuse(where: str) -> Iterator[None]:
+    try:
+        with patience():
+            yield
+    except Exception as error:
+        allowed = "a tracking URI is the address of a running MLflow server or of a database"
+        raise InputError(f"{where}: MLflow cannot be used there: {reason(error)}; {allowed}") from error
 
 
-def _params(settings: Mapping[str, Any]) -> Iterable[Any]:
-    from mlflow.entities import Param
-
-    return (Param(name, str(value)) for name, value in settings.items())
+def _without_password(uri: str) -> str:
+    return re.sub("://[^/]*@", "://", uri).partition("?")[0].rstrip("/")
 
 
-def _metric(name: str, value: float, timestamp: int, step: int = 0) -> Any:
-    from mlflow.entities import Metric
-
-    return Metric(name, float(value), timestamp, step)
-
-
-def _metrics(result: TrialResult, timestamp: int) -> Iterable[Any]:
+def _metrics(result: TrialResult) -> Iterator[Point]:
     single = {
         "valid_accuracy": result.accuracy,
         "valid_log_loss": result.log_loss,
@@ -172,10 +277,10 @@ def _metrics(result: TrialResult, timestamp: int) -> Iterable[Any]:
         "predict_seconds": result.predict_seconds,
         "peak_memory_mib": result.peak_memory / 2**20,
     }
-    yield from (_metric(name, value, timestamp) for name, value in single.items() if value is not None)
+    yield from ((name, value, 0) for name, value in single.items() if value is not None)
     steps = result.history.get("step", [])
     for name, values in result.history.items():
         if name != "step":
             numbers = steps if len(steps) == len(values) else range(1, len(values) + 1)
             curve = f"curve_{name}"  # beside the final figure of the same name
-            yield from (_metric(curve, v, timestamp, int(s)) for s, v in zip(numbers, values, strict=True))
+            yield from ((curve, v, int(s)) for s, v in zip(numbers, values, strict=True))

@@ -1,5 +1,6 @@
 """One trial: fit a Candidate on the fit rows, score it on the valid rows, say how it went."""
 
+import os
 import resource
 import sys
 import time
@@ -39,6 +40,8 @@ class TrialResult:
         On the valid rows.
     fit_seconds, predict_seconds : float
         Wall-clock time of training, and of predicting the valid rows.
+    fit_cpu_seconds : float
+        Time of all processors that training took.
     peak_memory : int
         Largest resident size of the process, bytes.
     history : mapping of str to list of float
@@ -52,6 +55,7 @@ class TrialResult:
     log_loss: float | None = None
     fit_seconds: float = 0.0
     predict_seconds: float = 0.0
+    fit_cpu_seconds: float = 0.0
     peak_memory: int = 0
     history: Mapping[str, list[float]] = field(default_factory=dict)
     valid_probabilities: NDArray[np.float32] | None = None
@@ -62,12 +66,12 @@ def run_trial(
 ) -> TrialResult:
     """Fit `candidate` in place on the fit rows and score it on the valid rows; an exception becomes a status."""
     valid = X[split.valid], y[split.valid]
-    started = time.perf_counter()
+    started, busy = time.perf_counter(), cpu_seconds()
     try:
         # Threads for the fit alone: a forest that predicts with several adds up in any order, to other last bits.
         with parallel_config(backend="threading", n_jobs=cores()):
             candidate.fit(X[split.fit], y[split.fit], validation_data=valid, monitor=monitor)
-        fitted = time.perf_counter()
+        fitted, busy = time.perf_counter(), cpu_seconds() - busy
         probabilities = candidate.predict_proba(valid[0])
     except TrialPruned as pruned:
         return _incomplete("pruned", str(pruned), candidate, started)
@@ -75,17 +79,16 @@ def run_trial(
         return _incomplete("out_of_memory", f"MemoryError: {error}", candidate, started)
     except Exception as error:
         return _incomplete("failed", _describe(error), candidate, started)
-    return _scored(candidate, probabilities, valid[1], fitted - started, time.perf_counter() - fitted)
+    return _scored(candidate, probabilities, valid[1], (fitted - started, time.perf_counter() - fitted, busy))
 
 
 def _scored(
     candidate: Candidate,
     probabilities: NDArray[np.float32],
     y: NDArray[np.int64],
-    fit_seconds: float,
-    predict_seconds: float,
+    times: tuple[float, float, float],
 ) -> TrialResult:
-    seconds = {"fit_seconds": fit_seconds, "predict_seconds": predict_seconds}
+    seconds = dict(zip(("fit_seconds", "predict_seconds", "fit_cpu_seconds"), times, strict=True))
     shared: dict[str, Any] = {"history": _history(candidate), "peak_memory": peak_memory(), **seconds}
     if not np.isfinite(probabilities).all():
         return TrialResult("failed", "the model predicts probabilities that are not finite", **shared)
@@ -105,7 +108,7 @@ def _normalized(probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
 
 def _incomplete(status: str, reason: str, candidate: Candidate, started: float) -> TrialResult:
     seconds = time.perf_counter() - started
-    return TrialResult(status, reason, None, None, seconds, 0.0, peak_memory(), _history(candidate))
+    return TrialResult(status, reason, fit_seconds=seconds, peak_memory=peak_memory(), history=_history(candidate))
 
 
 def _history(candidate: Candidate) -> dict[str, list[float]]:
@@ -117,6 +120,12 @@ def _describe(error: Exception) -> str:
     where = traceback.extract_tb(error.__traceback__)[-1]
     first_line = (str(error).strip() or "no message").splitlines()[0]
     return f"{type(error).__name__}: {first_line[:300]} ({where.filename.rpartition('/')[2]}, line {where.lineno})"
+
+
+def cpu_seconds() -> float:
+    """Time of all processors that this process and its ended children have used."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def peak_memory() -> int:

@@ -14,25 +14,28 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from fmnist_bench import job
 from fmnist_bench.errors import InputError
 from fmnist_bench.job import LOG, Task, read_result, unfinished
+from fmnist_bench.limits import Limits, tail
+from fmnist_bench.space import is_allowed
 from fmnist_bench.study import Arm
 from fmnist_bench.trial import TrialResult
 
 GRACE = 3.0  # seconds between the polite and the hard end of a worker
-POLL = 0.25  # seconds between two looks at a worker's memory
+POLL = 0.25  # seconds between two looks at a worker
 
 
-def prepare(uses: Iterable[str]) -> None:
-    """Tell the server that forks the workers what to import once: the modules of the classes that studies name."""
+_main_lock = threading.Lock()
+
+
+def prepare(uses: Iterable[str], allow_import: Sequence[str] = ()) -> None:
+    """Tell the server that forks the workers what to import once: the modules of classes that studies may name."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    modules = {use.rpartition(".")[0] for use in uses}
+    modules = {use.rpartition(".")[0] for use in uses if is_allowed(use, allow_import)}
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["fmnist_bench.worker", "skops.io", *sorted(modules)])
-    with _hidden_main(), _silent_stderr():  # TensorFlow's greetings; a worker writes to a log of its own
+    with _hidden_main(), silent_stderr():  # TensorFlow's greetings; a worker writes to a log of its own
         forkserver.ensure_running()
 
 
@@ -69,7 +72,7 @@ def check_in_worker(arms: tuple[Arm, ...], allow_import: tuple[str, ...]) -> Non
     InputError
         Where a class or an argument does not exist.
     """
-    if message := _answer(job.check, (arms, allow_import)):
+    if message := answer_of_worker(job.check, (arms, allow_import)):
         raise InputError(message)
 
 
@@ -81,15 +84,15 @@ def predict_in_worker(model: Path, X: Path, target: Path, allow_import: Sequence
     InputError
         Where the model cannot be loaded.
     """
-    if message := _answer(job.predict, (model, X, target, tuple(allow_import))):
+    if message := answer_of_worker(job.predict, (model, X, target, tuple(allow_import))):
         raise InputError(message)
 
 
-def _answer(target: Callable[..., None], argument: Any) -> str:
-    """Run `target` in a worker and return what is wrong, nothing if all is well."""
+def answer_of_worker(target: Callable[..., None], argument: Any) -> Any:
+    """Run `target` in a worker and return what it sends, or what is wrong if it dies."""
     with _process(target, argument) as (process, connection):
         try:
-            return str(connection.recv())
+            return connection.recv()
         except EOFError:
             process.join()
             return f"a worker process ended with exit status {process.exitcode} and without an answer"
@@ -111,7 +114,7 @@ def _process(target: Callable[..., None], argument: Any) -> Iterator[tuple[Any, 
 
 
 @contextlib.contextmanager
-def _silent_stderr() -> Iterator[None]:
+def silent_stderr() -> Iterator[None]:
     """Let what is started here inherit a standard error that goes nowhere."""
     saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
@@ -126,19 +129,20 @@ def _silent_stderr() -> Iterator[None]:
 @contextlib.contextmanager
 def _hidden_main() -> Iterator[None]:
     """Keep multiprocessing from running the caller's script again in every worker: nothing of it is needed there."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = types.ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
+    with _main_lock:
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = types.ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = main
 
 
 def _attend(
     process: Any, connection: Connection, task: Task, on_report: Callable[[int, float], bool], stop: threading.Event
 ) -> tuple[str, str] | None:
     """Answer the worker until it ends; return status and reason if it had to be ended."""
-    deadline = time.monotonic() + task.seconds if task.seconds is not None else None
+    limits = Limits(process.pid, task)
     while True:
         if connection.poll(POLL):
             try:
@@ -146,20 +150,11 @@ def _attend(
             except (EOFError, ConnectionError):
                 process.join(GRACE)
                 return None
+            limits.sign_of_life()
         if stop.is_set():
             return "interrupted", "stopped by the user"
-        if deadline is not None and time.monotonic() > deadline:
-            return "timeout", f"past its limit of {task.seconds:.0f} s"
-        if task.memory is not None and (size := _resident(process.pid)) > task.memory:
-            return "out_of_memory", f"{size / 2**30:.1f} GiB resident, limit {task.memory / 2**30:.1f} GiB"
-
-
-def _resident(pid: int) -> int:
-    try:
-        root = psutil.Process(pid)
-        return sum(p.memory_info().rss for p in (root, *root.children(recursive=True)))
-    except psutil.Error:
-        return 0
+        if (passed := limits.passed()) is not None:
+            return passed
 
 
 def _end(process: Any) -> None:
@@ -188,12 +183,5 @@ def _death(exitcode: int | None, folder: Path) -> tuple[str, str]:
         cause = f"killed by {name}{hint}"
     else:
         cause = f"ended with exit status {exitcode} and no result"
-    tail = _tail(unfinished(folder) / LOG)
-    return "crashed", f"{cause}: {tail}" if tail else cause
-
-
-def _tail(path: Path, lines: int = 5) -> str:
-    try:
-        return " | ".join(path.read_text(errors="replace").strip().splitlines()[-lines:])
-    except OSError:
-        return ""
+    words = tail(unfinished(folder) / LOG)
+    return "crashed", f"{cause}: {words}" if words else cause

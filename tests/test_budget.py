@@ -1,57 +1,53 @@
-import math
-
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fmnist_bench.budget import ArmClaim, Clock, next_arm
 
 
-def play(shares, costs, seconds):
-    """Run the rule with trials of fixed cost; return what each arm got."""
-    spent, known = [0.0] * len(shares), [0.0] * len(shares)
-    left = seconds
-    while (
-        chosen := next_arm([ArmClaim(*claim) for claim in zip(shares, spent, known, strict=True)], left)
-    ) is not None:
-        arm, limit = chosen
-        used = min(costs[arm], limit)
-        spent[arm] += used
-        known[arm] = costs[arm]
-        left -= used
-    return spent, left
+def play(accuracies, costs, seconds, studies=None):
+    """Run the rule with trials of fixed cost; return the seconds of each arm."""
+    studies = studies or [str(i) for i in range(len(costs))]
+    spent, count = [0.0] * len(costs), [0] * len(costs)
+    while sum(spent) < seconds:
+        claims = [
+            ArmClaim(studies[i], accuracies[i], spent[i], count[i], costs[i], count[i] == 0) for i in range(len(costs))
+        ]
+        arm = next_arm(claims)
+        spent[arm] += costs[arm]
+        count[arm] += 1
+    return spent
 
 
-def test_arms_get_their_shares():
-    spent, left = play([0.5, 0.25, 0.25], [1.0, 1.0, 1.0], 400)
-    assert [round(s / 400, 2) for s in spent] == [0.5, 0.25, 0.25]
-    assert left < 1
+def test_known_configurations_come_first_one_of_each_arm_before_a_second():
+    claims = [
+        ArmClaim("a", 0.9, 9.0, 1, 1.0, untried=True),
+        ArmClaim("b", 0.0, 0.0, 0, 5.0, untried=True),
+        ArmClaim("c", 0.95),
+    ]
+    assert next_arm(claims) == 1
 
 
-def test_a_slow_arm_does_not_starve_the_others():
-    spent, _ = play([0.5, 0.5], [300.0, 2.0], 400)
-    assert 190 <= spent[0] <= 210
-    assert spent[1] > 180
+def test_the_best_study_gets_half_of_the_time_the_second_a_quarter():
+    spent = play([0.8, 0.9, 0.7], [1.0, 1.0, 1.0], 700)
+    assert [round(seconds / 100) for seconds in spent] == [2, 4, 1]
 
 
-def test_what_an_exhausted_arm_leaves_goes_to_the_others():
-    claims = [ArmClaim(0.9, 1.0, math.inf), ArmClaim(0.1, 50.0, 5.0)]
-    assert next_arm(claims, 100.0) == (1, 100.0)
+def test_when_the_order_changes_so_do_the_parts():
+    claims = [ArmClaim("a", 0.8, 60.0, 3), ArmClaim("b", 0.9, 40.0, 3)]
+    assert next_arm(claims) == 1
+    assert next_arm([ArmClaim("a", 0.95, 60.0, 3), claims[1]]) == 0
 
 
-def test_no_trial_starts_that_is_not_likely_to_end():
-    assert next_arm([ArmClaim(1.0, 10.0, 20.0)], 15.0) is None
-    assert next_arm([ArmClaim(1.0, 0.0, 0.0)], 0.0) is None
+def test_the_arms_of_a_study_get_equal_time():
+    spent = play([0.9, 0.2, 0.8], [7.0, 3.0, 1.0], 2000, ["cnn", "cnn", "svm"])
+    assert abs(spent[0] - spent[1]) <= 7
+    assert spent[0] + spent[1] > 1.9 * spent[2]
 
 
-@given(
-    st.lists(st.tuples(st.floats(0.1, 5), st.floats(1.5, 60)), min_size=1, max_size=6),
-    st.floats(5, 500),
-)
-def test_the_budget_is_never_overdrawn(arms, seconds):
-    total = sum(share for share, _ in arms)
-    spent, left = play([share / total for share, _ in arms], [cost for _, cost in arms], seconds)
-    assert left >= -1e-6
-    assert sum(spent) <= seconds + 1e-6
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(1, 60)), min_size=1, max_size=6), st.floats(100, 500))
+def test_everyone_gets_a_trial(arms, seconds):
+    spent = play([accuracy for accuracy, _ in arms], [cost for _, cost in arms], max(seconds, 61 * len(arms)))
+    assert all(spent)
 
 
 def test_the_clock_counts_earlier_calls():

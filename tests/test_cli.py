@@ -9,7 +9,7 @@ import pytest
 from fmnist_bench.cli import main
 
 STUDY = '[model]\nuse = "sklearn.naive_bayes.GaussianNB"\nvar_smoothing = { low = 1e-9, high = 1e-1, log = true }\n'
-BENCHMARK = 'data = "digits"\nvalid_size = 0.2\ntrials = 1\n[studies]\nbayes = 1\n'
+BENCHMARK = 'data = "digits"\nvalid_size = 0.2\ntrials = 1\nstudies = ["bayes"]\n'
 
 
 @pytest.fixture

@@ -53,20 +53,19 @@ def test_known_values_build_the_candidate(folder):
     assert parameters["features__pca__n_components"] == 5
 
 
-def test_a_study_with_augmentation_has_two_arms_with_equal_shares(folder):
+def test_a_study_with_augmentation_has_two_arms_named_after_it(folder):
     (folder / "studies" / "two.toml").write_text(STUDY + '[augment]\nuse = "fmnist_bench.augment.ConditionalGAN"\n')
-    (folder / "benchmarks" / "b.toml").write_text("[studies]\ntwo = 1\nmine = 2\n")
+    (folder / "benchmarks" / "b.toml").write_text('studies = ["two", "mine"]\n')
     benchmark = load_benchmark("b")
     assert [arm.name for arm in benchmark.arms] == ["two", "two+gan", "mine"]
-    assert benchmark.shares == {"two": 0.25, "two+gan": 0.25, "mine": 0.5}
 
 
 def test_the_digest_knows_what_makes_runs_comparable(folder):
-    (folder / "benchmarks" / "b.toml").write_text('budget = "1m"\n[studies]\nmine = 1\n')
+    (folder / "benchmarks" / "b.toml").write_text('budget = "1m"\nstudies = ["mine"]\n')
     first = load_benchmark("b").digest()
-    (folder / "benchmarks" / "b.toml").write_text('budget = "2h"\n[studies]\nmine = 1\n')
+    (folder / "benchmarks" / "b.toml").write_text('budget = "2h"\nstudies = ["mine"]\n')
     assert load_benchmark("b").digest() == first
-    (folder / "benchmarks" / "b.toml").write_text('budget = "2h"\nseed = 1\n[studies]\nmine = 1\n')
+    (folder / "benchmarks" / "b.toml").write_text('budget = "2h"\nseed = 1\nstudies = ["mine"]\n')
     assert load_benchmark("b").digest() != first
 
 
@@ -91,15 +90,15 @@ def test_a_bad_study_names_file_and_fault(folder, text, words):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[studies]\n", "needs a table"),
-        ("[studies]\nnone = 1\n", "no study is called none"),
-        ("[studies]\nmine = 0\n", "share must be a number above 0"),
-        ("rows = 0\n[studies]\nmine = 1\n", "rows must be a whole number of at least 1"),
-        ("valid_size = 1.5\n[studies]\nmine = 1\n", "fraction between 0 and 1"),
-        ("seed = -1\n[studies]\nmine = 1\n", "seed must be a whole number of at least 0"),
-        ('budget = "0"\n[studies]\nmine = 1\n', "above zero"),
-        ("bugdet = 3\n[studies]\nmine = 1\n", "did you mean budget"),
-        ("[studies]\nmine = 1\n[ensemble]\nsteps = 1\n", "unknown key steps"),
+        ("[studies]\nmine = 1\n", "needs a list"),
+        ('studies = ["none"]\n', "no study is called none"),
+        ('studies = ["mine", "mine"]\n', "named twice"),
+        ('rows = 0\nstudies = ["mine"]\n', "rows must be a whole number of at least 1"),
+        ('valid_size = 1.5\nstudies = ["mine"]\n', "fraction between 0 and 1"),
+        ('seed = -1\nstudies = ["mine"]\n', "seed must be a whole number of at least 0"),
+        ('budget = "0"\nstudies = ["mine"]\n', "above zero"),
+        ('bugdet = 3\nstudies = ["mine"]\n', "did you mean budget"),
+        ('studies = ["mine"]\n[ensemble]\nsteps = 1\n', "unknown key steps"),
     ],
 )
 def test_a_bad_benchmark_is_refused(folder, text, words):

@@ -23,7 +23,7 @@ def test_the_study_in_the_readme_is_one(tmp_path):
 
 def test_every_study_is_in_the_benchmarks():
     for name in ("all", "smoke"):
-        studies = {study.name for study, _ in load_benchmark(name).studies}
+        studies = {study.name for study in load_benchmark(name).studies}
         assert studies == set(find_files("studies")), name
 
 

@@ -14,7 +14,7 @@ STUDY = '[model]\nuse = "sklearn.naive_bayes.GaussianNB"\nvar_smoothing = { low 
 @pytest.fixture
 def place(arena):
     arena("studies/bayes.toml", STUDY)
-    return arena("benchmarks/tiny.toml", 'data = "digits"\nvalid_size = 0.2\ntrials = 2\n[studies]\nbayes = 1\n')
+    return arena("benchmarks/tiny.toml", 'data = "digits"\nvalid_size = 0.2\ntrials = 2\nstudies = ["bayes"]\n')
 
 
 def test_the_test_set_is_opened_after_the_ensemble_is_fixed_and_by_the_report_alone(place, monkeypatch):

@@ -1,5 +1,7 @@
+import contextlib
 import json
 import os
+import random
 import shutil
 import signal
 import sqlite3
@@ -23,9 +25,7 @@ BENCHMARK = """
 data = "digits"
 valid_size = 0.2
 trials = 3
-[studies]
-forest = 1
-bayes = 1
+studies = ["forest", "bayes"]
 """
 FOREST = """
 [model]
@@ -141,7 +141,7 @@ def test_models_are_kept_of_the_best_three_alone(place):
 
 
 def test_a_model_with_early_stopping_reports_its_curve(arena):
-    arena("b.toml", 'data = "digits"\nvalid_size = 0.2\ntrials = 1\n[studies]\ncnn = 1\nxgboost = 1\n')
+    arena("b.toml", 'data = "digits"\nvalid_size = 0.2\ntrials = 1\nstudies = ["cnn", "xgboost"]\n')
     arena(
         "studies/cnn.toml",
         '[model]\nuse = "fmnist_bench.models.cnn.CNNClassifier"\nn_convs = 2\nfilters = 8\nepochs = 3\n',
@@ -173,21 +173,24 @@ def wait_for_records(place, n, process):
         time.sleep(0.05)
 
 
-def test_killed_in_the_middle_it_ends_as_if_nothing_had_happened(place):
-    reference = run_benchmark("tiny", progress=Progress(), trials=4)
+def test_killed_at_ten_moments_it_ends_as_if_nothing_had_happened(place):
+    arguments = ("run", "tiny", "--workers", "1", "--trials")
+    reference = run_benchmark("tiny", progress=Progress(), trials=12, workers=1)
     shutil.move("mlruns/runs", "reference")
     for n in (1, 4):
-        process = start(place, "run", "tiny", "--trials", "4")
+        process = start(place, *arguments, "3")
         wait_for_records(place, n, process)
         process.send_signal(signal.SIGKILL)
         process.wait()
-    for delay in (2.0, 3.3, 4.6):
-        process = start(place, "run", "tiny", "--trials", "4")
-        time.sleep(delay)
+    moments = random.Random(0)
+    for n in range(4, 12):
+        process = start(place, *arguments, str(n))
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(moments.uniform(1.0, 6.0))
         process.send_signal(signal.SIGKILL)
         process.wait()
     before = {path: path.stat().st_mtime_ns for path in Path(place).glob("mlruns/runs/*/trials/*/*/trial.json")}
-    process = start(place, "run", "tiny", "--trials", "4")
+    process = start(place, *arguments, "12")
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output
     folder = next(Path(place).glob("mlruns/runs/*"))
@@ -205,9 +208,7 @@ def test_killed_in_the_middle_it_ends_as_if_nothing_had_happened(place):
 
 def test_ctrl_c_once_goes_on_to_ensemble_and_report(place, arena):
     arena("studies/slow.toml", TROUBLE.format(kind="none", seconds=1.0))
-    arena(
-        "benchmarks/slow.toml", 'data = "digits"\nvalid_size = 0.2\nbudget = "10m"\n[studies]\nslow = 1\nforest = 1\n'
-    )
+    arena("benchmarks/slow.toml", 'data = "digits"\nvalid_size = 0.2\nbudget = "10m"\nstudies = ["slow", "forest"]\n')
     process = start(place, "run", "slow", "--allow-import", "troublemakers")
     wait_for_records(place, 3, process)
     process.send_signal(signal.SIGINT)
@@ -229,7 +230,7 @@ def test_a_budget_ends_search_ensemble_and_report_in_time(place, arena):
 @pytest.mark.parametrize("kind", ["raise", "segfault", "nan"])
 def test_a_troubled_study_is_rows_with_reasons_and_the_benchmark_goes_on(arena, place, kind):
     arena("studies/bad.toml", TROUBLE.format(kind=kind, seconds=0.0))
-    arena("b.toml", BENCHMARK.replace("bayes = 1", "bad = 1").replace("trials = 3", "trials = 2"))
+    arena("b.toml", BENCHMARK.replace("bayes", "bad").replace("trials = 3", "trials = 2"))
     outcome = run_benchmark("b.toml", progress=Progress(), allow_import=("troublemakers",))
     failed = [trial for trial in outcome.findings.trials if trial.arm == "bad"]
     assert len(failed) == 2
@@ -238,9 +239,22 @@ def test_a_troubled_study_is_rows_with_reasons_and_the_benchmark_goes_on(arena, 
     assert failed[0].reason.split(" ")[0] in (outcome.folder / "report.md").read_text()
 
 
+@pytest.mark.parametrize(("kind", "status"), [("hang", "timeout"), ("eat", "out_of_memory")])
+def test_a_study_that_takes_too_much_is_stopped_and_the_benchmark_goes_on(arena, place, kind, status, monkeypatch):
+    monkeypatch.setattr("fmnist_bench.engine.FIRST_LIMIT", 4.0)
+    monkeypatch.setattr("fmnist_bench.workers.available_memory", lambda: 2**31)
+    arena("studies/bad.toml", TROUBLE.format(kind=kind, seconds=0.0))
+    arena("b.toml", BENCHMARK.replace("bayes", "bad").replace("trials = 3", 'budget = "30s"'))
+    outcome = run_benchmark("b.toml", progress=Progress(), workers=2, allow_import=("troublemakers",))
+    bad = [trial for trial in outcome.findings.trials if trial.arm == "bad"]
+    assert status in {trial.status for trial in bad} <= {status, "timeout"}
+    assert all("limit" in trial.reason for trial in bad)
+    assert outcome.findings.ensemble is not None
+
+
 def test_when_every_trial_fails_the_report_says_so(arena):
     arena("studies/bad.toml", TROUBLE.format(kind="raise", seconds=0.0))
-    arena("b.toml", 'data = "digits"\nvalid_size = 0.2\ntrials = 2\n[studies]\nbad = 1\n')
+    arena("b.toml", 'data = "digits"\nvalid_size = 0.2\ntrials = 2\nstudies = ["bad"]\n')
     outcome = run_benchmark("b.toml", progress=Progress(), allow_import=("troublemakers",))
     assert outcome.findings.ensemble is None
     assert "no luck today" in (outcome.folder / "report.md").read_text()

@@ -1,10 +1,13 @@
+import math
+
 import optuna
 import pytest
 
-from fmnist_bench.search import ArmSearch, distribution, open_journal
+from fmnist_bench.arm_search import ArmSearch
+from fmnist_bench.search import OptunaAsker, distribution, open_journal
 from fmnist_bench.space import Range, Spec
 from fmnist_bench.store import Run, Store, TrialRecord
-from fmnist_bench.study import Arm, Known, Study
+from fmnist_bench.study import Arm, Fidelity, Known, Study
 from fmnist_bench.trial import TrialResult
 
 SPACE = Spec("sklearn.svm.SVC", {"C": Range(0.1, 10.0, log=True), "degree": Range(1, 5)})
@@ -17,13 +20,21 @@ def run(tmp_path):
     return Run(Store(tmp_path / "mlruns"), folder, "b")
 
 
-def make(run, known=(), space=SPACE):
-    return ArmSearch(Arm(Study("svm", space, known=tuple(known))), run, seed=0, share=1.0)
+def make(run, known=(), space=SPACE, levels=None, thorough=False):
+    arm = Arm(Study("svm", space, known=tuple(known), fidelity=Fidelity(levels or {})))
+    return ArmSearch(arm, run, OptunaAsker(arm, run, seed=0), thorough)
+
+
+def ask(search):
+    """Ask for what the arm would try next."""
+    proposal = search.propose(math.inf)
+    return proposal and search.ask(proposal)
 
 
 def answer(search, run, ask, accuracy=0.5, status="complete", seconds=1.0):
     result = TrialResult(status, accuracy=accuracy, log_loss=1.0)
-    record = TrialRecord("svm", ask.number, dict(ask.parameters), ask.known, result, seconds, 0.0)
+    fidelity = search.fidelity(ask)
+    record = TrialRecord("svm", ask.number, dict(ask.parameters), ask.known, result, seconds, 0.0, ask.rung, fidelity)
     run.save_record(record)
     search.tell(record)
     return record
@@ -48,22 +59,22 @@ def test_known_configurations_come_first_with_their_constants(run):
         Known("two", {"model__C": 1.0}),
     ]
     search = make(run, known)
-    first = search.ask()
+    first = ask(search)
     assert first.known == "one"
     assert first.parameters == {"model__C": 3.0, "model__degree": 2, "model__kernel": "poly"}
     answer(search, run, first)
-    second = search.ask()
+    second = ask(search)
     assert second.known == "two"
     assert second.parameters["model__C"] == 1.0
     assert 1 <= second.parameters["model__degree"] <= 5
     answer(search, run, second)
-    assert search.ask().known == ""
+    assert ask(search).known == ""
 
 
 def test_a_resumed_search_asks_what_it_would_have_asked(run, tmp_path):
     search, asked = make(run), []
     for i in range(8):
-        asked.append(search.ask())
+        asked.append(ask(search))
         answer(search, run, asked[-1], accuracy=i / 10)
     again = make(run)
     assert again.count() == 8
@@ -71,28 +82,28 @@ def test_a_resumed_search_asks_what_it_would_have_asked(run, tmp_path):
     there.folder.mkdir()
     other = make(there)
     for i in range(8):
-        ask = other.ask()
-        assert ask.parameters == asked[i].parameters
-        answer(other, there, ask, accuracy=i / 10)
-    assert other.ask().parameters == again.ask().parameters
+        asks = ask(other)
+        assert asks.parameters == asked[i].parameters
+        answer(other, there, asks, accuracy=i / 10)
+    assert ask(other).parameters == ask(again).parameters
 
 
 def test_an_interrupted_trial_is_asked_again(run):
-    ask = make(run).ask()
+    first = ask(make(run))
     search = make(run)
     (left,) = search.left_running()
-    assert left.parameters == ask.parameters
+    assert left.parameters == first.parameters
     answer(search, run, left, accuracy=None, status="interrupted")
     assert search.count() == 0
-    again = search.ask()
-    assert again.parameters == ask.parameters
-    assert again.number == ask.number + 1
+    again = ask(search)
+    assert again.parameters == first.parameters
+    assert again.number == first.number + 1
 
 
 def test_a_trial_that_was_recorded_but_not_told_counts_once(run):
     search = make(run)
-    ask = search.ask()
-    record = TrialRecord("svm", ask.number, dict(ask.parameters), "", TrialResult("complete", accuracy=0.5), 1.0, 0.0)
+    asks = ask(search)
+    record = TrialRecord("svm", asks.number, dict(asks.parameters), "", TrialResult("complete", accuracy=0.5), 1.0, 0.0)
     run.save_record(record)  # and here the process dies
     again = make(run)
     assert again.count() == 0
@@ -104,45 +115,97 @@ def test_a_trial_that_was_recorded_but_not_told_counts_once(run):
 def test_a_question_that_was_cut_off_is_withdrawn_and_asked_again(run):
     known = [Known("one", {"model__C": 3.0, "model__degree": 2})]
     search = make(run, known)
-    study = search._study
+    study = search._asker._study
     study.ask({})  # the process dies before the parameters of the known configuration are written
     again = make(run, known)
-    (left,) = again.left_running()
-    assert again.withdraw(left)
-    ask = again.ask()
-    assert (ask.known, ask.parameters) == ("one", {"model__C": 3.0, "model__degree": 2})
-    assert not again.withdraw(ask)
+    assert again.left_running() == []
+    asks = ask(again)
+    assert (asks.known, asks.parameters) == ("one", {"model__C": 3.0, "model__degree": 2})
 
 
 def test_nothing_is_tried_twice_and_a_small_space_is_exhausted(run):
     search = make(run, space=Spec("sklearn.svm.SVC", {"kernel": Range(choices=("rbf", "poly", "linear"))}))
     tried = []
-    while (ask := search.ask()) is not None:
-        tried.append(ask.parameters["model__kernel"])
-        answer(search, run, ask)
+    while (asks := ask(search)) is not None:
+        tried.append(asks.parameters["model__kernel"])
+        answer(search, run, asks)
     assert sorted(tried) == ["linear", "poly", "rbf"]
-    assert search.claim().typical == float("inf")
+    assert search.propose(math.inf) is None
 
 
 def test_a_bad_trial_is_pruned_and_a_known_one_never(run):
     search = make(run, [Known(str(i), {"model__C": float(i + 1)}) for i in range(4)])
     for _ in range(4):
-        ask = search.ask()
-        assert not any(search.should_prune(ask, step, 0.9) for step in range(1, 5))
-        answer(search, run, ask, accuracy=0.9)
-    ask = search.ask()
-    assert [search.should_prune(ask, step, 0.1) for step in (1, 2)][-1]
+        asks = ask(search)
+        assert not any(search.should_prune(asks, step, 0.9) for step in range(1, 5))
+        answer(search, run, asks, accuracy=0.9)
+    asks = ask(search)
+    assert [search.should_prune(asks, step, 0.1) for step in (1, 2)][-1]
+
+
+LEVELS = {"model__max_iter": (10, 30, 90)}
+
+
+def test_the_better_ones_climb_and_optuna_takes_the_rungs_apart(run):
+    search = make(run, [Known("one", {"model__C": 3.0, "model__degree": 2})], levels=LEVELS)
+    first = ask(search)
+    assert (first.rung, search.fidelity(first)) == (0, {"model__max_iter": 10})
+    answer(search, run, first, accuracy=0.7, seconds=1.0)
+    second = ask(search)
+    assert (second.parameters, second.known, second.rung) == (first.parameters, "one", 1)
+    answer(search, run, second, accuracy=0.8, seconds=3.0)
+    third = ask(search)
+    assert search.fidelity(third) == {"model__max_iter": 90}
+    answer(search, run, third, accuracy=0.9, seconds=9.0)
+    assert ask(search).known == ""
+    states = [trial.state for trial in search._asker._study.trials[:3]]
+    assert states == [optuna.trial.TrialState.PRUNED] * 2 + [optuna.trial.TrialState.COMPLETE]
+    assert make(run, levels=LEVELS).propose(math.inf).rung == 0
+
+
+def test_what_does_not_fit_into_the_time_left_waits(run):
+    search = make(run, [Known("one", {"model__C": 3.0, "model__degree": 2})], levels=LEVELS)
+    answer(search, run, ask(search), seconds=20.0)
+    assert search.propose(100.0).rung == 1
+    assert search.propose(50.0).parameters is None
+    assert search.propose(10.0) is None
+
+
+def test_without_a_budget_trials_run_as_the_study_says(run):
+    search = make(run, levels=LEVELS, thorough=True)
+    for _ in range(4):
+        asked = ask(search)
+        assert search.fidelity(asked) == {}
+        answer(search, run, asked)
+    assert all(trial.state == optuna.trial.TrialState.COMPLETE for trial in search._asker._study.trials)
+
+
+def test_an_interrupted_climb_is_tried_again(run):
+    search = make(run, levels=LEVELS)
+    first = ask(search)
+    answer(search, run, first)
+    ask(search)  # and here the process dies
+    again = make(run, levels=LEVELS)
+    (left,) = again.left_running()
+    assert (left.parameters, left.rung) == (first.parameters, 1)
+    answer(again, run, left, accuracy=None, status="interrupted")
+    retried = ask(again)
+    assert (retried.parameters, retried.rung) == (first.parameters, 1)
+
+
+def test_a_configuration_that_is_for_itself_alone_is_not_queued(run):
+    assert ask(make(run, [Known("one", {"model__C": 3.0}, alone=True)])).known == ""
 
 
 def test_best_is_by_accuracy_then_log_loss(run):
     search = make(run)
-    records = [answer(search, run, search.ask(), accuracy=a) for a in (0.5, 0.9, 0.7, 0.9)]
+    records = [answer(search, run, ask(search), accuracy=a) for a in (0.5, 0.9, 0.7, 0.9)]
     assert [r.number for r in search.best(3)] == [records[1].number, records[3].number, records[2].number]
 
 
 def test_a_journal_line_that_was_cut_off_is_cut_away(run):
     search = make(run)
-    answer(search, run, search.ask())
+    answer(search, run, ask(search))
     whole = run.journal.read_bytes()
     run.journal.write_bytes(whole + b'{"op_code": 4, "wor')
     open_journal(run)

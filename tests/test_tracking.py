@@ -1,5 +1,7 @@
 import json
 import os
+import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -9,11 +11,16 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
+from fmnist_bench import tracking
 from fmnist_bench.errors import InputError
 from fmnist_bench.job import MODEL, PROBABILITIES
+from fmnist_bench.mlflow_store import LONGEST_PARAM
 from fmnist_bench.store import Run, Store, TrialRecord
-from fmnist_bench.tracking import METRICS_A_BATCH, Tracker, ui_command
+from fmnist_bench.tracking import Tracker, ui_command
 from fmnist_bench.trial import TrialResult
 
 
@@ -26,27 +33,44 @@ def run(arena, tmp_path):
 
 @pytest.fixture
 def tracker(run):
-    tracker = Tracker(run, "b", {"seed": 0})
-    tracker.open_arm("svm", "svm")
+    return track(run)
+
+
+def track(run, uri="", say=print, constants=(("model__kernel", "rbf"),)):
+    tracker = Tracker(run, "b", {"seed": 0}, uri, say)
+    tracker.open_arm("svm", "svm", lambda parameters: {**dict(constants), **parameters})
     return tracker
 
 
-def finish(run, tracker, number, status="complete", history=None):
+def finish(run, tracker, number, status="complete", history=None, **settings):
     folder = run.trial_folder("svm", number)
     folder.mkdir(parents=True)
     for name in (MODEL, PROBABILITIES):
         (folder / name).write_text("content")
     result = TrialResult(status, "why", accuracy=0.5, log_loss=1.0, history=history or {})
-    tracker.log_trial(TrialRecord("svm", number, {}, "", result, 2.0, 9.0), "svm", {"model__C": 1.5})
+    record = TrialRecord("svm", number, {"model__C": 1.5, **settings}, "", result, 2.0, 9.0)
+    run.save_record(record)
+    tracker.log_trial(record)
 
 
-def trials(tracker):
-    found = tracker._client.search_runs([tracker._experiment], "tags.level = 'trial'")
-    return {int(trial.data.tags["trial"]): trial for trial in found}
+def client(run, uri=""):
+    return MlflowClient(uri or run.store.tracking_uri)
 
 
-def artifacts(tracker, number):
-    return {item.path for item in tracker._client.list_artifacts(trials(tracker)[number].info.run_id)}
+def level(run, name, uri=""):
+    there = client(run, uri)
+    return there.search_runs([there.get_experiment_by_name("b").experiment_id], f"tags.level = '{name}'")
+
+
+def trials(run, uri=""):
+    """Every trial that is shown, by its number; shown twice is an error."""
+    found = [(int(trial.data.tags["trial"]), trial) for trial in level(run, "trial", uri)]
+    assert len(dict(found)) == len(found)
+    return dict(found)
+
+
+def artifacts(run, number, uri=""):
+    return {item.path for item in client(run, uri).list_artifacts(trials(run, uri)[number].info.run_id)}
 
 
 @pytest.mark.parametrize(
@@ -54,17 +78,17 @@ def artifacts(tracker, number):
 )
 def test_a_trial_is_shown_as_what_it_was(run, tracker, status, shown):
     finish(run, tracker, 0, status)
-    trial = trials(tracker)[0]
+    trial = trials(run)[0]
     assert trial.info.status == shown
     assert (trial.data.tags["status"], trial.data.tags["reason"], trial.data.tags["family"]) == (status, "why", "svm")
-    assert trial.data.params == {"model__C": "1.5"}
-    assert artifacts(tracker, 0) == {MODEL, PROBABILITIES}
+    assert trial.data.params == {"model__kernel": "rbf", "model__C": "1.5"}
+    assert artifacts(run, 0) == {MODEL, PROBABILITIES}
 
 
 def test_a_long_curve_is_logged_whole(run, tracker):
-    n = METRICS_A_BATCH + 5
+    n = 1005  # MLflow takes 1000 at once
     finish(run, tracker, 0, history={"step": list(range(n)), "valid_loss": [float(i) for i in range(n)]})
-    curve = tracker._client.get_metric_history(trials(tracker)[0].info.run_id, "curve_valid_loss")
+    curve = client(run).get_metric_history(trials(run)[0].info.run_id, "curve_valid_loss")
     assert sorted((point.step, point.value) for point in curve) == [(i, float(i)) for i in range(n)]
 
 
@@ -73,18 +97,280 @@ def test_models_of_the_others_are_deleted_here_and_in_mlflow(run, tracker):
         finish(run, tracker, number)
     tracker.keep_models("svm", [1])
     assert [run.model_file("svm", number).exists() for number in range(3)] == [False, True, False]
-    assert [MODEL in artifacts(tracker, number) for number in range(3)] == [False, True, False]
-    assert all(PROBABILITIES in artifacts(tracker, number) for number in range(3))
+    assert [MODEL in artifacts(run, number) for number in range(3)] == [False, True, False]
+    assert all(PROBABILITIES in artifacts(run, number) for number in range(3))
 
 
 def test_going_on_uses_the_same_runs_and_forgets_half_a_trial(run, tracker):
     finish(run, tracker, 0)
     state = json.dumps(run.state)
-    again = Tracker(run, "b", {"seed": 0})
-    again.open_arm("svm", "svm")
+    again = track(run)
     assert json.dumps(run.state) == state
     again.forget_trial("svm", 0)
-    assert trials(again) == {}
+    assert trials(run) == {}
+
+
+def test_going_on_deletes_models_that_an_earlier_call_left(run, tracker):
+    finish(run, tracker, 0)
+    again = track(run)
+    finish(run, again, 1)
+    again.keep_models("svm", [1])
+    assert [run.model_file("svm", number).exists() for number in range(2)] == [False, True]
+    assert [MODEL in artifacts(run, number) for number in range(2)] == [False, True]
+
+
+def test_a_trial_costs_the_same_whatever_there_is(run, tracker):
+    statements = []
+    listen = lambda *arguments: statements.append(arguments[2])  # noqa: E731
+    event.listen(Engine, "before_cursor_execute", listen)
+    costs = []
+    try:
+        for number in range(12):
+            finish(run, tracker, number)
+            logged = len(statements)
+            tracker.keep_models("svm", [number])
+            costs.append((logged, len(statements) - logged))
+            statements.clear()
+    finally:
+        event.remove(Engine, "before_cursor_execute", listen)
+    assert costs[1] == costs[11] and costs[11][0] > 0
+    assert costs[11][1] == 0
+
+
+def test_a_long_value_is_cut_and_shows_it(run, tracker):
+    finish(run, tracker, 0, model__sizes="x" * (LONGEST_PARAM + 1))
+    shown = trials(run)[0].data.params["model__sizes"]
+    assert len(shown) == LONGEST_PARAM and shown.endswith("xx...")
+
+
+def test_a_trial_that_mlflow_refuses_does_not_stop_the_run(run):
+    said = []
+    tracker = track(run, say=said.append, constants=[("neither $ allowed", 1)])
+    finish(run, tracker, 0, **{"not $ allowed": 1})
+    assert run.state["unlogged"] == [["svm", 0]]
+    assert len(said) == 1 and "not $ allowed" in said[0]
+    finish(run, tracker, 1)
+    assert json.loads((run.folder / "run.json").read_text())["unlogged"] == [["svm", 0]]
+    tracker.log_summary({}, [], {})
+    assert len(said) == 2 and "lacks 1 of the trials" in said[1]
+    again = track(run, say=said.append)
+    again.log_summary({}, [], {})
+    assert trials(run)[0].data.params == {"model__C": "1.5", "model__kernel": "rbf"}
+    assert trials(run)[1].info.status == "FINISHED"
+    assert run.state["unlogged"] == [] and len(said) == 2
+
+
+def test_what_was_cut_off_in_the_middle_is_shown_once(run, tracker):
+    finish(run, tracker, 0)
+    client(run).update_run(trials(run)[0].info.run_id, status="RUNNING")
+    run.save_state(unlogged=[["svm", 0]])
+    track(run).log_trial(run.record("svm", 0))
+    assert run.state["unlogged"] == []
+    assert trials(run)[0].info.status == "FINISHED"
+    assert trials(run)[0].info.end_time == int(1000 * (run.trial_folder("svm", 0) / "trial.json").stat().st_mtime)
+
+
+def test_a_run_that_was_deleted_in_mlflow_is_logged_anew(run, tracker):
+    finish(run, tracker, 0)
+    client(run).delete_run(run.state["mlflow_run"])
+    client(run).delete_run(trials(run)[0].info.run_id)
+    again = track(run)
+    again.log_summary({"test_accuracy": 0.9}, [], {"svm": {"test_accuracy": 0.8}})
+    again.close("FINISHED")
+    assert trials(run)[0].data.tags["mlflow.parentRunId"] == run.state["arms"]["svm"]
+    parent = level(run, "benchmark")[0]
+    assert (parent.info.run_id, parent.data.metrics) == (run.state["mlflow_run"], {"test_accuracy": 0.9})
+
+
+def test_another_database_gets_every_trial_of_the_run(run, tracker, tmp_path, empty_database):
+    finish(run, tracker, 0)
+    uri = f"sqlite:///{tmp_path / 'other.db'}"
+    shutil.copy(empty_database, tmp_path / "other.db")
+    there = track(run, uri)
+    assert run.state["tracking_uri"] == uri
+    finish(run, there, 1)
+    there.keep_models("svm", [1])
+    there.log_summary({}, [], {})
+    assert {number: trial.info.status for number, trial in trials(run, uri).items()} == {0: "FINISHED", 1: "FINISHED"}
+    assert trials(run, uri)[0].data.params == {"model__C": "1.5", "model__kernel": "rbf"}
+    assert [artifacts(run, number, uri) for number in (0, 1)] == [{PROBABILITIES}, {PROBABILITIES, MODEL}]
+    assert set(trials(run)) == {0}
+    state = json.dumps(run.state)
+    track(run, uri)
+    assert json.dumps(run.state) == state
+
+
+@pytest.mark.parametrize(
+    ("uri", "why"),
+    [
+        ("http://somebody:secret@127.0.0.1:{port}", "Connection refused"),
+        ("postgresql://somebody:secret@127.0.0.1:{port}/mlflow", "refused|psycopg"),
+        ("sqlite:////nowhere/at/all/mlflow.db", "unable to open"),
+        ("gopher://127.0.0.1", "gopher"),
+    ],
+)
+def test_an_address_where_nobody_answers_is_refused_at_once(run, uri, why):
+    started = time.monotonic()
+    with pytest.raises(InputError, match=why) as refusal:
+        track(run, uri.format(port=free_port()))
+    assert time.monotonic() - started < 10
+    assert "secret" not in str(refusal.value) and "\n" not in str(refusal.value)
+    assert "127.0.0.1" in str(refusal.value) or "nowhere" in str(refusal.value)
+    assert "mlflow_run" not in run.state
+
+
+@pytest.mark.slow
+def test_a_server_that_takes_the_call_and_says_nothing_is_refused(run):
+    with socket.socket() as mute:
+        mute.bind(("127.0.0.1", 0))
+        mute.listen()
+        started = time.monotonic()
+        with pytest.raises(InputError, match="timed out"):
+            track(run, f"http://127.0.0.1:{mute.getsockname()[1]}")
+    assert time.monotonic() - started < 15
+
+
+def test_warming_up_in_a_thread_writes_nothing(tmp_path):
+    code = (
+        "import sys, threading\n"
+        "from fmnist_bench.tracking import warm_up\n"
+        "assert 'mlflow' not in sys.modules\n"
+        "threads = [threading.Thread(target=warm_up) for _ in range(3)]\n"
+        "[thread.start() for thread in threads]; warm_up(); [thread.join() for thread in threads]\n"
+        "assert {'mlflow.tracking', 'mlflow.store.tracking.sqlalchemy_store', 'alembic.command'} <= set(sys.modules)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_new_database_outlives_a_kill_and_other_processes(tmp_path):
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from fmnist_bench.store import Run, Store; from fmnist_bench.tracking import Tracker\n"
+        "print('go', flush=True); run = Run(Store('mlruns'), Path(sys.argv[1]), 'b')\n"
+        "run.folder.mkdir(); Tracker(run, 'b', {})\n"
+    )
+
+    def start(name):
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+        command = [sys.executable, "-c", code, name]
+        return subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE)
+
+    for delay in (1.0, 2.0, 3.0):
+        with start(f"killed-{delay}") as process:
+            process.stdout.readline()
+            time.sleep(delay)
+            process.kill()
+        for left in Path("/dev/shm").glob(f"fmnist_bench-{process.pid}-*"):
+            shutil.rmtree(left)
+    processes = [start(f"run-{number}") for number in range(3)]
+    assert [process.communicate()[0] for process in processes] == [b"go\n"] * 3
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    there = MlflowClient(f"sqlite:///{tmp_path}/mlruns/mlflow.db")
+    assert len(there.search_runs([there.get_experiment_by_name("b").experiment_id])) >= 3
+
+
+class Server:
+    """A real MLflow server over a folder, which can be killed and started again at the same address."""
+
+    def __init__(self, folder, empty_database):
+        self.folder, self.port = folder, free_port()
+        self.uri = f"http://127.0.0.1:{self.port}"
+        shutil.copy(empty_database, folder / "mlflow.db")
+
+    def start(self):
+        stores = ["--backend-store-uri", f"sqlite:///{self.folder}/mlflow.db", "--artifacts-destination", self.folder]
+        address = ["--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
+        command = [sys.executable, "-m", "mlflow", "server", *stores, *address]
+        environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        self.process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        patiently(f"{self.uri}/health", self.process)
+
+    def kill(self):
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+@pytest.fixture
+def server(tmp_path, empty_database):
+    (tmp_path / "elsewhere").mkdir()
+    server = Server(tmp_path / "elsewhere", empty_database)
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.mark.slow
+def test_everything_arrives_at_a_server(run, server, tmp_path, capfd):
+    report = tmp_path / "report.md"
+    report.write_text("done")
+    tracker = track(run, server.uri)
+    for number in range(3):
+        finish(run, tracker, number, history={"valid_loss": [0.3, 0.2]})
+        tracker.keep_models("svm", [number])
+    assert all(artifacts(run, number, server.uri) == {PROBABILITIES} for number in range(3))
+    tracker.log_summary({"test_accuracy": 0.9}, [report], {"svm": {"test_accuracy": 0.8}})
+    tracker.close("FINISHED")
+    assert {n: MODEL in artifacts(run, n, server.uri) for n in range(3)} == {0: False, 1: False, 2: True}
+    shown = trials(run, server.uri)[2]
+    assert (shown.info.status, shown.data.params, shown.data.metrics["valid_accuracy"]) == (
+        "FINISHED",
+        {"model__C": "1.5"},
+        0.5,
+    )
+    (parent,) = level(run, "benchmark", server.uri)
+    assert (parent.info.status, parent.data.metrics) == ("FINISHED", {"test_accuracy": 0.9})
+    assert [item.path for item in client(run, server.uri).list_artifacts(parent.info.run_id)] == ["report.md"]
+
+    again = track(run, server.uri)
+    finish(run, again, 3)
+    again.keep_models("svm", [3])
+    again.log_summary({}, [], {})
+    assert {n: MODEL in artifacts(run, n, server.uri) for n in range(4)} == {0: False, 1: False, 2: False, 3: True}
+    assert not (tmp_path / "mlruns" / "artifacts").exists() or not list((tmp_path / "mlruns" / "artifacts").iterdir())
+    assert "View run" not in capfd.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_server_that_goes_away_and_comes_back_gets_everything(run, server, monkeypatch):
+    monkeypatch.setattr(tracking, "PAUSE", 1.0)
+    said = []
+    tracker = track(run, server.uri, said.append)
+    finish(run, tracker, 0)
+    server.kill()
+    started = time.monotonic()
+    for number in (1, 2):
+        finish(run, tracker, number)
+        tracker.keep_models("svm", [2])
+    assert time.monotonic() - started < 5
+    assert json.loads((run.folder / "run.json").read_text())["unlogged"] == [["svm", 1], ["svm", 2]]
+    assert not run.model_file("svm", 1).exists()
+    assert len(said) == 1 and server.uri in said[0] and "Connection refused" in said[0]
+
+    server.start()
+    time.sleep(1)
+    finish(run, tracker, 3)
+    assert run.state["unlogged"] == []
+    shown = trials(run, server.uri)
+    assert {number: trial.info.status for number, trial in shown.items()} == dict.fromkeys(range(4), "FINISHED")
+    assert shown[1].data.params == {"model__C": "1.5", "model__kernel": "rbf"}
+
+    server.kill()
+    finish(run, tracker, 4)
+    tracker.log_summary({"test_accuracy": 0.9}, [], {})
+    tracker.close("FINISHED")
+    assert len(said) == 2 and "lacks 1 of the trials" in said[1]
+    with pytest.raises(InputError, match="Connection refused"):
+        track(run, server.uri)
+    server.start()
+    track(run, server.uri).log_summary({"test_accuracy": 0.9}, [], {})
+    assert set(trials(run, server.uri)) == set(range(5))
+    assert level(run, "benchmark", server.uri)[0].data.metrics == {"test_accuracy": 0.9}
 
 
 def free_port():

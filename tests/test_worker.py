@@ -1,6 +1,9 @@
 import os
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -31,14 +34,26 @@ def test_a_whole_trial_leaves_its_files_and_nothing_else(make_task, split):
 @pytest.mark.parametrize("kind", ["hang", "hang_politely_asked"])
 def test_a_trial_that_hangs_is_ended(make_task, kind):
     started = time.monotonic()
-    task = make_task(kind, seconds=3.0)
+    task = make_task(kind, seconds=10.0)
     result = run(task)
     assert result.status == "timeout"
-    assert "limit of 3 s" in result.reason
-    assert time.monotonic() - started < 20
+    assert "limit of 10 s" in result.reason
+    assert time.monotonic() - started < 30
     pids = (task.folder.with_name(f"{kind}.tmp") / LOG).read_text().split()
     assert len(pids) == 2
     assert not any(_runs(int(pid)) for pid in pids)
+
+
+def test_a_trial_that_does_nothing_is_ended(make_task):
+    started = time.monotonic()
+    result = run(make_task("hang", stall=2.0))
+    assert result.status == "timeout"
+    assert "did nothing for 2 s" in result.reason
+    assert time.monotonic() - started < 30
+
+
+def test_a_trial_that_works_in_silence_is_left_alone(make_task):
+    assert run(make_task("work", stall=3.0)).status == "complete"
 
 
 def _runs(pid):
@@ -107,6 +122,16 @@ def test_a_stop_interrupts(make_task):
 def test_a_study_that_cannot_be_built_is_refused(model, words):
     with pytest.raises(InputError, match=words):
         check_in_worker((Arm(Study("bad", model)),), ("troublemakers",))
+
+
+def test_a_module_that_is_not_allowed_is_never_imported(tmp_path, monkeypatch):
+    (tmp_path / "stranger.py").write_text("import pathlib\npathlib.Path('imported').touch()\nclass X: pass\n")
+    (tmp_path / "bad.toml").write_text('[model]\nuse = "stranger.X"\n')
+    command = [sys.executable, "-m", "fmnist_bench", "check", "bad.toml", "--data", "digits"]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(__file__).parent.parent)])}
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, "not allowed" in done.stderr) == (2, True)
+    assert not (tmp_path / "imported").exists()
 
 
 def test_a_known_configuration_that_cannot_be_set_is_refused():

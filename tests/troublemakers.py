@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
+from threadpoolctl import threadpool_info
 
 
 class Trouble(ClassifierMixin, BaseEstimator):
@@ -41,6 +42,15 @@ class Trouble(ClassifierMixin, BaseEstimator):
     def _hang_politely_asked(self, monitor):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         self._hang(monitor)
+
+    def _work(self, monitor):
+        end = time.monotonic() + 6.0
+        while time.monotonic() < end:
+            pass
+
+    def _cores(self, monitor):
+        pools = [pool["num_threads"] for pool in threadpool_info()]
+        print(len(os.sched_getaffinity(0)), *pools, flush=True)
 
     def _eat(self, monitor):
         self.food_ = []

@@ -1,0 +1,225 @@
+"""What the engine costs: a trial that does nothing, cores side by side, and where the time of whole runs went.
+
+    python benchmarks/overhead.py --mlruns mlruns
+
+Runs of `all` that lie in --mlruns are counted as well: overrun, and the share of the cores' time spent in `fit`.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from fmnist_bench import run_benchmark
+from fmnist_bench.config import find_files, load_study
+from fmnist_bench.data import load_dataset, make_split
+from fmnist_bench.environment import allowed_cores, cores, machine
+from fmnist_bench.progress import Progress
+from fmnist_bench.store import Store, TrialRecord, write_text
+
+NOTHING = """
+[model]
+use = "sklearn.dummy.DummyClassifier"
+strategy = "stratified"
+random_state = { low = 0, high = 1000000000 }
+"""
+NETWORK = """
+[model]
+use = "fmnist_bench.models.cnn.CNNClassifier"
+n_convs = 1
+filters = 1
+n_dense = 0
+head = "max"
+flip_average = false
+epochs = 1
+learning_rate = { low = 0.01, high = 0.1 }
+"""
+BENCHMARK = 'data = "digits"\nvalid_size = 0.2\ntrials = {trials}\nstudies = ["{study}"]\n'
+FAMILIES = ("cnn", "xgboost", "hist_gradient_boosting", "random_forest", "mlp", "hog_svm")
+
+
+class Clocked(Progress):
+    """Takes the time at which every trial begins and ends."""
+
+    def __init__(self) -> None:
+        self.started: list[float] = []
+        self.ended: list[float] = []
+
+    def trial_started(self, arm: str, number: int) -> None:
+        """Take the time."""
+        self.started.append(time.perf_counter())
+
+    def trial_ended(self, *args: object) -> None:
+        """Take the time."""
+        self.ended.append(time.perf_counter())
+
+
+def cost_of_trials(study: str, text: str, trials: int) -> tuple[float, float, float]:
+    """Median seconds from one end to the next, less fit and predict: all trials, the first fifty, the last fifty."""
+    before = Path.cwd()
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        for path, content in {
+            f"studies/{study}.toml": text,
+            "b.toml": BENCHMARK.format(trials=trials, study=study),
+        }.items():
+            Path(path).parent.mkdir(exist_ok=True)
+            Path(path).write_text(content)
+        clocked = Clocked()
+        outcome = run_benchmark("b.toml", workers=1, progress=clocked)
+        records = [json.loads(p.read_text()) for p in outcome.folder.glob("trials/*/*/trial.json")]
+        os.chdir(before)
+    work = {r["number"]: r["result"]["fit_seconds"] + r["result"]["predict_seconds"] for r in records}
+    costs = [
+        b - a - work.get(i + 1, 0.0) for i, (a, b) in enumerate(zip(clocked.ended, clocked.ended[1:], strict=False))
+    ]
+    return statistics.median(costs), statistics.median(costs[:50]), statistics.median(costs[-50:])
+
+
+def side_by_side(rows: int) -> Iterator[str]:
+    """Seconds of one fit with all cores, and of as many fits at once as there are cores with one core each."""
+    n = cores()
+    for family in FAMILIES:
+        alone = _fits(family, [allowed_cores()], rows)
+        at_once = _fits(family, [[core] for core in allowed_cores()], rows)
+        yield f"| {family} | {alone:.1f} | {at_once:.1f} | {n * alone / at_once:.2f} |"
+
+
+def _fits(family: str, places: list[list[int]], rows: int) -> float:
+    """Longest of the fits that run at once, after each process has warmed up."""
+    with tempfile.TemporaryDirectory() as folder:
+        commands = [
+            [
+                sys.executable,
+                __file__,
+                "--fit",
+                family,
+                "--rows",
+                str(rows),
+                "--cpus",
+                ",".join(map(str, p)),
+                "--gate",
+                folder,
+            ]
+            for p in places
+        ]
+        processes = [
+            subprocess.Popen(c, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) for c in commands
+        ]
+        while len(list(Path(folder).iterdir())) < len(places):
+            time.sleep(0.1)
+        Path(folder, "go").touch()
+        return max(float(process.communicate()[0].split()[-1]) for process in processes)
+
+
+def fit_once(family: str, rows: int, cpus: list[int], gate: Path) -> None:
+    """Warm up, wait for the others, fit; print the seconds."""
+    from joblib import parallel_config
+
+    from fmnist_bench.candidate import set_where_none
+    from fmnist_bench.job import _take_cores
+    from fmnist_bench.study import Arm
+
+    _take_cores(tuple(cpus))
+    data = load_dataset("fashion-mnist", "train")
+    arm = Arm(load_study(family))
+    parameters = {"model__epochs": 1} if family == "cnn" else {}
+    split = make_split(data.y, 1000, 0, rows=rows + 1000)
+    with parallel_config(backend="threading", n_jobs=len(cpus)):
+        for part in (split.fit[:1000], split.fit):
+            candidate = arm.candidate({**arm.study.known[0].parameters, **parameters})
+            set_where_none(candidate, random_state=0, image_shape=data.image_shape)
+            if part is split.fit:
+                (gate / f"{os.getpid()}").touch()
+                while not (gate / "go").exists():
+                    time.sleep(0.01)
+            started = time.perf_counter()
+            candidate.fit(data.X[part], data.y[part])
+    print(time.perf_counter() - started)
+
+
+def whole_runs(mlruns: Path) -> Iterator[str]:
+    """Overrun and use of the cores of every run of `all`."""
+    for path in sorted(mlruns.glob("runs/all-*/run.json")):
+        state = json.loads(path.read_text())
+        if not state.get("budget") or "environment" not in state:
+            continue
+        run = Store(mlruns).latest_run("all")
+        run.folder = path.parent
+        records: list[TrialRecord] = [r for arm in state["arms"] for r in run.records(arm)]
+        budget, used = state["budget"], state["seconds"]
+        searched = max(r.ended for r in records)
+        busy = sum(r.result.fit_cpu_seconds for r in records)
+        yield (
+            f"| {budget / 60:.0f} | {state['seed']} | {used:.1f} | {100 * (used / budget - 1):+.1f} | {len(records)} | "
+            f"{100 * busy / cores() / used:.0f} | {100 * busy / cores() / searched:.0f} |"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--mlruns", default="mlruns", type=Path)
+    parser.add_argument("--trials", type=int, default=1000, help="trials that do nothing")
+    parser.add_argument("--networks", type=int, default=60, help="trials of a tiny network")
+    parser.add_argument("--rows", type=int, default=10_000, help="rows of the fits side by side")
+    parser.add_argument("--markdown", default=Path(__file__).with_suffix(".md"), type=Path)
+    parser.add_argument("--fit", choices=list(find_files("studies")), help=argparse.SUPPRESS)
+    parser.add_argument("--cpus", help=argparse.SUPPRESS)
+    parser.add_argument("--gate", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.fit:
+        fit_once(options.fit, options.rows, [int(cpu) for cpu in options.cpus.split(",")], options.gate)
+        return
+    lines = ["# What the engine costs", "", "## A trial that does next to nothing", ""]
+    lines += [
+        "Seconds from the end of one trial to the end of the next, less `fit` and `predict`: asking, starting the",
+        "worker, loading rows, saving, logging, telling. One worker; median of all trials, of the first and of the",
+        "last fifty.",
+        "",
+        "| Trial | Trials | Seconds a trial | First fifty | Last fifty |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    for name, study, text, trials in (
+        ("a classifier that learns nothing", "nothing", NOTHING, options.trials),
+        ("a Keras network with one filter", "network", NETWORK, options.networks),
+    ):
+        middle, first, last = cost_of_trials(study, text, trials)
+        lines.append(f"| {name} | {trials} | {middle:.3f} | {first:.3f} | {last:.3f} |")
+        print(lines[-1], flush=True)
+    lines += ["", "## Cores: one fit with all of them, or fits side by side with one each", ""]
+    lines += [
+        f"Seconds of a fit of {options.rows:,} rows with {cores()} cores, seconds of {cores()} fits at once with one",
+        "core each, and how many times more rows a second go through side by side. This is why `--workers auto` is one",
+        "a core.",
+        "",
+        "| Family | One fit, s | Side by side, s | Gain |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    for line in side_by_side(options.rows):
+        lines.append(line)
+        print(line, flush=True)
+    if runs := list(whole_runs(options.mlruns)):
+        lines += ["", "## Whole runs of `all`", ""]
+        lines += [
+            "Budget and seconds used, from the first import to the finished report; how much of the cores' time was",
+            "spent inside `fit`, of the whole and until the last trial ended.",
+            "",
+            "| Budget, min | Seed | Used, s | Overrun, % | Trials | In `fit`, % | Until the end phase, % |",
+            "| ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+            *runs,
+        ]
+    lines += ["", f"`python benchmarks/overhead.py --mlruns {options.mlruns.name}`", ""]
+    lines += [f"- {key}: {value}" for key, value in machine().items()]
+    write_text(options.markdown, "\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,306 @@
+"""Play rules for sharing the time among arms over a table of recorded trials, ensemble included.
+
+    python benchmarks/replay.py --mlruns mlruns --name all --budgets 10m,30m --seeds 100
+
+The trials of one long run (parameters, rung, seconds, valid probabilities) stand in for training: whoever is given
+time gets a recorded trial, at its recorded cost. Arms, ladder and rule are those of the package. The ensemble is
+chosen on one half of the valid rows and scored on the other half; the test rows are not touched.
+"""
+
+import argparse
+import heapq
+import itertools
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from fmnist_bench.arm_search import ArmSearch, Proposal
+from fmnist_bench.budget import ArmClaim, next_arm
+from fmnist_bench.config import load_benchmark, parse_duration
+from fmnist_bench.ensemble import greedy_selection
+from fmnist_bench.environment import machine
+from fmnist_bench.ladder import Ladder
+from fmnist_bench.search import Ask, Asker
+from fmnist_bench.store import Run, Store, TrialRecord, write_text
+from fmnist_bench.study import Arm
+
+Rule = Callable[["Play", Sequence[ArmClaim]], int]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Recorded trials by arm and rung, their probabilities for rows to choose by and rows to score by."""
+
+    arms: tuple[Arm, ...]
+    records: Mapping[str, list[TrialRecord]]
+    probabilities: Mapping[tuple[str, int], np.ndarray]
+    y: np.ndarray
+
+
+class ReplayAsker(Asker):
+    """Answers with what was recorded: new configurations in an order drawn by the seed."""
+
+    def __init__(self, records: Sequence[TrialRecord], rng: np.random.Generator) -> None:
+        fresh = [r for r in records if not r.known and r.rung == 0]
+        self._fresh = [fresh[i] for i in rng.permutation(len(fresh))]
+        self._numbers = itertools.count()
+
+    def ask(self, ladder: Ladder, rung: int) -> Ask | None:
+        if not self._fresh:
+            return None
+        return Ask(next(self._numbers), self._fresh.pop().parameters, "", rung)
+
+    def repeat(self, parameters: Mapping, known: str, rung: int) -> Ask:
+        return Ask(next(self._numbers), parameters, known, rung)
+
+    def should_prune(self, ask: Ask, step: int, score: float) -> bool:
+        return False
+
+    def tell(self, record: TrialRecord) -> None:
+        pass
+
+    def told(self) -> set[int]:
+        return set()
+
+    def left_running(self) -> list[Ask]:
+        return []
+
+
+class NoRecords:
+    """A run in which nothing has happened."""
+
+    def records(self, arm: str) -> list[TrialRecord]:
+        return []
+
+
+def read_table(run: Run, arms: tuple[Arm, ...]) -> Table:
+    """Read every complete trial; seconds are those of the processor, so that a busy machine does not count."""
+    records, probabilities = {}, {}
+    for arm in arms:
+        complete = [r for r in run.records(arm.name) if r.result.status == "complete"]
+        records[arm.name] = [replace(r, seconds=_alone(r)) for r in complete]
+        for r in complete:
+            probabilities[arm.name, r.number] = run.valid_probabilities(arm.name, r.number).astype(np.float32)
+    return Table(arms, records, probabilities, run.y_valid())
+
+
+def _alone(record: TrialRecord) -> float:
+    """Seconds that a trial with one core takes on an idle machine: those of the processor."""
+    result = record.result
+    share = min(1.0, result.fit_cpu_seconds / result.fit_seconds) if result.fit_seconds else 1.0
+    return record.seconds * share
+
+
+class Play:
+    """One run of a rule."""
+
+    def __init__(self, table: Table, rule: Rule, seed: int, workers: int) -> None:
+        self.table, self.rule, self.workers = table, rule, workers
+        self.rng = np.random.default_rng(seed)
+        half = self.rng.permutation(len(table.y))
+        self.choose, self.score = half[: len(half) // 2], half[len(half) // 2 :]
+        self.look = self.choose[:1500]
+        self.arms = [ArmSearch(arm, NoRecords(), ReplayAsker(table.records[arm.name], self.rng)) for arm in table.arms]
+        self.source: dict[tuple[str, int], int] = {}  # of a trial here: the number of the recorded one
+        self.pairs: list[tuple[ArmSearch, Proposal]] = []
+        self._measured: tuple[int, Mapping[str, float]] = (-1, {})
+
+    def run(self, seconds: float) -> float:
+        """Play `seconds` of search; return the ensemble's accuracy on the rows kept apart."""
+        running: list[tuple[float, int, ArmSearch, Ask, TrialRecord]] = []
+        now, ties = 0.0, itertools.count()
+        while True:
+            while len(running) < self.workers and (started := self._start(seconds - now)):
+                heapq.heappush(running, (now + started[2].seconds, next(ties), *started))
+            if not running:
+                return self._accuracy()
+            now, _, search, ask, found = heapq.heappop(running)
+            record = replace(found, number=ask.number, parameters=dict(ask.parameters), rung=ask.rung)
+            self.source[search.arm.name, ask.number] = found.number
+            search.tell(record)
+
+    def _start(self, left: float) -> tuple[ArmSearch, Ask, TrialRecord] | None:
+        while pairs := [(s, p) for s in self.arms if (p := s.propose(left)) is not None]:
+            self.pairs = pairs
+            search, proposal = pairs[self.rule(self, [self._claim(*pair) for pair in pairs])]
+            ask = search.ask(proposal)
+            if ask is None:
+                continue
+            found = self._recorded(search.arm.name, ask)
+            if found is None or found.seconds > left:  # not recorded, or cut off by the end of the budget
+                search._queue.pop((ask.known or ask.config, ask.rung), None)
+                search.running.pop(ask.number)
+                if found is not None:
+                    return None
+                continue
+            return search, ask, found
+        return None
+
+    def _recorded(self, arm: str, ask: Ask) -> TrialRecord | None:
+        """Find the trial itself, else another one of the arm on the same rung."""
+        same = [r for r in self.table.records[arm] if r.rung == ask.rung]
+        exact = [r for r in same if r.parameters == dict(ask.parameters) or (ask.known and r.known == ask.known)]
+        return (exact or [same[self.rng.integers(len(same))]])[0] if same else None
+
+    def _claim(self, search: ArmSearch, proposal: Proposal) -> ArmClaim:
+        best = search.best(1)
+        accuracy = float(best[0].result.accuracy or 0.0) if best else 0.0
+        name, count = search.arm.study.name, search.count()
+        return ArmClaim(name, accuracy, search.spent, count, proposal.seconds, search.untried)
+
+    def measured(self, measure: Callable[["Play"], Mapping[str, float]]) -> Mapping[str, float]:
+        """Measure what the arms are worth, once after each trial."""
+        if self._measured[0] != len(self.source):
+            self._measured = len(self.source), measure(self)
+        return self._measured[1]
+
+    def _pool(self, per_arm: int) -> list[tuple[str, np.ndarray]]:
+        """Arm and probabilities of every trial that may become a member."""
+        name = lambda search: search.arm.name  # noqa: E731
+        return [
+            (name(s), self.table.probabilities[name(s), self.source[name(s), r.number]])
+            for s in self.arms
+            for r in s.best(per_arm)
+        ]
+
+    def _accuracy(self) -> float:
+        members = [probabilities for _, probabilities in self._pool(3)]
+        if not members:
+            return 0.0
+        stack = np.stack(members)
+        chosen = greedy_selection(stack[:, self.choose], self.table.y[self.choose], 15)
+        mean = np.tensordot(chosen, stack[:, self.score], 1)
+        return float((mean.argmax(axis=1) == self.table.y[self.score]).mean())
+
+
+def equal_shares(play: Play, claims: Sequence[ArmClaim]) -> int:
+    """Give the arm the next trial that has had the least time."""
+    return min(range(len(claims)), key=lambda i: claims[i].spent)
+
+
+def halving(ratio: float) -> Rule:
+    """Give the package's rule: parts of the time by the rank of the study."""
+    return lambda play, claims: next_arm(claims, ratio)
+
+
+def by_worth(measure: Callable[[Play], Mapping[str, float]], floor: float) -> Rule:
+    """Give a rule that shares the time in proportion to what each arm is worth to the ensemble so far."""
+
+    def rule(play: Play, claims: Sequence[ArmClaim]) -> int:
+        if any(claim.untried for claim in claims):
+            return next_arm(claims)
+        worth = play.measured(measure)
+        return min(range(len(claims)), key=lambda i: claims[i].spent / (floor + worth.get(claims[i].study, 0.0)))
+
+    return rule
+
+
+def weight(play: Play) -> dict[str, float]:
+    """Weight of each arm in the ensemble of the best two trials of each."""
+    pool = play._pool(2)
+    found = dict.fromkeys([arm for arm, _ in pool], 0.0)
+    y = play.table.y[play.look]
+    for (arm, _), part in zip(pool, greedy_selection(np.stack([p[play.look] for _, p in pool]), y, 12), strict=True):
+        found[arm] += part
+    return found
+
+
+def expected_gain(noise: float, step: float) -> Rule:
+    """Give a rule that goes for the expected improvement of the ensemble for each second of the arm's next trial.
+
+    A rung higher is expected to leave `step` of the errors, a new configuration as many as the arm's median on that
+    rung; errors scatter by `noise` of the ensemble's.
+    """
+
+    def rule(play: Play, claims: Sequence[ArmClaim]) -> int:
+        if any(claim.untried for claim in claims):
+            return next_arm(claims)
+        now = max(1 - max(claim.accuracy for claim in claims) - 0.006, 0.01)
+
+        def rate(i: int) -> float:
+            search, proposal = play.pairs[i]
+            errors = [1 - (r.result.accuracy or 0) for r in search.records if r.result.accuracy]
+            rungs = search.ladder.top - proposal.rung
+            if proposal.parameters is None:
+                same = [1 - (r.result.accuracy or 0) for r in search.records if r.rung == proposal.rung]
+                error = statistics.median(same or errors or [0.5]) * step**rungs
+            else:
+                config = frozenset(proposal.parameters.items())
+                own = [
+                    1 - (r.result.accuracy or 0) for r in search.records if frozenset(r.parameters.items()) == config
+                ]
+                error = min(own or errors or [0.5]) * step
+            return noise * np.log1p(np.exp((1 - error / now) / noise)) / max(proposal.seconds, 1.0)
+
+        return max(range(len(claims)), key=rate)
+
+    return rule
+
+
+RULES: dict[str, Rule] = {
+    "equal shares": equal_shares,
+    "halved by rank, ratio 0.7": halving(0.7),
+    "halved by rank, ratio 0.6": halving(0.6),
+    "halved by rank, ratio 0.5": halving(0.5),
+    "halved by rank, ratio 0.4": halving(0.4),
+    "halved by rank, ratio 0.3": halving(0.3),
+    "weight in the ensemble, floor 0.02": by_worth(weight, 0.02),
+    "weight in the ensemble, floor 0.005": by_worth(weight, 0.005),
+    "expected gain a second, noise 0.06": expected_gain(0.06, 0.85),
+    "expected gain a second, noise 0.1": expected_gain(0.1, 0.85),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--mlruns", default="mlruns")
+    parser.add_argument("--name", default="all")
+    parser.add_argument("--budgets", default="10m,30m")
+    parser.add_argument("--seeds", type=int, default=100)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--rules", default="", help="part of the names of the rules to play")
+    parser.add_argument("--end", type=float, default=90.0, help="seconds for start, ensemble and report")
+    parser.add_argument("--markdown", help="write the table here")
+    options = parser.parse_args()
+    table = read_table(Store(options.mlruns).latest_run(options.name), load_benchmark(options.name).arms)
+    count = sum(map(len, table.records.values()))
+    lines = [
+        "# Which rule shares the time best",
+        "",
+        f"{options.seeds} plays of each rule over {count} recorded trials, {options.workers} workers; median accuracy",
+        "of the ensemble on the half of the valid rows that it was not chosen on, in %, with the mean difference to",
+        "equal shares over the same seeds and its standard error.",
+        "",
+        "| Rule | " + " | ".join(f"{b} | difference" for b in options.budgets.split(",")) + " | Play, ms |",
+        "| --- |" + " ---: | ---: |" * len(options.budgets.split(",")) + " ---: |",
+    ]
+    base: dict[str, list[float]] = {}
+    for name, rule in RULES.items():
+        if options.rules not in name and name != "equal shares":
+            continue
+        cells, started, plays = [], time.perf_counter(), 0
+        for budget in options.budgets.split(","):
+            seconds = parse_duration(budget) - options.end
+            scores = [100 * Play(table, rule, seed, options.workers).run(seconds) for seed in range(options.seeds)]
+            base.setdefault(budget, scores)
+            gains = [score - other for score, other in zip(scores, base[budget], strict=True)]
+            error = statistics.stdev(gains) / len(gains) ** 0.5
+            cells += [f"{statistics.median(scores):.2f}", f"{statistics.mean(gains):+.3f} ± {error:.3f}"]
+            plays += len(scores)
+        lines.append(f"| {name} | " + " | ".join(cells) + f" | {1000 * (time.perf_counter() - started) / plays:.0f} |")
+        print(lines[-1], flush=True)
+    lines += ["", "`" + " ".join(["python", *sys.argv]) + "`", ""]
+    lines += [f"- {key}: {value}" for key, value in machine().items()]
+    if options.markdown:
+        write_text(Path(options.markdown), "\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,162 @@
+"""The search over one arm: what it would try next, what became of what it tried."""
+
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fmnist_bench.ladder import AS_IT_STANDS, Attempt, Ladder
+from fmnist_bench.search import Ask, Asker, OptunaAsker
+from fmnist_bench.store import Run, TrialRecord, best
+from fmnist_bench.study import Arm
+
+SHORTEST = 1.0  # seconds; less than this is not worth starting a trial in
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What an arm would try next.
+
+    Attributes
+    ----------
+    parameters : mapping or None
+        None for a new configuration, which the asker chooses.
+    known : str
+        Name of the known configuration.
+    rung : int
+    seconds : float
+        What it is likely to take, 0 where nothing is known.
+    """
+
+    parameters: Mapping[str, Any] | None
+    known: str
+    rung: int
+    seconds: float
+
+
+class ArmSearch:
+    """Known configurations first, then the better ones more thoroughly, then new ones.
+
+    Parameters
+    ----------
+    arm : Arm
+    run : Run
+    asker : Asker
+    thorough : bool
+        Run every trial as its study says, without the ladder.
+    """
+
+    def __init__(self, arm: Arm, run: Run, asker: Asker, thorough: bool = False) -> None:
+        self.arm, self._asker = arm, asker
+        self.ladder = Ladder(arm.study.fidelity.costs)
+        self.first_rung = AS_IT_STANDS if thorough and arm.study.fidelity.levels else 0
+        self.exhausted = False
+        self.records: list[TrialRecord] = []
+        self.running: dict[int, tuple[Ask, float]] = {}
+        self._queue: dict[Hashable, Proposal] = {}
+        self._parameters: dict[Hashable, tuple[Mapping[str, Any], str]] = {}
+        for known in arm.study.known:
+            if not known.alone:
+                says_all = arm.study.fidelity.levels.keys() & known.parameters.keys()
+                self._enqueue(known.parameters, known.name, AS_IT_STANDS if says_all else self.first_rung)
+        told = asker.told()
+        for record in run.records(arm.name):
+            if record.number in told:
+                self._take(record)
+
+    def propose(self, left: float) -> Proposal | None:
+        """Say what would be tried next, of what is likely to end within `left` seconds."""
+        if left < SHORTEST:
+            return None
+        return next((proposal for proposal in self._proposals() if proposal.seconds <= left), None)
+
+    def ask(self, proposal: Proposal) -> Ask | None:
+        """Begin a trial; None where no configuration is left that has not been tried."""
+        if proposal.parameters is None:
+            ask = self._asker.ask(self.ladder, self.first_rung)
+        else:
+            ask = self._asker.repeat(proposal.parameters, proposal.known, proposal.rung)
+        if ask is None:
+            self.exhausted = True
+            return None
+        self._queue.pop(_key(ask), None)
+        self.ladder.start(ask.config, ask.rung)
+        self.running[ask.number] = ask, self.ladder.seconds(ask.config, ask.rung)
+        return ask
+
+    def should_prune(self, ask: Ask, step: int, score: float) -> bool:
+        """Take a score of a trial that is training and say whether to stop it; known ones are never stopped."""
+        return self._asker.should_prune(ask, step, score)
+
+    def tell(self, record: TrialRecord) -> None:
+        """Take the answer to a question; an interrupted trial is tried again."""
+        self._asker.tell(record)
+        self._take(record)
+
+    def left_running(self) -> list[Ask]:
+        """Trials that an earlier call has asked for and not told."""
+        return self._asker.left_running()
+
+    def fidelity(self, ask: Ask) -> dict[str, Any]:
+        """What the rung of a trial sets, beside its parameters."""
+        return {} if ask.rung == AS_IT_STANDS else self.arm.study.fidelity.at(ask.rung)
+
+    def best(self, n: int) -> list[TrialRecord]:
+        """The `n` best complete trials, best first."""
+        return best(self.records, n)
+
+    def count(self) -> int:
+        """Number of trials that run or have ended and were not interrupted."""
+        return self.ladder.count
+
+    @property
+    def spent(self) -> float:
+        """Seconds that the arm's trials have taken, and those that run are likely to take."""
+        return sum(a.seconds for a in self.ladder.attempts) + sum(seconds for _, seconds in self.running.values())
+
+    @property
+    def untried(self) -> bool:
+        """Whether a known configuration waits for its first trial, or the arm has not had any."""
+        return bool(self._queue) or self.count() == 0
+
+    def _proposals(self) -> Iterator[Proposal]:
+        for wish in self._queue.values():
+            seconds = self.ladder.seconds(frozenset((wish.parameters or {}).items()), wish.rung)
+            yield Proposal(wish.parameters, wish.known, wish.rung, seconds)
+        if not self._asker.climbs and self.first_rung == 0:
+            for config, rung in self.ladder.promotions():
+                parameters, known = self._parameters[config]
+                yield Proposal(parameters, known, rung, self.ladder.seconds(config, rung))
+        if not self.exhausted:
+            yield Proposal(None, "", self.first_rung, self.ladder.seconds(None, self.first_rung))
+
+    def _take(self, record: TrialRecord) -> None:
+        ask = Ask(record.number, record.parameters, record.known, record.rung)
+        self.running.pop(record.number, None)
+        self.records.append(record)
+        self._parameters[ask.config] = record.parameters, record.known
+        if record.result.status == "interrupted":
+            self.ladder.withdraw(ask.config, ask.rung)
+            self._enqueue(record.parameters, record.known, record.rung)
+        else:
+            self._queue.pop(_key(ask), None)
+            complete = record.result.status == "complete"
+            accuracy = record.result.accuracy if complete else None
+            self.ladder.end(Attempt(ask.config, ask.rung, record.seconds, accuracy))
+
+    def _enqueue(self, parameters: Mapping[str, Any], known: str, rung: int) -> None:
+        key = _key(Ask(0, parameters, known, rung))
+        self._queue[key] = Proposal(parameters, known, rung, 0.0)
+
+
+def _key(ask: Ask) -> Hashable:
+    """What tells two wishes apart: a known configuration may leave parameters open."""
+    return ask.known or ask.config, ask.rung
+
+
+def make_arm_search(arm: Arm, run: Run, seed: int, thorough: bool) -> ArmSearch:
+    """Open the search over an arm with the asker that its study names."""
+    if arm.study.engine.name == "keras-tuner":
+        from fmnist_bench.search_kt import OracleAsker
+
+        return ArmSearch(arm, run, OracleAsker(arm, run, seed), thorough)
+    return ArmSearch(arm, run, OptunaAsker(arm, run, seed, arm.study.engine.oracle), thorough)

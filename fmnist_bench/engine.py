@@ -1,0 +1,195 @@
+"""The loop over trials: as many at once as there are workers, each asked, run, recorded, logged, told."""
+
+import math
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+
+from fmnist_bench.arm_search import ArmSearch, Proposal
+from fmnist_bench.budget import ArmClaim, Clock, next_arm
+from fmnist_bench.data import Split
+from fmnist_bench.job import Rows, Task
+from fmnist_bench.progress import Progress
+from fmnist_bench.search import Ask
+from fmnist_bench.store import Run, TrialRecord
+from fmnist_bench.study import ROWS
+from fmnist_bench.tracking import Tracker
+from fmnist_bench.trial import TrialResult
+from fmnist_bench.workers import Workers
+
+PATIENCE = 4.0  # a trial may take so many times longer than expected
+MOST_THREADS = 1024  # that attend to workers; they are made as they are needed
+FIRST_LIMIT = 20.0  # seconds that a trial of which nothing is known may take at least
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """What every trial of a search shares."""
+
+    rows: Rows
+    split: Split
+    seed: int
+    trials: int | None
+    per_arm: int
+    allow_import: tuple[str, ...] = ()
+
+
+class Search:
+    """The search of a run.
+
+    Parameters
+    ----------
+    arms : list of ArmSearch
+    run : Run
+    tracker : Tracker
+    clock : Clock
+    workers : Workers
+    settings : SearchSettings
+    progress : Progress
+    """
+
+    def __init__(
+        self,
+        arms: Sequence[ArmSearch],
+        run: Run,
+        tracker: Tracker,
+        clock: Clock,
+        workers: Workers,
+        settings: SearchSettings,
+        progress: Progress,
+    ) -> None:
+        self.arms, self.run, self.tracker, self.clock, self.workers = arms, run, tracker, clock, workers
+        self.settings, self.progress = settings, progress
+        self.stop = threading.Event()  # set by Ctrl-C: ends the trials in progress and the search
+        self._lock = threading.RLock()  # the threads that attend to workers hand in scores
+
+    def settle(self) -> None:
+        """Close what an earlier call left open: a finished trial is recorded, an unfinished one is asked again."""
+        for search in self.arms:
+            for ask in search.left_running():
+                self.tracker.forget_trial(search.arm.name, ask.number)
+                record = self.run.record(search.arm.name, ask.number)
+                if record is None:
+                    result = self.run.result(search.arm.name, ask.number)
+                    result = result or TrialResult("interrupted", "the benchmark was stopped while it ran")
+                    record = self._record(search, ask, result, result.fit_seconds + result.predict_seconds)
+                self._close(search, record)
+
+    def loop(self, reserve: Callable[[], float]) -> None:
+        """Run trials until budget or count is used up; `reserve` says how many seconds the end phase needs."""
+        running: dict[Future[tuple[TrialResult, float]], tuple[ArmSearch, Ask]] = {}
+        with ThreadPoolExecutor(MOST_THREADS) as threads:  # a cluster may grow
+            while True:
+                while len(running) < self.workers.capacity and (started := self._start(threads, reserve())):
+                    running |= started
+                if not running:
+                    return
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    search, ask = running.pop(future)
+                    self._close(search, self._record(search, ask, *future.result()))
+
+    def _start(
+        self, threads: ThreadPoolExecutor, reserve: float
+    ) -> dict[Future[tuple[TrialResult, float]], tuple[ArmSearch, Ask]]:
+        """Begin the next trial, if there is one that is likely to end in time."""
+        while not self.stop.is_set() and (chosen := self._next(reserve)) is not None:
+            search, proposal = chosen
+            with self._lock:
+                ask = search.ask(proposal)
+            if ask is not None:
+                limit = self._limit(search.running[ask.number][1], reserve)
+                self.progress.trial_started(search.arm.name, ask.number)
+                return {threads.submit(self._attend, search, ask, limit): (search, ask)}
+        return {}
+
+    def _next(self, reserve: float) -> tuple[ArmSearch, Proposal] | None:
+        left = self.clock.left(reserve)
+        time_left = math.inf if left is None else left
+        arms = [search for search in self.arms if self._is_due(search)]
+        pairs = [(search, proposal) for search in arms if (proposal := search.propose(time_left)) is not None]
+        if not pairs:
+            return None
+        if self._counted:
+            return min(pairs, key=lambda pair: pair[0].count())
+        return pairs[next_arm([self._claim(*pair) for pair in pairs])]
+
+    @property
+    def _counted(self) -> bool:
+        return self.settings.trials is not None or self.clock.budget is None
+
+    def _is_due(self, search: ArmSearch) -> bool:
+        return not self._counted or search.count() < (self.settings.trials or 1)
+
+    def _claim(self, search: ArmSearch, proposal: Proposal) -> ArmClaim:
+        best = search.best(1)
+        accuracy = float(best[0].result.accuracy or 0.0) if best else 0.0
+        name, count = search.arm.study.name, search.count()
+        return ArmClaim(name, accuracy, search.spent, count, proposal.seconds, search.untried)
+
+    def _limit(self, expected: float, reserve: float) -> float | None:
+        """Seconds that a trial may take: one that goes wrong must not use up the time of the others."""
+        left = self.clock.left(reserve)
+        if left is None or self._counted:
+            return left
+        fair = left * self.workers.capacity / len(self.arms)
+        return min(left, max(PATIENCE * expected, fair, FIRST_LIMIT))
+
+    def _attend(self, search: ArmSearch, ask: Ask, limit: float | None) -> tuple[TrialResult, float]:
+        """Run a trial; in a thread of its own."""
+        name, started = search.arm.name, time.monotonic()
+
+        def on_report(step: int, score: float) -> bool:
+            with self._lock:
+                self.progress.trial_progress(name, ask.number, step, score)
+                return search.should_prune(ask, step, score)
+
+        result = self.workers.run(self._task(search, ask, limit), on_report, self.stop)
+        return result, time.monotonic() - started
+
+    def _task(self, search: ArmSearch, ask: Ask, limit: float | None) -> Task:
+        shared, fidelity = self.settings, search.fidelity(ask)
+        rows_share = fidelity.pop(ROWS, 1.0)
+        return Task(
+            arm=search.arm,
+            number=ask.number,
+            parameters={**ask.parameters, **fidelity},
+            rows=shared.rows,
+            split=shared.split,
+            seed=shared.seed,
+            folder=self.run.trial_folder(search.arm.name, ask.number),
+            cache_dir=self.run.store.cache,
+            seconds=limit,
+            rows_share=rows_share,
+            resources=search.arm.study.resources,
+            allow_import=shared.allow_import,
+        )
+
+    def _record(self, search: ArmSearch, ask: Ask, result: TrialResult, seconds: float) -> TrialRecord:
+        record = TrialRecord(
+            search.arm.name,
+            ask.number,
+            dict(ask.parameters),
+            ask.known,
+            result,
+            seconds,
+            self.clock.elapsed,
+            ask.rung,
+            search.fidelity(ask),
+        )
+        self.run.save_record(record)
+        return record
+
+    def _close(self, search: ArmSearch, record: TrialRecord) -> None:
+        """Log, then tell: what Optuna knows to have ended is in MLflow."""
+        self.tracker.log_trial(record)
+        with self._lock:
+            search.tell(record)
+        best = search.best(self.settings.per_arm)
+        self.tracker.keep_models(record.arm, [r.number for r in best])
+        self.run.save_state(seconds=self.clock.elapsed)
+        result = record.result
+        self.progress.trial_ended(
+            record.arm, record.number, result.status, result.accuracy, record.seconds, result.reason
+        )

@@ -1,0 +1,108 @@
+"""Which configuration of an arm to try next, and how thoroughly: a ladder of rungs, climbed by the better ones."""
+
+import statistics
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+ETA = 3  # of so many configurations on a rung one may climb to the next
+AS_IT_STANDS = -1  # rung of a trial whose study and parameters say all; it costs about what the top costs
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One trial as the ladder sees it.
+
+    Attributes
+    ----------
+    config : hashable
+        What was tried; the same on every rung.
+    rung : int
+        How thoroughly, from 0.
+    seconds : float
+        What it took.
+    accuracy : float or None
+        On the valid rows; None where it did not complete.
+    """
+
+    config: Hashable
+    rung: int
+    seconds: float
+    accuracy: float | None
+
+
+class Ladder:
+    """Asynchronous successive halving: the best third of a rung climbs, without waiting for the others.
+
+    Unlike in the source the best one of a rung may climb when it is still alone there: an arm begins with
+    configurations that are known to be good, and a short run has no time for three of each.
+
+    Parameters
+    ----------
+    costs : sequence of float
+        Guess of what each rung costs, in any unit; what was measured replaces it.
+
+    References
+    ----------
+    Li et al., "A System for Massively Parallel Hyperparameter Tuning" (2020).
+    """
+
+    def __init__(self, costs: Sequence[float] = (1.0,)) -> None:
+        self.costs = tuple(costs)
+        self.attempts: list[Attempt] = []
+        self._started: set[tuple[Hashable, int]] = set()
+
+    @property
+    def count(self) -> int:
+        """Number of trials that were begun and not interrupted."""
+        return len(self._started)
+
+    @property
+    def top(self) -> int:
+        """Number of the last rung."""
+        return len(self.costs) - 1
+
+    def start(self, config: Hashable, rung: int) -> None:
+        """Take note that a configuration is being tried."""
+        self._started.add((config, rung))
+
+    def withdraw(self, config: Hashable, rung: int) -> None:
+        """Forget a trial that was interrupted."""
+        self._started.discard((config, rung))
+
+    def end(self, attempt: Attempt) -> None:
+        """Take note of how a trial did."""
+        self._started.add((attempt.config, attempt.rung))
+        self.attempts.append(attempt)
+
+    def has(self, config: Hashable, rung: int) -> bool:
+        """Whether this was tried or is being tried."""
+        return (config, rung) in self._started
+
+    def promotions(self) -> list[tuple[Hashable, int]]:
+        """Configurations that may climb, each with its next rung; from the highest rung down, the better ones first."""
+        found = []
+        for rung in reversed(range(self.top)):
+            complete = [a for a in self.attempts if a.rung == rung and a.accuracy is not None]
+            complete.sort(key=lambda a: -(a.accuracy or 0.0))
+            best = complete[: max(1, len(complete) // ETA)]
+            found += [(a.config, rung + 1) for a in best if not self._above(a.config, rung)]
+        return found
+
+    def seconds(self, config: Hashable | None, rung: int) -> float:
+        """Seconds that a trial is likely to take, 0 where nothing is known; `config` None is a new configuration."""
+        own = [a for a in self.attempts if a.config == config and a.accuracy is not None]
+        if own:
+            return max(a.seconds * self._factor(a.rung, rung) for a in own[-1:])
+        ended = [a.seconds * self._factor(a.rung, rung) for a in self.attempts if a.accuracy is not None]
+        cut = [a.seconds * self._factor(a.rung, rung) * 1.5 for a in self.attempts if a.accuracy is None]
+        return statistics.median(ended) if ended else max(cut, default=0.0)
+
+    def _above(self, config: Hashable, rung: int) -> bool:
+        return any(self.has(config, higher) for higher in range(rung + 1, self.top + 1))
+
+    def _factor(self, low: int, high: int) -> float:
+        """How many times longer a trial takes on the rung `high` than on the rung `low`."""
+        by_rung = {rung: {a.config: a.seconds for a in self.attempts if a.rung == rung} for rung in (low, high)}
+        both = by_rung[low].keys() & by_rung[high].keys()
+        ratios = [by_rung[high][c] / by_rung[low][c] for c in both if by_rung[low][c] > 0]
+        return statistics.median(ratios) if ratios else self.costs[high] / self.costs[low]

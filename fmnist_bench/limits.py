@@ -1,0 +1,68 @@
+"""What a worker may use: time, memory, and time in which nothing happens."""
+
+import contextlib
+import math
+import time
+from pathlib import Path
+
+import psutil
+
+from fmnist_bench.job import LOG, Task, unfinished
+
+SCAN = 2.0  # seconds between two searches for a worker's children
+BUSY = 0.2  # seconds of processor time that count as work: a process that only waits uses some
+
+
+class Limits:
+    """What a worker may use: time, memory, and time without doing anything.
+
+    Parameters
+    ----------
+    pid : int
+    task : Task
+    """
+
+    def __init__(self, pid: int, task: Task) -> None:
+        self._task, self._root = task, psutil.Process(pid)
+        self._tree, self._scanned = [self._root], time.monotonic()
+        self._deadline = math.inf if task.seconds is None else time.monotonic() + task.seconds
+        self._sign, self._busy = time.monotonic(), 0.0
+
+    def sign_of_life(self) -> None:
+        """Take note that the worker is at work."""
+        self._sign = time.monotonic()
+
+    def passed(self) -> tuple[str, str] | None:
+        """Status and reason where a limit is passed."""
+        now, (size, busy) = time.monotonic(), self._use()
+        if busy > self._busy + BUSY:
+            self._sign, self._busy = now, busy
+        if now > self._deadline:
+            return "timeout", f"past its limit of {self._task.seconds:.0f} s"
+        if self._task.memory is not None and size > self._task.memory:
+            return "out_of_memory", f"{size / 2**30:.1f} GiB resident, limit {self._task.memory / 2**30:.1f} GiB"
+        if self._task.stall is not None and now > self._sign + self._task.stall:
+            words = tail(unfinished(self._task.folder) / LOG)
+            return "timeout", f"did nothing for {self._task.stall:.0f} s" + (f": {words}" if words else "")
+        return None
+
+    def _use(self) -> tuple[int, float]:
+        """Resident bytes and seconds of processor time of the worker and all below it."""
+        with contextlib.suppress(psutil.Error):
+            if time.monotonic() > self._scanned + SCAN:  # to find children every process of the machine is looked at
+                self._tree = [self._root, *self._root.children(recursive=True)]
+                self._scanned = time.monotonic()
+        size, busy = 0, 0.0
+        for process in self._tree:
+            with contextlib.suppress(psutil.Error):
+                times = process.cpu_times()
+                size, busy = size + process.memory_info().rss, busy + times.user + times.system
+        return size, busy
+
+
+def tail(path: Path, lines: int = 5) -> str:
+    """Last lines of a log, on one line."""
+    try:
+        return " | ".join(path.read_text(errors="replace").strip().splitlines()[-lines:])
+    except OSError:
+        return ""

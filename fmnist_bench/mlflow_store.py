@@ -1,0 +1,212 @@
+"""One store of MLflow: the database in a run's folder, another database, or a server. The only importer of mlflow."""
+
+import contextlib
+import importlib
+import logging
+import os
+import re
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+from fmnist_bench.ensemble import link_or_copy
+
+LONGEST_PARAM = 6000  # characters that MLflow takes
+PATIENCE = 10  # seconds for one answer of a server; by itself MLflow tries for minutes
+
+Point = tuple[str, float, int]  # name, value and step of a metric
+_importing = threading.Lock()
+
+
+class MlflowStore:
+    """A store of MLflow with the experiment of a benchmark.
+
+    Parameters
+    ----------
+    uri : str
+        Address of a server or of a database.
+    experiment : str
+        Name of the experiment; made where there is none.
+    own : Path or None
+        Folder for its artifacts, beside the database; None lets the store choose.
+
+    Attributes
+    ----------
+    client : MlflowClient
+    owned : bool
+        Whether the artifacts lie in `own`, where a second name of a file does as well as a copy.
+    """
+
+    def __init__(self, uri: str, experiment: str, own: Path | None = None) -> None:
+        warm_up()
+        if own is not None and not (database := own.parent / "mlflow.db").exists():
+            _make_database(database)
+        self._uri, self.client = uri, _client(uri)
+        found = self._open_experiment(experiment, own.as_uri() if own else None)
+        self._experiment = str(found.experiment_id)
+        self.owned = own is not None and _local_path(found.artifact_location) == own
+
+    def _open_experiment(self, name: str, artifacts: str | None) -> Any:
+        from mlflow.exceptions import MlflowException
+
+        if (found := self.client.get_experiment_by_name(name)) is not None:
+            return found
+        try:
+            return self.client.get_experiment(self.client.create_experiment(name, artifacts))
+        except MlflowException:  # another process may have been faster
+            if (found := self.client.get_experiment_by_name(name)) is None:
+                raise
+            return found
+
+    def answers(self) -> bool:
+        """Say whether anybody answers at all."""
+        try:
+            with patience():
+                return bool(self.client.get_experiment(self._experiment))
+        except Exception:
+            return False
+
+    def has(self, run_id: str) -> bool:
+        """Say whether a run is there and was not deleted."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return bool(self.client.get_run(run_id).info.lifecycle_stage == "active")
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return False
+            raise
+
+    def create(self, name: str, tags: Mapping[str, Any], parent: str = "", started: int | None = None) -> Any:
+        """Make a run, `started` in milliseconds; give MLflow's RunInfo."""
+        labels = {key: str(value) for key, value in tags.items()}
+        labels |= {"mlflow.parentRunId": parent} if parent else {}
+        return self.client.create_run(self._experiment, started, labels, name).info
+
+    def find(self, parent: str, trial: int) -> list[Any]:
+        """RunInfo of the runs of a trial: one, or none, or a second one that was cut off."""
+        query = f"tags.trial = '{trial}' and tags.`mlflow.parentRunId` = '{parent}'"
+        return [run.info for run in self.client.search_runs([self._experiment], query)]
+
+    def log(self, run_id: str, time: int, metrics: Iterable[Point], params: Mapping[str, Any] | None = None) -> None:
+        """Write metrics, all at one time in milliseconds, and parameters."""
+        from mlflow.entities import Metric, Param
+
+        points = [Metric(name, float(value), time, step) for name, value, step in metrics]
+        pairs = [Param(name, shortened(str(value), LONGEST_PARAM)) for name, value in (params or {}).items()]
+        self.client.log_batch(run_id, metrics=points, params=pairs)
+
+    def put(self, run: Any, source: Path) -> None:
+        """Give a run an artifact."""
+        if not self.owned:
+            self.client.log_artifact(run.run_id, str(source))
+            return
+        target = _local_path(run.artifact_uri) / source.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.unlink(missing_ok=True)
+        link_or_copy(source, target)
+
+    def holds(self, run: Any, name: str) -> bool:
+        """Say whether a run has an artifact."""
+        return name in {item.path for item in self.client.list_artifacts(run.run_id)}
+
+    def drop(self, run: Any, name: str) -> None:
+        """Delete an artifact of a run, where there is one and the store can."""
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        if self.owned:
+            (_local_path(run.artifact_uri) / name).unlink(missing_ok=True)
+        elif self.holds(run, name):
+            artifacts: Any = get_artifact_repository(run.artifact_uri, tracking_uri=self._uri)
+            with contextlib.suppress(NotImplementedError):
+                artifacts.delete_artifacts(name)
+
+
+def warm_up() -> None:
+    """Import what a store needs, which takes seconds; for a thread; writes nothing and asks nobody."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    with _importing:
+        for name in ("mlflow", "mlflow.store.tracking.sqlalchemy_store", "alembic.command"):
+            importlib.import_module(name)
+        for name in ("mlflow", "alembic"):  # importing mlflow sets their levels
+            logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # the tracker itself says what failed
+
+
+@contextlib.contextmanager
+def patience(seconds: int = PATIENCE) -> Iterator[None]:
+    """Let requests fail after some seconds and at the first try, unless the environment says otherwise."""
+    wanted = {
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": str(seconds),
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+        "PGCONNECT_TIMEOUT": str(seconds),
+    }
+    own = {name: value for name, value in wanted.items() if name not in os.environ}
+    os.environ.update(own)
+    try:
+        yield
+    finally:
+        for name in own:
+            del os.environ[name]
+
+
+def reason(error: BaseException) -> str:
+    """Say why in one line: the system's own words where it is a matter of connections, else the library's."""
+    chain = [error]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None:
+        chain.append(cause)
+    if any(isinstance(cause, OSError) for cause in chain):
+        texts = [getattr(cause, "strerror", None) or str(cause) for cause in reversed(chain)]
+    else:
+        texts = [str(error)]
+    text = next((text.strip() for text in texts if text.strip()), type(error).__name__)
+    return shortened(text.splitlines()[0], 200)
+
+
+def shortened(text: str, longest: int) -> str:
+    """Cut a text that is too long, and show that it was cut."""
+    return text if len(text) <= longest else text[: longest - 3] + "..."
+
+
+def _make_database(path: Path) -> None:
+    """Make an empty database whole or not at all, since MLflow never gets over a half-made one.
+
+    It is made in memory where there is a folder for that: hundreds of small writes would wait for the disk.
+    """
+    from mlflow import MlflowClient
+
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    try:
+        with tempfile.TemporaryDirectory(prefix=f"fmnist_bench-{os.getpid()}-", dir=memory) as folder:
+            MlflowClient(f"sqlite:///{folder}/{path.name}").search_experiments()
+            shutil.copyfile(f"{folder}/{path.name}", temporary)
+        try:
+            os.link(temporary, path)  # unlike a rename it leaves the database of a process that was faster
+        except FileExistsError:
+            pass
+        except OSError:  # no second names on this file system
+            os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _client(uri: str) -> Any:
+    from mlflow import MlflowClient
+    from mlflow.store.db.db_types import DATABASE_ENGINES
+    from mlflow.store.db.utils import create_sqlalchemy_engine
+
+    if re.split(r"[+:]", uri)[0] in DATABASE_ENGINES:  # MLflow itself would try a wrong address for minutes
+        engine = create_sqlalchemy_engine(uri)  # type: ignore[no-untyped-call]
+        engine.connect().close()
+        engine.dispose()
+    return MlflowClient(uri)
+
+
+def _local_path(uri: str) -> Path:
+    return Path(unquote(urlparse(uri).path))

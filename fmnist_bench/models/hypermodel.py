@@ -1,0 +1,215 @@
+"""A user's own `keras_tuner.HyperModel` as a classifier over rows of pixels."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import math
+import time
+from typing import Any, Self
+
+import keras
+import keras_tuner
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import validate_data
+
+from ._discovery import build_network, discover
+from ._foreign import Watch, bare, gives_logits, has_own_layers, wants_codes, width
+from ._keras import KerasClassifier, _softmax
+from ._training import PREDICT_BATCH, Monitor
+
+
+class HyperModelClassifier(KerasClassifier):
+    """Classifier by a network that a user's `keras_tuner.HyperModel` builds, compiles and fits.
+
+    The HyperModel gets images as 32-bit floats, in the shape that its network takes, or else
+    `(n, height, width, channels)`. It gets labels as whole numbers from 0 if its loss is called
+    sparse or it has compiled none, otherwise as one-hot rows. Its network has an output for each
+    class, or one for two classes. They are logits if the loss says `from_logits=True`, or if the
+    last layer ends in neither softmax nor sigmoid; of a network that is all code the loss alone
+    tells. Keras must be able to load the network again in its safe mode: no Lambda layers, own
+    layers registered as serializable.
+
+    Parameters
+    ----------
+    hypermodel : keras_tuner.HyperModel or its class
+        A model that was saved may have a name in its place: it can predict, and not be fitted again.
+    epochs, batch_size : int or None
+        Are passed on to the `fit` of the HyperModel; None leaves them to it. One that has a `fit`
+        of its own and asks for a hyperparameter of that name is not passed it twice.
+    divide_by : float
+        The pixels are divided by this; 1 leaves them.
+    precision : str
+        See `KerasClassifier`; a dtype policy that the HyperModel sets itself wins.
+    max_seconds : float or None
+        Wall-clock limit of `fit`. The training stops in time, whatever its learning rate was to do.
+    image_shape, random_state
+        See `KerasClassifier`.
+    **values
+        Values of hyperparameters by their names; the HyperModel's defaults for all others.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Sorted labels.
+    network_ : keras.Model
+        Fitted network, from divided pixels.
+    logits_ : bool
+        Whether the network's outputs are logits.
+    history_ : dict of list
+        `step` (epochs done), `fit_loss`, `fit_accuracy`, `valid_loss`, `valid_accuracy`, by the HyperModel's
+        own loss and metrics; empty if its `fit` leaves out the callbacks that it gets.
+    """
+
+    free_arguments = True  # the names of hyperparameters are known to the HyperModel alone
+    discover = staticmethod(discover)
+
+    def __init__(
+        self,
+        hypermodel: Any = None,
+        *,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        divide_by: float = 255.0,
+        precision: str = "auto",
+        max_seconds: float | None = None,
+        image_shape: tuple[int, ...] | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        **values: Any,
+    ) -> None:
+        self.hypermodel = hypermodel
+        self.epochs = epochs  # type: ignore[assignment]
+        self.batch_size = batch_size  # type: ignore[assignment]
+        self.divide_by = divide_by
+        self.precision = precision
+        self.max_seconds = max_seconds
+        self.image_shape = image_shape
+        self.random_state = random_state
+        self.values = values
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the parameters, values of hyperparameters included."""
+        return {**super().get_params(deep), **self.values}
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters; what is no argument of the constructor is the value of a hyperparameter."""
+        own = {name: value for name, value in params.items() if name in self._get_param_names()}
+        super().set_params(**own)
+        self.values.update({name: value for name, value in params.items() if name not in own})
+        return self
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        validation_data: tuple[ArrayLike, ArrayLike] | None = None,
+        monitor: Monitor | None = None,
+    ) -> Self:
+        """Let the HyperModel build and train a new network; parameters, result and errors as `KerasClassifier.fit`."""
+        started = time.monotonic()
+        self._check_parameters()
+        rows, labels = validate_data(self, X, y, dtype="numeric")
+        codes = self._encode(labels).argmax(axis=1)
+        valid = self._check_valid(validation_data)
+        self._prepare_backend()
+        keras.utils.set_random_seed(int(check_random_state(self.random_state).randint(2**31 - 1)))
+        hypermodel, space = self._hypermodel(), self._space()
+        self.network_ = self._network(hypermodel, space)
+        self.logits_ = gives_logits(self.network_)
+        watch = Watch(self, started, valid, monitor)
+        keywords = self._keywords(hypermodel, space, None if valid is None else self._pair(*valid), watch)
+        hypermodel.fit(space, self.network_, *self._pair(self._to_images(rows), codes), **keywords)
+        self.logits_ = gives_logits(self.network_)  # `fit` may have compiled it
+        self.network_ = bare(self.network_)
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state; of the HyperModel its class, where the network has layers of its own, or its name."""
+        state = super().__getstate__()
+        made = self.hypermodel
+        maker = made if made is None or isinstance(made, (type, str)) else type(made)
+        own_layers = "network_" in state and has_own_layers(self.network_)
+        state["hypermodel"] = _dotted(maker) if isinstance(maker, type) and not own_layers else maker
+        return state
+
+    def _build(self, image_shape: tuple[int, int, int], n_classes: int) -> keras.Model:
+        return self._network(self._hypermodel(), self._space())
+
+    def _check_parameters(self) -> None:
+        for name in ("epochs", "batch_size", "max_seconds"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name}={value!r}: must be above 0 or None")
+        if not self.divide_by > 0:
+            raise ValueError(f"divide_by={self.divide_by!r}: must be above 0")
+
+    def _hypermodel(self) -> keras_tuner.HyperModel:
+        made = self.hypermodel() if isinstance(self.hypermodel, type) else self.hypermodel
+        if not isinstance(made, keras_tuner.HyperModel):
+            raise ValueError(f"hypermodel={made!r}: must be a keras_tuner.HyperModel, or its class")
+        return made
+
+    def _space(self) -> keras_tuner.HyperParameters:
+        """Keep the values until the HyperModel asks for them, `epochs` and `batch_size` perhaps among them."""
+        space = keras_tuner.HyperParameters()
+        passed = {"epochs": self.epochs, "batch_size": self.batch_size}
+        space.values = {**{name: value for name, value in passed.items() if value is not None}, **self.values}
+        return space
+
+    def _network(self, hypermodel: keras_tuner.HyperModel, space: keras_tuner.HyperParameters) -> keras.Model:
+        before = keras.config.dtype_policy()
+        if self.precision != "auto":
+            keras.config.set_dtype_policy(self.precision)
+        try:
+            network = build_network(hypermodel, space)
+        finally:
+            keras.config.set_dtype_policy(before)
+        outputs, classes = width(network), len(self.classes_)
+        if outputs not in (None, classes) and (outputs, classes) != (1, 2):
+            raise ValueError(f"the network of {_dotted(type(hypermodel))} has {outputs} outputs for {classes} classes")
+        return network
+
+    def _keywords(
+        self, hypermodel: keras_tuner.HyperModel, space: keras_tuner.HyperParameters, valid: Any, watch: Watch
+    ) -> dict[str, Any]:
+        """Give what the `fit` of the HyperModel takes."""
+        given: dict[str, Any] = {"validation_data": valid, "callbacks": [watch]}
+        passed = {"epochs": self.epochs, "batch_size": self.batch_size, "verbose": 0}
+        if type(hypermodel).fit is not keras_tuner.HyperModel.fit:
+            asked = {"verbose", *(parameter.name for parameter in space.space)}
+            passed = {name: value for name, value in passed.items() if name not in asked}
+        given |= {name: value for name, value in passed.items() if value is not None}
+        parameters = inspect.signature(hypermodel.fit).parameters
+        takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+        return {name: value for name, value in given.items() if takes_all or name in parameters}
+
+    def _pair(self, images: NDArray[Any], codes: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[Any]]:
+        """Give images and labels as the network takes them."""
+        if width(self.network_) == 1:
+            return self._inputs(images), codes[:, np.newaxis].astype(np.float32)
+        one_hot = np.eye(len(self.classes_), dtype=np.float32)
+        return self._inputs(images), codes if wants_codes(self.network_) else one_hot[codes]
+
+    def _inputs(self, images: NDArray[Any]) -> NDArray[np.float32]:
+        """Divide the pixels, and give the images the shape that the network takes, where it says so."""
+        divided: NDArray[np.float32] = np.divide(images, self.divide_by, dtype=np.float32)
+        with contextlib.suppress(AttributeError, TypeError):
+            shape = tuple(self.network_.input_shape[1:])
+            if None not in shape and math.prod(shape) == math.prod(images.shape[1:]):
+                return divided.reshape(-1, *shape)
+        return divided
+
+    def _probabilities(self, images: NDArray[Any]) -> NDArray[np.float32]:
+        self._prepare_backend()
+        outputs = self.network_.predict(self._inputs(images), batch_size=PREDICT_BATCH, verbose=0).astype(np.float64)
+        if outputs.shape[1] == 1:
+            second = 1 / (1 + np.exp(-outputs)) if self.logits_ else outputs
+            return np.hstack([1 - second, second]).astype(np.float32)
+        result = _softmax(outputs) if self.logits_ else outputs / outputs.sum(axis=1, keepdims=True)
+        return np.asarray(result, dtype=np.float32)
+
+
+def _dotted(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"

@@ -1,0 +1,216 @@
+"""One call of a benchmark, after everything that the user gave has been checked: search, ensemble, report."""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fmnist_bench.arm_search import ArmSearch, make_arm_search
+from fmnist_bench.budget import Clock
+from fmnist_bench.data import NAMES, Dataset, Split
+from fmnist_bench.engine import Search, SearchSettings
+from fmnist_bench.ensemble import greedy_selection, save_ensemble
+from fmnist_bench.environment import command, cores, machine, versions
+from fmnist_bench.progress import Progress
+from fmnist_bench.report import write_report
+from fmnist_bench.reporting.findings import Findings
+from fmnist_bench.store import Run
+from fmnist_bench.study import Benchmark
+from fmnist_bench.tracking import Tracker
+from fmnist_bench.workers import Workers
+
+TEST_ROWS = 10_000  # for the time that predicting them takes; how many there are is unknown until the report
+END_SECONDS = 15.0  # loading the models, figures, report
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a benchmark is run, beside what it says itself.
+
+    Attributes
+    ----------
+    data_path : Path or None
+        Folder of the data set's files.
+    tracking_uri : str
+        Of MLflow; empty for the database in the folder of results.
+    allow_import : tuple of str
+    """
+
+    data_path: Path | None = None
+    tracking_uri: str = ""
+    allow_import: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Where a run has left its results, and what was found.
+
+    Attributes
+    ----------
+    folder : Path
+        Holds ``report.html``, ``report.md`` and ``ensemble``.
+    findings : Findings
+    seconds : float
+        Of the budget that were used.
+    """
+
+    folder: Path
+    findings: Findings
+    seconds: float
+
+
+class Session:
+    """One call of `run_benchmark`."""
+
+    def __init__(
+        self,
+        benchmark: Benchmark,
+        dataset: Dataset,
+        split: Split,
+        run: Run,
+        clock: Clock,
+        workers: Workers,
+        progress: Progress,
+        options: Options,
+    ) -> None:
+        self.benchmark, self.dataset, self.split, self.run = benchmark, dataset, split, run
+        self.clock, self.workers, self.progress, self.options = clock, workers, progress, options
+
+    def play(self) -> Outcome:
+        """Search, choose, report."""
+        try:
+            return self._play()
+        finally:
+            self.progress.run_ended()
+
+    def _play(self) -> Outcome:
+        self._open()
+        uri, say = self.options.tracking_uri, self.progress.message
+        tracker = Tracker(self.run, self.benchmark.name, self._tags(), uri, say)
+        for arm in self.benchmark.arms:
+            tracker.open_arm(arm.name, arm.study.name, arm.settings)
+        search = self._search(tracker)
+        self.progress.message("Choosing the ensemble, then opening the test set for the report")
+        self._choose(search.arms)
+        self.run.save_state(environment=self._environment())
+        findings = write_report(self.run, self.run.state["environment"], self.options.allow_import)
+        self._log(findings, tracker)
+        self.run.save_state(seconds=self.clock.elapsed)
+        return Outcome(self.run.folder, findings, self.clock.elapsed)
+
+    def _open(self) -> None:
+        data = self.dataset
+        self.run.save_split(self.split, data.y)
+        self.run.save_state(
+            data=data.name if data.name in NAMES else str(Path(self.benchmark.data).resolve()),
+            data_path=None if self.options.data_path is None else str(self.options.data_path),
+            fingerprint=data.fingerprint,
+            seed=self.benchmark.seed,
+            budget=self.benchmark.budget,
+            command=command(),
+        )
+
+    def _tags(self) -> dict[str, Any]:
+        return {
+            "benchmark": self.benchmark.name,
+            "data": self.benchmark.data,
+            "data_fingerprint": self.dataset.fingerprint,
+            "seed": self.benchmark.seed,
+            "threads": cores(),
+            **{f"version.{name}": version for name, version in versions().items()},
+        }
+
+    def _environment(self) -> dict[str, str]:
+        benchmark = self.benchmark
+        return {
+            "command": command(),
+            "budget": "none" if benchmark.budget is None else f"{benchmark.budget:.0f} s",
+            "used until the report": f"{self.clock.elapsed:.0f} s",
+            "trials of each arm": "by time" if benchmark.trials is None else str(benchmark.trials),
+            "seed": str(benchmark.seed),
+            "repetitions": "1",
+            **machine(),
+        }
+
+    def _search(self, tracker: Tracker) -> Search:
+        benchmark, counted = self.benchmark, self.benchmark.budget is None or self.benchmark.trials is not None
+        arms = [make_arm_search(arm, self.run, benchmark.seed, thorough=counted) for arm in benchmark.arms]
+        rows = self.run.store.rows(self.dataset)
+        settings = SearchSettings(
+            rows, self.split, benchmark.seed, benchmark.trials, benchmark.ensemble.per_arm, self.options.allow_import
+        )
+        search = Search(arms, self.run, tracker, self.clock, self.workers, settings, self.progress)
+        self.progress.run_started(benchmark.name, self.clock.left(), [arm.arm.name for arm in arms])
+        for arm in arms:
+            self._show_state(arm)
+        search.settle()
+        with _stops_on_signal(search.stop, self.progress):
+            search.loop(lambda: self._end_seconds(arms))
+        return search
+
+    def _show_state(self, search: ArmSearch) -> None:
+        if search.records:
+            counts: dict[str, int] = {}
+            for record in search.records:
+                counts[record.result.status] = counts.get(record.result.status, 0) + 1
+            best = search.best(1)
+            accuracy = best[0].result.accuracy if best else None
+            self.progress.arm_state(search.arm.name, counts, accuracy, sum(r.seconds for r in search.records))
+
+    def _end_seconds(self, arms: Sequence[ArmSearch]) -> float:
+        """Time that ensemble and report will take, from what predicting the valid rows has taken."""
+        records = [record for arm in arms for record in arm.best(self.benchmark.ensemble.per_arm)]
+        each = [TEST_ROWS / len(self.split.valid) * record.result.predict_seconds for record in records]
+        return END_SECONDS + max(sum(each) / cores(), max(each, default=0.0))
+
+    def _choose(self, arms: Sequence[ArmSearch]) -> None:
+        """Pick and weight the members by their valid probabilities, save the ensemble."""
+        settings = self.benchmark.ensemble
+        records = [record for arm in arms for record in arm.best(settings.per_arm)]
+        if not records:
+            return
+        probabilities = np.stack([self.run.valid_probabilities(r.arm, r.number) for r in records])
+        weights = greedy_selection(probabilities, self.run.y_valid(), settings.max_steps)
+        chosen = [(r, float(weight)) for r, weight in zip(records, weights, strict=True) if weight > 0]
+        chosen.sort(key=lambda pair: -pair[1])
+        files = [(f"{r.arm}-{r.number}", weight, self.run.model_file(r.arm, r.number)) for r, weight in chosen]
+        n_features, n_classes = self.dataset.X.shape[1], len(self.dataset.class_names)
+        save_ensemble(self.run.ensemble_folder, files, n_features, self.dataset.fingerprint, range(n_classes))
+        self.run.save_state(members=[(r.arm, r.number, weight) for r, weight in chosen])
+
+    def _log(self, findings: Findings, tracker: Tracker) -> None:
+        rows = {who.name: findings.scores(who) for who in findings.everyone if who.scored}
+        keys = ("valid_accuracy", "test_accuracy", "test_low", "test_high", "test_log_loss", "test_calibration_error")
+        scores = {name: {key: float(row[key]) for key in keys} for name, row in rows.items()}
+        files = [self.run.folder / name for name in ("report.html", "report.md")]
+        tracker.log_summary(scores.pop("ensemble", {}), files, scores)
+        tracker.close("FINISHED" if findings.ensemble else "FAILED")
+
+
+@contextlib.contextmanager
+def _stops_on_signal(stop: threading.Event, progress: Progress) -> Iterator[None]:
+    """Let the first Ctrl-C (or SIGTERM) end the search alone; the second one ends the program."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in numbers}
+
+    def handle(number: int, frame: Any) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+        progress.message("Stopping the search; ensemble and report follow (Ctrl-C again stops at once)")
+
+    for number in numbers:
+        signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, before[number])
