@@ -26,10 +26,11 @@ from fmnist_bench.budget import ArmClaim, next_arm
 from fmnist_bench.config import load_benchmark, parse_duration
 from fmnist_bench.ensemble import greedy_selection
 from fmnist_bench.environment import machine
-from fmnist_bench.ladder import Ladder
+from fmnist_bench.ladder import LEFT_BY_A_RUNG, Ladder
 from fmnist_bench.search import Ask, Asker
 from fmnist_bench.store import Run, Store, TrialRecord, write_text
 from fmnist_bench.study import Arm
+from fmnist_bench.trial import TrialResult
 
 Rule = Callable[["Play", Sequence[ArmClaim]], int]
 
@@ -130,30 +131,23 @@ class Play:
         while pairs := [(s, p) for s in self.arms if (p := s.propose(left)) is not None]:
             self.pairs = pairs
             search, proposal = pairs[self.rule(self, [self._claim(*pair) for pair in pairs])]
-            ask = search.ask(proposal)
-            if ask is None:
-                continue
-            found = self._recorded(search.arm.name, ask)
-            if found is None or found.seconds > left:  # not recorded, or cut off by the end of the budget
-                search._queue.pop((ask.known or ask.config, ask.rung), None)
-                search.running.pop(ask.number)
-                if found is not None:
-                    return None
-                continue
-            return search, ask, found
+            if (ask := search.ask(proposal)) is not None:
+                return search, ask, self._recorded(search.arm.name, ask, left)
         return None
 
-    def _recorded(self, arm: str, ask: Ask) -> TrialRecord | None:
-        """Find the trial itself, else another one of the arm on the same rung."""
+    def _recorded(self, arm: str, ask: Ask, left: float) -> TrialRecord:
+        """Give the trial itself, else another one of the arm on the same rung; cut off where it takes too long."""
         same = [r for r in self.table.records[arm] if r.rung == ask.rung]
         exact = [r for r in same if r.parameters == dict(ask.parameters) or (ask.known and r.known == ask.known)]
-        return (exact or [same[self.rng.integers(len(same))]])[0] if same else None
+        if not same:
+            return TrialRecord(arm, -1, {}, ask.known, TrialResult("failed", "not recorded"), 0.0, 0.0)
+        found = exact[0] if exact else same[self.rng.integers(len(same))]
+        return found if found.seconds <= left else replace(found, result=TrialResult("timeout"), seconds=left)
 
     def _claim(self, search: ArmSearch, proposal: Proposal) -> ArmClaim:
-        best = search.best(1)
-        accuracy = float(best[0].result.accuracy or 0.0) if best else 0.0
+        promise = search.ladder.promise()
         name, count = search.arm.study.name, search.count()
-        return ArmClaim(name, accuracy, search.spent, count, proposal.seconds, search.untried)
+        return ArmClaim(name, promise, search.spent, count, proposal.seconds, search.untried)
 
     def measured(self, measure: Callable[["Play"], Mapping[str, float]]) -> Mapping[str, float]:
         """Measure what the arms are worth, once after each trial."""
@@ -186,8 +180,14 @@ def equal_shares(play: Play, claims: Sequence[ArmClaim]) -> int:
 
 
 def halving(ratio: float) -> Rule:
-    """Give the package's rule: parts of the time by the rank of the study."""
+    """Give the package's rule: parts of the time by the rank of the study's promise."""
     return lambda play, claims: next_arm(claims, ratio)
+
+
+def halving_by_accuracy(play: Play, claims: Sequence[ArmClaim]) -> int:
+    """Choose as the package's rule does, but by the accuracy so far."""
+    best = [max((r.result.accuracy or 0.0 for r in search.records), default=0.0) for search, _ in play.pairs]
+    return next_arm([replace(claim, promise=accuracy) for claim, accuracy in zip(claims, best, strict=True)])
 
 
 def by_worth(measure: Callable[[Play], Mapping[str, float]], floor: float) -> Rule:
@@ -222,7 +222,8 @@ def expected_gain(noise: float, step: float) -> Rule:
     def rule(play: Play, claims: Sequence[ArmClaim]) -> int:
         if any(claim.untried for claim in claims):
             return next_arm(claims)
-        now = max(1 - max(claim.accuracy for claim in claims) - 0.006, 0.01)
+        known = [r.result.accuracy for s in play.arms for r in s.records if r.result.accuracy]
+        now = max(1 - max(known) - 0.006, 0.01)
 
         def rate(i: int) -> float:
             search, proposal = play.pairs[i]
@@ -246,15 +247,14 @@ def expected_gain(noise: float, step: float) -> Rule:
 
 RULES: dict[str, Rule] = {
     "equal shares": equal_shares,
-    "halved by rank, ratio 0.7": halving(0.7),
-    "halved by rank, ratio 0.6": halving(0.6),
-    "halved by rank, ratio 0.5": halving(0.5),
-    "halved by rank, ratio 0.4": halving(0.4),
-    "halved by rank, ratio 0.3": halving(0.3),
-    "weight in the ensemble, floor 0.02": by_worth(weight, 0.02),
-    "weight in the ensemble, floor 0.005": by_worth(weight, 0.005),
-    "expected gain a second, noise 0.06": expected_gain(0.06, 0.85),
-    "expected gain a second, noise 0.1": expected_gain(0.1, 0.85),
+    "halved by rank of promise, ratio 0.7": halving(0.7),
+    "halved by rank of promise, ratio 0.5": halving(0.5),
+    "halved by rank of promise, ratio 0.3": halving(0.3),
+    "halved by rank of accuracy so far, ratio 0.5": halving_by_accuracy,
+    "weight in the ensemble so far, floor 0.02": by_worth(weight, 0.02),
+    "weight in the ensemble so far, floor 0.005": by_worth(weight, 0.005),
+    "expected gain a second, noise 0.06": expected_gain(0.06, LEFT_BY_A_RUNG),
+    "expected gain a second, noise 0.1": expected_gain(0.1, LEFT_BY_A_RUNG),
 }
 
 

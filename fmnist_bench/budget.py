@@ -15,8 +15,8 @@ class ArmClaim:
     ----------
     study : str
         The arms of one study get equal time.
-    accuracy : float
-        Of its best trial on the valid rows, 0 where it has none.
+    promise : float
+        Accuracy that its best configuration is likely to have at the top of its ladder, 0 where nothing is known.
     spent : float
         Seconds that its trials have taken, and those that run are likely to take.
     count : int
@@ -28,7 +28,7 @@ class ArmClaim:
     """
 
     study: str
-    accuracy: float = 0.0
+    promise: float = 0.0
     spent: float = 0.0
     count: int = 0
     seconds: float = 0.0
@@ -38,9 +38,9 @@ class ArmClaim:
 def next_arm(claims: Sequence[ArmClaim], ratio: float = RATIO) -> int:
     """Choose the arm that gets the next trial; return its place in `claims`.
 
-    Known configurations come first, one of each arm before a second one of any. Then the best study so far gets half
-    of the time, the second best a quarter, and so on: successive halving (Jamieson and Talwalkar, 2016) that may take
-    a decision back when the order changes. The study goes first that has had least of its part; within it the arm
+    Known configurations come first, one of each arm before a second one of any. Then the study that promises most gets
+    half of the time, the next one a quarter, and so on: successive halving (Jamieson and Talwalkar, 2016) that may
+    take a decision back when the order changes. The study goes first that has had least of its part; within it the arm
     goes first that has had less time. `benchmarks/replay.md` holds this rule against others.
     """
     untried = [i for i, claim in enumerate(claims) if claim.untried]
@@ -49,7 +49,7 @@ def next_arm(claims: Sequence[ArmClaim], ratio: float = RATIO) -> int:
     best: dict[str, float] = {}
     spent: dict[str, float] = {}
     for claim in claims:
-        best[claim.study] = max(best.get(claim.study, 0.0), claim.accuracy)
+        best[claim.study] = max(best.get(claim.study, 0.0), claim.promise)
         spent[claim.study] = spent.get(claim.study, 0.0) + claim.spent
     part = {study: ratio**rank for rank, study in enumerate(sorted(best, key=lambda study: -best[study]))}
     return min(range(len(claims)), key=lambda i: (spent[claims[i].study] / part[claims[i].study], claims[i].spent))

@@ -123,10 +123,8 @@ class Search:
         return not self._counted or search.count() < (self.settings.trials or 1)
 
     def _claim(self, search: ArmSearch, proposal: Proposal) -> ArmClaim:
-        best = search.best(1)
-        accuracy = float(best[0].result.accuracy or 0.0) if best else 0.0
-        name, count = search.arm.study.name, search.count()
-        return ArmClaim(name, accuracy, search.spent, count, proposal.seconds, search.untried)
+        name, promise, count = search.arm.study.name, search.ladder.promise(), search.count()
+        return ArmClaim(name, promise, search.spent, count, proposal.seconds, search.untried)
 
     def _limit(self, expected: float, reserve: float) -> float | None:
         """Seconds that a trial may take: one that goes wrong must not use up the time of the others."""

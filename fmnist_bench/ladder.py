@@ -5,6 +5,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 ETA = 3  # of so many configurations on a rung one may climb to the next
+LEFT_BY_A_RUNG = 0.85  # of the errors of a trial when it climbs: in recorded runs 0.79 to 0.88 in every family
 AS_IT_STANDS = -1  # rung of a trial whose study and parameters say all; it costs about what the top costs
 
 
@@ -87,6 +88,15 @@ class Ladder:
             best = complete[: max(1, len(complete) // ETA)]
             found += [(a.config, rung + 1) for a in best if not self._above(a.config, rung)]
         return found
+
+    def promise(self, left_by_a_rung: float = LEFT_BY_A_RUNG) -> float:
+        """Accuracy that the best configuration is likely to have on the top rung; 0 where none has completed."""
+        errors = [
+            (1 - a.accuracy) * left_by_a_rung ** (self.top - a.rung if a.rung >= 0 else 0)
+            for a in self.attempts
+            if a.accuracy is not None
+        ]
+        return 1 - min(errors, default=1.0)
 
     def seconds(self, config: Hashable | None, rung: int) -> float:
         """Seconds that a trial is likely to take, 0 where nothing is known; `config` None is a new configuration."""

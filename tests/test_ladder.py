@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +18,17 @@ def test_the_best_third_of_each_rung_climbs_the_highest_rung_first():
     assert ladder.promotions() == [(1, 2), (3, 1)]
     ladder.start(1, 2)
     assert ladder.promotions() == [(3, 1)]
+
+
+def test_promise_counts_the_rungs_that_are_left():
+    ladder = Ladder((0.1, 0.3, 1.0))
+    assert ladder.promise() == 0.0
+    end(ladder, "a", 2, 0.9)
+    assert ladder.promise(0.5) == pytest.approx(0.9)
+    end(ladder, "b", 0, 0.8)
+    assert ladder.promise(0.5) == pytest.approx(0.95)
+    end(ladder, "c", AS_IT_STANDS, 0.96)
+    assert ladder.promise(0.5) == pytest.approx(0.96)
 
 
 def test_a_trial_that_did_not_complete_does_not_climb_and_is_not_tried_again():
