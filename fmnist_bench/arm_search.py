@@ -1,5 +1,6 @@
 """The search over one arm: what it would try next, what became of what it tried."""
 
+import time
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +34,14 @@ class Proposal:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Running:
+    """A trial in progress: seconds that it is likely to take, and when it began, by ``time.monotonic()``."""
+
+    expected: float
+    started: float
+
+
 class ArmSearch:
     """Known configurations first, then the better ones more thoroughly, then new ones.
 
@@ -51,7 +60,7 @@ class ArmSearch:
         self.first_rung = AS_IT_STANDS if thorough and arm.study.fidelity.levels else 0
         self.exhausted = False
         self.records: list[TrialRecord] = []
-        self.running: dict[int, tuple[Ask, float]] = {}
+        self.running: dict[int, Running] = {}
         self._queue: dict[Hashable, Proposal] = {}
         self._parameters: dict[Hashable, tuple[Mapping[str, Any], str]] = {}
         for known in arm.study.known:
@@ -80,7 +89,7 @@ class ArmSearch:
             return None
         self._queue.pop(_key(ask), None)
         self.ladder.start(ask.config, ask.rung)
-        self.running[ask.number] = ask, self.ladder.seconds(ask.config, ask.rung)
+        self.running[ask.number] = Running(self.ladder.seconds(ask.config, ask.rung), time.monotonic())
         return ask
 
     def should_prune(self, ask: Ask, step: int, score: float) -> bool:
@@ -110,8 +119,10 @@ class ArmSearch:
 
     @property
     def spent(self) -> float:
-        """Seconds that the arm's trials have taken, and those that run are likely to take."""
-        return sum(a.seconds for a in self.ladder.attempts) + sum(seconds for _, seconds in self.running.values())
+        """Seconds that the arm's trials have taken, and those that run are likely to take, or have taken already."""
+        now = time.monotonic()
+        running = sum(max(trial.expected, now - trial.started) for trial in self.running.values())
+        return running + sum(attempt.seconds for attempt in self.ladder.attempts)
 
     @property
     def untried(self) -> bool:

@@ -99,7 +99,7 @@ class Search:
             with self._lock:
                 ask = search.ask(proposal)
             if ask is not None:
-                limit = self._limit(search.running[ask.number][1], reserve)
+                limit = self._limit(search.running[ask.number].expected, reserve)
                 self.progress.trial_started(search.arm.name, ask.number)
                 return {threads.submit(self._attend, search, ask, limit): (search, ask)}
         return {}

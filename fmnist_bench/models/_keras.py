@@ -109,6 +109,19 @@ class KerasClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _build(self, image_shape: tuple[int, int, int], n_classes: int) -> keras.Model:
         """Return an unfitted network from scaled pixels to logits."""
 
+    def _embed(self, images: NDArray[Any]) -> NDArray[Any]:
+        """Compute what the trained part of the network sees; the images themselves where all of it is trained."""
+        return images
+
+    def _learner(self) -> keras.Model:
+        """Return the part of the network that is trained, from what `_embed` gives to logits."""
+        return self.network_
+
+    def _optimizer(self) -> keras.optimizers.Optimizer:
+        return keras.optimizers.SGD(
+            self.learning_rate, momentum=0.9, nesterov=True, weight_decay=self.weight_decay or None
+        )
+
     def _scaling(self, X: NDArray[Any]) -> tuple[float, float]:
         """Return the factor and offset that bring pixels to the scale that `_build` expects."""
         mean, deviation = float(X.mean()), float(X.std()) or 1.0
@@ -153,7 +166,7 @@ class KerasClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         keras.utils.set_random_seed(int(generator.randint(2**31 - 1)))
         images = self._to_images(rows)
         self.network_ = self._build_network(images)
-        batches = Batches(images, targets, self.batch_size, self.flip, generator.randint(2**31 - 1))
+        batches = Batches(self._embed(images), targets, self.batch_size, self.flip, generator.randint(2**31 - 1))
         self._train(batches, Course(self, started, batches, self._check_valid(validation_data), monitor))
         return self
 
@@ -172,7 +185,7 @@ class KerasClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self, "network_")
         rows = validate_data(self, X, dtype="numeric", reset=False)
-        return self._probabilities(self._to_images(rows))
+        return self._probabilities(self._embed(self._to_images(rows)))
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Return the most probable label of each row.
@@ -225,7 +238,7 @@ class KerasClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if validation_data is None:
             return None
         X, y = validate_data(self, *validation_data, dtype="numeric", reset=False)
-        return self._to_images(X), self._encoder.transform(y)
+        return self._embed(self._to_images(X)), self._encoder.transform(y)
 
     def _to_images(self, X: NDArray[Any]) -> NDArray[Any]:
         side = math.isqrt(X.shape[1])
@@ -266,10 +279,9 @@ class KerasClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _train(self, batches: Batches, course: Course) -> None:
         # A second model around the same layers keeps the optimizer's state out of what is saved.
-        trainer = keras.Model(self.network_.inputs, self.network_.outputs)
-        optimizer = keras.optimizers.SGD(
-            self.learning_rate, momentum=0.9, nesterov=True, weight_decay=self.weight_decay or None
-        )
+        learner = self._learner()
+        trainer = keras.Model(learner.inputs, learner.outputs)
+        optimizer = self._optimizer()
         if self.weight_decay:
             optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
         trainer.compile(
@@ -290,9 +302,10 @@ class KerasClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _probabilities(self, images: NDArray[Any]) -> NDArray[np.float32]:
         self._prepare_backend()
-        result = _softmax(self.network_.predict(images, batch_size=PREDICT_BATCH, verbose=0))
+        learner = self._learner()
+        result = _softmax(learner.predict(images, batch_size=PREDICT_BATCH, verbose=0))
         if self.flip_average:
-            mirrored = self.network_.predict(images[:, :, ::-1], batch_size=PREDICT_BATCH, verbose=0)
+            mirrored = learner.predict(images[:, :, ::-1], batch_size=PREDICT_BATCH, verbose=0)
             result = (result + _softmax(mirrored)) / 2
         return result.astype(np.float32)
 

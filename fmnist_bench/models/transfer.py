@@ -1,0 +1,203 @@
+"""Transfer learning: a network that has learned from ImageNet with a new head; its last blocks trained on demand."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from ._backbones import BACKBONES, ToBackbone, load_backbone, split_at
+from ._keras import KerasClassifier
+
+EMBED_BATCH = 256  # images at a time through the frozen part: bounds its memory
+
+
+class TransferClassifier(KerasClassifier):
+    """A classifier on top of a pretrained network.
+
+    What the frozen part makes of the images is computed once and, with `cache_dir`, kept by content for every later
+    trial, so that only the head and the last `unfreeze` blocks cost training time. Batch normalisation inside the
+    backbone stays as it was trained.
+
+    Parameters
+    ----------
+    backbone : {"efficientnet_lite0", "resnet50", "convnext_tiny"}
+    weights : {"imagenet"} or None
+        None starts from random weights; it has to be asked for.
+    weights_dir : str or None
+        Folder to look for files of weights in, before Keras' cache.
+    image_size : int
+        Height and width, pixels, to which images are resized; at least 32.
+    unfreeze : int
+        Number of last blocks that are trained, from 0.
+    tail_rate : float
+        Learning rate of these blocks as a share of that of the head, above 0 to 1.
+    dense_units : int
+        Width of a hidden layer of the head; 0 for none.
+    dropout : float
+        Before the last layer, from 0 to below 1.
+    cache_dir : str or None
+        Folder of what the frozen part made of images.
+    learning_rate, warm_up, weight_decay, label_smoothing, batch_size, epochs, precision, max_seconds, image_shape, \
+random_state
+        See `KerasClassifier`; there are no flips.
+
+    References
+    ----------
+    Yosinski et al., "How transferable are features in deep neural networks?" (2014).
+    """
+
+    def __init__(
+        self,
+        *,
+        backbone: str = "efficientnet_lite0",
+        weights: str | None = "imagenet",
+        weights_dir: str | None = None,
+        image_size: int = 64,
+        unfreeze: int = 0,
+        tail_rate: float = 0.1,
+        dense_units: int = 0,
+        dropout: float = 0.2,
+        cache_dir: str | None = None,
+        learning_rate: float = 0.02,
+        warm_up: float = 0.2,
+        weight_decay: float = 0.0,
+        label_smoothing: float = 0.1,
+        batch_size: int = 128,
+        epochs: int = 10,
+        precision: str = "auto",
+        max_seconds: float | None = None,
+        image_shape: tuple[int, ...] | None = None,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        super().__init__(
+            learning_rate=learning_rate,
+            warm_up=warm_up,
+            weight_decay=weight_decay,
+            label_smoothing=label_smoothing,
+            batch_size=batch_size,
+            epochs=epochs,
+            flip=False,
+            flip_average=False,
+            precision=precision,
+            max_seconds=max_seconds,
+            image_shape=image_shape,
+            random_state=random_state,
+        )
+        self.backbone = backbone
+        self.weights = weights
+        self.weights_dir = weights_dir
+        self.image_size = image_size
+        self.unfreeze = unfreeze
+        self.tail_rate = tail_rate
+        self.dense_units = dense_units
+        self.dropout = dropout
+        self.cache_dir = cache_dir
+
+    def _build(self, image_shape: tuple[int, int, int], n_classes: int) -> keras.Model:
+        """Return the network from pixels to logits, in two parts: ``frozen`` and ``learner``."""
+        frozen, tail = split_at(
+            load_backbone(self.backbone, self.image_size, self.weights, self.weights_dir), self.backbone, self.unfreeze
+        )
+        pixels = keras.Input(image_shape)
+        embed = keras.Model(pixels, self._embedding(frozen, pixels, tail is None), name="frozen")
+        embed.trainable = False
+        learner = self._head(embed.output_shape[1:], tail, n_classes)
+        return keras.Model(pixels, learner(embed(pixels)))
+
+    def _embedding(self, frozen: keras.Model, pixels: keras.KerasTensor, pooled: bool) -> keras.KerasTensor:
+        backbone = BACKBONES[self.backbone]
+        x = frozen(ToBackbone(self.image_size, backbone.scale, backbone.offset, backbone.blue_first)(pixels))
+        return keras.layers.GlobalAveragePooling2D()(x) if pooled else x
+
+    def _head(self, shape: tuple[int, ...], tail: keras.Model | None, n_classes: int) -> keras.Model:
+        inputs = keras.Input(shape)
+        x = inputs
+        if tail is not None:
+            for layer in tail.layers:  # a frozen one goes on with the statistics of its training
+                layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
+            x = keras.layers.GlobalAveragePooling2D()(tail(x))
+        x = keras.layers.BatchNormalization(momentum=0.9, center=False, scale=False)(x)
+        if self.dense_units:
+            x = keras.layers.Dense(self.dense_units, activation="relu")(x)
+        x = keras.layers.Dropout(self.dropout)(x)
+        return keras.Model(inputs, keras.layers.Dense(n_classes)(x), name="learner")
+
+    def _build_network(self, images: NDArray[Any]) -> keras.Model:
+        if not 0 < self.tail_rate <= 1:
+            raise ValueError(f"tail_rate={self.tail_rate!r}: must be above 0 and at most 1")
+        network = self._build(images.shape[1:], len(self.classes_))
+        network.jit_compile = False
+        return network
+
+    def _learner(self) -> keras.Model:
+        return self.network_.get_layer("learner")
+
+    def _optimizer(self) -> keras.optimizers.Optimizer:
+        slow = [
+            v.path for layer in self._learner().layers if layer.name == "unfrozen" for v in layer.trainable_variables
+        ]
+        return SlowTail(slow, self.tail_rate, self.learning_rate, self.weight_decay)
+
+    def _embed(self, images: NDArray[Any]) -> NDArray[Any]:
+        """Compute what the frozen part makes of the images, or read it; float16 halves files and memory."""
+        path = self._cache_file(images)
+        if path is not None and path.exists():
+            found: NDArray[Any] = np.load(path, allow_pickle=False)
+            return found
+        self._prepare_backend()
+        frozen = self.network_.get_layer("frozen")
+        frozen.jit_compile = False
+        result = np.asarray(frozen.predict(images, batch_size=EMBED_BATCH, verbose=0), np.float16)
+        if path is not None:
+            _store(path, result)
+        return result
+
+    def _cache_file(self, images: NDArray[Any]) -> Path | None:
+        if self.cache_dir is None or self.weights is None:
+            return None
+        known = BACKBONES[self.backbone]
+        what = (self.backbone, known.sha256 or known.md5, self.image_size, self.unfreeze, images.shape, images.dtype)
+        digest = hashlib.sha256(f"{what} {keras.__version__} {keras.backend.backend()}".encode())
+        digest.update(np.ascontiguousarray(images).data)
+        return Path(self.cache_dir) / f"{digest.hexdigest()}.npy"
+
+
+class SlowTail(keras.optimizers.SGD):  # type: ignore[misc]
+    """Gradient descent with Nesterov momentum that takes smaller steps for some variables.
+
+    Parameters
+    ----------
+    slow : list of str
+        Paths of these variables.
+    share : float
+        Their learning rate as a share of that of the others.
+    learning_rate, weight_decay : float
+    """
+
+    def __init__(self, slow: list[str], share: float, learning_rate: float, weight_decay: float) -> None:
+        super().__init__(learning_rate, momentum=0.9, nesterov=True, weight_decay=weight_decay or None)
+        self.slow, self.share = frozenset(slow), share
+
+    def apply(self, grads: list[Any], trainable_variables: list[Any] | None = None) -> None:
+        """Make a step; momentum and step are linear in the gradient, so a smaller one is a smaller rate."""
+        variables = trainable_variables or self._trainable_variables
+        scaled = [g * self.share if v.path in self.slow else g for g, v in zip(grads, variables, strict=True)]
+        super().apply(scaled, trainable_variables)
+
+
+def _store(path: Path, array: NDArray[Any]) -> None:
+    """Write under a temporary name; a full disk costs the cache, not the training."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
+            np.save(file, array, allow_pickle=False)
+        os.replace(file.name, path)
+    except OSError:
+        Path(file.name).unlink(missing_ok=True)
