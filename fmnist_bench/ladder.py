@@ -100,11 +100,12 @@ class Ladder:
 
     def seconds(self, config: Hashable | None, rung: int) -> float:
         """Seconds that a trial is likely to take, 0 where nothing is known; `config` None is a new configuration."""
-        own = [a for a in self.attempts if a.config == config and a.accuracy is not None]
+        factors = {low: self._factor(low, rung) for low in {a.rung for a in self.attempts}}
+        own = [a.seconds * factors[a.rung] for a in self.attempts if a.config == config and a.accuracy is not None]
         if own:
-            return max(a.seconds * self._factor(a.rung, rung) for a in own[-1:])
-        ended = [a.seconds * self._factor(a.rung, rung) for a in self.attempts if a.accuracy is not None]
-        cut = [a.seconds * self._factor(a.rung, rung) * 1.5 for a in self.attempts if a.accuracy is None]
+            return own[-1]
+        ended = [a.seconds * factors[a.rung] for a in self.attempts if a.accuracy is not None]
+        cut = [a.seconds * factors[a.rung] * 1.5 for a in self.attempts if a.accuracy is None]
         return statistics.median(ended) if ended else max(cut, default=0.0)
 
     def _above(self, config: Hashable, rung: int) -> bool:
@@ -112,6 +113,8 @@ class Ladder:
 
     def _factor(self, low: int, high: int) -> float:
         """How many times longer a trial takes on the rung `high` than on the rung `low`."""
+        if low == high:
+            return 1.0
         by_rung = {rung: {a.config: a.seconds for a in self.attempts if a.rung == rung} for rung in (low, high)}
         both = by_rung[low].keys() & by_rung[high].keys()
         ratios = [by_rung[high][c] / by_rung[low][c] for c in both if by_rung[low][c] > 0]
