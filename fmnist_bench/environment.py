@@ -3,6 +3,7 @@
 import contextlib
 import os
 import platform
+import re
 import subprocess
 import sys
 from importlib import metadata
@@ -40,8 +41,8 @@ def versions() -> dict[str, str]:
 
 
 def command() -> str:
-    """Command line of this process."""
-    return " ".join(["python -m fmnist_bench", *sys.argv[1:]])
+    """Command line of this process, without the user and password of an address."""
+    return re.sub(r"//[^/@\s]+@", "//", " ".join(["python -m fmnist_bench", *sys.argv[1:]]))
 
 
 def machine() -> dict[str, str]:

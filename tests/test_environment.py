@@ -1,7 +1,7 @@
 import os
 
 import fmnist_bench
-from fmnist_bench.environment import LIBRARIES, cores, machine, versions
+from fmnist_bench.environment import LIBRARIES, command, cores, machine, versions
 
 
 def test_the_cores_are_those_that_may_be_used():
@@ -22,3 +22,8 @@ def test_the_machine_says_what_a_figure_has_to_name():
     assert "cores used" in found["processor"]
     assert found["memory"].endswith("GiB")
     assert all(found.values())
+
+
+def test_the_command_says_no_password(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["x", "run", "all", "--tracking-uri", "https://me:secret@host:5000/a@b"])
+    assert command() == "python -m fmnist_bench run all --tracking-uri https://host:5000/a@b"
