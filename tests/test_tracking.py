@@ -325,7 +325,7 @@ def test_everything_arrives_at_a_server(run, server, tmp_path, capfd):
     shown = trials(run, server.uri)[2]
     assert (shown.info.status, shown.data.params, shown.data.metrics["valid_accuracy"]) == (
         "FINISHED",
-        {"model__C": "1.5"},
+        {"model__kernel": "rbf", "model__C": "1.5"},
         0.5,
     )
     (parent,) = level(run, "benchmark", server.uri)
