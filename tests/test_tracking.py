@@ -352,13 +352,13 @@ def test_a_server_that_goes_away_and_comes_back_gets_everything(run, server, mon
     for number in (1, 2):
         finish(run, tracker, number)
         tracker.keep_models("svm", [2])
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
     assert json.loads((run.folder / "run.json").read_text())["unlogged"] == [["svm", 1], ["svm", 2]]
     assert not run.model_file("svm", 1).exists()
     assert len(said) == 1 and server.uri in said[0] and "Connection refused" in said[0]
 
     server.start()
-    time.sleep(1)
+    time.sleep(2)
     finish(run, tracker, 3)
     assert run.state["unlogged"] == []
     shown = trials(run, server.uri)
