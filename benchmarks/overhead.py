@@ -27,9 +27,8 @@ from fmnist_bench.store import Store, TrialRecord, write_text
 
 NOTHING = """
 [model]
-use = "sklearn.dummy.DummyClassifier"
-strategy = "stratified"
-random_state = { low = 0, high = 1000000000 }
+use = "sklearn.naive_bayes.GaussianNB"
+var_smoothing = { low = 1e-9, high = 1.0, log = true }
 """
 NETWORK = """
 [model]
@@ -84,9 +83,40 @@ def cost_of_trials(study: str, text: str, trials: int) -> tuple[float, float, fl
     return statistics.median(costs), statistics.median(costs[:50]), statistics.median(costs[-50:])
 
 
+def small_trials(trials: int, networks: int) -> Iterator[str]:
+    """What a trial costs beside its own work."""
+    yield from (
+        "",
+        "## A trial that does next to nothing",
+        "",
+        "Seconds from the end of one trial to the end of the next, less `fit` and `predict`: asking, starting the",
+        "worker, loading rows, saving, logging, telling. One worker; median of all trials, of the first and of the",
+        "last fifty.",
+        "",
+        "| Trial | Trials | Seconds a trial | First fifty | Last fifty |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    )
+    for name, study, text, count in (
+        ("naive Bayes", "nothing", NOTHING, trials),
+        ("a Keras network with one filter", "network", NETWORK, networks),
+    ):
+        middle, first, last = cost_of_trials(study, text, count)
+        yield f"| {name} | {count} | {middle:.3f} | {first:.3f} | {last:.3f} |"
+
+
 def side_by_side(rows: int) -> Iterator[str]:
     """Seconds of one fit with all cores, and of as many fits at once as there are cores with one core each."""
     n = cores()
+    yield from (
+        "",
+        "## Cores: one fit with all of them, or fits side by side with one each",
+        "",
+        f"Seconds of a fit of {rows:,} rows with {n} cores, seconds of {n} fits at once with one core each, and how",
+        "many times more rows a second go through side by side. This is why `--workers auto` is one a core.",
+        "",
+        "| Family | One fit, s | Side by side, s | Gain |",
+        "| --- | ---: | ---: | ---: |",
+    )
     for family in FAMILIES:
         alone = _fits(family, [allowed_cores()], rows)
         at_once = _fits(family, [[core] for core in allowed_cores()], rows)
@@ -96,23 +126,9 @@ def side_by_side(rows: int) -> Iterator[str]:
 def _fits(family: str, places: list[list[int]], rows: int) -> float:
     """Longest of the fits that run at once, after each process has warmed up."""
     with tempfile.TemporaryDirectory() as folder:
-        commands = [
-            [
-                sys.executable,
-                __file__,
-                "--fit",
-                family,
-                "--rows",
-                str(rows),
-                "--cpus",
-                ",".join(map(str, p)),
-                "--gate",
-                folder,
-            ]
-            for p in places
-        ]
+        command = [sys.executable, __file__, "--fit", family, "--rows", str(rows), "--gate", folder, "--cpus"]
         processes = [
-            subprocess.Popen(c, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) for c in commands
+            subprocess.Popen([*command, ",".join(map(str, cpus))], stdout=subprocess.PIPE, text=True) for cpus in places
         ]
         while len(list(Path(folder).iterdir())) < len(places):
             time.sleep(0.1)
@@ -148,6 +164,16 @@ def fit_once(family: str, rows: int, cpus: list[int], gate: Path) -> None:
 
 def whole_runs(mlruns: Path) -> Iterator[str]:
     """Overrun and use of the cores of every run of `all`."""
+    yield from (
+        "",
+        "## Whole runs of `all`",
+        "",
+        "Budget and seconds used, from the first import to the finished report; how much of the cores' time was spent",
+        "inside `fit`, of the whole and until the last trial ended.",
+        "",
+        "| Budget, min | Seed | Used, s | Overrun, % | Trials | In `fit`, % | Until the end phase, % |",
+        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    )
     for path in sorted(mlruns.glob("runs/all-*/run.json")):
         state = json.loads(path.read_text())
         if not state.get("budget") or "environment" not in state:
@@ -178,44 +204,15 @@ def main() -> None:
     if options.fit:
         fit_once(options.fit, options.rows, [int(cpu) for cpu in options.cpus.split(",")], options.gate)
         return
-    lines = ["# What the engine costs", "", "## A trial that does next to nothing", ""]
-    lines += [
-        "Seconds from the end of one trial to the end of the next, less `fit` and `predict`: asking, starting the",
-        "worker, loading rows, saving, logging, telling. One worker; median of all trials, of the first and of the",
-        "last fifty.",
-        "",
-        "| Trial | Trials | Seconds a trial | First fifty | Last fifty |",
-        "| --- | ---: | ---: | ---: | ---: |",
-    ]
-    for name, study, text, trials in (
-        ("a classifier that learns nothing", "nothing", NOTHING, options.trials),
-        ("a Keras network with one filter", "network", NETWORK, options.networks),
+    lines = ["# What the engine costs"]
+    for section in (
+        small_trials(options.trials, options.networks),
+        side_by_side(options.rows),
+        whole_runs(options.mlruns),
     ):
-        middle, first, last = cost_of_trials(study, text, trials)
-        lines.append(f"| {name} | {trials} | {middle:.3f} | {first:.3f} | {last:.3f} |")
-        print(lines[-1], flush=True)
-    lines += ["", "## Cores: one fit with all of them, or fits side by side with one each", ""]
-    lines += [
-        f"Seconds of a fit of {options.rows:,} rows with {cores()} cores, seconds of {cores()} fits at once with one",
-        "core each, and how many times more rows a second go through side by side. This is why `--workers auto` is one",
-        "a core.",
-        "",
-        "| Family | One fit, s | Side by side, s | Gain |",
-        "| --- | ---: | ---: | ---: |",
-    ]
-    for line in side_by_side(options.rows):
-        lines.append(line)
-        print(line, flush=True)
-    if runs := list(whole_runs(options.mlruns)):
-        lines += ["", "## Whole runs of `all`", ""]
-        lines += [
-            "Budget and seconds used, from the first import to the finished report; how much of the cores' time was",
-            "spent inside `fit`, of the whole and until the last trial ended.",
-            "",
-            "| Budget, min | Seed | Used, s | Overrun, % | Trials | In `fit`, % | Until the end phase, % |",
-            "| ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-            *runs,
-        ]
+        for line in section:
+            lines.append(line)
+            print(line, flush=True)
     lines += ["", f"`python benchmarks/overhead.py --mlruns {options.mlruns.name}`", ""]
     lines += [f"- {key}: {value}" for key, value in machine().items()]
     write_text(options.markdown, "\n".join(lines) + "\n")

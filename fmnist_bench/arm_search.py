@@ -61,7 +61,7 @@ class ArmSearch:
         self.exhausted = False
         self.records: list[TrialRecord] = []
         self.running: dict[int, Running] = {}
-        self._queue: dict[Hashable, Proposal] = {}
+        self._queue: dict[Hashable, Ask] = {}
         self._parameters: dict[Hashable, tuple[Mapping[str, Any], str]] = {}
         for known in arm.study.known:
             if not known.alone:
@@ -131,8 +131,7 @@ class ArmSearch:
 
     def _proposals(self) -> Iterator[Proposal]:
         for wish in self._queue.values():
-            seconds = self.ladder.seconds(frozenset((wish.parameters or {}).items()), wish.rung)
-            yield Proposal(wish.parameters, wish.known, wish.rung, seconds)
+            yield Proposal(wish.parameters, wish.known, wish.rung, self.ladder.seconds(wish.config, wish.rung))
         if not self._asker.climbs and self.first_rung == 0:
             for config, rung in self.ladder.promotions():
                 parameters, known = self._parameters[config]
@@ -155,8 +154,8 @@ class ArmSearch:
             self.ladder.end(Attempt(ask.config, ask.rung, record.seconds, accuracy))
 
     def _enqueue(self, parameters: Mapping[str, Any], known: str, rung: int) -> None:
-        key = _key(Ask(0, parameters, known, rung))
-        self._queue[key] = Proposal(parameters, known, rung, 0.0)
+        wish = Ask(-1, parameters, known, rung)
+        self._queue[_key(wish)] = wish
 
 
 def _key(ask: Ask) -> Hashable:

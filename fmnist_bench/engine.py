@@ -1,9 +1,10 @@
 """The loop over trials: as many at once as there are workers, each asked, run, recorded, logged, told."""
 
+import contextlib
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
@@ -80,7 +81,7 @@ class Search:
     def loop(self, reserve: Callable[[], float]) -> None:
         """Run trials until budget or count is used up; `reserve` says how many seconds the end phase needs."""
         running: dict[Future[tuple[TrialResult, float]], tuple[ArmSearch, Ask]] = {}
-        with ThreadPoolExecutor(MOST_THREADS) as threads:  # a cluster may grow
+        with ThreadPoolExecutor(MOST_THREADS) as threads, self._stops_on_error():  # a cluster may grow
             while True:
                 while len(running) < self.workers.capacity and (started := self._start(threads, reserve())):
                     running |= started
@@ -89,6 +90,15 @@ class Search:
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     search, ask = running.pop(future)
                     self._close(search, self._record(search, ask, *future.result()))
+
+    @contextlib.contextmanager
+    def _stops_on_error(self) -> Iterator[None]:
+        """End the trials in progress where the loop cannot go on: nobody would record them."""
+        try:
+            yield
+        except BaseException:
+            self.stop.set()
+            raise
 
     def _start(
         self, threads: ThreadPoolExecutor, reserve: float

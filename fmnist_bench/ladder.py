@@ -5,7 +5,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 ETA = 3  # of so many configurations on a rung one may climb to the next
-LEFT_BY_A_RUNG = 0.85  # of the errors of a trial when it climbs: in recorded runs 0.79 to 0.88 in every family
+LEFT_BY_A_RUNG = 0.85  # of the errors of a trial when it climbs; benchmarks/replay.md has what was measured
 AS_IT_STANDS = -1  # rung of a trial whose study and parameters say all; it costs about what the top costs
 
 

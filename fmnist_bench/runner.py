@@ -85,6 +85,8 @@ def run_benchmark(
     benchmark, path = _with_data(_with_overrides(load_benchmark(name), budget, trials, seed), data)
     if workers is not None and workers < 1:
         raise InputError(f"workers {workers}: must be at least 1, or auto")
+    if workers is not None and cluster:
+        raise InputError(f"workers {workers}: a cluster says itself how many it has; leave it out")
     benchmark, dataset, split = _load_and_check(benchmark, path, tuple(allow_import))
     places = _open_workers(benchmark, workers, cluster)
     store, progress = Store(mlruns), progress or make_progress()

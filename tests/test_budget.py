@@ -27,9 +27,9 @@ def test_known_configurations_come_first_one_of_each_arm_before_a_second():
     assert next_arm(claims) == 1
 
 
-def test_the_best_study_gets_half_of_the_time_the_second_a_quarter():
-    spent = play([0.8, 0.9, 0.7], [1.0, 1.0, 1.0], 700)
-    assert [round(seconds / 100) for seconds in spent] == [2, 4, 1]
+def test_each_study_gets_three_tenths_of_what_the_better_one_gets():
+    spent = play([0.8, 0.9, 0.7], [1.0, 1.0, 1.0], 1390)
+    assert [round(seconds / 100) for seconds in spent] == [3, 10, 1]
 
 
 def test_when_the_order_changes_so_do_the_parts():

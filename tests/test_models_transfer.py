@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
+from fmnist_bench.candidate import load_model, save_model
 from fmnist_bench.models._backbones import NoWeights, find_weights
 from fmnist_bench.models._torch_weights import MAGIC, read_torch_weights
 from fmnist_bench.models.transfer import TransferClassifier
@@ -91,7 +92,8 @@ def test_it_learns_is_saved_and_repeats(digits, lite0_file, unfreeze, tmp_path):
     assert list(tmp_path.glob("*.npy")), "what the frozen part made is kept"
     again = clone(model).fit(X, y)
     assert np.array_equal(again.predict_proba(X), model.predict_proba(X))
-    loaded = pickle.loads(pickle.dumps(model.set_params(cache_dir=None)))
+    save_model(model.set_params(cache_dir=None), tmp_path / "model.skops")
+    loaded = load_model(tmp_path / "model.skops")
     assert np.allclose(loaded.predict_proba(X), model.predict_proba(X), atol=1e-5)
 
 
