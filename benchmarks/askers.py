@@ -3,9 +3,9 @@
     python benchmarks/askers.py --mlruns mlruns-askers
 
 Each searches the study of CNNs as it is shipped, ladder included, on 10,000 rows of Fashion-MNIST, 8 minutes for each
-of three seeds: 96 minutes. The known configurations are left out: they would hide who asks. Everything runs through
-`run_benchmark`, loading of the data and the report at the end included in the time. Called again it goes on where it
-was stopped; what has ended stays under --mlruns.
+of three seeds, each with one core: 48 minutes with two. The known configurations are left out: they would hide who
+asks. Everything runs through `run_benchmark`, loading of the data and the report at the end included in the time.
+Called again it goes on where it was stopped; what has ended stays under --mlruns.
 
 Writes askers.md and askers.svg beside itself.
 """
@@ -22,6 +22,8 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from _pairs import run_each
 
 from fmnist_bench import run_benchmark
 from fmnist_bench.environment import machine
@@ -54,11 +56,22 @@ class Lines(PlainLines):
 
 def main() -> None:
     options = _options()
+    if options.asker:
+        measure(options.asker, options.seed, options)
+        return
+    pairs = [(name, repetition * SEED_STEP) for repetition in range(options.seeds) for name in ASKERS]
+    run_each(
+        __file__,
+        [
+            (*sys.argv[1:], "--asker", name, "--seed", seed)
+            for name, seed in pairs
+            if not _place(name, seed, options).exists()
+        ],
+    )
     results: dict[str, list[Points]] = {}
-    for repetition in range(options.seeds):
-        for name in ASKERS:
-            print(f"== {name}, repetition {repetition + 1} of {options.seeds}", flush=True)
-            results.setdefault(name, []).append(measure(name, repetition * SEED_STEP, options))
+    for name, seed in pairs:
+        points = json.loads(_place(name, seed, options).read_text())
+        results.setdefault(name, []).append([tuple(point) for point in points])
     write_text(options.output / "askers.md", report(results, options))
     figure(results, options.seconds, options.output / "askers.svg")
 
@@ -71,27 +84,29 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--data", default=None, help="folder of Fashion-MNIST, or digits for a try")
     parser.add_argument("--mlruns", type=Path, default=Path("mlruns-askers"), metavar="DIR", help="of everything")
     parser.add_argument("--output", type=Path, default=HERE, metavar="DIR", help="for askers.md and askers.svg")
+    parser.add_argument("--asker", choices=list(ASKERS), help=argparse.SUPPRESS)
+    parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def measure(name: str, seed: int, options: argparse.Namespace) -> Points:
-    """Run one search, or read what it has found before."""
+def _place(name: str, seed: int, options: argparse.Namespace) -> Path:
+    stem = "-".join(ASKERS[name])
+    return Path(options.mlruns, f"{options.rows}-{options.seconds:g}-{stem}-{seed}.json")
+
+
+def measure(name: str, seed: int, options: argparse.Namespace) -> None:
+    """Run one search and keep what it found."""
     engine, oracle = ASKERS[name]
-    stem = f"{engine}-{oracle}"
-    kept = options.mlruns / "askers" / f"{options.rows}-{options.seconds:g}-{stem}-{seed}.json"
-    if kept.exists():
-        return [tuple(point) for point in json.loads(kept.read_text())]
-    progress = Lines(sys.stdout)
+    stem, place = f"{engine}-{oracle}", _place(name, seed, options)
+    mlruns, progress = place.with_suffix(""), Lines(sys.stdout)
     with tempfile.TemporaryDirectory() as folder:
         path = write_files(Path(folder), stem, engine, oracle, options)
-        outcome = run_benchmark(path, seed=seed, data=options.data, mlruns=options.mlruns, progress=progress)
+        outcome = run_benchmark(path, seed=seed, data=options.data, mlruns=mlruns, progress=progress)
     if progress.stopped:
         raise SystemExit("Stopped; the same command goes on with it")
-    records = Run(Store(options.mlruns), outcome.folder, stem).records(stem)
+    records = Run(Store(mlruns), outcome.folder, stem).records(stem)
     points = [(record.ended, record.result.accuracy) for record in records if record.result.status == "complete"]
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    write_text(kept, json.dumps(sorted(points)) + "\n")
-    return sorted(points)
+    write_text(place, json.dumps(sorted(points)) + "\n")
 
 
 def write_files(folder: Path, stem: str, engine: str, oracle: str, options: argparse.Namespace) -> Path:
@@ -136,11 +151,11 @@ def report(results: Mapping[str, Sequence[Points]], options: argparse.Namespace)
             *(f"- {key}: {value}" for key, value in machine().items()),
             "",
             f"The study `cnn` with its ladder and without its known configurations, {options.rows} rows of "
-            f"{options.data if options.data == 'digits' else 'Fashion-MNIST'}, {_time(options.seconds)} a run, "
-            f"seeds: {options.seeds}. Hyperband chooses the rungs itself; of what the other three ask for the better "
-            "part climbs by the package's own rule. Accuracies are in per cent of the valid rows, of the best trial so "
-            "far: median (lowest to highest) over the seeds. Being the best of many they are higher than a test would "
-            "find, for all four alike.",
+            f"{options.data if options.data == 'digits' else 'Fashion-MNIST'}, {_time(options.seconds)} a run "
+            f"with one core, seeds: {options.seeds}. Hyperband chooses the rungs itself; of what the other three ask "
+            "for the better part climbs by the package's own rule. Accuracies are in per cent of the valid "
+            "rows, of the best trial so far: median (lowest to highest) over the seeds. Being the best of many they "
+            "are higher than a test would find, for all four alike.",
             "",
             f"| {head} |",
             "|" + "---|" * (len(times) + 2),

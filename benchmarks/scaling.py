@@ -31,6 +31,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
 SETTINGS = {
     "DISTRIBUTED__ADMIN__TICK__INTERVAL": "1s",
     "DISTRIBUTED__ADMIN__SYSTEM_MONITOR__INTERVAL": "10s",

@@ -152,6 +152,9 @@ class ArmSearch:
             complete = record.result.status == "complete"
             accuracy = record.result.accuracy if complete else None
             self.ladder.end(Attempt(ask.config, ask.rung, record.seconds, accuracy))
+        if record.result.status == "no_weights":  # nor will there be any for the next trial
+            self.exhausted = True
+            self._queue.clear()
 
     def _enqueue(self, parameters: Mapping[str, Any], known: str, rung: int) -> None:
         wish = Ask(-1, parameters, known, rung)

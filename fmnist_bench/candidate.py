@@ -3,8 +3,6 @@
 import hashlib
 import inspect
 import os
-import tempfile
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -16,9 +14,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
+from fmnist_bench.cache import cached_array
 from fmnist_bench.errors import InputError
-
-WORTH_CACHING = 1.0  # seconds; what is computed faster than this costs more to store than to repeat
 
 # What a saved model may be made of beside what skops trusts by itself. Names, not prefixes: a file that names
 # anything else is refused, so loading one runs no code but the state setters of these classes.
@@ -155,34 +152,19 @@ def set_where_none(estimator: BaseEstimator, **values: Any) -> None:
     estimator.set_params(**found)
 
 
+def forget_places(candidate: Candidate) -> None:
+    """Unset the folders that a fit was given: a saved model must not know the machine that made it."""
+    for estimator in (candidate, *([candidate.model_] if hasattr(candidate, "model_") else [])):
+        names = [n for n in estimator.get_params(deep=True) if n.rpartition("__")[2] in ("cache_dir", "weights_dir")]
+        estimator.set_params(**dict.fromkeys(names))
+
+
 def _cached_transform(step: Any, X: NDArray[Any], folder: Path) -> Any:
     digest = hashlib.sha256(
         f"{type(step).__qualname__} {sorted(step.get_params().items())} {X.dtype} {X.shape}".encode()
     )
     digest.update(np.ascontiguousarray(X).data)
-    path = folder / f"{digest.hexdigest()}.npy"
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError):  # not there, or cut off
-        started = time.perf_counter()
-        result = np.asarray(step.transform(X))
-        if time.perf_counter() - started > WORTH_CACHING:
-            _store_array(path, result)
-        return result
-
-
-def _store_array(path: Path, array: NDArray[Any]) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-            try:
-                np.save(file, array, allow_pickle=False)
-                os.replace(file.name, path)
-            except OSError:
-                os.unlink(file.name)
-                raise
-    except OSError:
-        return  # a full disk costs the cache, not the trial
+    return cached_array(folder / f"{digest.hexdigest()}.npy", lambda: np.asarray(step.transform(X)))
 
 
 def save_model(estimator: BaseEstimator, path: Path) -> None:

@@ -95,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--workers", default="auto", metavar="N", help="trials side by side (default: auto)")
     run.add_argument("--cluster", default="", metavar="ADDRESS", help="run the trials on this Dask cluster")
     run.add_argument("--tracking-uri", default="", metavar="URI", help="log to this MLflow store, such as a server's")
+    run.add_argument("--weights", metavar="DIR", help="folder with files of pretrained weights")
     run.add_argument("--seed", type=int, metavar="N", help="seed of split, search and models")
     run.add_argument("--fresh", action="store_true", help="begin anew; what is stored stays")
     run.add_argument("--quiet", action="store_true", help="print the result alone")
@@ -141,6 +142,7 @@ def _run(options: argparse.Namespace, started: float) -> int:
         cluster=options.cluster,
         tracking_uri=options.tracking_uri,
         allow_import=options.allow_import,
+        weights=options.weights,
         progress=make_progress(quiet=options.quiet),
         started=started,
     )

@@ -35,6 +35,7 @@ class SearchSettings:
     trials: int | None
     per_arm: int
     allow_import: tuple[str, ...] = ()
+    weights_dir: str | None = None
 
 
 class Search:
@@ -172,6 +173,7 @@ class Search:
             rows_share=rows_share,
             resources=search.arm.study.resources,
             allow_import=shared.allow_import,
+            weights_dir=shared.weights_dir,
         )
 
     def _record(self, search: ArmSearch, ask: Ask, result: TrialResult, seconds: float) -> TrialRecord:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from fmnist_bench.candidate import load_model, save_model, set_where_none
+from fmnist_bench.candidate import forget_places, load_model, save_model, set_where_none
 from fmnist_bench.data import Split
 from fmnist_bench.errors import InputError
 from fmnist_bench.study import Arm
@@ -59,6 +59,8 @@ class Task:
         Numbers of the cores that it may use; empty for all.
     resources : mapping of str to float
         What a machine of a cluster must offer.
+    weights_dir : str or None
+        Folder with files of pretrained weights.
     """
 
     arm: Arm
@@ -76,6 +78,7 @@ class Task:
     cpus: tuple[int, ...] = ()
     resources: Mapping[str, float] = field(default_factory=dict)
     allow_import: tuple[str, ...] = ()
+    weights_dir: str | None = None
 
 
 def work(task: Task, connection: Connection) -> None:
@@ -90,7 +93,7 @@ def work(task: Task, connection: Connection) -> None:
     X, y = task.rows.load()
     split = task.split if task.rows_share == 1 else task.split.part(task.rows_share, y, task.seed)
     result = run_trial(candidate, X, y, split, _monitor_over(connection))
-    candidate.set_params(cache_dir=None)
+    forget_places(candidate)
     _write_result(result, candidate, folder)
     os.replace(folder, task.folder)
 
@@ -103,7 +106,7 @@ def _take_cores(cpus: tuple[int, ...]) -> None:
 
 
 def _fill(candidate: Any, task: Task) -> None:
-    candidate.set_params(cache_dir=str(task.cache_dir))
+    set_where_none(candidate, cache_dir=str(task.cache_dir), weights_dir=task.weights_dir)
     set_where_none(candidate, random_state=task.seed, image_shape=task.rows.image_shape)
     if task.seconds is not None:
         left = task.seconds - max(MARGIN[0] * task.seconds, MARGIN[1])

@@ -38,6 +38,7 @@ def run_benchmark(
     cluster: str = "",
     tracking_uri: str = "",
     allow_import: Sequence[str] = (),
+    weights: str | Path | None = None,
     progress: Progress | None = None,
     started: float | None = None,
 ) -> Outcome:
@@ -67,6 +68,8 @@ def run_benchmark(
         Of another MLflow store, such as ``http://host:5000``; empty for the database in `mlruns`.
     allow_import : sequence of str
         Prefixes of modules that studies may name beside those of this package, scikit-learn and XGBoost.
+    weights : str, Path or None
+        Folder with files of pretrained weights, looked at before Keras' cache.
     progress : Progress or None
         Is told what happens; None chooses by the standard output.
     started : float or None
@@ -88,11 +91,14 @@ def run_benchmark(
     if workers is not None and cluster:
         raise InputError(f"workers {workers}: a cluster says itself how many it has; leave it out")
     benchmark, dataset, split = _load_and_check(benchmark, path, tuple(allow_import))
+    if weights is not None and not Path(weights).is_dir():
+        raise InputError(f"weights {weights}: no such folder")
     places = _open_workers(benchmark, workers, cluster)
     store, progress = Store(mlruns), progress or make_progress()
     with contextlib.closing(places), store.open_run(benchmark, dataset.fingerprint, fresh) as run:
         clock = Clock(benchmark.budget, float(run.state["seconds"]), started)
-        options = Options(path, tracking_uri, tuple(allow_import))
+        folder = None if weights is None else str(Path(weights).resolve())
+        options = Options(path, tracking_uri, tuple(allow_import), folder)
         return Session(benchmark, dataset, split, run, clock, places, progress, options).play()
 
 

@@ -39,11 +39,14 @@ class Options:
     tracking_uri : str
         Of MLflow; empty for the database in the folder of results.
     allow_import : tuple of str
+    weights_dir : str or None
+        Folder with files of pretrained weights.
     """
 
     data_path: Path | None = None
     tracking_uri: str = ""
     allow_import: tuple[str, ...] = ()
+    weights_dir: str | None = None
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,13 @@ class Session:
         arms = [make_arm_search(arm, self.run, benchmark.seed, thorough=counted) for arm in benchmark.arms]
         rows = self.run.store.rows(self.dataset)
         settings = SearchSettings(
-            rows, self.split, benchmark.seed, benchmark.trials, benchmark.ensemble.per_arm, self.options.allow_import
+            rows,
+            self.split,
+            benchmark.seed,
+            benchmark.trials,
+            benchmark.ensemble.per_arm,
+            self.options.allow_import,
+            self.options.weights_dir,
         )
         search = Search(arms, self.run, tracker, self.clock, self.workers, settings, self.progress)
         self.progress.run_started(benchmark.name, self.clock.left(), [arm.arm.name for arm in arms])

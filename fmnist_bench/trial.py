@@ -19,7 +19,7 @@ from fmnist_bench.data import Split
 from fmnist_bench.environment import cores
 
 Monitor = Callable[[int, float], None]
-STATUSES = ("complete", "pruned", "timeout", "out_of_memory", "crashed", "failed", "interrupted")
+STATUSES = ("complete", "pruned", "timeout", "out_of_memory", "crashed", "failed", "no_weights", "interrupted")
 
 
 class TrialPruned(Exception):
@@ -78,7 +78,8 @@ def run_trial(
     except MemoryError as error:
         return _incomplete("out_of_memory", f"MemoryError: {error}", candidate, started)
     except Exception as error:
-        return _incomplete("failed", _describe(error), candidate, started)
+        status = getattr(error, "status", "failed")  # an error may name another one of these
+        return _incomplete(status if status in STATUSES else "failed", _describe(error), candidate, started)
     return _scored(candidate, probabilities, valid[1], (fitted - started, time.perf_counter() - fitted, busy))
 
 

@@ -35,7 +35,11 @@ def prepare(uses: Iterable[str], allow_import: Sequence[str] = ()) -> None:
     modules = {use.rpartition(".")[0] for use in uses if is_allowed(use, allow_import)}
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["fmnist_bench.worker", "skops.io", *sorted(modules)])
-    with _hidden_main(), silent_stderr():  # TensorFlow's greetings; a worker writes to a log of its own
+    with (
+        _hidden_main(),
+        _path_in_environment(),
+        silent_stderr(),
+    ):  # TensorFlow's greetings; a worker writes to a log of its own
         forkserver.ensure_running()
 
 
@@ -124,6 +128,20 @@ def silent_stderr() -> Iterator[None]:
         os.dup2(saved, 2)
         os.close(saved)
         os.close(nowhere)
+
+
+@contextlib.contextmanager
+def _path_in_environment() -> Iterator[None]:
+    """Let the server find what this process can import: before Python 3.13 it drops `sys.path`, and preloads less."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
 
 
 @contextlib.contextmanager

@@ -8,10 +8,11 @@ from sklearn.preprocessing import FunctionTransformer
 from skops import io
 from troublemakers import Doubler, Trouble
 
-from fmnist_bench import candidate as module
-from fmnist_bench.candidate import Candidate, load_model, save_model, set_where_none
+from fmnist_bench import cache
+from fmnist_bench.candidate import Candidate, forget_places, load_model, save_model, set_where_none
 from fmnist_bench.errors import InputError
 from fmnist_bench.features import ImageFeatures
+from fmnist_bench.models.transfer import TransferClassifier
 
 
 def make(**parameters):
@@ -61,7 +62,7 @@ def test_no_synthetic_rows_is_no_augmentation_bit_for_bit(digits, split):
 
 
 def test_slow_features_that_learn_nothing_are_computed_once(digits, split, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "WORTH_CACHING", 0.0)
+    monkeypatch.setattr(cache, "WORTH_KEEPING", 0.0)
     rows = digits.X[split.fit], digits.y[split.fit]
     first = make(cache_dir=str(tmp_path)).fit(*rows).predict_proba(digits.X[split.valid])
     files = sorted(tmp_path.glob("*.npy"))
@@ -72,7 +73,7 @@ def test_slow_features_that_learn_nothing_are_computed_once(digits, split, tmp_p
 
 
 def test_other_parameters_or_rows_miss_the_cache(digits, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "WORTH_CACHING", 0.0)
+    monkeypatch.setattr(cache, "WORTH_KEEPING", 0.0)
     for kind, rows in (("hog", 50), ("pixels", 50), ("hog", 51)):
         features = Pipeline([("imagefeatures", ImageFeatures(kind=kind))])
         Candidate(Trouble(), features, cache_dir=str(tmp_path)).fit(digits.X[:rows], digits.y[:rows]).predict(
@@ -82,7 +83,7 @@ def test_other_parameters_or_rows_miss_the_cache(digits, tmp_path, monkeypatch):
 
 
 def test_a_cut_off_cache_file_is_computed_again(digits, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "WORTH_CACHING", 0.0)
+    monkeypatch.setattr(cache, "WORTH_KEEPING", 0.0)
     first = make(cache_dir=str(tmp_path)).fit(digits.X, digits.y).predict_proba(digits.X)
     for path in tmp_path.glob("*.npy"):
         path.write_bytes(path.read_bytes()[:1000])
@@ -113,3 +114,17 @@ def test_a_damaged_file_is_refused(tmp_path):
     (tmp_path / "model.skops").write_bytes(b"PK damaged")
     with pytest.raises(InputError, match="not a readable model file"):
         load_model(tmp_path / "model.skops")
+
+
+def test_a_model_forgets_the_folders_of_the_machine():
+    candidate = Candidate(TransferClassifier(), cache_dir="here")
+    candidate.model_ = clone(candidate.model)
+    set_where_none(candidate, cache_dir="there", weights_dir="elsewhere")
+    assert candidate.model.weights_dir == "elsewhere"
+    candidate.model_.set_params(cache_dir="there", weights_dir="elsewhere")
+    forget_places(candidate)
+    for model in (candidate.model, candidate.model_):
+        assert model.cache_dir is None
+        assert model.weights_dir is None
+    assert candidate.cache_dir is None
+    assert candidate.model.weights == "imagenet"

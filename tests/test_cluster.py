@@ -17,6 +17,7 @@ import pytest
 
 from fmnist_bench import cluster as cluster_module
 from fmnist_bench import supervisor
+from fmnist_bench.cli import main
 from fmnist_bench.cluster import Cluster
 from fmnist_bench.errors import InputError
 from fmnist_bench.job import LOG, MODEL, PROBABILITIES, RESULT
@@ -245,6 +246,7 @@ def test_a_trial_whose_workers_die_twice_has_crashed(cluster, make_task):
 
 COORDINATOR = """
 import pickle, sys, threading
+from fmnist_bench.cli import main
 from fmnist_bench.cluster import Cluster
 task = pickle.load(open(sys.argv[2], "rb"))
 Cluster(sys.argv[1]).run(task, lambda *_: False, threading.Event())
@@ -335,3 +337,17 @@ def test_workers_that_are_missing_or_other_than_here_are_refused(tmp_path):
         dask.start_worker("--no-nanny")
         with pytest.raises(InputError, match=r"worker tcp.* has keras 0.1, here is \d"):
             dask.connect(1)
+
+
+def test_a_benchmark_runs_from_the_command_line(dask, arena, capsys):
+    arena(
+        "studies/bayes.toml",
+        '[model]\nuse = "sklearn.naive_bayes.GaussianNB"\nvar_smoothing = { low = 1e-9, high = 0.1 }\n',
+    )
+    arena("b.toml", 'data = "digits"\nvalid_size = 0.2\ntrials = 3\nstudies = ["bayes"]\n')
+    assert main(["run", "b.toml", "--cluster", dask.address]) == 0
+    assert any(line.startswith("ensemble ") for line in capsys.readouterr().out.splitlines())
+    statuses = [json.loads(p.read_text())["status"] for p in Path("mlruns").glob("runs/b-*/trials/bayes/*/result.json")]
+    assert statuses == ["complete"] * 3
+    assert main(["run", "b.toml", "--fresh", "--workers", "2", "--cluster", dask.address]) == 2
+    assert "a cluster says itself how many" in capsys.readouterr().err

@@ -13,7 +13,8 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.utils.validation import check_is_fitted
 
-from fmnist_bench.models._training import Batches, one_cycle
+from fmnist_bench.models._batches import Augment, Batches
+from fmnist_bench.models._training import one_cycle
 from fmnist_bench.models.cnn import CNNClassifier
 
 SMALL = {"filters": 8, "batch_size": 32, "epochs": 4, "flip": False, "learning_rate": 0.2, "random_state": 0}
@@ -99,10 +100,26 @@ def test_six_convolutions(pool_first):
     assert 288_000 < network.count_params() < 290_000
 
 
+def test_residual_and_separable_blocks():
+    residual = layer_counts(CNNClassifier(block="residual"))
+    assert (residual["Add"], residual["Conv2D"], residual["AveragePooling2D"]) == (3, 9, 2)
+    separable = layer_counts(CNNClassifier(block="separable"))
+    assert (separable["Conv2D"], separable["SeparableConv2D"]) == (1, 5)
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"block": "residual"}, {"block": "separable"}, {"optimizer": "adamw", "learning_rate": 0.01}]
+)
+def test_every_kind_of_block_and_optimizer_learns(digits, arguments):
+    model = CNNClassifier(**{**SMALL, "shift": 1, "erase": 0.1, "epochs": 8, **arguments}).fit(*digits[:2])
+    assert model.score(*digits[2:]) > 0.8
+
+
 @pytest.mark.parametrize("shape", [(2, 2, 1), (5, 9, 3), (8, 8, 1), (32, 32, 3)])
 @pytest.mark.parametrize("head", ["flatten", "max", "average"])
-def test_any_shape_builds(shape, head):
-    assert CNNClassifier(head=head, convs_per_block=1)._build(shape, 3).output_shape == (None, 3)
+@pytest.mark.parametrize("block", ["plain", "residual"])
+def test_any_shape_builds(shape, head, block):
+    assert CNNClassifier(head=head, block=block, convs_per_block=1)._build(shape, 3).output_shape == (None, 3)
 
 
 @pytest.mark.parametrize(("precision", "policy"), [("auto", "float32"), ("mixed_bfloat16", "mixed_bfloat16")])
@@ -164,12 +181,42 @@ def test_infinite_loss_is_an_error_at_once(digits):
         model.fit(*digits[:2])
 
 
+class Hungry(CNNClassifier):
+    """A network for whose batches there is memory up to a number of rows."""
+
+    room = 16
+
+    def _train(self, batches, course):
+        if batches.batch_size > self.room:
+            raise MemoryError(f"{batches.batch_size} rows")
+        super()._train(batches, course)
+
+
+def test_a_batch_that_does_not_fit_is_halved_once_and_said(digits):
+    X, y = digits[0][:200], digits[1][:200]
+    small = {**SMALL, "epochs": 1}
+    with pytest.warns(UserWarning, match="batch_size=32 does not fit in memory"):
+        model = Hungry(**small).fit(X, y)
+    same = CNNClassifier(**{**small, "batch_size": 16}).fit(X, y)
+    np.testing.assert_array_equal(model.predict_proba(X), same.predict_proba(X))
+    with pytest.raises(MemoryError, match="32 rows"), pytest.warns(UserWarning, match="batch_size=64"):
+        Hungry(**{**small, "batch_size": 64}).fit(X, y)
+
+
+def test_one_row_in_a_batch(digits):
+    model = CNNClassifier(**{**SMALL, "batch_size": 1, "n_dense": 1, "epochs": 1}).fit(digits[0][:40], digits[1][:40])
+    assert np.isfinite(model.predict_proba(digits[0][:40])).all()
+
+
 @pytest.mark.parametrize(
     ("parameters", "labels", "message"),
     [
         ({"epochs": 0}, [0, 1], "epochs=0: must be at least 1"),
         ({"batch_size": 0}, [0, 1], "batch_size=0: must be at least 1"),
         ({"max_seconds": 0}, [0, 1], "max_seconds=0: must be above 0"),
+        ({"block": "dense"}, [0, 1], "block='dense': must be one of plain, residual, separable"),
+        ({"optimizer": "lion"}, [0, 1], "optimizer='lion': must be one of sgd, adamw"),
+        ({"erase": 2}, [0, 1], "erase=2: must be"),
         ({"head": "mean"}, [0, 1], "head='mean': must be one of flatten, max, average"),
         ({"image_shape": (3, 3)}, [0, 1], "image_shape=.*rows have 16 features"),
         ({}, [1, 1], "one class only"),
@@ -182,10 +229,34 @@ def test_mistakes_are_named(parameters, labels, message):
 
 def test_batches_cover_all_rows_and_depend_on_the_number_alone():
     images = np.arange(10, dtype=np.uint8).reshape(10, 1, 1, 1)
-    batches = Batches(images, np.eye(10, dtype=np.float32), batch_size=5, flip=True, seed=3)
+    batches = Batches(images, np.eye(10, dtype=np.float32), 5, Augment(flip=True), seed=3)
     first = [batches[i][0].ravel() for i in range(4)]
     assert sorted(np.concatenate(first[:2])) == sorted(np.concatenate(first[2:])) == list(range(10))
     np.testing.assert_array_equal(batches[0][0].ravel(), first[0])
+
+
+def test_shifts_move_whole_images_and_black_moves_in():
+    images = np.zeros((50, 6, 8, 1), np.uint8)
+    images[:, 2, 3] = 200
+    moved = Augment(shift=2)(images.copy(), (0,))
+    assert moved.shape == images.shape
+    places = np.argwhere(moved[..., 0] == 200)[:, 1:]
+    assert {tuple(place) for place in places} <= {(y, x) for y in range(5) for x in range(1, 6)}
+    assert len(np.unique(places, axis=0)) > 10
+    np.testing.assert_array_equal(moved, Augment(shift=2)(images.copy(), (0,)))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_erasing_changes_one_rectangle_of_some_images(dtype):
+    images = np.random.default_rng(0).integers(0, 256, (200, 12, 10, 1)).astype(dtype)
+    changed = Augment(erase=0.5)(images.copy(), (1,)) != images
+    touched = changed.any(axis=(1, 2, 3))
+    assert 70 < touched.sum() < 130
+    for image in changed[touched, ..., 0]:
+        rows, columns = np.flatnonzero(image.any(axis=1)), np.flatnonzero(image.any(axis=0))
+        box = image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        assert box.mean() > 0.8, "nearly every pixel of a box is another one"
+        assert box.size <= 0.5 * image.size
 
 
 def test_one_cycle_rises_and_falls():

@@ -211,3 +211,11 @@ def test_a_journal_line_that_was_cut_off_is_cut_away(run):
     open_journal(run)
     assert run.journal.read_bytes() == whole
     assert make(run).count() == 1
+
+
+def test_without_weights_an_arm_ends(run):
+    search = make(run, known=[Known("one", {"model__C": 3.0}), Known("two", {"model__C": 1.0})])
+    answer(search, run, ask(search), status="no_weights", accuracy=None)
+    assert search.propose(math.inf) is None
+    assert not search.untried
+    assert make(run, known=[Known("one", {"model__C": 3.0})]).propose(math.inf) is None

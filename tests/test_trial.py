@@ -44,6 +44,12 @@ def test_a_monitor_that_prunes_ends_the_trial(digits, split):
     assert result.valid_probabilities is None
 
 
+def test_an_error_may_name_its_status(digits, split):
+    result = run_trial(Candidate(Trouble("no_weights")), digits.X, digits.y, split, ignore)
+    assert result.status == "no_weights"
+    assert "get them there" in result.reason
+
+
 @pytest.mark.parametrize(("kind", "words"), [("raise", "RuntimeError: no luck today"), ("nan", "not finite")])
 def test_failures_have_reasons(digits, split, kind, words):
     result = run_trial(Candidate(Trouble(kind)), digits.X, digits.y, split, ignore)

@@ -10,6 +10,12 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from threadpoolctl import threadpool_info
 
 
+class NoWeights(FileNotFoundError):
+    """What a pretrained model raises."""
+
+    status = "no_weights"
+
+
 class Trouble(ClassifierMixin, BaseEstimator):
     """Predicts the frequencies of the classes, after some trouble."""
 
@@ -64,6 +70,9 @@ class Trouble(ClassifierMixin, BaseEstimator):
 
     def _raise(self, monitor):
         raise RuntimeError("no luck today")
+
+    def _no_weights(self, monitor):
+        raise NoWeights("none here; get them there")
 
     def _report(self, monitor):
         for step in range(1, 6):

@@ -228,7 +228,7 @@ def _check(path: Path, backbone: Backbone) -> None:
 
 def _download(name: str, backbone: Backbone) -> Path:
     target, url = _keras_cache() / backbone.file, f"{backbone.address}/{backbone.file}"
-    hint = f"download {url} and put it into {target.parent}, or into a folder given as weights_dir"
+    hint = f"download {url} and put it into {target.parent}, or into the folder given by --weights"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent) as folder:

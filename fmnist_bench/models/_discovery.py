@@ -10,8 +10,8 @@ import keras
 import keras_tuner
 from keras_tuner.engine import hyperparameters as kinds
 
+from ._backend import from_bytes, to_bytes
 from ._foreign import bare
-from ._keras import _from_bytes, _to_bytes
 
 MOST_BUILDS = 40  # networks that are built; a space that shows itself more slowly is searched as far as it is known
 
@@ -70,7 +70,7 @@ def _look_around(
     space.values = dict(values)
     network = build_network(hypermodel, space)
     if not values:
-        _from_bytes(_to_bytes(bare(network)))
+        from_bytes(to_bytes(bare(network)))
     keras.utils.clear_session()
     new = [parameter for parameter in space.space if _add(_plain(parameter), found) and space.is_active(parameter)]
     extremes = [{**values, parameter.name: value} for parameter in new for value in _extremes(parameter)]

@@ -6,12 +6,11 @@ executes no operation and starts no threads of the back end.
 
 from __future__ import annotations
 
-import contextlib
 import math
-import tempfile
 import time
+import warnings
 from abc import abstractmethod
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, Self
 
 import keras
@@ -23,18 +22,23 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ._training import PREDICT_BATCH, Batches, Course, Monitor
+from ._backend import dtype_policy, from_bytes, is_out_of_memory, prepare_backend, to_bytes
+from ._batches import Augment, Batches
+from ._training import PREDICT_BATCH, Course, Monitor
+
+OPTIMIZERS = ("sgd", "adamw")
 
 
 class KerasClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Base class of classifiers over rows of pixels that train a Keras network.
 
-    Stochastic gradient descent with Nesterov momentum 0.9, a one-cycle learning rate, label
-    smoothing and random horizontal flips. Subclasses implement `_build` and name every parameter
-    in their own constructor.
+    A one-cycle learning rate, label smoothing and random flips, shifts and erasing. Subclasses implement `_build` and
+    name every parameter in their own constructor.
 
     Parameters
     ----------
+    optimizer : {"sgd", "adamw"}
+        Stochastic gradient descent with Nesterov momentum 0.9, or Adam with decoupled weight decay.
     learning_rate : float
         Peak of the learning rate, above 0.
     warm_up : float
@@ -44,15 +48,20 @@ class KerasClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     label_smoothing : float
         Probability spread over all classes, from 0 to below 1.
     batch_size : int
-        Rows a step, at least 1; fewer when there are fewer rows.
+        Rows a step, at least 1; fewer when there are fewer rows, and half of it, with a warning, where a batch does
+        not fit in memory.
     epochs : int
         Passes over the rows, at least 1.
     flip : bool
         Mirror each image left to right with probability one half while training.
+    shift : int
+        Move each image by up to so many pixels in both directions while training, 0 or more; black moves in.
+    erase : float
+        Probability, 0 to 1, with which a rectangle of an image gets random pixels of the batch while training.
     flip_average : bool
         Predict the mean over an image and its mirror image, at twice the cost.
     precision : str
-        `"auto"` lets TensorFlow compute in bfloat16 where the CPU has instructions for it; any
+        `"auto"` computes in bfloat16 on a GPU, and in TensorFlow where the CPU has instructions for it; any
         other value is the name of a Keras dtype policy, such as `"float32"` or `"mixed_bfloat16"`.
     max_seconds : float or None
         Wall-clock limit of `fit`. The schedule is compressed so that it completes in time.
@@ -73,12 +82,14 @@ class KerasClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     References
     ----------
-    Li, Yumer and Ramanan, "Budgeted Training" (2020), for schedules that end with the budget.
+    Li, Yumer and Ramanan, "Budgeted Training" (2020), for schedules that end with the budget; Zhong et al., "Random
+    Erasing Data Augmentation" (2020); Loshchilov and Hutter, "Decoupled Weight Decay Regularization" (2019).
     """
 
     def __init__(
         self,
         *,
+        optimizer: str = "sgd",
         learning_rate: float = 0.1,
         warm_up: float = 0.2,
         weight_decay: float = 0.0,
@@ -86,12 +97,15 @@ class KerasClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         batch_size: int = 128,
         epochs: int = 6,
         flip: bool = True,
+        shift: int = 0,
+        erase: float = 0.0,
         flip_average: bool = False,
         precision: str = "auto",
         max_seconds: float | None = None,
         image_shape: tuple[int, ...] | None = None,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
+        self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.warm_up = warm_up
         self.weight_decay = weight_decay
@@ -99,6 +113,8 @@ class KerasClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.batch_size = batch_size
         self.epochs = epochs
         self.flip = flip
+        self.shift = shift
+        self.erase = erase
         self.flip_average = flip_average
         self.precision = precision
         self.max_seconds = max_seconds
@@ -118,6 +134,8 @@ class KerasClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self.network_
 
     def _optimizer(self) -> keras.optimizers.Optimizer:
+        if self.optimizer == "adamw":
+            return keras.optimizers.AdamW(self.learning_rate, weight_decay=self.weight_decay or None)
         return keras.optimizers.SGD(
             self.learning_rate, momentum=0.9, nesterov=True, weight_decay=self.weight_decay or None
         )
@@ -161,13 +179,20 @@ class KerasClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self._check_parameters()
         rows, labels = validate_data(self, X, y, dtype="numeric")
         targets = self._encode(labels)
-        self._prepare_backend()
+        prepare_backend(self.precision)
         generator = check_random_state(self.random_state)
-        keras.utils.set_random_seed(int(generator.randint(2**31 - 1)))
+        seeds = [int(generator.randint(2**31 - 1)) for _ in range(2)]
         images = self._to_images(rows)
-        self.network_ = self._build_network(images)
-        batches = Batches(self._embed(images), targets, self.batch_size, self.flip, generator.randint(2**31 - 1))
-        self._train(batches, Course(self, started, batches, self._check_valid(validation_data), monitor))
+
+        def train(batch_size: int) -> None:
+            keras.utils.set_random_seed(seeds[0])
+            self.network_ = self._build_network(images)
+            augment = Augment(self.flip, self.shift, self.erase)
+            batches = Batches(self._embed(images), targets, batch_size, augment, seeds[1])
+            self._train(batches, Course(self, started, batches, self._check_valid(validation_data), monitor))
+
+        if not self._fits(train, self.batch_size):
+            train(self.batch_size // 2)
         return self
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float32]:
@@ -207,7 +232,7 @@ class KerasClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Return the state with the network as the bytes of a `.keras` file."""
         state: dict[str, Any] = dict(super().__getstate__())
         if "network_" in state:
-            state["network_"] = _to_bytes(self.network_)
+            state["network_"] = to_bytes(self.network_)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -216,12 +241,27 @@ class KerasClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         stored = state.pop("network_", None)
         super().__setstate__(state)
         if stored is not None:
-            self.network_ = _from_bytes(stored)
+            self.network_ = from_bytes(stored)
+
+    def _fits(self, train: Callable[[int], None], batch_size: int) -> bool:
+        """Train, unless the batches are too large for the memory; return, so that the error's frames let go of it."""
+        try:
+            train(batch_size)
+        except Exception as error:
+            if batch_size == 1 or not is_out_of_memory(error):
+                raise
+            warnings.warn(f"batch_size={batch_size} does not fit in memory, half of it is tried", stacklevel=3)
+            return False
+        return True
 
     def _check_parameters(self) -> None:
         for name, low in {"epochs": 1, "batch_size": 1}.items():
             if getattr(self, name) < low:
                 raise ValueError(f"{name}={getattr(self, name)!r}: must be at least {low}")
+        if self.optimizer not in OPTIMIZERS:
+            raise ValueError(f"optimizer={self.optimizer!r}: must be one of {', '.join(OPTIMIZERS)}")
+        if self.shift < 0 or not 0 <= self.erase <= 1:
+            raise ValueError(f"shift={self.shift!r}, erase={self.erase!r}: must be at least 0, and from 0 to 1")
         if self.max_seconds is not None and not self.max_seconds > 0:
             raise ValueError(f"max_seconds={self.max_seconds!r}: must be above 0 or None")
 
@@ -252,20 +292,9 @@ class KerasClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             -1, height, width, channels
         )
 
-    def _prepare_backend(self) -> None:
-        if keras.backend.backend() != "tensorflow":
-            return
-        import tensorflow as tf
-
-        for device in tf.config.list_physical_devices("GPU"):
-            with contextlib.suppress(RuntimeError):  # the caller has used the GPU already
-                tf.config.experimental.set_memory_growth(device, True)
-        rewrite = self.precision == "auto" and _cpu_has_bfloat16()
-        tf.config.optimizer.set_experimental_options({"auto_mixed_precision_onednn_bfloat16": rewrite})
-
     def _build_network(self, images: NDArray[Any]) -> keras.Model:
         before = keras.config.dtype_policy()
-        keras.config.set_dtype_policy("float32" if self.precision == "auto" else self.precision)
+        keras.config.set_dtype_policy(dtype_policy(self.precision))
         try:
             scale, offset = self._scaling(images)
             inputs = keras.Input(images.shape[1:], name="pixels")
@@ -301,7 +330,7 @@ class KerasClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         )
 
     def _probabilities(self, images: NDArray[Any]) -> NDArray[np.float32]:
-        self._prepare_backend()
+        prepare_backend(self.precision)
         learner = self._learner()
         result = _softmax(learner.predict(images, batch_size=PREDICT_BATCH, verbose=0))
         if self.flip_average:
@@ -310,32 +339,7 @@ class KerasClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return result.astype(np.float32)
 
 
-def _to_bytes(network: keras.Model) -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "network.keras"
-        keras.saving.save_model(network, path)
-        return path.read_bytes()
-
-
-def _from_bytes(content: bytes) -> keras.Model:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "network.keras"
-        path.write_bytes(content)
-        network = keras.saving.load_model(path, compile=False, safe_mode=True)
-    network.jit_compile = False  # the default would compile predictions by XLA, which is slower on CPUs
-    return network
-
-
 def _softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
     exponents = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
     result: NDArray[np.float64] = exponents / exponents.sum(axis=1, keepdims=True)
     return result
-
-
-def _cpu_has_bfloat16() -> bool:
-    """Tell whether the CPU multiplies bfloat16; elsewhere the rewriting only costs time."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return False
-    return "amx_bf16" in flags or "avx512_bf16" in flags

@@ -1,4 +1,4 @@
-"""One training of a network, as what Keras calls back: the batches, the learning rate, the clock, the history."""
+"""One training of a network, as what Keras calls back: the learning rate, the clock, the history."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 from numpy.typing import NDArray
+
+from ._batches import Batches
 
 if TYPE_CHECKING:
     from ._keras import KerasClassifier
@@ -43,34 +45,6 @@ def one_cycle(progress: float, peak: float, warm_up: float) -> float:
     if progress < warm_up:
         return peak * (0.05 + 0.95 * progress / warm_up)
     return peak * 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - warm_up) / (1 - warm_up))))
-
-
-class Batches(keras.utils.PyDataset):  # type: ignore[misc]
-    """An endless stream of shuffled, flipped batches; batch number `i` depends on the seed and `i` alone."""
-
-    def __init__(
-        self, images: NDArray[Any], targets: NDArray[np.float32], batch_size: int, flip: bool, seed: int
-    ) -> None:
-        super().__init__(workers=1)
-        self.images, self.targets, self.flip, self.seed = images, targets, flip, seed
-        self.batch_size = min(batch_size, len(images))
-        self.batches_per_pass = len(images) // self.batch_size
-        self._order = (-1, np.empty(0, np.int64))
-
-    @property
-    def num_batches(self) -> None:
-        return None
-
-    def __getitem__(self, index: int) -> tuple[NDArray[Any], NDArray[np.float32]]:
-        number, place = divmod(index, self.batches_per_pass)
-        if self._order[0] != number:
-            self._order = (number, np.random.default_rng([self.seed, 0, number]).permutation(len(self.images)))
-        rows = self._order[1][place * self.batch_size : (place + 1) * self.batch_size]
-        images = self.images[rows]
-        if self.flip:
-            mirrored = np.random.default_rng([self.seed, 1, index]).random(len(rows)) < 0.5
-            images[mirrored] = images[mirrored, :, ::-1]
-        return images, self.targets[rows]
 
 
 class Course(keras.callbacks.Callback):  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""Convolutional networks of one to six convolutions, trained from scratch."""
+"""Convolutional networks trained from scratch."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import numpy as np
 from ._keras import KerasClassifier
 
 HEADS = ("flatten", "max", "average")
+BLOCKS = ("plain", "residual", "separable")
 SHRINK = 4
 SMALLEST_POOLED = 4
 
 
 class CNNClassifier(KerasClassifier):
-    """Classifier by a plain convolutional network.
+    """Classifier by a convolutional network.
 
     The convolutions stand in blocks. A block ends with 2x2 max pooling as long as the plane is at
     least 4 pixels high and wide; with a global head the last block ends with the global pooling.
@@ -24,6 +25,8 @@ class CNNClassifier(KerasClassifier):
         Convolutions, 1 to 6 in the studies.
     convs_per_block : int
         Convolutions before each pooling, at least 1.
+    block : {"plain", "residual", "separable"}
+        Residual blocks add their input to their output; separable ones filter each channel, then mix the channels.
     filters : int
         Filters of the convolutions in the first block.
     growth : float
@@ -46,7 +49,8 @@ class CNNClassifier(KerasClassifier):
         Dropout after every hidden dense layer, or before the output if there is none.
     logit_scale : float
         Factor on the output of the last layer.
-    learning_rate, warm_up, weight_decay, label_smoothing, batch_size, epochs, flip, flip_average
+    optimizer, learning_rate, warm_up, weight_decay, label_smoothing, batch_size, epochs, flip, shift, erase, \
+flip_average
         How to train, see `KerasClassifier`.
     precision, max_seconds, image_shape, random_state
         See `KerasClassifier`.
@@ -55,8 +59,8 @@ class CNNClassifier(KerasClassifier):
     ----------
     Simonyan and Zisserman, "Very Deep Convolutional Networks" (2015), for the blocks; Ioffe and
     Szegedy, "Batch Normalization" (2015); Lin, Chen and Yan, "Network In Network" (2014), for
-    global pooling; Page, "How to Train Your ResNet" (2018), for the scaled logits and the pooling
-    before the normalisation.
+    global pooling; He et al., "Deep Residual Learning" (2016); Chollet, "Xception" (2017); Page,
+    "How to Train Your ResNet" (2018), for the scaled logits and the pooling before the normalisation.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class CNNClassifier(KerasClassifier):
         *,
         n_convs: int = 6,
         convs_per_block: int = 2,
+        block: str = "plain",
         filters: int = 32,
         growth: float = 2.0,
         kernel_size: int = 3,
@@ -75,6 +80,7 @@ class CNNClassifier(KerasClassifier):
         conv_dropout: float = 0.0,
         dropout: float = 0.0,
         logit_scale: float = 0.125,
+        optimizer: str = "sgd",
         learning_rate: float = 0.4,
         warm_up: float = 0.2,
         weight_decay: float = 0.0,
@@ -82,6 +88,8 @@ class CNNClassifier(KerasClassifier):
         batch_size: int = 128,
         epochs: int = 6,
         flip: bool = True,
+        shift: int = 0,
+        erase: float = 0.0,
         flip_average: bool = False,
         precision: str = "auto",
         max_seconds: float | None = None,
@@ -89,6 +97,7 @@ class CNNClassifier(KerasClassifier):
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         super().__init__(
+            optimizer=optimizer,
             learning_rate=learning_rate,
             warm_up=warm_up,
             weight_decay=weight_decay,
@@ -96,6 +105,8 @@ class CNNClassifier(KerasClassifier):
             batch_size=batch_size,
             epochs=epochs,
             flip=flip,
+            shift=shift,
+            erase=erase,
             flip_average=flip_average,
             precision=precision,
             max_seconds=max_seconds,
@@ -104,6 +115,7 @@ class CNNClassifier(KerasClassifier):
         )
         self.n_convs = n_convs
         self.convs_per_block = convs_per_block
+        self.block = block
         self.filters = filters
         self.growth = growth
         self.kernel_size = kernel_size
@@ -119,18 +131,33 @@ class CNNClassifier(KerasClassifier):
     def _build(self, image_shape: tuple[int, int, int], n_classes: int) -> keras.Model:
         if self.head not in HEADS:
             raise ValueError(f"head={self.head!r}: must be one of {', '.join(HEADS)}")
+        if self.block not in BLOCKS:
+            raise ValueError(f"block={self.block!r}: must be one of {', '.join(BLOCKS)}")
         inputs = keras.Input(image_shape)
         features = inputs
-        for conv in range(self.n_convs):
-            features = self._conv(features, conv)
+        for first in range(0, self.n_convs, self.convs_per_block):
+            features = self._block(features, range(first, min(first + self.convs_per_block, self.n_convs)))
         outputs = keras.layers.Dense(n_classes)(self._hidden(self._flat(features)))
         if self.logit_scale != 1:
             outputs = keras.layers.Rescaling(self.logit_scale)(outputs)
         return keras.Model(inputs, outputs)
 
+    def _block(self, x: keras.KerasTensor, convs: range) -> keras.KerasTensor:
+        before = x
+        for conv in convs:
+            x = self._conv(x, conv)
+        return keras.layers.Add()([x, self._shortcut(before, x)]) if self.block == "residual" else x
+
+    def _shortcut(self, x: keras.KerasTensor, like: keras.KerasTensor) -> keras.KerasTensor:
+        """Bring the input of a block to the shape of its output."""
+        if x.shape[1:3] != like.shape[1:3]:
+            x = keras.layers.AveragePooling2D()(x)
+        return x if x.shape[-1] == like.shape[-1] else keras.layers.Conv2D(like.shape[-1], 1)(x)
+
     def _conv(self, x: keras.KerasTensor, conv: int) -> keras.KerasTensor:
         filters = round(self.filters * self.growth ** (conv // self.convs_per_block))
-        x = keras.layers.Conv2D(filters, self.kernel_size, padding="same", use_bias=not self.batch_norm)(x)
+        kind = keras.layers.SeparableConv2D if self.block == "separable" and conv else keras.layers.Conv2D
+        x = kind(filters, self.kernel_size, padding="same", use_bias=not self.batch_norm)(x)
         pooled = self._ends_in_pooling(conv) and min(x.shape[1:3]) >= SMALLEST_POOLED
         if pooled and self.pool_first:
             x = keras.layers.MaxPooling2D()(x)

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 
+from ._backend import prepare_backend
 from ._discovery import build_network, discover
 from ._foreign import Watch, bare, gives_logits, has_own_layers, wants_codes, width
 from ._keras import KerasClassifier, _softmax
@@ -113,7 +114,7 @@ class HyperModelClassifier(KerasClassifier):
         rows, labels = validate_data(self, X, y, dtype="numeric")
         codes = self._encode(labels).argmax(axis=1)
         valid = self._check_valid(validation_data)
-        self._prepare_backend()
+        prepare_backend(self.precision)
         keras.utils.set_random_seed(int(check_random_state(self.random_state).randint(2**31 - 1)))
         hypermodel, space = self._hypermodel(), self._space()
         self.network_ = self._network(hypermodel, space)
@@ -202,7 +203,7 @@ class HyperModelClassifier(KerasClassifier):
         return divided
 
     def _probabilities(self, images: NDArray[Any]) -> NDArray[np.float32]:
-        self._prepare_backend()
+        prepare_backend(self.precision)
         outputs = self.network_.predict(self._inputs(images), batch_size=PREDICT_BATCH, verbose=0).astype(np.float64)
         if outputs.shape[1] == 1:
             second = 1 / (1 + np.exp(-outputs)) if self.logits_ else outputs

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,10 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from fmnist_bench.cache import cached_array
+
 from ._backbones import BACKBONES, ToBackbone, load_backbone, split_at
+from ._backend import prepare_backend
 from ._keras import KerasClassifier
 
 EMBED_BATCH = 256  # images at a time through the frozen part: bounds its memory
@@ -148,16 +149,15 @@ random_state
     def _embed(self, images: NDArray[Any]) -> NDArray[Any]:
         """Compute what the frozen part makes of the images, or read it; float16 halves files and memory."""
         path = self._cache_file(images)
-        if path is not None and path.exists():
-            found: NDArray[Any] = np.load(path, allow_pickle=False)
-            return found
-        self._prepare_backend()
+        return (
+            self._through_frozen(images) if path is None else cached_array(path, lambda: self._through_frozen(images))
+        )
+
+    def _through_frozen(self, images: NDArray[Any]) -> NDArray[np.float16]:
+        prepare_backend(self.precision)
         frozen = self.network_.get_layer("frozen")
         frozen.jit_compile = False
-        result = np.asarray(frozen.predict(images, batch_size=EMBED_BATCH, verbose=0), np.float16)
-        if path is not None:
-            _store(path, result)
-        return result
+        return np.asarray(frozen.predict(images, batch_size=EMBED_BATCH, verbose=0), np.float16)
 
     def _cache_file(self, images: NDArray[Any]) -> Path | None:
         if self.cache_dir is None or self.weights is None:
@@ -190,14 +190,3 @@ class SlowTail(keras.optimizers.SGD):  # type: ignore[misc]
         variables = trainable_variables or self._trainable_variables
         scaled = [g * self.share if v.path in self.slow else g for g, v in zip(grads, variables, strict=True)]
         super().apply(scaled, trainable_variables)
-
-
-def _store(path: Path, array: NDArray[Any]) -> None:
-    """Write under a temporary name; a full disk costs the cache, not the training."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-            np.save(file, array, allow_pickle=False)
-        os.replace(file.name, path)
-    except OSError:
-        Path(file.name).unlink(missing_ok=True)

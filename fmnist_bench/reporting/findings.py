@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix
 
 from fmnist_bench.reporting import metrics
+from fmnist_bench.trial import STATUSES
 
-STATUSES = ("complete", "pruned", "timeout", "failed", "crashed", "out_of_memory", "interrupted")
 Array = NDArray[Any]
 
 

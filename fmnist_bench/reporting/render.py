@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 
 from fmnist_bench.reporting import tables
-from fmnist_bench.reporting.findings import STATUSES, Contestant, Findings, TrialRow
+from fmnist_bench.reporting.findings import Contestant, Findings, TrialRow
+from fmnist_bench.trial import STATUSES
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_bench.reporting.findings import STATUSES, Contestant, Findings, TrialRow
+from fmnist_bench.reporting.findings import Contestant, Findings, TrialRow
+from fmnist_bench.trial import STATUSES
 
 MAX_MATRIX = 30  # classes; above it the most frequent confusions say more than a matrix
 MAX_ROWS = 500  # trials listed on the page

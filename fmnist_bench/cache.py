@@ -1,0 +1,49 @@
+"""Arrays that take long to compute, kept in files that are named by all that they follow from."""
+
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+WORTH_KEEPING = 1.0  # seconds; what is computed faster than this costs more to store than to repeat
+
+
+def cached_array(path: Path, compute: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+    """Map the array of a file, or compute it and keep it there.
+
+    Parameters
+    ----------
+    path : Path
+        Of an ``.npy`` file, whose name must follow from everything that the array follows from. One that is damaged
+        is written again; a full disk costs the file, not the array.
+    compute : callable
+        Gives the array.
+    """
+    try:
+        found: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        return found
+    except (OSError, ValueError):  # not there, or cut off
+        started = time.perf_counter()
+        array = compute()
+        if time.perf_counter() - started > WORTH_KEEPING:
+            _keep(path, array)
+        return array
+
+
+def _keep(path: Path, array: NDArray[Any]) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
+            try:
+                np.save(file, array, allow_pickle=False)
+                os.replace(file.name, path)
+            except OSError:
+                os.unlink(file.name)
+                raise
+    except OSError:
+        return

@@ -1,0 +1,76 @@
+"""What differs between Keras' back ends and machines: precision, devices, running out of memory; networks as bytes."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from pathlib import Path
+
+import keras
+
+OUT_OF_MEMORY = ("ResourceExhaustedError", "OutOfMemoryError", "MemoryError")
+WORDS = ("can't allocate memory", "out of memory", "RESOURCE_EXHAUSTED")  # where the error is a plain one
+
+
+def prepare_backend(precision: str) -> None:
+    """Let TensorFlow take GPU memory as it needs it, and compute in bfloat16 on CPUs where `precision` is "auto"."""
+    if keras.backend.backend() != "tensorflow":
+        return
+    import tensorflow as tf
+
+    for device in tf.config.list_physical_devices("GPU"):
+        with contextlib.suppress(RuntimeError):  # the caller has used the GPU already
+            tf.config.experimental.set_memory_growth(device, True)
+    rewrite = precision == "auto" and _cpu_has_bfloat16()
+    tf.config.optimizer.set_experimental_options({"auto_mixed_precision_onednn_bfloat16": rewrite})
+
+
+def dtype_policy(precision: str) -> str:
+    """Name the Keras dtype policy: what was asked for, or mixed on a GPU, or what the CPU is fastest in."""
+    if precision != "auto":
+        return precision
+    return "mixed_bfloat16" if _sees_gpu() else "float32"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether a back end could not get the memory for a batch."""
+    return type(error).__name__ in OUT_OF_MEMORY or any(words in str(error) for words in WORDS)
+
+
+def to_bytes(network: keras.Model) -> bytes:
+    """Return what a `.keras` file of the network holds."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.keras"
+        keras.saving.save_model(network, path)
+        return path.read_bytes()
+
+
+def from_bytes(content: bytes) -> keras.Model:
+    """Build the network of a `.keras` file without running code that it may carry."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.keras"
+        path.write_bytes(content)
+        network = keras.saving.load_model(path, compile=False, safe_mode=True)
+    network.jit_compile = False  # the default would compile predictions by XLA, which is slower on CPUs
+    return network
+
+
+def _sees_gpu() -> bool:
+    if keras.backend.backend() == "torch":
+        import torch
+
+        return bool(torch.cuda.is_available())
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return bool(tf.config.list_physical_devices("GPU"))
+    return False
+
+
+def _cpu_has_bfloat16() -> bool:
+    """Tell whether the CPU multiplies bfloat16; elsewhere the rewriting only costs time."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return "amx_bf16" in flags or "avx512_bf16" in flags

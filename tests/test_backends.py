@@ -1,0 +1,78 @@
+"""The same estimators on Keras' back ends, and weights against the network of their authors."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.torch
+
+MAKE = {
+    "cnn": "CNNClassifier(n_convs=2, filters=8, epochs=3, batch_size=32, precision='float32', random_state=0)",
+    "transfer": "TransferClassifier(image_size=32, unfreeze=1, epochs=2, batch_size=32, precision='float32')",
+}
+START = """
+import sys
+from pathlib import Path
+import keras, numpy as np
+from fmnist_bench.candidate import Candidate, load_model, save_model
+from fmnist_bench.data import load_dataset
+from fmnist_bench.models.cnn import CNNClassifier
+from fmnist_bench.models.transfer import TransferClassifier
+X, y = (part[:300] for part in (load_dataset("digits").X, load_dataset("digits").y))
+assert keras.backend.backend() == {backend!r}
+"""
+FIT = """
+model = Candidate({make}).fit(X, y, validation_data=(X, y))
+assert len(model.model_.history_["valid_loss"]) == model.model_.epochs
+save_model(model, Path("model.skops"))
+np.save("probabilities.npy", model.predict_proba(X))
+"""
+LOAD = """
+difference = load_model(Path("model.skops")).predict_proba(X) - np.load("probabilities.npy")
+assert abs(difference).max() < 1e-4, abs(difference).max()
+"""
+
+
+def under(backend, code, folder):
+    """Run code in a process of its own with a back end."""
+    environment = {**os.environ, "KERAS_BACKEND": backend}
+    command = [sys.executable, "-c", START.format(backend=backend) + code]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("kind", list(MAKE))
+@pytest.mark.parametrize(("first", "second"), [("tensorflow", "torch"), ("torch", "tensorflow")])
+def test_a_model_saved_under_one_back_end_loads_under_the_other(kind, first, second, tmp_path):
+    under(first, FIT.format(make=MAKE[kind]), tmp_path)
+    under(second, LOAD, tmp_path)
+
+
+def test_a_benchmark_runs_on_torch(tmp_path):
+    (tmp_path / "b.toml").write_text('data = "digits"\nvalid_size = 0.3\ntrials = 1\nstudies = ["cnn"]\n')
+    command = [sys.executable, "-m", "fmnist_bench", "run", "b.toml"]
+    environment = {**os.environ, "KERAS_BACKEND": "torch"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (report,) = tmp_path.glob("mlruns/runs/b-*/report.md")
+    assert "complete" in report.read_text()
+
+
+def test_lite0_gives_what_the_network_of_its_authors_gives():
+    import torch
+    from efficientnet_lite_pytorch import EfficientNet
+
+    from fmnist_bench.models._backbones import find_weights, load_backbone
+
+    path = find_weights("efficientnet_lite0")
+    theirs = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=str(path)).eval()
+    pixels = (np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3)) - 127).astype(np.float32) / 128
+    with torch.no_grad():
+        expected = theirs.extract_features(torch.from_numpy(pixels.transpose(0, 3, 1, 2))).numpy()
+    ours = load_backbone("efficientnet_lite0", 64, "imagenet", None)
+    found = np.asarray(ours(pixels, training=False)).transpose(0, 3, 1, 2)
+    assert expected.std() > 0.1
+    np.testing.assert_allclose(found, expected, atol=1e-4)
