@@ -97,7 +97,7 @@ def report(mlruns: Path) -> Iterator[str]:
         "# Whole runs: the shipped rule against equal shares",
         "",
         "`run all` with both rules at the same moment, each with one core; test accuracy of the ensemble, %.",
-        "Trials, overrun and the share of the core's time that was spent in `fit` are those of both, the shipped rule first.",
+        "Trials, overrun and the share of the time spent in `fit` are those of both, the shipped rule first.",
         "",
         "| Budget, min | Seed | Shipped rule | Equal shares | Difference, points | Trials | Overrun, s | In `fit`, % |",
         "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
