@@ -24,10 +24,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from fmnist_bench.arm_search import ArmSearch, Proposal
 from fmnist_bench.budget import ArmClaim, next_arm
 from fmnist_bench.config import load_benchmark, parse_duration
-from fmnist_bench.ensemble import greedy_selection
 from fmnist_bench.environment import machine
 from fmnist_bench.ladder import LEFT_BY_A_RUNG, Ladder
 from fmnist_bench.search import Ask, Asker
+from fmnist_bench.selection import greedy_selection
 from fmnist_bench.store import Run, Store, TrialRecord, write_text
 from fmnist_bench.study import Arm
 from fmnist_bench.trial import TrialResult

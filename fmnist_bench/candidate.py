@@ -14,7 +14,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
-from fmnist_bench.cache import cached_array
+from fmnist_bench.arrays import as_rows, cached_array
 from fmnist_bench.errors import InputError
 
 # What a saved model may be made of beside what skops trusts by itself. Names, not prefixes: a file that names
@@ -92,11 +92,11 @@ class Candidate(ClassifierMixin, BaseEstimator):
         monitor : callable or None
             Called as ``monitor(step, score)`` while the model trains, where it can; may raise to stop it.
         """
-        X = np.asarray(X)
-        self.n_features_in_ = X.shape[1]
+        pixels = as_rows(np.asarray(X))
+        self.n_features_in_ = pixels.shape[1]
         self.model_ = clone(self.model)
         self.features_ = clone(self.features) if self.features is not None else None
-        rows, labels = clone(self.augment).fit_resample(X, y) if self.augment is not None else (X, y)
+        rows, labels = clone(self.augment).fit_resample(pixels, y) if self.augment is not None else (pixels, y)
         transformed = self._fit_features(rows, labels)
         self.model_.fit(transformed, labels, **self._extras(validation_data, monitor))
         self.classes_ = self.model_.classes_
@@ -105,7 +105,7 @@ class Candidate(ClassifierMixin, BaseEstimator):
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float32]:
         """Class probabilities, float32 of shape (n, n_classes); each row sums to one."""
         check_is_fitted(self, "classes_")
-        proba = np.asarray(self.model_.predict_proba(self._transform(np.asarray(X))), dtype=np.float64)
+        proba = np.asarray(self.model_.predict_proba(self._transform(as_rows(np.asarray(X)))), dtype=np.float64)
         return np.asarray(proba / proba.sum(axis=1, keepdims=True), dtype=np.float32)
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
@@ -132,7 +132,7 @@ class Candidate(ClassifierMixin, BaseEstimator):
         accepted = inspect.signature(self.model_.fit).parameters
         extras: dict[str, Any] = {}
         if validation_data is not None and "validation_data" in accepted:
-            extras["validation_data"] = (self._transform(np.asarray(validation_data[0])), validation_data[1])
+            extras["validation_data"] = (self._transform(as_rows(np.asarray(validation_data[0]))), validation_data[1])
         if monitor is not None and "monitor" in accepted:
             extras["monitor"] = monitor
         return extras

@@ -1,15 +1,12 @@
-"""Greedy ensemble selection, and the ensemble as a scikit-learn classifier that can be saved."""
+"""The ensemble as a scikit-learn classifier that can be saved."""
 
-import hashlib
-import json
-import os
-import shutil
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import sklearn
+from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
@@ -20,110 +17,107 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fmnist_bench.candidate import load_model
-from fmnist_bench.errors import InputError
+from fmnist_bench.arrays import are_pixels, as_rows, warn_of_scale
+from fmnist_bench.bundle import read_bundle, write_bundle
+from fmnist_bench.candidate import load_model, save_model
+from fmnist_bench.selection import METHODS, Combination, learn_combination
 
-FORMAT_VERSION = 1
-MANIFEST = "manifest.json"
-
-
-def greedy_selection(
-    probabilities: NDArray[np.floating[Any]], y: NDArray[np.integer[Any]], max_steps: int = 25
-) -> NDArray[np.float64]:
-    """Choose members with replacement so that their mean predicts best (Caruana et al., 2004).
-
-    Each step adds the member that gives the mean the highest accuracy, where a tie between classes counts as wrong;
-    equal accuracies are decided by the lower log loss, then by the lower index. The best step of all is kept, the
-    earliest among equals.
-
-    Parameters
-    ----------
-    probabilities : ndarray of shape (n_members, n_rows, n_classes)
-    y : ndarray of shape (n_rows,)
-        Column of the right class, 0 to n_classes - 1.
-    max_steps : int
-        At least 1.
-
-    Returns
-    -------
-    weights : ndarray of shape (n_members,)
-        Not negative, summing to one.
-    """
-    members = np.ascontiguousarray(np.moveaxis(probabilities, 2, 1))  # classes before rows: four times as fast
-    counts = np.zeros(len(members), dtype=np.int64)
-    total = np.zeros(members.shape[1:], dtype=np.float64)
-    best_score, best_counts = (-1.0, 0.0), counts.copy()
-    for step in range(1, max_steps + 1):
-        hits = [_hits(total + member, y) for member in members]
-        level = [i for i, hit in enumerate(hits) if hit == max(hits)]
-        chosen = max(level, key=lambda i: (_log_likelihood((total + members[i]) / step, y), -i))
-        counts[chosen] += 1
-        total += members[chosen]
-        score = max(hits) / len(y), _log_likelihood(total / step, y)
-        if score > best_score:
-            best_score, best_counts = score, counts.copy()
-    return np.asarray(best_counts / best_counts.sum())
-
-
-def _hits(total: NDArray[np.float64], y: NDArray[np.integer[Any]]) -> int:
-    """Count the rows whose right class is ahead of every other; changes `total`."""
-    rows = np.arange(len(y))
-    right = total[y, rows]
-    total[y, rows] = -1.0
-    return int((right > total.max(axis=0)).sum())
-
-
-def _log_likelihood(mean: NDArray[np.float64], y: NDArray[np.integer[Any]]) -> float:
-    return float(np.log(np.clip(mean[y, np.arange(len(y))], 1e-15, None)).mean())
+REFITS = ("no", "full")
+BATCH = 10_000  # rows that the members predict at a time: bounds the memory
 
 
 class StackedEnsemble(ClassifierMixin, BaseEstimator):
-    """Weighted mean of the probabilities of several classifiers, chosen by greedy selection.
+    """Several classifiers that predict as one.
 
     Parameters
     ----------
     estimators : list of (str, estimator) or None
         Candidates for membership; None takes scaled logistic regression, a random forest and extra trees.
+    method : {"greedy", "logistic", "mean"}
+        Weighted mean of the members that greedy selection takes (Caruana et al., 2004); multinomial logistic
+        regression on the log probabilities of all (Wolpert, "Stacked generalization", 1992); plain mean of all.
     valid_size : float
-        Share of the rows given to `fit` on which members are chosen, between 0 and 1.
+        Share of the rows given to `fit` that members are not trained on and the method learns from, between 0 and 1.
+    calibrate : bool
+        Scale the logarithms of the probabilities by one temperature, found on these rows (Guo et al., 2017).
+    refit : {"no", "full"}
+        Whether members are trained again on all rows, when it is settled which and with what weights.
     max_steps : int
-        Steps of the greedy selection (Caruana et al., 2004).
+        Steps of the greedy selection.
+    n_jobs : int or None
+        Members that are trained, or predict, side by side; None means one at a time.
     random_state : int, RandomState or None
         Seed of the split, and of the default estimators.
 
     Attributes
     ----------
     members_ : list of (str, fitted estimator)
-        Those with a weight above zero.
+        With the greedy method those with a weight above zero.
     weights_ : ndarray of shape (n_members,)
+        Summing to one; with the logistic method each member's share of the coefficients' sizes.
+    temperature_ : float
+        1 without calibration.
+    stacker_ : LogisticRegression or None
     classes_ : ndarray of shape (n_classes,)
     n_features_in_ : int
+    pixels_ : bool
+        Whether the rows of `fit` were whole numbers of 0 to 255.
+
+    Notes
+    -----
+    Rows may also be images of shape (n, height, width) or (n, height, width, channels).
     """
+
+    members_: list[tuple[str, Any]]
 
     def __init__(
         self,
         estimators: Sequence[tuple[str, Any]] | None = None,
         *,
+        method: str = "greedy",
         valid_size: float = 0.2,
+        calibrate: bool = True,
+        refit: str = "no",
         max_steps: int = 25,
+        n_jobs: int | None = None,
         random_state: Any = None,
     ) -> None:
         self.estimators = estimators
+        self.method = method
         self.valid_size = valid_size
+        self.calibrate = calibrate
+        self.refit = refit
         self.max_steps = max_steps
+        self.n_jobs = n_jobs
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any) -> Self:
-        """Train every estimator on a stratified part of the rows, choose and weight on the rest."""
-        X, y = validate_data(self, X, y)
+        """Train every estimator on a stratified part of the rows, let the method learn from the rest.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_features), or images
+        y : array-like of shape (n,)
+            Labels, two classes or more.
+        """
+        self._check_parameters()
+        X, y = validate_data(self, as_rows(X), y)
         check_classification_targets(y)
         classes, encoded = np.unique(y, return_inverse=True)
         if len(classes) < 2:
             raise ValueError("StackedEnsemble needs rows of at least two classes, found one class")
+        self.pixels_ = are_pixels(X)
         fit, valid = self._split(encoded)
-        fitted = [(name, clone(estimator).fit(X[fit], y[fit])) for name, estimator in self._estimators()]
-        probabilities = [_aligned(estimator, X[valid], classes) for _, estimator in fitted]
-        return self._choose(fitted, np.stack(probabilities), encoded[valid], classes)
+        fitted = self._train([estimator for _, estimator in self._estimators()], X[fit], y[fit])
+        members = [(name, model) for (name, _), model in zip(self._estimators(), fitted, strict=True)]
+        probabilities = np.stack([_aligned(model, X[valid], classes) for model in fitted])
+        self.classes_, calibrate = classes, self.calibrate and fit is not valid
+        self._take(members, learn_combination(probabilities, encoded[valid], self.method, self.max_steps, calibrate))
+        if self.refit == "full" and fit is not valid:
+            names = [name for name, _ in self.members_]
+            chosen = [estimator for name, estimator in self._estimators() if name in names]
+            self.members_ = list(zip(names, self._train(chosen, X, y), strict=True))
+        return self
 
     @classmethod
     def from_fitted(
@@ -132,9 +126,10 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):
         valid_probabilities: NDArray[np.floating[Any]],
         y_valid: ArrayLike,
         *,
-        max_steps: int = 25,
+        pixels: bool = False,
+        **parameters: Any,
     ) -> Self:
-        """Choose among estimators that are fitted already, without training any.
+        """Combine estimators that are fitted already, without training any.
 
         Parameters
         ----------
@@ -143,26 +138,64 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):
         valid_probabilities : ndarray of shape (n_members, n_valid, n_classes)
             What each member predicts for rows that it has not been fitted on.
         y_valid : array of shape (n_valid,)
+        pixels : bool
+            Whether they were fitted on whole numbers of 0 to 255.
+        **parameters
+            Of the ensemble, such as `method`.
         """
-        ensemble = cls(list(members), max_steps=max_steps)
-        classes = np.asarray(members[0][1].classes_)
-        encoded = np.searchsorted(classes, np.asarray(y_valid))
-        ensemble.n_features_in_ = int(members[0][1].n_features_in_)
-        return ensemble._choose(list(members), valid_probabilities, encoded, classes)
+        ensemble = cls(list(members), **parameters)
+        ensemble._check_parameters()
+        ensemble.classes_ = np.asarray(members[0][1].classes_)
+        ensemble.n_features_in_, ensemble.pixels_ = int(members[0][1].n_features_in_), pixels
+        encoded = np.searchsorted(ensemble.classes_, np.asarray(y_valid))
+        how = ensemble.method, ensemble.max_steps, ensemble.calibrate
+        ensemble._take(list(members), learn_combination(valid_probabilities, encoded, *how))
+        return ensemble
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Class probabilities of shape (n, n_classes), float64; each row sums to one."""
         check_is_fitted(self, "members_")
-        X = validate_data(self, X, reset=False)
-        total = np.zeros((len(X), len(self.classes_)))
-        for weight, (_, member) in zip(self.weights_, self.members_, strict=True):
-            total += weight * _aligned(member, X, self.classes_)
-        return np.asarray(total / total.sum(axis=1, keepdims=True))
+        X = validate_data(self, as_rows(X), reset=False)
+        if self.pixels_:
+            warn_of_scale(X)
+        parts = [self._predict_batch(X[start : start + BATCH]) for start in range(0, len(X), BATCH)]
+        return np.concatenate(parts)
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Most probable class of each row, of shape (n,)."""
         columns = self.predict_proba(X).argmax(axis=1)
         return np.asarray(self.classes_[columns])
+
+    def save(self, folder: str | Path) -> None:
+        """Write the ensemble as a folder that `load_ensemble` reads; one that is there is replaced.
+
+        Raises
+        ------
+        InputError
+            Where a member is made of types that would not be loaded again.
+        """
+        check_is_fitted(self, "members_")
+        about = {
+            "method": self.method,
+            "temperature": self.temperature_,
+            "pixels": self.pixels_,
+            "n_features_in": self.n_features_in_,
+            "classes": self.classes_.tolist(),
+        }
+        with tempfile.TemporaryDirectory() as place:
+            models = [model for _, model in self.members_] + ([] if self.stacker_ is None else [self.stacker_])
+            files = [Path(place) / f"{number}.skops" for number in range(len(models))]
+            for model, file in zip(models, files, strict=True):
+                save_model(model, file)
+                load_model(file)  # better refused now than when it is needed
+            names, n = [name for name, _ in self.members_], len(self.members_)
+            members = list(zip(names, self.weights_.tolist(), files[:n], strict=True))
+            write_bundle(Path(folder), members, about, files[n] if files[n:] else None)
+
+    def _check_parameters(self) -> None:
+        for name, allowed in {"method": METHODS, "refit": REFITS}.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name}={getattr(self, name)!r}: must be one of {', '.join(allowed)}")
 
     def _estimators(self) -> Sequence[tuple[str, Any]]:
         if self.estimators is not None:
@@ -174,6 +207,10 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):
             ("extra_trees", ExtraTreesClassifier(random_state=seed)),
         ]
 
+    def _train(self, estimators: Sequence[Any], X: NDArray[Any], y: NDArray[Any]) -> list[Any]:
+        jobs = (delayed(clone(estimator).fit)(X, y) for estimator in estimators)
+        return list(Parallel(self.n_jobs, prefer="threads")(jobs))
+
     def _split(self, encoded: NDArray[np.integer[Any]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         rows, counts = np.arange(len(encoded)), np.bincount(encoded)
         n_valid = max(round(float(self.valid_size) * len(rows)), len(counts))
@@ -182,15 +219,25 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):
         fit, valid = train_test_split(rows, test_size=n_valid, stratify=encoded, random_state=self.random_state)
         return fit, valid
 
-    def _choose(
-        self, fitted: list[tuple[str, Any]], probabilities: NDArray[Any], encoded: NDArray[Any], classes: NDArray[Any]
-    ) -> Self:
-        weights = greedy_selection(probabilities, encoded, self.max_steps)
-        return self._assemble([fitted[i] for i in np.flatnonzero(weights)], weights[weights > 0], classes)
+    def _take(self, members: list[tuple[str, Any]], combination: Combination) -> None:
+        """Keep the members that count; a stacker needs all."""
+        weights = combination.weights
+        kept = np.flatnonzero(weights) if combination.stacker is None else np.arange(len(members))
+        self.members_, self.weights_ = [members[i] for i in kept], weights[kept]
+        self.temperature_, self.stacker_ = combination.temperature, combination.stacker
 
-    def _assemble(self, members: list[tuple[str, Any]], weights: NDArray[Any], classes: NDArray[Any]) -> Self:
-        self.members_, self.weights_, self.classes_ = members, weights, classes
-        return self
+    def _predict_batch(self, X: NDArray[Any]) -> NDArray[np.float64]:
+        jobs = (delayed(_aligned)(member, X, self.classes_) for _, member in self.members_)
+        probabilities = np.stack(list(Parallel(self.n_jobs, prefer="threads")(jobs)))
+        return Combination(self.weights_, self.temperature_, self.stacker_).apply(probabilities)
+
+    def _sk_visual_block_(self) -> Any:
+        from sklearn.utils._repr_html.estimator import _VisualBlock
+
+        if not hasattr(self, "members_"):
+            return _VisualBlock("single", self, names=type(self).__name__, name_details=str(self))
+        names = [f"{name}, weight {weight:.2f}" for (name, _), weight in zip(self.members_, self.weights_, strict=True)]
+        return _VisualBlock("parallel", [member for _, member in self.members_], names=names, dash_wrapped=False)
 
 
 def _aligned(estimator: Any, X: Any, classes: NDArray[Any]) -> NDArray[np.float64]:
@@ -200,65 +247,8 @@ def _aligned(estimator: Any, X: Any, classes: NDArray[Any]) -> NDArray[np.float6
     return aligned
 
 
-def save_ensemble(
-    folder: Path,
-    members: Sequence[tuple[str, float, Path]],
-    n_features_in: int,
-    fingerprint: str,
-    classes: Sequence[Any],
-) -> None:
-    """Write an ensemble of saved models as a folder: a manifest, and each member's own file.
-
-    Parameters
-    ----------
-    folder : Path
-        Replaced when the new one is whole.
-    members : list of (str, float, Path)
-        Name, weight and file of each, as `save_model` wrote it.
-    n_features_in : int
-    fingerprint : str
-        SHA-256 of the data set.
-    classes : sequence of int or str
-        Labels in the order of the columns.
-    """
-    temporary = folder.with_name(folder.name + ".tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    entries = [_add_member(temporary, *member) for member in members]
-    manifest = {
-        "format_version": FORMAT_VERSION,
-        "scikit_learn": sklearn.__version__,
-        "fingerprint": fingerprint,
-        "n_features_in": n_features_in,
-        "classes": list(classes),
-        "members": entries,
-    }
-    (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(temporary, folder)
-
-
-def _add_member(folder: Path, name: str, weight: float, source: Path) -> dict[str, Any]:
-    target = folder / (name.replace("/", "-") + source.suffix)
-    link_or_copy(source, target)
-    return {"name": name, "weight": weight, "file": target.name, "sha256": _sha256(target)}
-
-
-def link_or_copy(source: Path, target: Path) -> None:
-    """Give `source` a second name, or copy it where the file system cannot."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def load_ensemble(folder: str | Path, allow_import: Sequence[str] = ()) -> StackedEnsemble:
-    """Load the ensemble that a benchmark saved.
+    """Load an ensemble that a benchmark, or `StackedEnsemble.save`, has saved.
 
     Parameters
     ----------
@@ -272,28 +262,13 @@ def load_ensemble(folder: str | Path, allow_import: Sequence[str] = ()) -> Stack
     InputError
         Where a file is missing, has changed, or holds a type that is not trusted.
     """
-    folder = Path(folder)
-    manifest = _read_manifest(folder)
-    members = [(entry["name"], _load_member(folder, entry, allow_import)) for entry in manifest["members"]]
-    ensemble = StackedEnsemble(members)
-    ensemble.n_features_in_ = int(manifest["n_features_in"])
-    weights = np.array([entry["weight"] for entry in manifest["members"]])
-    return ensemble._assemble(members, weights, np.array(manifest["classes"]))
-
-
-def _read_manifest(folder: Path) -> Mapping[str, Any]:
-    try:
-        manifest: Mapping[str, Any] = json.loads((folder / MANIFEST).read_text())
-        version = manifest["format_version"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{folder}: not a saved ensemble, {MANIFEST} cannot be read: {error}") from error
-    if version != FORMAT_VERSION:
-        raise InputError(f"{folder}: format version {version}, this program reads version {FORMAT_VERSION}")
-    return manifest
-
-
-def _load_member(folder: Path, entry: Mapping[str, Any], allow_import: Sequence[str]) -> Any:
-    path = folder / Path(entry["file"]).name
-    if not path.is_file() or _sha256(path) != entry["sha256"]:
-        raise InputError(f"{path}: missing or changed since the ensemble was saved")
-    return load_model(path, allow_import)
+    manifest, models, stacker = read_bundle(Path(folder), allow_import)
+    names = [entry["name"] for entry in manifest["members"]]
+    members = list(zip(names, models, strict=True))
+    ensemble = StackedEnsemble(members, method=manifest["method"])
+    ensemble.members_ = members
+    ensemble.weights_ = np.array([entry["weight"] for entry in manifest["members"]])
+    ensemble.temperature_, ensemble.stacker_ = float(manifest["temperature"]), stacker
+    ensemble.classes_ = np.array(manifest["classes"])
+    ensemble.n_features_in_, ensemble.pixels_ = int(manifest["n_features_in"]), bool(manifest["pixels"])
+    return ensemble

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
-from fmnist_bench.ensemble import link_or_copy
+from fmnist_bench.bundle import link_or_copy
 
 LONGEST_PARAM = 6000  # characters that MLflow takes
 PATIENCE = 10  # seconds for one answer of a server; by itself MLflow tries for minutes

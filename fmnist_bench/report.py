@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from fmnist_bench.data import Dataset, load_dataset
 from fmnist_bench.environment import cores
 from fmnist_bench.reporting.findings import Contestant, Findings, TrialRow
+from fmnist_bench.selection import Combination
 from fmnist_bench.store import Run, TrialRecord, best, write_text
 from fmnist_bench.worker import predict_in_worker
 
@@ -63,6 +63,7 @@ def gather(run: Run, environment: Mapping[str, str], allow_import: Sequence[str]
         trials=tuple(_row(record) for rows in records.values() for record in rows),
         environment=dict(environment),
         how_to_open=how_to_open(run),
+        temperature=_temperature(run),
     )
 
 
@@ -125,22 +126,24 @@ def _ensemble(
     records: Mapping[str, Sequence[TrialRecord]],
     predicted: Mapping[tuple[str, int], Probabilities],
 ) -> Contestant:
+    weights = np.array([weight for *_, weight in members])
+    combination = Combination(weights, _temperature(run))
     results = [next(r.result for r in records[arm] if r.number == number) for arm, number, _ in members]
     return Contestant(
         name="ensemble",
         trial=None,
         parameters={f"{arm} {number}": round(weight, 3) for arm, number, weight in members},
         n_trials={},
-        valid_probabilities=_mean(members, lambda arm, number: run.valid_probabilities(arm, number)),
-        test_probabilities=_mean(members, lambda arm, number: predicted[arm, number]),
+        valid_probabilities=combination.apply(np.stack([run.valid_probabilities(arm, n) for arm, n, _ in members])),
+        test_probabilities=combination.apply(np.stack([predicted[arm, n] for arm, n, _ in members])),
         fit_seconds=sum(result.fit_seconds for result in results),
         predict_seconds=sum(result.predict_seconds for result in results),
         search_seconds=sum(record.seconds for rows in records.values() for record in rows),
     )
 
 
-def _mean(members: Sequence[tuple[str, int, float]], probabilities: Any) -> NDArray[np.float64]:
-    return np.asarray(sum(weight * probabilities(arm, number).astype(float) for arm, number, weight in members))
+def _temperature(run: Run) -> float:
+    return float(run.state.get("temperature", 1.0))
 
 
 def _row(record: TrialRecord) -> TrialRow:

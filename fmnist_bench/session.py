@@ -12,13 +12,14 @@ import numpy as np
 
 from fmnist_bench.arm_search import ArmSearch, make_arm_search
 from fmnist_bench.budget import Clock
+from fmnist_bench.bundle import write_bundle
 from fmnist_bench.data import NAMES, Dataset, Split
 from fmnist_bench.engine import Search, SearchSettings
-from fmnist_bench.ensemble import greedy_selection, save_ensemble
 from fmnist_bench.environment import command, cores, machine, versions
 from fmnist_bench.progress import Progress
 from fmnist_bench.report import write_report
 from fmnist_bench.reporting.findings import Findings
+from fmnist_bench.selection import learn_combination
 from fmnist_bench.store import Run
 from fmnist_bench.study import Benchmark
 from fmnist_bench.tracking import Tracker
@@ -184,13 +185,20 @@ class Session:
         if not records:
             return
         probabilities = np.stack([self.run.valid_probabilities(r.arm, r.number) for r in records])
-        weights = greedy_selection(probabilities, self.run.y_valid(), settings.max_steps)
-        chosen = [(r, float(weight)) for r, weight in zip(records, weights, strict=True) if weight > 0]
+        found = learn_combination(probabilities, self.run.y_valid(), max_steps=settings.max_steps)
+        chosen = [(r, float(weight)) for r, weight in zip(records, found.weights, strict=True) if weight > 0]
         chosen.sort(key=lambda pair: -pair[1])
         files = [(f"{r.arm}-{r.number}", weight, self.run.model_file(r.arm, r.number)) for r, weight in chosen]
-        n_features, n_classes = self.dataset.X.shape[1], len(self.dataset.class_names)
-        save_ensemble(self.run.ensemble_folder, files, n_features, self.dataset.fingerprint, range(n_classes))
-        self.run.save_state(members=[(r.arm, r.number, weight) for r, weight in chosen])
+        about = {
+            "method": "greedy",
+            "temperature": found.temperature,
+            "pixels": True,
+            "fingerprint": self.dataset.fingerprint,
+            "n_features_in": self.dataset.X.shape[1],
+            "classes": list(range(len(self.dataset.class_names))),
+        }
+        write_bundle(self.run.ensemble_folder, files, about)
+        self.run.save_state(members=[(r.arm, r.number, weight) for r, weight in chosen], temperature=found.temperature)
 
     def _log(self, findings: Findings, tracker: Tracker) -> None:
         rows = {who.name: findings.scores(who) for who in findings.everyone if who.scored}

@@ -8,7 +8,7 @@ from sklearn.preprocessing import FunctionTransformer
 from skops import io
 from troublemakers import Doubler, Trouble
 
-from fmnist_bench import cache
+from fmnist_bench import arrays
 from fmnist_bench.candidate import Candidate, forget_places, load_model, save_model, set_where_none
 from fmnist_bench.errors import InputError
 from fmnist_bench.features import ImageFeatures
@@ -62,7 +62,7 @@ def test_no_synthetic_rows_is_no_augmentation_bit_for_bit(digits, split):
 
 
 def test_slow_features_that_learn_nothing_are_computed_once(digits, split, tmp_path, monkeypatch):
-    monkeypatch.setattr(cache, "WORTH_KEEPING", 0.0)
+    monkeypatch.setattr(arrays, "WORTH_KEEPING", 0.0)
     rows = digits.X[split.fit], digits.y[split.fit]
     first = make(cache_dir=str(tmp_path)).fit(*rows).predict_proba(digits.X[split.valid])
     files = sorted(tmp_path.glob("*.npy"))
@@ -73,7 +73,7 @@ def test_slow_features_that_learn_nothing_are_computed_once(digits, split, tmp_p
 
 
 def test_other_parameters_or_rows_miss_the_cache(digits, tmp_path, monkeypatch):
-    monkeypatch.setattr(cache, "WORTH_KEEPING", 0.0)
+    monkeypatch.setattr(arrays, "WORTH_KEEPING", 0.0)
     for kind, rows in (("hog", 50), ("pixels", 50), ("hog", 51)):
         features = Pipeline([("imagefeatures", ImageFeatures(kind=kind))])
         Candidate(Trouble(), features, cache_dir=str(tmp_path)).fit(digits.X[:rows], digits.y[:rows]).predict(
@@ -83,7 +83,7 @@ def test_other_parameters_or_rows_miss_the_cache(digits, tmp_path, monkeypatch):
 
 
 def test_a_cut_off_cache_file_is_computed_again(digits, tmp_path, monkeypatch):
-    monkeypatch.setattr(cache, "WORTH_KEEPING", 0.0)
+    monkeypatch.setattr(arrays, "WORTH_KEEPING", 0.0)
     first = make(cache_dir=str(tmp_path)).fit(digits.X, digits.y).predict_proba(digits.X)
     for path in tmp_path.glob("*.npy"):
         path.write_bytes(path.read_bytes()[:1000])

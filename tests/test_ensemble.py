@@ -1,71 +1,36 @@
-import json
+import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
+from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
-from sklearn.model_selection import cross_val_score
+from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from fmnist_bench.candidate import Candidate, save_model
-from fmnist_bench.ensemble import StackedEnsemble, greedy_selection, load_ensemble, save_ensemble
+from fmnist_bench.ensemble import StackedEnsemble, load_ensemble
 from fmnist_bench.errors import InputError
 
 SMALL = [("tree", DecisionTreeClassifier(random_state=0)), ("bayes", GaussianNB())]
 
 
-@parametrize_with_checks([StackedEnsemble(SMALL), StackedEnsemble(random_state=0)])
+@parametrize_with_checks(
+    [
+        StackedEnsemble(SMALL),
+        StackedEnsemble(random_state=0),
+        StackedEnsemble(SMALL, method="logistic", refit="full"),
+        StackedEnsemble(SMALL, method="mean", n_jobs=2),
+    ]
+)
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
-
-
-def accuracy(probabilities, weights, y):
-    return (np.tensordot(weights, probabilities, 1).argmax(axis=1) == y).mean()
-
-
-def sure_accuracy(member, y):
-    """Accuracy where a tie counts as wrong."""
-    right = np.take_along_axis(member, y[:, None], axis=1)
-    others = np.where(np.arange(member.shape[1]) == y[:, None], -1.0, member)
-    return (right[:, 0] > others.max(axis=1)).mean()
-
-
-@given(
-    arrays(np.float64, (4, 20, 3), elements=st.floats(0.01, 1)),
-    arrays(np.int64, 20, elements=st.integers(0, 2)),
-)
-def test_selection_is_never_worse_than_the_best_member(raw, y):
-    probabilities = raw / raw.sum(axis=2, keepdims=True)
-    weights = greedy_selection(probabilities, y)
-    assert weights.min() >= 0
-    assert weights.sum() == pytest.approx(1)
-    best = max(sure_accuracy(member, y) for member in probabilities)
-    assert accuracy(probabilities, weights, y) >= best - 1e-9
-
-
-def test_selection_finds_members_that_complete_each_other():
-    y = np.array([0, 0, 1, 1])
-    left = np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.45, 0.55]])
-    right = np.array([[0.4, 0.6], [0.9, 0.1], [0.45, 0.55], [0.2, 0.8]])
-    useless = np.array([[0.1, 0.9]] * 4)
-    weights = greedy_selection(np.stack([useless, left, right]), y)
-    assert weights.tolist() == [0, 0.5, 0.5]
-
-
-def test_log_loss_breaks_ties():
-    y = np.array([0, 1])
-    vague = np.array([[0.6, 0.4], [0.4, 0.6]])
-    sure = np.array([[0.9, 0.1], [0.1, 0.9]])
-    assert greedy_selection(np.stack([vague, sure]), y).tolist() == [0, 1]
-    assert log_loss(y, sure) < log_loss(y, vague)
 
 
 def test_ensemble_beats_its_members_on_digits(digits, split):
@@ -94,67 +59,109 @@ def test_from_fitted_trains_nothing(digits, split):
 def test_a_member_that_has_not_seen_a_class(digits):
     X, y = digits.X, digits.y
     few = RandomForestClassifier(10, random_state=0).fit(X[y < 5], y[y < 5])
-    ensemble = StackedEnsemble()._assemble([("few", few)], np.array([1.0]), np.arange(10))
-    ensemble.n_features_in_ = 64
+    ensemble = StackedEnsemble.from_fitted([("few", few)], few.predict_proba(X[y < 5])[None], y[y < 5], calibrate=False)
+    ensemble.classes_ = np.arange(10)
     assert ensemble.predict_proba(X)[:, 5:].max() == 0
 
 
-@pytest.fixture
-def saved(digits, tmp_path):
-    members = []
-    for name, model in (
-        ("one", make_pipeline(MinMaxScaler(), LogisticRegression())),
-        ("two", RandomForestClassifier(10, random_state=0)),
-    ):
-        save_model(Candidate(model).fit(digits.X, digits.y), tmp_path / f"{name}.skops")
-        members.append((name, 0.5, tmp_path / f"{name}.skops"))
-    save_ensemble(tmp_path / "ensemble", members, 64, digits.fingerprint, range(10))
-    return tmp_path / "ensemble"
+@pytest.fixture(scope="module", params=["greedy", "logistic", "mean"])
+def fitted(request, digits):
+    return StackedEnsemble(SMALL, method=request.param, random_state=0).fit(digits.X[:1200], digits.y[:1200])
 
 
-def test_a_saved_ensemble_is_the_weighted_mean_of_its_members(saved, digits):
-    ensemble = load_ensemble(saved)
-    members = [member.predict_proba(digits.X) for _, member in ensemble.members_]
-    assert np.allclose(ensemble.predict_proba(digits.X), (members[0] + members[1]) / 2)
-    assert ensemble.score(digits.X, digits.y) > 0.9
-    assert make_pipeline(ensemble).predict(digits.X[:3]).shape == (3,)
+def test_calibration_lowers_the_log_loss_and_keeps_the_labels(digits):
+    X, y = digits.X, digits.y
+    raw = StackedEnsemble(SMALL, calibrate=False, random_state=0).fit(X[:1200], y[:1200])
+    cool = clone(raw).set_params(calibrate=True).fit(X[:1200], y[:1200])
+    assert cool.temperature_ != 1
+    assert raw.temperature_ == 1
+    assert np.array_equal(cool.predict(X[1200:]), raw.predict(X[1200:]))
+    assert log_loss(y[1200:], cool.predict_proba(X[1200:])) < log_loss(y[1200:], raw.predict_proba(X[1200:]))
 
 
-def test_saving_again_replaces_the_whole_folder(saved, digits):
-    save_model(Candidate(GaussianNB()).fit(digits.X, digits.y), saved.parent / "three.skops")
-    save_ensemble(saved, [("three", 1.0, saved.parent / "three.skops")], 64, digits.fingerprint, range(10))
-    assert sorted(p.name for p in saved.iterdir()) == ["manifest.json", "three.skops"]
+def test_refitted_members_have_seen_every_row(digits):
+    ensemble = StackedEnsemble([("forest", RandomForestClassifier(20, random_state=0))], random_state=0)
+    part = ensemble.fit(digits.X, digits.y)
+    whole = clone(ensemble).set_params(refit="full").fit(digits.X, digits.y)
+    assert whole.score(digits.X, digits.y) == 1
+    assert part.score(digits.X, digits.y) < 1
+    assert np.array_equal(whole.weights_, part.weights_)
+    assert whole.temperature_ == part.temperature_
 
 
-def test_what_was_changed_is_refused(saved):
-    member = saved / "one.skops"
-    member.unlink()
-    with pytest.raises(InputError, match=r"one\.skops: missing or changed"):
-        load_ensemble(saved)
-    member.write_bytes(b"something else")
-    with pytest.raises(InputError, match=r"one\.skops: missing or changed"):
-        load_ensemble(saved)
+def test_images_are_rows(fitted, digits):
+    rows = digits.X[:50]
+    assert np.array_equal(fitted.predict_proba(rows.reshape(50, 8, 8)), fitted.predict_proba(rows))
+    assert np.array_equal(fitted.predict_proba(rows.reshape(50, 8, 8, 1)), fitted.predict_proba(rows))
+    assert StackedEnsemble(SMALL, random_state=0).fit(rows.reshape(50, 8, 8), digits.y[:50]).n_features_in_ == 64
+    with pytest.raises(ValueError, match="49 features"):
+        fitted.predict(rows.reshape(50, 8, 8)[:, :7, :7])
+
+
+def test_pixels_on_another_scale_are_warned_of(fitted, digits):
+    with pytest.warns(UserWarning, match="was fitted on pixels from 0 to 255"):
+        fitted.predict(digits.X[:10] / 255)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fitted.predict(digits.X[:10])
+        fitted.predict(digits.X[:10].astype(float))
+
+
+def test_frames_and_words(digits):
+    names = np.array([f"digit {label}" for label in digits.y])
+    frame = pd.DataFrame(digits.X, columns=[f"pixel {i}" for i in range(64)])
+    ensemble = StackedEnsemble(SMALL, random_state=0).fit(frame, names)
+    assert set(ensemble.predict(frame[:100])) <= set(names)
+    assert list(ensemble.feature_names_in_) == list(frame.columns)
+
+
+def test_it_is_searched_and_calibrated_like_any_other(digits):
+    search = GridSearchCV(StackedEnsemble(SMALL, random_state=0), {"method": ["greedy", "logistic"]}, cv=2)
+    search.fit(digits.X[:600], digits.y[:600])
+    assert search.best_score_ > 0.7
+    calibrated = CalibratedClassifierCV(StackedEnsemble(SMALL, random_state=0), cv=2)
+    assert calibrated.fit(digits.X[:600], digits.y[:600]).score(digits.X[600:], digits.y[600:]) > 0.6
+
+
+def test_many_rows_are_predicted_in_batches(fitted, digits, monkeypatch):
+    expected = fitted.predict_proba(digits.X[:100])
+    monkeypatch.setattr("fmnist_bench.ensemble.BATCH", 33)
+    assert np.allclose(fitted.predict_proba(digits.X[:100]), expected, rtol=0, atol=1e-12)
+
+
+def test_saved_and_loaded_it_predicts_the_same(fitted, digits, tmp_path):
+    fitted.save(tmp_path / "mine")
+    loaded = load_ensemble(tmp_path / "mine")
+    assert np.array_equal(loaded.predict_proba(digits.X), fitted.predict_proba(digits.X))
+    assert loaded.temperature_ == fitted.temperature_
+    assert loaded.pixels_
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+class Foreign(GaussianNB):
+    """A type that nobody trusts."""
+
+
+def test_what_could_not_be_loaded_is_not_saved(digits, tmp_path):
+    ensemble = StackedEnsemble([("foreign", Foreign())], random_state=0).fit(digits.X, digits.y)
+    with pytest.raises(InputError, match="not trusted: test_ensemble.Foreign"):
+        ensemble.save(tmp_path / "mine")
+    assert not list(tmp_path.iterdir())
+
+
+def test_it_shows_members_and_weights(fitted):
+    page = fitted._repr_html_()
+    for (name, _), weight in zip(fitted.members_, fitted.weights_, strict=True):
+        assert f"{name}, weight {weight:.2f}" in page
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("parameters", "words"),
     [
-        (lambda text: "{", "cannot be read"),
-        (lambda text: json.dumps({**json.loads(text), "format_version": 99}), "format version 99"),
+        ({"method": "best"}, "method='best': must be one of greedy, logistic, mean"),
+        ({"refit": True}, "refit=True: must be one of no, full"),
     ],
 )
-def test_another_manifest_is_refused(saved, change, words):
-    manifest = saved / "manifest.json"
-    manifest.write_text(change(manifest.read_text()))
-    with pytest.raises(InputError, match=words):
-        load_ensemble(saved)
-
-
-def test_a_path_in_the_manifest_cannot_leave_the_folder(saved):
-    manifest = saved / "manifest.json"
-    content = json.loads(manifest.read_text())
-    content["members"][0]["file"] = "../one.skops"
-    (saved / "one.skops").unlink()
-    manifest.write_text(json.dumps(content))
-    with pytest.raises(InputError, match="missing or changed"):
-        load_ensemble(saved)
+def test_mistakes_are_named(digits, parameters, words):
+    with pytest.raises(ValueError, match=words):
+        StackedEnsemble(SMALL, **parameters).fit(digits.X[:50], digits.y[:50])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
-from fmnist_bench import cache
+from fmnist_bench import arrays
 from fmnist_bench.candidate import load_model, save_model
 from fmnist_bench.models._backbones import NoWeights, find_weights
 from fmnist_bench.models._torch_weights import MAGIC, read_torch_weights
@@ -87,7 +87,7 @@ def test_without_weights_it_says_how_to_get_them(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("unfreeze", [0, 2])
 def test_it_learns_is_saved_and_repeats(digits, lite0_file, unfreeze, tmp_path, monkeypatch):
-    monkeypatch.setattr(cache, "WORTH_KEEPING", 0.0)
+    monkeypatch.setattr(arrays, "WORTH_KEEPING", 0.0)
     X, y = digits.X[:300], digits.y[:300]
     model = small(unfreeze=unfreeze, epochs=6, cache_dir=str(tmp_path)).fit(X, y, validation_data=(X, y))
     assert model.history_["valid_accuracy"][-1] > 0.6

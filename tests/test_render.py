@@ -259,3 +259,13 @@ def test_draw_gives_every_figure(findings):
         "confusion_ensemble",
     }
     assert set(render.draw(findings)) == names
+
+
+def test_the_page_says_what_the_temperature_did(findings):
+    assert "temperature" not in render.render_markdown(findings)
+    text = render.render_markdown(dataclasses.replace(findings, temperature=2.0))
+    assert "one temperature, 2.00" in text
+    before = dataclasses.replace(findings, temperature=2.0).uncalibrated_error
+    after = findings.scores(findings.ensemble)["test_calibration_error"]
+    assert f"{100 * before:.2f} % without it and {100 * after:.2f} % with it" in text
+    assert before != after

@@ -5,11 +5,31 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import keras
 
 OUT_OF_MEMORY = ("ResourceExhaustedError", "OutOfMemoryError", "MemoryError")
 WORDS = ("can't allocate memory", "out of memory", "RESOURCE_EXHAUSTED")  # where the error is a plain one
+
+
+class NetworkAsBytes:
+    """What pickles an estimator's `network_` as the bytes of a `.keras` file; stands before `BaseEstimator`."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state with the network as the bytes of a `.keras` file."""
+        state: dict[str, Any] = dict(super().__getstate__())  # type: ignore[call-overload]
+        if "network_" in state:
+            state["network_"] = to_bytes(self.network_)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a state without running code that the network's file may carry."""
+        state = dict(state)
+        stored = state.pop("network_", None)
+        super().__setstate__(state)  # type: ignore[misc]
+        if stored is not None:
+            self.network_ = from_bytes(stored)
 
 
 def prepare_backend(precision: str) -> None:

@@ -22,14 +22,16 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ._backend import dtype_policy, from_bytes, is_out_of_memory, prepare_backend, to_bytes
+from fmnist_bench.arrays import are_pixels, as_rows, warn_of_scale
+
+from ._backend import NetworkAsBytes, dtype_policy, is_out_of_memory, prepare_backend
 from ._batches import Augment, Batches
 from ._training import PREDICT_BATCH, Course, Monitor
 
 OPTIMIZERS = ("sgd", "adamw")
 
 
-class KerasClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
     """Base class of classifiers over rows of pixels that train a Keras network.
 
     A one-cycle learning rate, label smoothing and random flips, shifts and erasing. Subclasses implement `_build` and
@@ -66,7 +68,7 @@ class KerasClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     max_seconds : float or None
         Wall-clock limit of `fit`. The schedule is compressed so that it completes in time.
     image_shape : tuple of int or None
-        `(height, width)` or `(height, width, channels)`; None means square and gray.
+        `(height, width)` or `(height, width, channels)`; None means that of the images, and of rows square and gray.
     random_state : int, RandomState or None
         Seed. Without `max_seconds` an equal seed and thread count give equal probabilities, bit for bit.
 
@@ -156,7 +158,7 @@ class KerasClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Parameters
         ----------
-        X : array-like of shape (n, height * width * channels)
+        X : array-like of shape (n, height * width * channels), (n, height, width) or (n, height, width, channels)
             Pixels of any numeric type; uint8 saves memory.
         y : array-like of shape (n,)
             Labels of any sortable type, two classes or more.
@@ -177,7 +179,9 @@ class KerasClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         started = time.monotonic()
         self._check_parameters()
-        rows, labels = validate_data(self, X, y, dtype="numeric")
+        self.image_shape_ = self.image_shape or (np.shape(X)[1:] if np.ndim(X) in (3, 4) else None)
+        rows, labels = validate_data(self, as_rows(X), y, dtype="numeric")
+        self._pixels = are_pixels(rows)
         targets = self._encode(labels)
         prepare_backend(self.precision)
         generator = check_random_state(self.random_state)
@@ -209,7 +213,9 @@ class KerasClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             Rows sum to 1, columns follow `classes_`.
         """
         check_is_fitted(self, "network_")
-        rows = validate_data(self, X, dtype="numeric", reset=False)
+        rows = validate_data(self, as_rows(X), dtype="numeric", reset=False)
+        if self._pixels:
+            warn_of_scale(rows)
         return self._probabilities(self._embed(self._to_images(rows)))
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
@@ -227,21 +233,6 @@ class KerasClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         labels: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
         return labels
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return the state with the network as the bytes of a `.keras` file."""
-        state: dict[str, Any] = dict(super().__getstate__())
-        if "network_" in state:
-            state["network_"] = to_bytes(self.network_)
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore a state without running code that the network's file may carry."""
-        state = dict(state)
-        stored = state.pop("network_", None)
-        super().__setstate__(state)
-        if stored is not None:
-            self.network_ = from_bytes(stored)
 
     def _fits(self, train: Callable[[int], None], batch_size: int) -> bool:
         """Train, unless the batches are too large for the memory; return, so that the error's frames let go of it."""
@@ -277,12 +268,12 @@ class KerasClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _check_valid(self, validation_data: tuple[ArrayLike, ArrayLike] | None) -> tuple[Any, Any] | None:
         if validation_data is None:
             return None
-        X, y = validate_data(self, *validation_data, dtype="numeric", reset=False)
+        X, y = validate_data(self, as_rows(validation_data[0]), validation_data[1], dtype="numeric", reset=False)
         return self._embed(self._to_images(X)), self._encoder.transform(y)
 
     def _to_images(self, X: NDArray[Any]) -> NDArray[Any]:
         side = math.isqrt(X.shape[1])
-        height, width, channels = (*(self.image_shape or (side, side)), 1)[:3]
+        height, width, channels = (*(self.image_shape_ or (side, side)), 1)[:3]
         if height * width * channels != X.shape[1]:
             raise ValueError(
                 f"image_shape={self.image_shape!r}: rows have {X.shape[1]} features, "

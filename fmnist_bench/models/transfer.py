@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_bench.cache import cached_array
+from fmnist_bench.arrays import cached_array
 
 from ._backbones import BACKBONES, ToBackbone, load_backbone, split_at
 from ._backend import prepare_backend

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix
 
 from fmnist_bench.reporting import metrics
+from fmnist_bench.selection import with_temperature
 from fmnist_bench.trial import STATUSES
 
 Array = NDArray[Any]
@@ -99,6 +100,8 @@ class Findings:
         Machine, versions, seed, budget, command, revision.
     how_to_open : dict of str to str
         Label to command or path.
+    temperature : float
+        By which the ensemble's probabilities were scaled.
     """
 
     title: str
@@ -111,6 +114,7 @@ class Findings:
     trials: tuple[TrialRow, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
     how_to_open: dict[str, str] = field(default_factory=dict)
+    temperature: float = 1.0
 
     @property
     def arms(self) -> list[str]:
@@ -174,6 +178,14 @@ class Findings:
             "test_log_loss": metrics.log_loss(who.test_probabilities, self.y_test),
             "test_calibration_error": metrics.expected_calibration_error(who.test_probabilities, self.y_test),
         }
+
+    @property
+    def uncalibrated_error(self) -> float:
+        """Calibration error that the ensemble would have on the test rows without its temperature."""
+        if self.ensemble is None:
+            return np.nan
+        raw = with_temperature(self.ensemble.test_probabilities, 1 / self.temperature)
+        return metrics.expected_calibration_error(raw, self.y_test)
 
     def compare(self, first: Contestant, second: Contestant) -> metrics.McNemarResult:
         """Compare two contestants on the test rows."""

@@ -146,6 +146,7 @@ def _context(findings: Findings) -> dict[str, Any]:
         "choice": findings.scores(choice) if choice else None,
         "single": findings.scores(pair[0]) if pair else None,
         "test": findings.compare(pair[1], pair[0]) if pair else None,
+        "ensemble_error": None if pair is None else findings.scores(pair[1])["test_calibration_error"],
         "changes": findings.recall_changes(),
         "statuses": {status.replace("_", " "): counts[status] for status in STATUSES if counts[status]},
         "search_seconds": sum(who.search_seconds for who in searched),

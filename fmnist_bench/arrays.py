@@ -1,8 +1,9 @@
-"""Arrays that take long to compute, kept in files that are named by all that they follow from."""
+"""Images as rows of pixels; and arrays that take long to compute, kept in files named by all that they follow from."""
 
 import os
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 WORTH_KEEPING = 1.0  # seconds; what is computed faster than this costs more to store than to repeat
+
+
+def as_rows(X: Any) -> Any:
+    """Flatten images of shape (n, height, width) or (n, height, width, channels) to rows; leave anything else."""
+    shape: tuple[int, ...] = getattr(X, "shape", ())
+    return np.reshape(X, (shape[0], -1)) if len(shape) in (3, 4) else X
+
+
+def are_pixels(X: NDArray[Any]) -> bool:
+    """Tell whether rows are whole numbers of 0 to 255."""
+    return bool(X.size and 1 < X.max() <= 255 and X.min() >= 0 and (np.round(X) == X).all())
+
+
+def warn_of_scale(X: NDArray[Any]) -> None:
+    """Warn where a model that was fitted on whole numbers of 0 to 255 is given pixels from 0 to 1."""
+    if X.size and 0 < X.max() <= 1:
+        warnings.warn("pixels from 0 to 1: this model was fitted on pixels from 0 to 255", stacklevel=3)
 
 
 def cached_array(path: Path, compute: Callable[[], NDArray[Any]]) -> NDArray[Any]:

@@ -1,0 +1,206 @@
+"""From the members' probabilities to one prediction: which members, with which weights, how sure. Pure functions."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import minimize_scalar
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+METHODS = ("greedy", "logistic", "mean")
+FOLDS = 5
+TINY = 1e-15  # least probability whose logarithm is taken
+COLDEST, HOTTEST = 0.05, 20.0  # temperatures that are looked at
+
+Floats = NDArray[np.floating[Any]]
+Integers = NDArray[np.integer[Any]]
+
+
+@dataclass(frozen=True)
+class Combination:
+    """How the probabilities of several members become one prediction.
+
+    Attributes
+    ----------
+    weights : ndarray of shape (n_members,)
+        Summing to one; where there is a stacker, each member's share of the coefficients' sizes.
+    temperature : float
+        By which the logarithms are divided in the end.
+    stacker : LogisticRegression or None
+        Combines the logarithms of all members' probabilities, instead of the weighted mean.
+    """
+
+    weights: NDArray[np.float64]
+    temperature: float = 1.0
+    stacker: Any = None
+
+    def apply(self, probabilities: Floats) -> NDArray[np.float64]:
+        """Combine probabilities of shape (n_members, n_rows, n_classes) into (n_rows, n_classes)."""
+        if self.stacker is None:
+            combined = weighted_mean(probabilities, self.weights)
+        else:
+            combined = self.stacker.predict_proba(log_features(probabilities))
+        return combined if self.temperature == 1 else with_temperature(combined, self.temperature)
+
+
+def learn_combination(
+    probabilities: Floats, y: Integers, method: str = "greedy", max_steps: int = 25, calibrate: bool = True
+) -> Combination:
+    """Learn from rows that no member was fitted on how to combine the members.
+
+    Parameters
+    ----------
+    probabilities : ndarray of shape (n_members, n_rows, n_classes)
+    y : ndarray of shape (n_rows,)
+        Column of the right class.
+    method : {"greedy", "logistic", "mean"}
+        See `StackedEnsemble`.
+    max_steps : int
+        Of the greedy selection.
+    calibrate : bool
+        Find a temperature; for a stacker on what it predicts for rows that it was not fitted on.
+    """
+    stacker, outside = None, None
+    if method == "greedy":
+        weights = greedy_selection(probabilities, y, max_steps)
+    elif method == "mean":
+        weights = np.full(len(probabilities), 1 / len(probabilities))
+    else:
+        stacker, weights, outside = _stack(probabilities, y)
+    if outside is None:
+        outside = weighted_mean(probabilities, weights)
+    return Combination(weights, fit_temperature(outside, y) if calibrate else 1.0, stacker)
+
+
+def _stack(probabilities: Floats, y: Integers) -> tuple[Any, NDArray[np.float64], NDArray[np.float64] | None]:
+    """Fit a stacker; return it, each member's share of it, and what it predicts for rows of other folds."""
+    features, outside = log_features(probabilities), None
+    stacker = LogisticRegression(C=0.01, max_iter=1000)
+    if (folds := min(FOLDS, int(np.bincount(y).min()))) > 1:
+        splits = StratifiedKFold(folds, shuffle=True, random_state=0)
+        outside = cross_val_predict(stacker, features, y, cv=splits, method="predict_proba")
+    stacker.fit(features, y)
+    sizes = np.abs(stacker.coef_).reshape(len(stacker.coef_), len(probabilities), -1).sum(axis=(0, 2))
+    return stacker, sizes / max(sizes.sum(), TINY), outside
+
+
+def greedy_selection(
+    probabilities: Floats,
+    y: Integers,
+    max_steps: int = 25,
+    costs: ArrayLike | None = None,
+    max_cost: float = np.inf,
+) -> NDArray[np.float64]:
+    """Choose members with replacement so that their mean predicts best (Caruana et al., 2004).
+
+    Each step adds the member that gives the mean the highest accuracy, where a tie between classes counts as wrong;
+    equal accuracies are decided by the lower log loss, then by the lower index. The best step of all is kept, the
+    earliest among equals.
+
+    Parameters
+    ----------
+    probabilities : ndarray of shape (n_members, n_rows, n_classes)
+    y : ndarray of shape (n_rows,)
+        Column of the right class, 0 to n_classes - 1.
+    max_steps : int
+        At least 1.
+    costs : array-like of shape (n_members,) or None
+        What each member costs, once however often it is chosen; any unit.
+    max_cost : float
+        The members chosen cost no more than this together.
+
+    Returns
+    -------
+    weights : ndarray of shape (n_members,)
+        Not negative, summing to one.
+
+    Raises
+    ------
+    ValueError
+        Where every member costs more than `max_cost`.
+    """
+    members = np.ascontiguousarray(np.moveaxis(probabilities, 2, 1))  # classes before rows: four times as fast
+    price = np.zeros(len(members)) if costs is None else np.asarray(costs, dtype=np.float64)
+    counts = np.zeros(len(members), dtype=np.int64)
+    total = np.zeros(members.shape[1:], dtype=np.float64)
+    best_score, best_counts = (-1.0, 0.0), counts.copy()
+    for step in range(1, max_steps + 1):
+        affordable = np.flatnonzero(price[counts > 0].sum() + np.where(counts > 0, 0.0, price) <= max_cost)
+        if not len(affordable):
+            raise ValueError(f"max_cost={max_cost:g}: the cheapest member costs {price.min():.4g}")
+        hits = {int(i): _hits(total + members[i], y) for i in affordable}
+        level = [i for i, hit in hits.items() if hit == max(hits.values())]
+        chosen = max(level, key=lambda i: (_log_likelihood((total + members[i]) / step, y), -i))
+        counts[chosen] += 1
+        total += members[chosen]
+        score = hits[chosen] / len(y), _log_likelihood(total / step, y)
+        if score > best_score:
+            best_score, best_counts = score, counts.copy()
+    return np.asarray(best_counts / best_counts.sum())
+
+
+def _hits(total: NDArray[np.float64], y: Integers) -> int:
+    """Count the rows whose right class is ahead of every other; changes `total`."""
+    rows = np.arange(len(y))
+    right = total[y, rows]
+    total[y, rows] = -1.0
+    return int((right > total.max(axis=0)).sum())
+
+
+def _log_likelihood(mean: NDArray[np.float64], y: Integers) -> float:
+    return float(np.log(np.clip(mean[y, np.arange(len(y))], TINY, None)).mean())
+
+
+def weighted_mean(probabilities: Floats, weights: ArrayLike) -> NDArray[np.float64]:
+    """Mean over the members of probabilities of shape (n_members, n_rows, n_classes); rows sum to one."""
+    mean = np.tensordot(np.asarray(weights, dtype=np.float64), probabilities, axes=1)
+    return np.asarray(mean / mean.sum(axis=1, keepdims=True))
+
+
+def fit_temperature(probabilities: Floats, y: Integers) -> float:
+    """Find the temperature at which probabilities have the lowest log loss (Guo et al., 2017).
+
+    Parameters
+    ----------
+    probabilities : ndarray of shape (n_rows, n_classes)
+        Of rows that the model was not fitted on.
+    y : ndarray of shape (n_rows,)
+        Column of the right class.
+
+    Returns
+    -------
+    float
+        Above 1 where the model is too sure of itself, below 1 where it is too modest.
+    """
+    logs = np.log(np.clip(np.asarray(probabilities, dtype=np.float64), TINY, None))
+    rows = np.arange(len(y))
+
+    def loss(log_temperature: float) -> float:
+        scaled = logs / np.exp(log_temperature)
+        return float((np.logaddexp.reduce(scaled, axis=1) - scaled[rows, y]).mean())
+
+    found = minimize_scalar(loss, bounds=(np.log(COLDEST), np.log(HOTTEST)), method="bounded")
+    return float(np.exp(found.x))
+
+
+def with_temperature(probabilities: Floats, temperature: float) -> NDArray[np.float64]:
+    """Divide the logarithms by `temperature`; the order of the classes stays, and 1 changes nothing."""
+    logs = np.log(np.clip(np.asarray(probabilities, dtype=np.float64), TINY, None)) / temperature
+    return np.asarray(np.exp(logs - np.logaddexp.reduce(logs, axis=1, keepdims=True)))
+
+
+def log_features(probabilities: Floats) -> NDArray[np.float64]:
+    """Put the members' log probabilities side by side: what a logistic stack learns from.
+
+    Parameters
+    ----------
+    probabilities : ndarray of shape (n_members, n_rows, n_classes)
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_members * n_classes)
+    """
+    logs = np.log(np.clip(np.asarray(probabilities, dtype=np.float64), 1e-6, None))
+    return np.asarray(np.moveaxis(logs, 0, 1).reshape(logs.shape[1], -1))

@@ -1,0 +1,87 @@
+import json
+
+import numpy as np
+import pytest
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler
+
+from fmnist_bench.bundle import write_bundle
+from fmnist_bench.candidate import Candidate, save_model
+from fmnist_bench.ensemble import load_ensemble
+from fmnist_bench.errors import InputError
+
+ABOUT = {"method": "greedy", "temperature": 1.0, "pixels": True, "n_features_in": 64, "classes": list(range(10))}
+
+
+@pytest.fixture
+def saved(digits, tmp_path):
+    members = []
+    for name, model in (
+        ("one", make_pipeline(MinMaxScaler(), LogisticRegression())),
+        ("two", RandomForestClassifier(10, random_state=0)),
+    ):
+        save_model(Candidate(model).fit(digits.X, digits.y), tmp_path / f"{name}.skops")
+        members.append((name, 0.5, tmp_path / f"{name}.skops"))
+    write_bundle(tmp_path / "ensemble", members, ABOUT)
+    return tmp_path / "ensemble"
+
+
+def test_a_saved_ensemble_is_the_weighted_mean_of_its_members(saved, digits):
+    ensemble = load_ensemble(saved)
+    members = [member.predict_proba(digits.X) for _, member in ensemble.members_]
+    assert np.allclose(ensemble.predict_proba(digits.X), (members[0] + members[1]) / 2)
+    assert ensemble.score(digits.X, digits.y) > 0.9
+    assert make_pipeline(ensemble).predict(digits.X[:3]).shape == (3,)
+
+
+def test_saving_again_replaces_the_whole_folder(saved, digits):
+    save_model(Candidate(GaussianNB()).fit(digits.X, digits.y), saved.parent / "three.skops")
+    write_bundle(saved, [("three", 1.0, saved.parent / "three.skops")], ABOUT)
+    assert sorted(p.name for p in saved.iterdir()) == ["manifest.json", "three.skops"]
+
+
+def test_what_was_changed_is_refused(saved):
+    member = saved / "one.skops"
+    member.unlink()
+    with pytest.raises(InputError, match=r"one\.skops: missing or changed"):
+        load_ensemble(saved)
+    member.write_bytes(b"something else")
+    with pytest.raises(InputError, match=r"one\.skops: missing or changed"):
+        load_ensemble(saved)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda text: "{", "cannot be read"),
+        (lambda text: json.dumps({**json.loads(text), "format_version": 99}), "format version 99"),
+    ],
+)
+def test_another_manifest_is_refused(saved, change, words):
+    manifest = saved / "manifest.json"
+    manifest.write_text(change(manifest.read_text()))
+    with pytest.raises(InputError, match=words):
+        load_ensemble(saved)
+
+
+def test_a_path_in_the_manifest_cannot_leave_the_folder(saved):
+    manifest = saved / "manifest.json"
+    content = json.loads(manifest.read_text())
+    content["members"][0]["file"] = "../one.skops"
+    (saved / "one.skops").unlink()
+    manifest.write_text(json.dumps(content))
+    with pytest.raises(InputError, match="missing or changed"):
+        load_ensemble(saved)
+
+
+def test_a_folder_of_the_first_format_loads(saved, digits):
+    manifest = saved / "manifest.json"
+    content = json.loads(manifest.read_text())
+    for key in ("method", "temperature", "pixels", "stacker", "versions"):
+        del content[key]
+    expected = load_ensemble(saved).predict_proba(digits.X)
+    manifest.write_text(json.dumps({**content, "format_version": 1}))
+    assert np.array_equal(load_ensemble(saved).predict_proba(digits.X), expected)
