@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 WORTH_KEEPING = 1.0  # seconds; what is computed faster than this costs more to store than to repeat
 
+_saved: list[float] = []
+
 
 def as_rows(X: Any) -> Any:
     """Flatten images of shape (n, height, width) or (n, height, width, channels) to rows; leave anything else."""
@@ -44,21 +46,32 @@ def cached_array(path: Path, compute: Callable[[], NDArray[Any]]) -> NDArray[Any
     """
     try:
         found: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        _saved.append(float(_seconds_file(path).read_text()))
         return found
     except (OSError, ValueError):  # not there, or cut off
         started = time.perf_counter()
         array = compute()
-        if time.perf_counter() - started > WORTH_KEEPING:
-            _keep(path, array)
+        if (seconds := time.perf_counter() - started) > WORTH_KEEPING:
+            _keep(path, array, seconds)
         return array
 
 
-def _keep(path: Path, array: NDArray[Any]) -> None:
+def seconds_saved() -> float:
+    """Seconds that the files have saved this process so far: what the arrays took to compute when they were kept."""
+    return sum(_saved)
+
+
+def _seconds_file(path: Path) -> Path:
+    return path.with_suffix(".seconds")
+
+
+def _keep(path: Path, array: NDArray[Any], seconds: float) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
             try:
                 np.save(file, array, allow_pickle=False)
+                _seconds_file(path).write_text(f"{seconds:.3f}")
                 os.replace(file.name, path)
             except OSError:
                 os.unlink(file.name)

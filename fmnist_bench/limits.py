@@ -27,6 +27,7 @@ class Limits:
         self._tree, self._scanned = [self._root], time.monotonic()
         self._deadline = math.inf if task.seconds is None else time.monotonic() + task.seconds
         self._sign, self._busy = time.monotonic(), 0.0
+        self.cpu_seconds = 0.0  # that the worker and all below it have used, as far as was seen
 
     def sign_of_life(self) -> None:
         """Take note that the worker is at work."""
@@ -35,6 +36,7 @@ class Limits:
     def passed(self) -> tuple[str, str] | None:
         """Status and reason where a limit is passed."""
         now, (size, busy) = time.monotonic(), self._use()
+        self.cpu_seconds = max(self.cpu_seconds, busy)
         if busy > self._busy + BUSY:
             self._sign, self._busy = now, busy
         if now > self._deadline:

@@ -61,11 +61,13 @@ def run_in_worker(task: Task, on_report: Callable[[int, float], bool], stop: thr
     """
     started = time.perf_counter()
     with _process(job.work, task) as (process, connection):
-        ended_by = _attend(process, connection, task, on_report, stop)
+        limits = Limits(process.pid, task)
+        ended_by = _attend(process, connection, limits, on_report, stop)
     if ended_by is None and (result := read_result(task.folder)) is not None:
         return result
     status, reason = ended_by or _death(process.exitcode, task.folder)
-    return TrialResult(status, reason, fit_seconds=time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    return TrialResult(status, reason, fit_seconds=seconds, fit_cpu_seconds=limits.cpu_seconds)
 
 
 def check_in_worker(arms: tuple[Arm, ...], allow_import: tuple[str, ...]) -> None:
@@ -157,10 +159,9 @@ def _hidden_main() -> Iterator[None]:
 
 
 def _attend(
-    process: Any, connection: Connection, task: Task, on_report: Callable[[int, float], bool], stop: threading.Event
+    process: Any, connection: Connection, limits: Limits, on_report: Callable[[int, float], bool], stop: threading.Event
 ) -> tuple[str, str] | None:
     """Answer the worker until it ends; return status and reason if it had to be ended."""
-    limits = Limits(process.pid, task)
     while True:
         if connection.poll(POLL):
             try:

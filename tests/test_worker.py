@@ -44,6 +44,12 @@ def test_a_trial_that_hangs_is_ended(make_task, kind):
     assert not any(_runs(int(pid)) for pid in pids)
 
 
+def test_a_trial_that_is_ended_has_used_the_processor(make_task):
+    result = run(make_task("work", seconds=3.0))
+    assert result.status == "timeout"
+    assert result.fit_cpu_seconds > 0.5
+
+
 def test_a_trial_that_does_nothing_is_ended(make_task):
     started = time.monotonic()
     result = run(make_task("hang", stall=2.0))

@@ -1,0 +1,61 @@
+import time
+
+import numpy as np
+import pytest
+
+from fmnist_bench import arrays
+from fmnist_bench.arrays import are_pixels, as_rows, cached_array, seconds_saved, warn_of_scale
+
+
+@pytest.fixture
+def slow(monkeypatch):
+    """Return a function that takes a while and counts its calls."""
+    monkeypatch.setattr(arrays, "WORTH_KEEPING", 0.05)
+    calls = []
+
+    def compute():
+        time.sleep(0.1)
+        calls.append(1)
+        return np.arange(6.0)
+
+    compute.calls = calls
+    return compute
+
+
+def test_what_is_slow_is_computed_once_and_its_seconds_are_known(slow, tmp_path):
+    before = seconds_saved()
+    first = cached_array(tmp_path / "new" / "a.npy", slow)
+    assert seconds_saved() == before
+    again = cached_array(tmp_path / "new" / "a.npy", slow)
+    assert np.array_equal(first, again)
+    assert len(slow.calls) == 1
+    assert seconds_saved() - before >= 0.1
+
+
+def test_what_is_fast_is_not_kept(tmp_path):
+    assert cached_array(tmp_path / "a.npy", lambda: np.ones(3)).sum() == 3
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_written_costs_the_file_alone(slow, tmp_path):
+    (tmp_path / "file").touch()
+    assert cached_array(tmp_path / "file" / "a.npy", slow).sum() == 15
+
+
+def test_images_become_rows_and_rows_stay():
+    images = np.arange(24).reshape(2, 3, 4)
+    assert as_rows(images).tolist() == as_rows(images[..., None]).tolist() == images.reshape(2, 12).tolist()
+    rows = [[1, 2], [3, 4]]
+    assert as_rows(rows) is rows
+
+
+def test_pixels_are_told_from_other_numbers():
+    assert are_pixels(np.array([[0, 255], [3, 4]]))
+    assert are_pixels(np.array([[0.0, 16.0]]))
+    for other in ([[0.5, 3]], [[-1, 3]], [[0, 300]], [[0, 1]]):
+        assert not are_pixels(np.array(other))
+
+
+def test_dark_pixels_are_warned_of():
+    with pytest.warns(UserWarning, match="from 0 to 1"):
+        warn_of_scale(np.array([[0.0, 0.7]]))
