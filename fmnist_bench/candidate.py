@@ -20,6 +20,7 @@ from fmnist_bench.errors import InputError
 # What a saved model may be made of beside what skops trusts by itself. Names, not prefixes: a file that names
 # anything else is refused, so loading one runs no code but the state setters of these classes.
 TRUSTED_TYPES = (
+    "fmnist_bench.augment.ConditionalGAN",
     "fmnist_bench.candidate.Candidate",
     "fmnist_bench.features.ImageFeatures",
     "fmnist_bench.features.PrincipalComponents",

@@ -106,6 +106,12 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--markdown", metavar="FILE", help="write the Markdown report here as well")
     report.set_defaults(verb=_report)
 
+    predict = verbs.add_parser("predict", parents=[mlruns, imports, shared], help="classify images")
+    predict.add_argument("images", metavar="IMAGES", help="a PNG or JPEG file, a folder of them, or an .npz")
+    predict.add_argument("--ensemble", metavar="DIR", help="a saved ensemble (default: the newest in --mlruns)")
+    predict.add_argument("--format", default="table", choices=("table", "csv", "json"), help="default: table")
+    predict.set_defaults(verb=_predict)
+
     ui = verbs.add_parser("ui", parents=[mlruns, shared], help="start the MLflow UI on 127.0.0.1")
     ui.add_argument("--port", type=int, default=5000, help="port (default: 5000)")
     ui.set_defaults(verb=_ui)
@@ -174,6 +180,14 @@ def _show(findings: "Findings", closing: str) -> int:
     if findings.ensemble is None:
         print("error: no trial was complete, so there is no ensemble; the report says why", file=sys.stderr)
         return 1
+    return 0
+
+
+def _predict(options: argparse.Namespace, started: float) -> int:
+    from fmnist_bench.predict import as_text, predict_images
+
+    table = predict_images(options.images, options.ensemble, options.mlruns, options.allow_import)
+    print(as_text(table, options.format))
     return 0
 
 

@@ -49,7 +49,7 @@ def gather(run: Run, environment: Mapping[str, str], allow_import: Sequence[str]
     members = [(arm, int(number), float(weight)) for arm, number, weight in run.state.get("members", [])]
     wanted = {(arm, winner.number) for arm, winner in winners.items()} | {member[:2] for member in members}
     test = load_dataset(run.state["data"], "test", path=run.state["data_path"])
-    predicted = _predict_test(run, wanted, test, allow_import)
+    predicted = predict_test(run, wanted, test, allow_import)
     contestants = [_contestant(run, records[arm], winner, predicted) for arm, winner in winners.items()]
     contestants.sort(key=lambda who: -float((who.valid_probabilities.argmax(axis=1) == run.y_valid()).mean()))
     return Findings(
@@ -81,10 +81,10 @@ def _short(path: Path) -> str:
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
-def _predict_test(
+def predict_test(
     run: Run, wanted: Iterable[tuple[str, int]], test: Dataset, allow_import: Sequence[str]
 ) -> dict[tuple[str, int], Probabilities]:
-    """Predict the test rows with saved models, each in a worker, or read what they have predicted before."""
+    """Predict the test rows with saved models (arm, trial), each in a worker, or read what they predicted before."""
     files = {key: run.trial_folder(*key) / f"test_probabilities-{test.fingerprint[:16]}.npy" for key in sorted(wanted)}
     rows = run.folder / "test_rows.npy"
     np.save(rows, test.X, allow_pickle=False)

@@ -195,7 +195,9 @@ class Session:
             "pixels": True,
             "fingerprint": self.dataset.fingerprint,
             "n_features_in": self.dataset.X.shape[1],
+            "image_shape": list(self.dataset.image_shape),
             "classes": list(range(len(self.dataset.class_names))),
+            "class_names": list(self.dataset.class_names),
         }
         write_bundle(self.run.ensemble_folder, files, about)
         self.run.save_state(members=[(r.arm, r.number, weight) for r, weight in chosen], temperature=found.temperature)

@@ -1,0 +1,112 @@
+"""Ways to make one prediction of many: plain mean, greedy selection, logistic stack, beside the best single model.
+
+    python -m fmnist_bench run all --seed 0 --mlruns mlruns-0       (and so on, one run a seed)
+    python benchmarks/ensembles.py mlruns-0 mlruns-1000 mlruns-2000
+
+Takes the newest run of `all` below each folder, with the best trials of every arm that it kept. Each method learns from
+the valid rows alone, temperature included; the test rows are then counted once. Writes ensembles.md beside itself.
+"""
+
+import argparse
+import statistics
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from fmnist_bench.data import load_dataset
+from fmnist_bench.environment import cores, machine
+from fmnist_bench.report import predict_test
+from fmnist_bench.reporting.metrics import expected_calibration_error, log_loss, mcnemar
+from fmnist_bench.selection import METHODS, fit_temperature, learn_combination, with_temperature
+from fmnist_bench.store import Run, Store, best, write_text
+
+KEPT = 3  # of the best trials of each arm, as the shipped benchmark keeps them
+SINGLE = "best single model"
+
+
+@dataclass(frozen=True)
+class Score:
+    """How one method did in one run."""
+
+    accuracy: float
+    log_loss: float
+    uncalibrated: float
+    calibration: float
+    gain: float
+    p_value: float
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("mlruns", nargs="+", type=Path, metavar="DIR", help="folders of results")
+    options = parser.parse_args()
+    scores: dict[str, list[Score]] = {}
+    budgets = set()
+    for folder in options.mlruns:
+        with Store(folder).latest_run("all") as run:
+            budgets.add(run.state["budget"])
+            for method, score in compare(run).items():
+                scores.setdefault(method, []).append(score)
+                print(folder, method, score, flush=True)
+    lines = report(scores, budgets, len(options.mlruns))
+    write_text(Path(__file__).with_suffix(".md"), "\n".join(lines) + "\n")
+
+
+def compare(run: Run) -> dict[str, Score]:
+    """Learn by every method from a run's valid rows; score on the test rows."""
+    records = [record for arm in run.state["arms"] for record in best(run.records(arm), KEPT)]
+    test = load_dataset(run.state["data"], "test", path=run.state["data_path"])
+    predicted = predict_test(run, [(r.arm, r.number) for r in records], test, ())
+    on_valid = np.stack([run.valid_probabilities(r.arm, r.number) for r in records])
+    on_test = np.stack([predicted[r.arm, r.number] for r in records])
+    y_valid = run.y_valid()
+    single = int(np.argmax([record.result.accuracy or 0.0 for record in records]))
+    scaled = with_temperature(on_test[single], fit_temperature(on_valid[single], y_valid))
+    found = {SINGLE: (on_test[single].astype(float), scaled)}
+    for method in METHODS:
+        raw = learn_combination(on_valid, y_valid, method, calibrate=False)
+        found[method] = raw.apply(on_test), learn_combination(on_valid, y_valid, method).apply(on_test)
+    return {method: _score(*pair, on_test[single], test.y) for method, pair in found.items()}
+
+
+def _score(
+    raw: NDArray[np.float64], cool: NDArray[np.float64], single: NDArray[np.float32], y: NDArray[np.int64]
+) -> Score:
+    pair = mcnemar(y, cool.argmax(axis=1), single.argmax(axis=1))
+    errors = [expected_calibration_error(p, y) for p in (raw, cool)]
+    return Score(float((cool.argmax(axis=1) == y).mean()), log_loss(cool, y), *errors, pair.difference, pair.p_value)
+
+
+def report(scores: dict[str, list[Score]], budgets: set[float], n: int) -> Iterator[str]:
+    """Write the page."""
+    minutes = ", ".join(f"{budget / 60:g}" for budget in sorted(budgets))
+    yield from ("# Ways to make one prediction of many", "")
+    yield f"Test rows of {n} runs of `all` of {minutes} minutes with different seeds: median (lowest to highest)."
+    yield "McNemar's test is against the best single model of the same run."
+    yield from ("", "| Method | Accuracy, % | Log loss | Calibration error, % | without temperature | McNemar's p |")
+    yield "| --- | ---: | ---: | ---: | ---: | ---: |"
+    for method, rows in scores.items():
+        p = "–" if method == SINGLE else ", ".join(f"{row.p_value:.2g}" for row in rows)
+        cells = [
+            _spread([100 * row.accuracy for row in rows], 2),
+            _spread([row.log_loss for row in rows], 4),
+            _spread([100 * row.calibration for row in rows], 2),
+            _spread([100 * row.uncalibrated for row in rows], 2),
+        ]
+        yield f"| {method} | {' | '.join(cells)} | {p} |"
+    yield from ("", "`python benchmarks/ensembles.py`, with the folders of these runs", "")
+    yield from (f"- {key}: {value}" for key, value in {**machine(), "cores used": cores()}.items())
+
+
+def _spread(values: list[float], digits: int) -> str:
+    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,305 @@
+"""A class-conditional GAN as a sampler: rows that look like those it has learnt from."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import math
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import keras
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
+from sklearn.linear_model import LogisticRegression
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from fmnist_bench.arrays import as_rows
+from fmnist_bench.models._backend import NetworkAsBytes, from_bytes, prepare_backend, to_bytes
+from fmnist_bench.models._batches import Augment, Batches
+from fmnist_bench.models._gan import Adversaries, build_discriminator, build_generator
+from fmnist_bench.models._gan_watch import STEPS_AN_EPOCH, FailedGAN, Watch
+
+SAMPLE_BATCH = 1000
+SCARCE = 20_000  # rows; with fewer the discriminator sees images moved at random
+JUDGED = 2000  # rows by which a finished GAN is judged
+LEAST_FIDELITY = 0.6  # of a plain classifier's accuracy on real rows that it must reach on synthetic ones
+LEAST_SPREAD = 0.15  # of the deviation of real pixels within a class that synthetic ones must reach
+
+
+class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
+    """Samples synthetic rows of pixels of the classes that it has learnt from real ones.
+
+    Spectral normalisation, hinge loss, projected classes, and a moving average of the generator; where rows are
+    scarce, differentiable augmentation.
+
+    Parameters
+    ----------
+    ratio : float
+        Synthetic rows that `fit_resample` appends for each real one, 0 or more.
+    balance : bool
+        Append equally many of each class instead of as many as there are in proportion.
+    steps : int
+        Batches that both networks are trained on, at least 1.
+    latent : int
+        Width of the noise.
+    width : int
+        Filters of the layers at full resolution; each further layer has twice as many.
+    learning_rate : float
+        Of Adam.
+    batch_size : int
+        Rows a step; fewer when there are fewer rows.
+    precision : str
+        See `KerasClassifier`.
+    cache_dir : str or None
+        Folder in which trained generators are kept, by the content of the rows and the parameters above but the first
+        two, for every later fit.
+    image_shape : tuple of int or None
+        `(height, width)` or `(height, width, channels)`; None means square and gray.
+    random_state : int, RandomState or None
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+    n_features_in_ : int
+    network_ : keras.Model
+        The generator, from noise and class numbers to images from -1 to 1.
+    history_ : dict of list
+        `step`, `discriminator_loss`, `generator_loss`, every 100 steps; empty where it was found in the cache.
+
+    References
+    ----------
+    Goodfellow et al., "Generative Adversarial Nets" (2014); Mirza and Osindero, "Conditional Generative Adversarial
+    Nets" (2014); Miyato and Koyama, "cGANs with Projection Discriminator" (2018); Zhao et al., "Differentiable
+    Augmentation for Data-Efficient GAN Training" (2020).
+    """
+
+    def __init__(
+        self,
+        *,
+        ratio: float = 1.0,
+        balance: bool = False,
+        steps: int = 6000,
+        latent: int = 64,
+        width: int = 32,
+        learning_rate: float = 4e-4,
+        batch_size: int = 64,
+        precision: str = "auto",
+        cache_dir: str | None = None,
+        image_shape: tuple[int, ...] | None = None,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.ratio = ratio
+        self.balance = balance
+        self.steps = steps
+        self.latent = latent
+        self.width = width
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.precision = precision
+        self.cache_dir = cache_dir
+        self.image_shape = image_shape
+        self.random_state = random_state
+
+    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+        """Train both networks, or find the generator in the cache.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_features), or images
+            Pixels, 0 to 255.
+        y : array-like of shape (n,)
+            Labels, two classes or more.
+
+        Raises
+        ------
+        ValueError
+            Unusable rows, labels or parameters.
+        FailedGAN
+            A loss that is no longer finite, images of the wrong class, or all alike.
+        """
+        self._check_parameters()
+        rows, labels = validate_data(self, as_rows(X), y, dtype="numeric")
+        self.classes_, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+        if len(self.classes_) < 2:
+            raise ValueError("y has one class only: a conditional GAN needs at least 2")
+        self._shares, self._shape = counts / len(codes), self._find_shape(rows.shape[1])
+        self.history_: dict[str, list[float]] = {}
+        if self.cache_dir is None:
+            self.network_ = self._trained(rows, codes, None)
+        else:
+            self._find_or_train(rows, codes, Path(self.cache_dir))
+        return self
+
+    def sample(
+        self, n: int, y: ArrayLike | None = None, random_state: Any = None
+    ) -> tuple[NDArray[np.uint8], NDArray[Any]]:
+        """Draw synthetic rows.
+
+        Parameters
+        ----------
+        n : int
+            Number of rows.
+        y : array-like of shape (n,) or None
+            Label of each; None draws them as often as there were rows of each.
+        random_state : int, RandomState or None
+
+        Returns
+        -------
+        X : ndarray of shape (n, n_features_in_), uint8
+        y : ndarray of shape (n,)
+        """
+        check_is_fitted(self, "network_")
+        generator = check_random_state(random_state)
+        drawn = generator.choice(len(self.classes_), n, p=self._shares) if y is None else None
+        codes = self._codes(np.asarray(y)) if drawn is None else drawn
+        noise = generator.normal(size=(n, self.latent)).astype(np.float32)
+        images = self.network_.predict([noise, codes.astype(np.int32)], batch_size=SAMPLE_BATCH, verbose=0)
+        pixels = np.clip(np.rint((images.reshape(n, -1) + 1) * 127.5), 0, 255).astype(np.uint8)
+        return pixels, self.classes_[codes]
+
+    def fit_resample(self, X: ArrayLike, y: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Append `ratio` synthetic rows for each real one; with ratio 0 nothing is trained and nothing changes."""
+        self._check_parameters()
+        rows, labels = np.asarray(as_rows(X)), np.asarray(y)
+        n = round(self.ratio * len(rows))
+        if n == 0:
+            return rows, labels
+        self.fit(rows, labels)
+        shares = np.full(len(self.classes_), 1 / len(self.classes_)) if self.balance else self._shares
+        wanted = self.classes_[np.repeat(np.arange(len(shares)), _apportion(n, shares))]
+        synthetic, names = self.sample(n, wanted, random_state=self.random_state)
+        return np.concatenate([rows, synthetic.astype(rows.dtype)]), np.concatenate([labels, names])
+
+    def _check_parameters(self) -> None:
+        if self.ratio < 0:
+            raise ValueError(f"ratio={self.ratio!r}: must be at least 0")
+        for name in ("steps", "latent", "width", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)!r}: must be at least 1")
+
+    def _find_shape(self, n_features: int) -> tuple[int, int, int]:
+        side = math.isqrt(n_features)
+        height, width, channels = (*(self.image_shape or (side, side)), 1)[:3]
+        if height * width * channels != n_features:
+            raise ValueError(f"image_shape={self.image_shape!r}: rows have {n_features} features")
+        return height, width, channels
+
+    def _codes(self, y: NDArray[Any]) -> NDArray[np.int64]:
+        codes = np.searchsorted(self.classes_, y).clip(max=len(self.classes_) - 1)
+        if (unknown := self.classes_[codes] != y).any():
+            raise ValueError(f"y holds {y[unknown][0]!r}: must be one of {', '.join(map(str, self.classes_))}")
+        return np.asarray(codes)
+
+    def _find_or_train(self, rows: NDArray[Any], codes: NDArray[np.int64], folder: Path) -> None:
+        """Use the generator that is kept for these rows; others who want it meanwhile wait for it."""
+        digest = self._digest(rows, codes)
+        path = folder / f"gan-{digest}.keras"
+        with _lock(folder / f"gan-{digest}.lock"):
+            found = _load(path, digest)
+            if found is None:
+                found = self._trained(rows, codes, folder / f"gan-{digest}.npz")
+                found.name = f"gan_{digest}"
+                _write(path, to_bytes(found))
+            self.network_ = found
+
+    def _digest(self, rows: NDArray[Any], codes: NDArray[np.int64]) -> str:
+        free = ("ratio", "balance", "cache_dir")
+        settings = sorted((name, value) for name, value in self.get_params().items() if name not in free)
+        digest = hashlib.sha256(f"{settings} {keras.backend.backend()} {rows.dtype} {rows.shape}".encode())
+        digest.update(np.ascontiguousarray(rows).data)
+        digest.update(np.ascontiguousarray(codes).data)
+        return digest.hexdigest()[:32]
+
+    def _trained(self, rows: NDArray[Any], codes: NDArray[np.int64], checkpoint: Path | None) -> keras.Model:
+        prepare_backend(self.precision)
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        keras.utils.set_random_seed(seed)
+        generator = build_generator(self._shape, len(self.classes_), self.latent, self.width)
+        discriminator = build_discriminator(self._shape, len(self.classes_), self.width, len(rows) < SCARCE)
+        adversaries = Adversaries(generator, discriminator, self.latent, self.learning_rate, seed)
+        images = rows.reshape(-1, *self._shape)
+        batches = Batches(images, codes.astype(np.int32), self.batch_size, Augment(), seed)
+        watch = Watch(self.history_, checkpoint)
+        done = watch.resume(adversaries)
+        steps = min(STEPS_AN_EPOCH, self.steps)
+        adversaries.compile(steps_per_execution=min(10, steps), jit_compile=False)
+        adversaries.fit(
+            batches,
+            steps_per_epoch=steps,
+            initial_epoch=done,
+            epochs=max(1, self.steps // steps),
+            callbacks=[watch],
+            shuffle=False,
+            verbose=0,
+        )
+        adversaries.finish()
+        generator.jit_compile = False
+        self.network_ = generator
+        self._judge(rows, codes)
+        watch.forget()
+        return generator
+
+    def _judge(self, rows: NDArray[Any], codes: NDArray[np.int64]) -> None:
+        """Refuse images that a plain classifier takes for another class, or that are all alike."""
+        known = np.random.default_rng(0).permutation(len(rows))
+        fit, held = known[: 2 * JUDGED], known[2 * JUDGED : 3 * JUDGED] if len(rows) > 3 * JUDGED else known
+        synthetic, names = self.sample(JUDGED, random_state=0)
+        judge = LogisticRegression(C=0.01, max_iter=200).fit(rows[fit] / 255.0, codes[fit])
+        real = judge.score(rows[held] / 255.0, codes[held])
+        fidelity = judge.score(synthetic / 255.0, self._codes(names))
+        if fidelity < LEAST_FIDELITY * real:
+            raise FailedGAN(f"a plain classifier finds {fidelity:.0%} of its images right, and {real:.0%} of real ones")
+        for code, label in enumerate(self.classes_):
+            spread = synthetic[names == label].std(axis=0).mean() if (names == label).any() else math.inf
+            if spread < LEAST_SPREAD * rows[codes == code].std(axis=0).mean():
+                raise FailedGAN(f"its images of class {label} are all alike (mode collapse)")
+
+
+def _apportion(n: int, shares: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Share out `n` by largest remainders."""
+    exact = n * shares
+    counts = np.floor(exact).astype(np.int64)
+    counts[np.argsort(counts - exact, kind="stable")[: n - counts.sum()]] += 1
+    return counts
+
+
+@contextlib.contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Keep others out, where the system can."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        with contextlib.suppress(ImportError, OSError):
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _load(path: Path, digest: str) -> keras.Model | None:
+    if not path.exists():
+        return None
+    try:
+        network = from_bytes(path.read_bytes())
+    except Exception as error:
+        warnings.warn(f"{path.name} cannot be read and is made again: {error}", stacklevel=2)
+        return None
+    if network.name != f"gan_{digest}":
+        warnings.warn(f"{path.name} belongs to other data and is made again", stacklevel=2)
+        return None
+    return network
+
+
+def _write(path: Path, content: bytes) -> None:
+    temporary = path.with_suffix(".tmp")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        warnings.warn(f"{path.name} was not kept: {error}", stacklevel=2)

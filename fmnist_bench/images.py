@@ -1,0 +1,104 @@
+"""Image files as rows of pixels like those of Fashion-MNIST: gray on black, centred, of one size."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fmnist_bench.errors import InputError
+
+SUFFIXES = (".png", ".jpg", ".jpeg")
+BRIGHT = 127  # mean of the pixels at the edge above which the background is taken to be white
+LARGEST = 10_000  # pixels, height or width of a file that is opened
+
+
+def read_images(source: Path, image_shape: Sequence[int]) -> tuple[list[str], NDArray[np.uint8]]:
+    """Read what somebody wants to have classified.
+
+    Files of another size are scaled, their proportions kept, and stand in the middle; colour becomes gray where gray is
+    wanted; what is transparent becomes black, and an image with a bright edge is inverted, for the clothes are bright
+    on black. Arrays keep their pixels; floating-point ones of 0 to 1 are multiplied by 255.
+
+    Parameters
+    ----------
+    source : Path
+        A PNG or JPEG file, a folder of them, or an ``.npz`` of images.
+    image_shape : sequence of int
+        ``(height, width)`` or ``(height, width, 3)`` of the rows that are wanted.
+
+    Returns
+    -------
+    names : list of str
+        File names, or row numbers of an ``.npz``.
+    X : ndarray of shape (n, height * width [* 3]), uint8
+
+    Raises
+    ------
+    InputError
+        Where there is nothing, or something that is not an image.
+    """
+    if source.suffix.lower() == ".npz":
+        return _read_npz(source, tuple(image_shape))
+    paths = [source]
+    if source.is_dir():
+        paths = sorted(path for path in source.iterdir() if path.suffix.lower() in SUFFIXES)
+        if not paths:
+            raise InputError(f"{source}: holds no images ({', '.join(SUFFIXES)})")
+    return [path.name for path in paths], np.stack([_read_file(path, tuple(image_shape)).ravel() for path in paths])
+
+
+def _read_npz(path: Path, image_shape: tuple[int, ...]) -> tuple[list[str], NDArray[np.uint8]]:
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            names = [name for name in ("x_test", "X", "x", "images") if name in content] or list(content)[:1]
+            images = np.asarray(content[names[0]]) if names else np.empty(0)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not a readable .npz file: {error}") from error
+    if images.ndim < 2 or images.size != len(images) * np.prod(image_shape):
+        raise InputError(f"{path}: its array has shape {images.shape}, must be n x {' x '.join(map(str, image_shape))}")
+    rows = images.reshape(len(images), -1)
+    if rows.size and not 0 <= rows.min() <= rows.max() <= 255:
+        raise InputError(f"{path}: pixels from {rows.min():g} to {rows.max():g}, must be 0 to 255")
+    if rows.size and rows.dtype.kind == "f" and rows.max() <= 1:
+        rows = rows * 255
+    return [str(number) for number in range(len(rows))], np.rint(rows).astype(np.uint8)
+
+
+def _read_file(path: Path, image_shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                if max(image.size) > LARGEST:
+                    raise InputError(f"{path}: {image.width} x {image.height} pixels, at most {LARGEST} each way")
+                return _convert(image, image_shape)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file") from error
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise InputError(f"{path}: not a readable image: {error}") from error
+
+
+def _convert(image: Any, image_shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Make the background black, then fit the image into the middle of the plane without changing its proportions."""
+    from PIL import Image, ImageOps
+
+    height, width = image_shape[:2]
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image)
+    image = image.convert("RGB" if len(image_shape) == 3 else "L")
+    if _edge_brightness(np.asarray(image)) > BRIGHT:
+        image = ImageOps.invert(image)
+    if image.size != (width, height):
+        image = ImageOps.pad(image, (width, height), Image.Resampling.LANCZOS, color=0)
+    return np.asarray(image, dtype=np.uint8)
+
+
+def _edge_brightness(pixels: NDArray[np.uint8]) -> float:
+    edge = [pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]]
+    return float(np.concatenate([line.reshape(-1) for line in edge]).mean())

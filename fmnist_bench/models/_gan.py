@@ -1,0 +1,162 @@
+"""The two networks of a class-conditional GAN and how they are trained against each other, on any Keras back end."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+
+SMALLEST = 8  # pixels of the plane that the generator starts from, at most
+MOVES = 0.15  # share of the height and width by which differentiable augmentation moves images
+
+
+def doublings(image_shape: tuple[int, int, int]) -> int:
+    """How often the generator doubles its plane to reach an image of this shape."""
+    return max(1, math.ceil(math.log2(max(image_shape[:2]) / SMALLEST)))
+
+
+def build_generator(image_shape: tuple[int, int, int], n_classes: int, latent: int, width: int) -> keras.Model:
+    """From noise `(n, latent)` and classes `(n,)` to images from -1 to 1 (Radford et al., 2016)."""
+    height, breadth, channels = image_shape
+    levels = doublings(image_shape)
+    rows, columns = math.ceil(height / 2**levels), math.ceil(breadth / 2**levels)
+    noise, label = keras.Input((latent,)), keras.Input((), dtype="int32")
+    x = keras.layers.Concatenate()([noise, keras.layers.Embedding(n_classes, latent)(label)])
+    x = keras.layers.Dense(rows * columns * width * 2**levels, use_bias=False)(x)
+    x = _normalized(keras.layers.Reshape((rows, columns, width * 2**levels))(x))
+    for level in reversed(range(levels)):
+        x = _normalized(keras.layers.Conv2DTranspose(width * 2**level, 4, 2, "same", use_bias=False)(x))
+    x = keras.layers.Conv2D(channels, 3, padding="same", activation="tanh")(x)
+    surplus = ((0, rows * 2**levels - height), (0, columns * 2**levels - breadth))
+    return keras.Model([noise, label], keras.layers.Cropping2D(surplus)(x) if any(map(any, surplus)) else x)
+
+
+def _normalized(x: keras.KerasTensor) -> keras.KerasTensor:
+    return keras.layers.ReLU()(keras.layers.BatchNormalization(momentum=0.9)(x))
+
+
+def build_discriminator(image_shape: tuple[int, int, int], n_classes: int, width: int, augment: bool) -> keras.Model:
+    """From images and classes to scores, above zero for real ones.
+
+    Spectral normalisation of every weight, and a projection of the class on the features (Miyato et al., 2018; Miyato
+    and Koyama, 2018).
+    """
+    image, label = keras.Input(image_shape), keras.Input((), dtype="int32")
+    x = Moves(MOVES)(image) if augment else image
+    for level in range(doublings(image_shape) + 1):
+        x = _spectral(keras.layers.Conv2D(width * 2**level, 4, 2, "same"))(x)
+        x = keras.layers.LeakyReLU(0.1)(x)
+    area = x.shape[1] * x.shape[2]
+    x = keras.layers.Rescaling(area)(keras.layers.GlobalAveragePooling2D()(x))
+    fits_class = keras.layers.Dot(1)([x, _spectral(keras.layers.Embedding(n_classes, x.shape[-1]))(label)])
+    return keras.Model([image, label], keras.layers.Add()([_spectral(keras.layers.Dense(1))(x), fits_class]))
+
+
+def _spectral(layer: keras.layers.Layer) -> keras.layers.Layer:
+    return keras.layers.SpectralNormalization(layer)
+
+
+class Moves(keras.layers.Layer):  # type: ignore[misc]
+    """Moves each image by a few pixels, in a way that gradients pass (Zhao et al., 2020).
+
+    Parameters
+    ----------
+    share : float
+        Of height and width, from 0 to 1, by which it may move at most.
+    """
+
+    def __init__(self, share: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.share = share
+        self.generator = keras.random.SeedGenerator()
+
+    def call(self, images: Any) -> Any:
+        """Move; zeros, the middle gray, come in."""
+        down, right = (self._shifts(images, axis) for axis in (1, 2))
+        return keras.ops.einsum("nab,nbcx,ndc->nadx", down, images, right)
+
+    def _shifts(self, images: Any, axis: int) -> Any:
+        """Return matrices `(n, size, size)` that move a row or column of pixels."""
+        size = images.shape[axis]
+        most = max(1, round(self.share * size))
+        steps = keras.random.randint((keras.ops.shape(images)[0], 1, 1), -most, most + 1, seed=self.generator)
+        places = keras.ops.arange(size)
+        return keras.ops.cast(keras.ops.equal(places[:, None] - places[None, :], steps), images.dtype)
+
+
+class Adversaries(keras.Model):  # type: ignore[misc]
+    """Generator and discriminator that learn from each other by the hinge loss (Lim and Ye, 2017).
+
+    Parameters
+    ----------
+    generator, discriminator : keras.Model
+    latent : int
+    learning_rate : float
+        Of Adam for both.
+    seed : int
+    """
+
+    def __init__(
+        self, generator: keras.Model, discriminator: keras.Model, latent: int, learning_rate: float, seed: int
+    ) -> None:
+        super().__init__()
+        self.generator, self.discriminator, self.latent = generator, discriminator, latent
+        self.noise = keras.random.SeedGenerator(seed)
+        # The generator ends as the moving average of its weights.
+        self.generator_optimizer = keras.optimizers.Adam(learning_rate, 0.5, 0.99, use_ema=True, ema_momentum=0.999)
+        self.discriminator_optimizer = keras.optimizers.Adam(learning_rate, 0.5, 0.99)
+        self.generator_optimizer.build(generator.trainable_variables)
+        self.discriminator_optimizer.build(discriminator.trainable_variables)
+        self.built = True
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        """Train the discriminator once, then the generator once."""
+        images, labels = data
+        images = keras.ops.cast(images, "float32") / 127.5 - 1.0
+        descend = _descend_torch if keras.backend.backend() == "torch" else _descend_tensorflow
+        judged = descend(
+            lambda: self._discriminator_loss(images, labels), self.discriminator, self.discriminator_optimizer
+        )
+        faked = descend(lambda: self._generator_loss(labels), self.generator, self.generator_optimizer)
+        return {"discriminator_loss": judged, "generator_loss": faked}
+
+    def finish(self) -> None:
+        """Let the generator's weights become their moving average."""
+        self.generator_optimizer.finalize_variable_values(self.generator.trainable_variables)
+
+    def _discriminator_loss(self, images: Any, labels: Any) -> Any:
+        fakes = keras.ops.stop_gradient(self._fakes(labels))
+        both = keras.ops.concatenate([images, fakes]), keras.ops.concatenate([labels, labels])
+        real, fake = keras.ops.split(self.discriminator(both, training=True), 2)
+        return keras.ops.mean(keras.ops.relu(1.0 - real)) + keras.ops.mean(keras.ops.relu(1.0 + fake))
+
+    def _generator_loss(self, labels: Any) -> Any:
+        return -keras.ops.mean(self.discriminator([self._fakes(labels), labels], training=True))
+
+    def _fakes(self, labels: Any) -> Any:
+        noise = keras.random.normal((keras.ops.shape(labels)[0], self.latent), seed=self.noise)
+        return self.generator([noise, labels], training=True)
+
+
+def _descend_tensorflow(loss: Any, network: keras.Model, optimizer: keras.optimizers.Optimizer) -> Any:
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        value = loss()
+    variables = network.trainable_variables
+    optimizer.apply([*tape.gradient(value, [v.value for v in variables])], variables)
+    return value
+
+
+def _descend_torch(loss: Any, network: keras.Model, optimizer: keras.optimizers.Optimizer) -> Any:
+    import torch
+
+    variables = network.trainable_variables
+    for variable in variables:
+        variable.value.grad = None
+    value = loss()
+    value.backward()
+    with torch.no_grad():
+        optimizer.apply([variable.value.grad for variable in variables], variables)
+    return value.detach()

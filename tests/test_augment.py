@@ -1,0 +1,186 @@
+"""The GAN as a sampler: what it returns, what it keeps, what it refuses."""
+
+import pickle
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+
+from fmnist_bench import augment
+from fmnist_bench.augment import ConditionalGAN
+from fmnist_bench.candidate import Candidate, load_model, save_model
+from fmnist_bench.models import _gan_watch
+from fmnist_bench.models._gan_watch import FailedGAN
+
+TINY = {"steps": 20, "width": 4, "latent": 8, "batch_size": 16, "precision": "float32", "random_state": 0}
+
+
+@pytest.fixture
+def any_will_do(monkeypatch):
+    """Accept images of a GAN that has hardly been trained."""
+    monkeypatch.setattr(augment, "LEAST_FIDELITY", 0.0)
+    monkeypatch.setattr(augment, "LEAST_SPREAD", 0.0)
+
+
+@pytest.fixture(scope="module")
+def fitted(digits):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(augment, "LEAST_FIDELITY", 0.0)
+        patch.setattr(augment, "LEAST_SPREAD", 0.0)
+        return ConditionalGAN(**TINY).fit(digits.X[:300], digits.y[:300])
+
+
+@pytest.mark.slow
+def test_it_learns_to_write_digits(digits):
+    gan = ConditionalGAN(steps=4000, width=16, latent=32, random_state=0).fit(digits.X, digits.y)
+    X, y = gan.sample(1000, random_state=0)
+    judge = LogisticRegression(max_iter=1000).fit(digits.X, digits.y)
+    assert judge.score(X, y) > 0.9
+    taught = LogisticRegression(max_iter=1000).fit(X, y)
+    assert taught.score(digits.X, digits.y) > 0.7
+
+
+def test_rows_like_the_real_ones(fitted):
+    X, y = fitted.sample(50, random_state=0)
+    assert (X.shape, X.dtype) == ((50, 64), np.uint8)
+    assert set(y) <= set(fitted.classes_)
+    again, _ = fitted.sample(50, random_state=0)
+    assert np.array_equal(X, again)
+    assert not np.array_equal(X, fitted.sample(50, random_state=1)[0])
+    assert fitted.sample(3, [7, 7, 1])[1].tolist() == [7, 7, 1]
+    with pytest.raises(ValueError, match="y holds 11: must be one of 0, 1, 2"):
+        fitted.sample(2, [1, 11])
+    assert len(fitted.history_["generator_loss"]) == 1
+
+
+@pytest.mark.parametrize("balance", [False, True])
+def test_rows_are_appended_in_proportion_or_balanced(digits, any_will_do, balance):
+    X, y = digits.X[:200], digits.y[:200].copy()
+    y[y > 2] = 2
+    rows, labels = ConditionalGAN(ratio=0.5, balance=balance, **TINY).fit_resample(X, y)
+    assert len(rows) == len(labels) == 300
+    assert np.array_equal(rows[:200], X)
+    assert rows.dtype == X.dtype
+    counts = np.bincount(labels[200:])
+    expected = [34, 33, 33] if balance else np.bincount(y) / 2
+    assert np.abs(counts - expected).max() <= 1
+
+
+def test_ratio_nought_changes_and_trains_nothing(digits):
+    X, y = ConditionalGAN(ratio=0.0).fit_resample(digits.X, digits.y)
+    assert np.array_equal(X, digits.X)
+    assert np.array_equal(y, digits.y)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "labels", "words"),
+    [
+        ({"ratio": -0.1}, [0, 1], "ratio=-0.1: must be at least 0"),
+        ({"steps": 0}, [0, 1], "steps=0: must be at least 1"),
+        ({}, [1, 1], "one class only"),
+        ({"image_shape": (3, 3)}, [0, 1], "rows have 64 features"),
+    ],
+)
+def test_mistakes_are_named(digits, arguments, labels, words):
+    with pytest.raises(ValueError, match=words):
+        ConditionalGAN(**{**TINY, **arguments}).fit_resample(digits.X[:2], labels)
+
+
+def test_one_that_has_not_learnt_is_refused(digits):
+    with pytest.raises(FailedGAN, match="a plain classifier finds .* of its images right"):
+        ConditionalGAN(**TINY).fit(digits.X[:300], digits.y[:300])
+
+
+def test_images_that_are_all_alike_are_refused(digits, monkeypatch):
+    monkeypatch.setattr(augment, "LEAST_FIDELITY", 0.0)
+    monkeypatch.setattr(augment, "LEAST_SPREAD", 100.0)
+    with pytest.raises(FailedGAN, match="images of class 0 are all alike"):
+        ConditionalGAN(**TINY).fit(digits.X[:300], digits.y[:300])
+
+
+def test_losses_that_are_not_finite_end_the_training(digits):
+    with pytest.raises(FailedGAN, match="losses became"):
+        ConditionalGAN(**{**TINY, "learning_rate": 1e30}).fit(digits.X[:300], digits.y[:300])
+
+
+def test_a_class_with_fewer_rows_than_a_batch_and_colours(any_will_do):
+    generator = np.random.default_rng(0)
+    X, y = generator.integers(0, 256, (40, 10 * 14 * 3)).astype(np.uint8), ["many"] * 37 + ["few"] * 3
+    gan = ConditionalGAN(image_shape=(10, 14, 3), **TINY).fit(X, y)
+    rows, labels = gan.sample(5, ["few"] * 5)
+    assert rows.shape == (5, 420)
+    assert set(labels) == {"few"}
+
+
+def test_it_is_cloned_pickled_and_saved(fitted, digits, tmp_path):
+    assert clone(fitted).get_params() == fitted.get_params()
+    expected = fitted.sample(20, random_state=3)[0]
+    assert np.array_equal(pickle.loads(pickle.dumps(fitted)).sample(20, random_state=3)[0], expected)
+    candidate = Candidate(LogisticRegression(max_iter=500), augment=ConditionalGAN(ratio=0.0))
+    save_model(candidate.fit(digits.X, digits.y), tmp_path / "model.skops")
+    assert load_model(tmp_path / "model.skops").augment.ratio == 0
+
+
+def test_it_is_trained_once_whatever_the_ratio(digits, any_will_do, tmp_path):
+    X, y = digits.X[:200], digits.y[:200]
+    first = ConditionalGAN(cache_dir=str(tmp_path), **TINY).fit(X, y)
+    assert first.history_
+    again = ConditionalGAN(cache_dir=str(tmp_path), ratio=0.2, balance=True, **TINY).fit(X, y)
+    assert not again.history_
+    assert np.array_equal(first.sample(10, random_state=0)[0], again.sample(10, random_state=0)[0])
+    assert ConditionalGAN(cache_dir=str(tmp_path), **TINY).fit(X[:199], y[:199]).history_, "other rows"
+    assert ConditionalGAN(cache_dir=str(tmp_path), **{**TINY, "latent": 9}).fit(X, y).history_, "other parameters"
+    assert len(list(tmp_path.glob("*.keras"))) == 3
+    assert not list(tmp_path.glob("*.npz"))
+
+
+def test_what_was_cut_off_or_is_not_its_own_is_made_again_and_said(digits, any_will_do, tmp_path):
+    X, y = digits.X[:200], digits.y[:200]
+    gan = ConditionalGAN(cache_dir=str(tmp_path), **TINY)
+    gan.fit(X, y)
+    (path,) = tmp_path.glob("*.keras")
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.warns(UserWarning, match="cannot be read and is made again"):
+        assert gan.fit(X, y).history_
+    gan.fit(X[:150], y[:150])
+    (other,) = set(tmp_path.glob("*.keras")) - {path}
+    path.write_bytes(other.read_bytes())
+    with pytest.warns(UserWarning, match="belongs to other data and is made again"):
+        assert gan.fit(X, y).history_
+
+
+def test_a_full_disk_costs_the_cache_alone(digits, any_will_do, tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("fmnist_bench.augment.os.replace", full)
+    with pytest.warns(UserWarning, match="was not kept: .*No space left"):
+        ConditionalGAN(cache_dir=str(tmp_path), **TINY).fit(digits.X[:200], digits.y[:200])
+    assert not list(tmp_path.glob("*.keras"))
+
+
+def test_it_goes_on_from_its_last_checkpoint(digits, any_will_do, tmp_path, monkeypatch):
+    monkeypatch.setattr(_gan_watch, "EPOCHS_A_CHECKPOINT", 2)
+    watch = _gan_watch.Watch.on_epoch_end
+
+    def stopped(self, epoch, logs=None):
+        watch(self, epoch, logs)
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    gan = ConditionalGAN(cache_dir=str(tmp_path), **{**TINY, "steps": 500})
+    monkeypatch.setattr(_gan_watch.Watch, "on_epoch_end", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        gan.fit(digits.X[:200], digits.y[:200])
+    monkeypatch.setattr(_gan_watch.Watch, "on_epoch_end", watch)
+    gan.fit(digits.X[:200], digits.y[:200])
+    assert gan.history_["step"] == [300, 400, 500]
+    assert not list(tmp_path.glob("*.npz"))
+
+
+def test_it_is_a_step_of_an_imbalanced_learn_pipeline(digits, any_will_do):
+    from imblearn.pipeline import make_pipeline
+
+    pipeline = make_pipeline(ConditionalGAN(ratio=0.1, **TINY), LogisticRegression(max_iter=500))
+    assert pipeline.fit(digits.X[:500], digits.y[:500]).score(digits.X[500:], digits.y[500:]) > 0.7

@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from fmnist_bench.errors import InputError
+from fmnist_bench.images import read_images
+
+
+def boot(size=(28, 28), background=0, ink=200, mode="L"):
+    """Draw an L."""
+    pixels = np.full(size, background, np.uint8)
+    pixels[4:24, 8:14] = pixels[18:24, 8:22] = ink
+    return Image.fromarray(pixels).convert(mode)
+
+
+def test_an_image_of_the_right_kind_stays_as_it_is(tmp_path):
+    boot().save(tmp_path / "boot.png")
+    names, X = read_images(tmp_path / "boot.png", (28, 28))
+    assert names == ["boot.png"]
+    assert np.array_equal(X.reshape(28, 28), np.asarray(boot()))
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "P", "1"])
+def test_a_white_background_becomes_black(tmp_path, mode):
+    boot(background=255, ink=0, mode=mode).save(tmp_path / "boot.png")
+    _, X = read_images(tmp_path / "boot.png", (28, 28))
+    assert np.array_equal(X.reshape(28, 28), np.asarray(boot(ink=255)))
+
+
+def test_what_is_transparent_is_black(tmp_path):
+    image = boot(ink=255, mode="RGBA")
+    image.putalpha(boot(ink=255))
+    image.save(tmp_path / "boot.png")
+    _, X = read_images(tmp_path / "boot.png", (28, 28))
+    assert np.array_equal(X.reshape(28, 28), np.asarray(boot(ink=255)))
+
+
+def test_other_sizes_keep_their_proportions(tmp_path):
+    wide = np.zeros((100, 200), np.uint8)
+    wide[20:80, 20:180] = 255
+    Image.fromarray(wide).save(tmp_path / "wide.jpg")
+    _, X = read_images(tmp_path / "wide.jpg", (28, 28))
+    image = X.reshape(28, 28)
+    assert image[:6].max() == image[-6:].max() == 0
+    assert image[14, 4:24].min() > 200
+
+
+def test_colour_is_kept_where_it_is_wanted(tmp_path):
+    Image.new("RGB", (10, 10), (100, 20, 60)).save(tmp_path / "plain.png")
+    _, X = read_images(tmp_path / "plain.png", (10, 10, 3))
+    assert np.array_equal(X.reshape(100, 3), np.full((100, 3), (100, 20, 60)))
+    assert read_images(tmp_path / "plain.png", (10, 10))[1].shape == (1, 100)
+
+
+def test_a_folder_in_order_of_its_names(tmp_path):
+    for name in ("b.png", "a.jpg", "c.JPEG"):
+        boot().save(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("not an image")
+    names, X = read_images(tmp_path, (28, 28))
+    assert names == ["a.jpg", "b.png", "c.JPEG"]
+    assert X.shape == (3, 784)
+
+
+def test_npz_of_images_or_rows(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (5, 28, 28)).astype(np.uint8)
+    np.savez(tmp_path / "images.npz", x_test=images)
+    np.savez(tmp_path / "rows.npz", images.reshape(5, 784) / 255)
+    names, X = read_images(tmp_path / "images.npz", (28, 28))
+    assert names == ["0", "1", "2", "3", "4"]
+    assert np.array_equal(X, read_images(tmp_path / "rows.npz", (28, 28))[1])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("none.png", None, "no such file"),
+        ("text.png", b"hello", "not a readable image"),
+        ("cut.png", "cut", "not a readable image"),
+        ("cut.npz", b"PK", "not a readable .npz"),
+        ("other.npz", np.zeros((3, 10)), "must be n x"),
+        ("bright.npz", np.full((3, 784), 300.0), "must be 0 to 255"),
+        ("empty", "folder", "holds no images"),
+    ],
+)
+def test_what_is_no_image_is_refused(tmp_path, name, content, words):
+    path = tmp_path / name
+    if isinstance(content, str) and content == "cut":
+        boot().save(path)
+        path.write_bytes(path.read_bytes()[:60])
+    elif isinstance(content, str):
+        path.mkdir()
+    elif isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        np.savez(path, content)
+    with pytest.raises(InputError, match=words):
+        read_images(path, (28, 28))
