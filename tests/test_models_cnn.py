@@ -80,14 +80,14 @@ def test_one_convolution_by_hand():
     )
     counts = layer_counts(model)
     assert (counts["Conv2D"], counts["MaxPooling2D"], counts["Dense"], counts["Dropout"]) == (1, 1, 2, 1)
-    assert counts["BatchNormalization"] == 0
+    assert counts["FusedBatchNormalization"] == 0
 
 
 def test_four_convolutions_by_hand():
     model = CNNClassifier(n_convs=4, head="flatten", n_dense=2, dense_units=512, conv_dropout=0.1, dropout=0.3)
     counts = layer_counts(model)
     assert (counts["Conv2D"], counts["MaxPooling2D"], counts["Dense"]) == (4, 2, 3)
-    assert (counts["Dropout"], counts["BatchNormalization"]) == (5, 6)
+    assert (counts["Dropout"], counts["FusedBatchNormalization"]) == (5, 6)
     dense = [layer.units for layer in model._build((28, 28, 1), 10).layers if isinstance(layer, keras.layers.Dense)]
     assert dense == [512, 128, 10]
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import keras
 
+from ._layers import FusedBatchNormalization
+
 SMALLEST = 8  # pixels of the plane that the generator starts from, at most
 MOVES = 0.15  # share of the height and width by which differentiable augmentation moves images
 
@@ -33,7 +35,7 @@ def build_generator(image_shape: tuple[int, int, int], n_classes: int, latent: i
 
 
 def _normalized(x: keras.KerasTensor) -> keras.KerasTensor:
-    return keras.layers.ReLU()(keras.layers.BatchNormalization(momentum=0.9)(x))
+    return keras.layers.ReLU()(FusedBatchNormalization(momentum=0.9)(x))
 
 
 def build_discriminator(image_shape: tuple[int, int, int], n_classes: int, width: int, augment: bool) -> keras.Model:

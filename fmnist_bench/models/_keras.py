@@ -29,6 +29,7 @@ from ._batches import Augment, Batches
 from ._training import PREDICT_BATCH, Course, Monitor
 
 OPTIMIZERS = ("sgd", "adamw")
+SCORED, LEAST_SCORED = 0.25, 1000  # share of the rows trained on, and rows, that are scored after each epoch
 
 
 class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
@@ -80,7 +81,8 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         Fitted network, from pixels `(n, height, width, channels)` to logits `(n, n_classes)`.
     history_ : dict of list
         `step` (epochs done), `fit_loss` (with label smoothing), `fit_accuracy`, and with
-        `validation_data` also `valid_loss` (log loss) and `valid_accuracy`.
+        `validation_data` also `valid_loss` (log loss) and `valid_accuracy`, of a part of its rows where few are
+        trained on.
 
     References
     ----------
@@ -179,9 +181,7 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         """
         started = time.monotonic()
         self._check_parameters()
-        self.image_shape_ = self.image_shape or (np.shape(X)[1:] if np.ndim(X) in (3, 4) else None)
-        rows, labels = validate_data(self, as_rows(X), y, dtype="numeric")
-        self._pixels = are_pixels(rows)
+        rows, labels = self._check_rows(X, y)
         targets = self._encode(labels)
         prepare_backend(self.precision)
         generator = check_random_state(self.random_state)
@@ -193,7 +193,8 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
             self.network_ = self._build_network(images)
             augment = Augment(self.flip, self.shift, self.erase)
             batches = Batches(self._embed(images), targets, batch_size, augment, seeds[1])
-            self._train(batches, Course(self, started, batches, self._check_valid(validation_data), monitor))
+            valid = self._check_valid(validation_data, len(images))
+            self._train(batches, Course(self, started, batches, valid, monitor))
 
         if not self._fits(train, self.batch_size):
             train(self.batch_size // 2)
@@ -256,6 +257,12 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         if self.max_seconds is not None and not self.max_seconds > 0:
             raise ValueError(f"max_seconds={self.max_seconds!r}: must be above 0 or None")
 
+    def _check_rows(self, X: ArrayLike, y: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
+        self.image_shape_ = self.image_shape or (np.shape(X)[1:] if np.ndim(X) in (3, 4) else None)
+        rows, labels = validate_data(self, as_rows(X), y, dtype="numeric")
+        self._pixels = are_pixels(rows)
+        return rows, labels
+
     def _encode(self, y: NDArray[Any]) -> NDArray[np.float32]:
         check_classification_targets(y)
         self._encoder = LabelEncoder().fit(y)
@@ -265,11 +272,13 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         targets: NDArray[np.float32] = np.eye(len(self.classes_), dtype=np.float32)[self._encoder.transform(y)]
         return targets
 
-    def _check_valid(self, validation_data: tuple[ArrayLike, ArrayLike] | None) -> tuple[Any, Any] | None:
+    def _check_valid(self, validation_data: tuple[ArrayLike, ArrayLike] | None, n_rows: int) -> tuple[Any, Any] | None:
+        """Return what is scored after each epoch: images and codes, few where few rows are trained on."""
         if validation_data is None:
             return None
         X, y = validate_data(self, as_rows(validation_data[0]), validation_data[1], dtype="numeric", reset=False)
-        return self._embed(self._to_images(X)), self._encoder.transform(y)
+        part = slice(max(LEAST_SCORED, round(SCORED * n_rows)))
+        return self._embed(self._to_images(X[part])), self._encoder.transform(y[part])
 
     def _to_images(self, X: NDArray[Any]) -> NDArray[Any]:
         side = math.isqrt(X.shape[1])

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from ._keras import KerasClassifier
+from ._layers import FusedBatchNormalization
 
 HEADS = ("flatten", "max", "average")
 BLOCKS = ("plain", "residual", "separable")
@@ -151,7 +152,7 @@ flip_average
     def _shortcut(self, x: keras.KerasTensor, like: keras.KerasTensor) -> keras.KerasTensor:
         """Bring the input of a block to the shape of its output."""
         if x.shape[1:3] != like.shape[1:3]:
-            x = keras.layers.AveragePooling2D()(x)
+            x = keras.layers.AveragePooling2D(2)(x)
         return x if x.shape[-1] == like.shape[-1] else keras.layers.Conv2D(like.shape[-1], 1)(x)
 
     def _conv(self, x: keras.KerasTensor, conv: int) -> keras.KerasTensor:
@@ -172,7 +173,7 @@ flip_average
 
     def _activate(self, x: keras.KerasTensor) -> keras.KerasTensor:
         # The default momentum of 0.99 remembers the random start for longer than small trainings last.
-        x = keras.layers.BatchNormalization(momentum=0.9)(x) if self.batch_norm else x
+        x = FusedBatchNormalization(momentum=0.9)(x) if self.batch_norm else x
         return keras.layers.ReLU()(x)
 
     def _flat(self, x: keras.KerasTensor) -> keras.KerasTensor:

@@ -13,7 +13,6 @@ import keras_tuner
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import validate_data
 
 from ._backend import prepare_backend
 from ._discovery import build_network, discover
@@ -111,9 +110,9 @@ class HyperModelClassifier(KerasClassifier):
         """Let the HyperModel build and train a new network; parameters, result and errors as `KerasClassifier.fit`."""
         started = time.monotonic()
         self._check_parameters()
-        rows, labels = validate_data(self, X, y, dtype="numeric")
+        rows, labels = self._check_rows(X, y)
         codes = self._encode(labels).argmax(axis=1)
-        valid = self._check_valid(validation_data)
+        valid = self._check_valid(validation_data, len(rows))
         prepare_backend(self.precision)
         keras.utils.set_random_seed(int(check_random_state(self.random_state).randint(2**31 - 1)))
         hypermodel, space = self._hypermodel(), self._space()

@@ -15,6 +15,7 @@ from fmnist_bench.arrays import cached_array
 from ._backbones import BACKBONES, ToBackbone, load_backbone, split_at
 from ._backend import prepare_backend
 from ._keras import KerasClassifier
+from ._layers import FusedBatchNormalization
 
 EMBED_BATCH = 256  # images at a time through the frozen part: bounds its memory
 
@@ -124,7 +125,7 @@ random_state
             for layer in tail.layers:  # a frozen one goes on with the statistics of its training
                 layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
             x = keras.layers.GlobalAveragePooling2D()(tail(x))
-        x = keras.layers.BatchNormalization(momentum=0.9, center=False, scale=False)(x)
+        x = FusedBatchNormalization(momentum=0.9, center=False, scale=False)(x)
         if self.dense_units:
             x = keras.layers.Dense(self.dense_units, activation="relu")(x)
         x = keras.layers.Dropout(self.dropout)(x)

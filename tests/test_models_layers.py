@@ -1,0 +1,42 @@
+import keras
+import numpy as np
+import pytest
+
+from fmnist_bench.models._layers import FusedBatchNormalization
+
+
+@pytest.mark.parametrize("shape", [(6, 5, 4, 3), (40, 3)])
+@pytest.mark.parametrize("arguments", [{}, {"center": False, "scale": False}])
+def test_it_is_batch_normalisation(shape, arguments):
+    images = np.random.default_rng(0).normal(3, 2, shape).astype(np.float32)
+    inputs = keras.Input(shape[1:])
+    ours = keras.Model(inputs, FusedBatchNormalization(momentum=0.9, **arguments)(inputs))
+    theirs = keras.Model(inputs, keras.layers.BatchNormalization(momentum=0.9, **arguments)(inputs))
+    for training in (True, True, False):
+        found, expected = (np.asarray(model(images, training=training)) for model in (ours, theirs))
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+    for mine, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_allclose(mine, other, atol=1e-4)
+
+
+def test_gradients_are_those_of_keras():
+    generator = np.random.default_rng(0)
+    images, targets = generator.normal(size=(32, 6, 6, 2)), generator.normal(size=(32, 6, 6, 2))
+    trained = []
+    for layer in (FusedBatchNormalization, keras.layers.BatchNormalization):
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input((6, 6, 2))
+        model = keras.Model(inputs, layer()(keras.layers.Conv2D(2, 3, padding="same")(inputs)))
+        model.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=False)
+        model.fit(images, targets, batch_size=8, epochs=3, shuffle=False, verbose=0)
+        trained.append(model.get_weights())
+    for mine, other in zip(*trained, strict=True):
+        np.testing.assert_allclose(mine, other, atol=1e-3)
+
+
+def test_a_frozen_one_keeps_its_statistics():
+    layer = FusedBatchNormalization()
+    layer.build((None, 2, 2, 3))
+    layer.trainable = False
+    layer(np.full((4, 2, 2, 3), 9.0, np.float32), training=True)
+    assert not np.asarray(layer.moving_mean).any()
