@@ -193,7 +193,7 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
     def _codes(self, y: NDArray[Any]) -> NDArray[np.int64]:
         codes = np.searchsorted(self.classes_, y).clip(max=len(self.classes_) - 1)
         if (unknown := self.classes_[codes] != y).any():
-            raise ValueError(f"y holds {y[unknown][0]!r}: must be one of {', '.join(map(str, self.classes_))}")
+            raise ValueError(f"y holds {y[unknown][0]}: must be one of {', '.join(map(str, self.classes_))}")
         return np.asarray(codes)
 
     def _find_or_train(self, rows: NDArray[Any], codes: NDArray[np.int64], folder: Path) -> None:

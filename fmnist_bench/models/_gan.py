@@ -51,7 +51,8 @@ def build_discriminator(image_shape: tuple[int, int, int], n_classes: int, width
         x = keras.layers.LeakyReLU(0.1)(x)
     area = x.shape[1] * x.shape[2]
     x = keras.layers.Rescaling(area)(keras.layers.GlobalAveragePooling2D()(x))
-    fits_class = keras.layers.Dot(1)([x, _spectral(keras.layers.Embedding(n_classes, x.shape[-1]))(label)])
+    looks = _spectral(keras.layers.Dense(x.shape[-1], use_bias=False))(keras.ops.one_hot(label, n_classes))
+    fits_class = keras.layers.Dot(1)([x, looks])
     return keras.Model([image, label], keras.layers.Add()([_spectral(keras.layers.Dense(1))(x), fits_class]))
 
 

@@ -139,7 +139,7 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
 
     def _optimizer(self) -> keras.optimizers.Optimizer:
         if self.optimizer == "adamw":
-            return keras.optimizers.AdamW(self.learning_rate, weight_decay=self.weight_decay or None)
+            return keras.optimizers.AdamW(self.learning_rate, weight_decay=self.weight_decay)
         return keras.optimizers.SGD(
             self.learning_rate, momentum=0.9, nesterov=True, weight_decay=self.weight_decay or None
         )
