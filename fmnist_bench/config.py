@@ -56,7 +56,11 @@ def _only_known(study: Study, name: str) -> Study:
         raise InputError(
             f"no study is called {name}{nearest(name, names)}; named ones are {', '.join(names) or 'none'}"
         )
-    return replace(study, name=name, known=tuple(replace(known, alone=False) for known in named), augment=None)
+    # Constants instead of ranges: what is run alone may lie outside of what the search looks at.
+    chosen = {key.removeprefix("model__"): value for key, value in named[0].parameters.items()}
+    constants = {key: value for key, value in chosen.items() if key in study.model.arguments}
+    model = replace(study.model, arguments={**study.model.arguments, **constants})
+    return replace(study, name=name, model=model, known=(replace(named[0], alone=False),), augment=None)
 
 
 def load_benchmark(name: str | Path) -> Benchmark:
@@ -222,7 +226,7 @@ def _list_of_tables(table: Mapping[str, Any], key: str, path: Path) -> list[dict
 def _parse_known(item: Mapping[str, Any], study: Study, index: int, path: Path) -> Known:
     parameters = {full_name(key): value for key, value in item.items() if key not in ("name", "alone")}
     for name, allowed in Arm(study, augmented=study.augment is not None).ranges().items():
-        if name in parameters and not allowed.contains(parameters[name]):
+        if name in parameters and not item.get("alone") and not allowed.contains(parameters[name]):
             raise InputError(
                 f"{path}, [[known]] number {index + 1}: {name} = {parameters[name]!r} is outside its range {allowed}"
             )

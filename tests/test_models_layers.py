@@ -2,7 +2,14 @@ import keras
 import numpy as np
 import pytest
 
+from fmnist_bench.models._backend import prepare_backend
 from fmnist_bench.models._layers import FusedBatchNormalization
+
+
+@pytest.fixture(autouse=True)
+def exact():
+    """Undo what networks of other tests have asked of TensorFlow."""
+    prepare_backend("float32")
 
 
 @pytest.mark.parametrize("shape", [(6, 5, 4, 3), (40, 3)])

@@ -155,10 +155,12 @@ random_state
         )
 
     def _through_frozen(self, images: NDArray[Any]) -> NDArray[np.float16]:
-        prepare_backend(self.precision)
+        prepare_backend("float32")  # how TensorFlow rounds to bfloat16 changes when a model is loaded
         frozen = self.network_.get_layer("frozen")
         frozen.jit_compile = False
-        return np.asarray(frozen.predict(images, batch_size=EMBED_BATCH, verbose=0), np.float16)
+        found = frozen.predict(images, batch_size=EMBED_BATCH, verbose=0)
+        prepare_backend(self.precision)
+        return np.asarray(found, np.float16)
 
     def _cache_file(self, images: NDArray[Any]) -> Path | None:
         if self.cache_dir is None or self.weights is None:
