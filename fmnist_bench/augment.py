@@ -24,6 +24,7 @@ from fmnist_bench.models._backend import NetworkAsBytes, from_bytes, prepare_bac
 from fmnist_bench.models._batches import Augment, Batches
 from fmnist_bench.models._gan import Adversaries, build_discriminator, build_generator
 from fmnist_bench.models._gan_watch import STEPS_AN_EPOCH, FailedGAN, Watch
+from fmnist_bench.models._training import steps_per_execution
 
 SAMPLE_BATCH = 1000
 SCARCE = 20_000  # rows; with fewer the discriminator sees images moved at random
@@ -228,7 +229,7 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
         watch = Watch(self.history_, checkpoint)
         done = watch.resume(adversaries)
         steps = min(STEPS_AN_EPOCH, self.steps)
-        adversaries.compile(steps_per_execution=min(10, steps), jit_compile=False)
+        adversaries.compile(steps_per_execution=steps_per_execution(steps), jit_compile=False)
         adversaries.fit(
             batches,
             steps_per_epoch=steps,

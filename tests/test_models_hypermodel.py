@@ -90,7 +90,7 @@ def test_values_reach_the_network_and_its_accuracy_the_monitor(conv, rows):
     X, y = rows[2]
     probabilities = model.predict_proba(X)
     accuracy = (model.predict(X) == y).mean()
-    assert accuracy > 0.85
+    assert accuracy > 0.8
     assert [step for step, _ in reports] == [1, 2, 3, 4]
     assert reports[-1][1] == pytest.approx(accuracy, abs=1e-6)
     assert model.history_["valid_accuracy"] == [score for _, score in reports]

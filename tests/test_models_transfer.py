@@ -92,7 +92,7 @@ def test_it_learns_is_saved_and_repeats(digits, lite0_file, unfreeze, tmp_path, 
     model = small(unfreeze=unfreeze, epochs=6, cache_dir=str(tmp_path)).fit(X, y, validation_data=(X, y))
     assert model.history_["valid_accuracy"][-1] > 0.6
     assert list(tmp_path.glob("*.npy")), "what the frozen part made is kept"
-    again = clone(model).fit(X, y)
+    again = clone(model).fit(X, y, validation_data=(X, y))
     assert np.array_equal(again.predict_proba(X), model.predict_proba(X))
     save_model(model.set_params(cache_dir=None), tmp_path / "model.skops")
     loaded = load_model(tmp_path / "model.skops")

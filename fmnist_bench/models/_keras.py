@@ -194,6 +194,7 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
             augment = Augment(self.flip, self.shift, self.erase)
             batches = Batches(self._embed(images), targets, batch_size, augment, seeds[1])
             valid = self._check_valid(validation_data, len(images))
+            keras.utils.set_random_seed(seeds[1])  # features that were found in a file have drawn no random numbers
             self._train(batches, Course(self, started, batches, valid, monitor))
 
         if not self._fits(train, self.batch_size):

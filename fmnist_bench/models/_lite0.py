@@ -47,7 +47,8 @@ def build_lite0(input_shape: tuple[int, int, int]) -> keras.Model:
     Returns
     -------
     keras.Model
-        Its layers are named as the tensors of the weights are, and ``block_00`` to ``block_15`` end the blocks.
+        Its layers are named as the tensors of the weights are, with dashes for dots; ``block_00`` to ``block_15`` end
+        the blocks.
     """
     inputs = keras.Input(input_shape)
     x = keras.layers.ReLU(6.0)(keras.layers.Conv2D(STEM, 3, 2, "same", name="_conv_stem")(inputs))
@@ -64,7 +65,7 @@ def _block(
     x: keras.KerasTensor, number: int, kernel: int, stride: int, expansion: int, channels: int
 ) -> keras.KerasTensor:
     """One inverted residual: expand, filter each channel, project."""
-    name, before = f"_blocks.{number}.", x
+    name, before = f"_blocks-{number}-", x
     if expansion != 1:
         wide = keras.layers.Conv2D(expansion * x.shape[-1], 1, name=name + "_expand_conv")(x)
         x = keras.layers.ReLU(6.0)(wide)
@@ -94,12 +95,12 @@ def set_torch_weights(network: keras.Model, tensors: Mapping[str, NDArray[Any]])
 
 def _arrays(layer: keras.layers.Layer, tensors: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
     """Kernel, as height, width, channels in, channels out, and bias of a layer with its batch normalisation."""
-    block, _, name = layer.name.rpartition(".")
-    norm = f"{block}.{NORMS[name]}" if block else NORMS[name]
+    *block, name = layer.name.split("-")
+    norm = ".".join([*block, NORMS[name]])
     scale, offset, mean, variance = (
         tensors[f"{norm}.{kind}"] for kind in ("weight", "bias", "running_mean", "running_var")
     )
     factor = scale / np.sqrt(variance + EPSILON)
-    kernel = tensors[f"{layer.name}.weight"] * factor[:, None, None, None]
+    kernel = tensors[".".join([*block, name, "weight"])] * factor[:, None, None, None]
     order = (2, 3, 0, 1) if isinstance(layer, keras.layers.DepthwiseConv2D) else (2, 3, 1, 0)
     return [np.transpose(kernel, order), offset - mean * factor]

@@ -21,6 +21,11 @@ STEPS_PER_EXECUTION = 10
 PREDICT_BATCH = 512
 
 
+def steps_per_execution(most: int) -> int:
+    """Give the number of steps that a back end may do at a time, `most` at most; PyTorch does one."""
+    return 1 if keras.backend.backend() == "torch" else min(STEPS_PER_EXECUTION, most)
+
+
 def one_cycle(progress: float, peak: float, warm_up: float) -> float:
     """Learning rate at a moment of training: a linear rise, then a cosine fall to zero.
 
@@ -60,7 +65,7 @@ class Course(keras.callbacks.Callback):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         self.estimator, self.valid, self.monitor = model, valid, monitor
-        self.steps_per_execution = min(STEPS_PER_EXECUTION, batches.batches_per_pass)
+        self.steps_per_execution = steps_per_execution(batches.batches_per_pass)
         executions = round(batches.batches_per_pass / self.steps_per_execution)
         self.steps_per_epoch = executions * self.steps_per_execution
         self.steps = 0
