@@ -269,3 +269,11 @@ def test_the_page_says_what_the_temperature_did(findings):
     after = findings.scores(findings.ensemble)["test_calibration_error"]
     assert f"{100 * before:.2f} % without it and {100 * after:.2f} % with it" in text
     assert before != after
+
+
+def test_the_terminal_says_why_an_arm_has_no_score(findings):
+    trials = (*findings.trials, TrialRow("bare", 0, "no_weights", "none here", 1.0, None, None, {}, {}, 1.0))
+    lines = render.terminal_leaderboard(dataclasses.replace(findings, trials=trials)).splitlines()
+    (line,) = (line for line in lines if line.startswith("bare"))
+    assert "no weights" in line
+    assert max(map(len, lines)) <= 80

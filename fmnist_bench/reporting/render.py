@@ -198,7 +198,8 @@ def terminal_leaderboard(findings: Findings) -> str:
         shown = [
             tables.percent(score.get(key)).text for key in ("valid_accuracy", "test_accuracy", "test_low", "test_high")
         ]
-        interval = f"{shown[2]} to {shown[3]}" if who.scored else "–"
+        most = max(who.n_trials, key=lambda status: who.n_trials[status], default="–").replace("_", " ")
+        interval = f"{shown[2]} to {shown[3]}" if who.scored else most
         n_trials = sum(who.n_trials.values()) or len(findings.trials)
         loss = tables.number(score.get("test_log_loss"), 3).text
         rows.append((who.name, *shown[:2], interval, loss, str(n_trials), tables.seconds(who.fit_seconds).text))
