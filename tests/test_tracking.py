@@ -355,7 +355,7 @@ def test_a_server_that_goes_away_and_comes_back_gets_everything(run, server, mon
     assert time.monotonic() - started < 20
     assert json.loads((run.folder / "run.json").read_text())["unlogged"] == [["svm", 1], ["svm", 2]]
     assert not run.model_file("svm", 1).exists()
-    assert len(said) == 1 and server.uri in said[0] and "Connection refused" in said[0]
+    assert len(said) == 1 and server.uri in said[0] and "Connection" in said[0]
 
     server.start()
     time.sleep(2)
