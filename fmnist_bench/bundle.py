@@ -42,7 +42,10 @@ def write_bundle(
         "format_version": FORMAT_VERSION,
         "versions": dict(versions()),
         **about,
-        "members": [{"name": name, "weight": weight, **_add(temporary, name, path)} for name, weight, path in members],
+        "members": [
+            {"name": name, "weight": weight, **_add(temporary, f"{number}-{name}", path)}  # two may have one name
+            for number, (name, weight, path) in enumerate(members)
+        ],
         "stacker": None if stacker is None else _add(temporary, "stacker", stacker),
     }
     (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")

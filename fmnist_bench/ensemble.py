@@ -196,6 +196,9 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):
         for name, allowed in {"method": METHODS, "refit": REFITS}.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name}={getattr(self, name)!r}: must be one of {', '.join(allowed)}")
+        names = [name for name, _ in self._estimators()]
+        if len(set(names)) < len(names):
+            raise ValueError(f"estimators: two have the same name among {', '.join(names)}")
 
     def _estimators(self) -> Sequence[tuple[str, Any]]:
         if self.estimators is not None:

@@ -40,11 +40,11 @@ def test_a_saved_ensemble_is_the_weighted_mean_of_its_members(saved, digits):
 def test_saving_again_replaces_the_whole_folder(saved, digits):
     save_model(Candidate(GaussianNB()).fit(digits.X, digits.y), saved.parent / "three.skops")
     write_bundle(saved, [("three", 1.0, saved.parent / "three.skops")], ABOUT)
-    assert sorted(p.name for p in saved.iterdir()) == ["manifest.json", "three.skops"]
+    assert sorted(p.name for p in saved.iterdir()) == ["0-three.skops", "manifest.json"]
 
 
 def test_what_was_changed_is_refused(saved):
-    member = saved / "one.skops"
+    member = saved / "0-one.skops"
     member.unlink()
     with pytest.raises(InputError, match=r"one\.skops: missing or changed"):
         load_ensemble(saved)
@@ -71,7 +71,7 @@ def test_a_path_in_the_manifest_cannot_leave_the_folder(saved):
     manifest = saved / "manifest.json"
     content = json.loads(manifest.read_text())
     content["members"][0]["file"] = "../one.skops"
-    (saved / "one.skops").unlink()
+    (saved / "0-one.skops").unlink()
     manifest.write_text(json.dumps(content))
     with pytest.raises(InputError, match="missing or changed"):
         load_ensemble(saved)
@@ -85,3 +85,11 @@ def test_a_folder_of_the_first_format_loads(saved, digits):
     expected = load_ensemble(saved).predict_proba(digits.X)
     manifest.write_text(json.dumps({**content, "format_version": 1}))
     assert np.array_equal(load_ensemble(saved).predict_proba(digits.X), expected)
+
+
+def test_members_of_one_name_keep_their_own_files(saved, digits):
+    one, two = saved.parent / "one.skops", saved.parent / "two.skops"
+    before = one.read_bytes(), two.read_bytes()
+    write_bundle(saved, [("stacker", 0.5, one), ("stacker", 0.5, two)], ABOUT, stacker=one)
+    assert (one.read_bytes(), two.read_bytes()) == before
+    assert len(list(saved.glob("*.skops"))) == 3

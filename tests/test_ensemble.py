@@ -160,8 +160,9 @@ def test_it_shows_members_and_weights(fitted):
     [
         ({"method": "best"}, "method='best': must be one of greedy, logistic, mean"),
         ({"refit": True}, "refit=True: must be one of no, full"),
+        ({"estimators": [SMALL[0], SMALL[0]]}, "two have the same name among tree, tree"),
     ],
 )
 def test_mistakes_are_named(digits, parameters, words):
     with pytest.raises(ValueError, match=words):
-        StackedEnsemble(SMALL, **parameters).fit(digits.X[:50], digits.y[:50])
+        StackedEnsemble(**{"estimators": SMALL, **parameters}).fit(digits.X[:50], digits.y[:50])
