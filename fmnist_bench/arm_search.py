@@ -9,6 +9,7 @@ from fmnist_bench.ladder import AS_IT_STANDS, Attempt, Ladder
 from fmnist_bench.search import Ask, Asker, OptunaAsker
 from fmnist_bench.store import Run, TrialRecord, best
 from fmnist_bench.study import Arm
+from fmnist_bench.trial import NO_WEIGHTS
 
 SHORTEST = 1.0  # seconds; less than this is not worth starting a trial in
 
@@ -152,7 +153,7 @@ class ArmSearch:
             complete = record.result.status == "complete"
             accuracy = record.result.accuracy if complete else None
             self.ladder.end(Attempt(ask.config, ask.rung, record.seconds, accuracy))
-        if record.result.status == "no_weights":  # nor will there be any for the next trial
+        if record.result.status == NO_WEIGHTS:  # nor will there be any for the next trial
             self.exhausted = True
             self._queue.clear()
 

@@ -20,7 +20,8 @@ from fmnist_bench.data import Split
 from fmnist_bench.environment import cores
 
 Monitor = Callable[[int, float], None]
-STATUSES = ("complete", "pruned", "timeout", "out_of_memory", "crashed", "failed", "no_weights", "interrupted")
+NO_WEIGHTS = "no_weights"  # `status` of an error that says that pretrained weights are missing
+STATUSES = ("complete", "pruned", "timeout", "out_of_memory", "crashed", "failed", NO_WEIGHTS, "interrupted")
 
 
 class TrialPruned(Exception):
@@ -79,8 +80,8 @@ def run_trial(
     except MemoryError as error:
         return _incomplete("out_of_memory", f"MemoryError: {error}", candidate, started)
     except Exception as error:
-        status = getattr(error, "status", "failed")  # an error may name another one of these
-        return _incomplete(status if status in STATUSES else "failed", _describe(error), candidate, started)
+        status = NO_WEIGHTS if getattr(error, "status", "") == NO_WEIGHTS else "failed"
+        return _incomplete(status, _describe(error), candidate, started)
     return _scored(candidate, probabilities, valid[1], {**fit, "predict_seconds": seconds})
 
 

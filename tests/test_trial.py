@@ -44,7 +44,7 @@ def test_a_monitor_that_prunes_ends_the_trial(digits, split):
     assert result.valid_probabilities is None
 
 
-def test_an_error_may_name_its_status(digits, split):
+def test_missing_weights_have_a_status_of_their_own(digits, split):
     result = run_trial(Candidate(Trouble("no_weights")), digits.X, digits.y, split, ignore)
     assert result.status == "no_weights"
     assert "get them there" in result.reason
