@@ -140,7 +140,8 @@ class Play:
     def _start(self, left: float) -> tuple[ArmSearch, Ask, TrialRecord] | None:
         while pairs := [(s, p) for s in self.arms if (p := s.propose(left)) is not None]:
             self.pairs = pairs
-            search, proposal = pairs[self.rule(self, [self._claim(*pair) for pair in pairs])]
+            fair = left * self.workers / len(self.arms)
+            search, proposal = pairs[self.rule(self, [search.claim(proposal, fair) for search, proposal in pairs])]
             if (ask := search.ask(proposal)) is not None:
                 return search, ask, self._recorded(search.arm.name, ask, left)
         return None
@@ -153,11 +154,6 @@ class Play:
             return TrialRecord(arm, -1, {}, ask.known, TrialResult("failed", "not recorded"), 0.0, 0.0)
         found = exact[0] if exact else same[self.rng.integers(len(same))]
         return found if found.seconds <= left else replace(found, result=TrialResult("timeout"), seconds=left)
-
-    def _claim(self, search: ArmSearch, proposal: Proposal) -> ArmClaim:
-        promise = search.ladder.promise()
-        name, count = search.arm.study.name, search.count()
-        return ArmClaim(name, promise, search.spent, count, proposal.seconds, search.untried)
 
     def measured(self, measure: Callable[["Play"], Mapping[str, float]]) -> Mapping[str, float]:
         """Measure what the arms are worth, once after each trial."""

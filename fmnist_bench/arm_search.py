@@ -5,6 +5,7 @@ from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fmnist_bench.budget import ArmClaim
 from fmnist_bench.ladder import AS_IT_STANDS, Attempt, Ladder
 from fmnist_bench.search import Ask, Asker, OptunaAsker
 from fmnist_bench.store import Run, TrialRecord, best
@@ -78,6 +79,14 @@ class ArmSearch:
         if left < SHORTEST:
             return None
         return next((proposal for proposal in self._proposals() if proposal.seconds <= left), None)
+
+    def claim(self, proposal: Proposal, fair: float) -> ArmClaim:
+        """Say what `next_arm` must know; `fair` seconds are an even share of the time that is left.
+
+        A known configuration that is likely to take longer has to earn its time like any other trial.
+        """
+        first = self.untried and proposal.seconds <= fair
+        return ArmClaim(self.arm.study.name, self.ladder.promise(), self.spent, self.count(), proposal.seconds, first)
 
     def ask(self, proposal: Proposal) -> Ask | None:
         """Begin a trial; None where no configuration is left that has not been tried."""

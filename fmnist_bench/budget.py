@@ -24,7 +24,8 @@ class ArmClaim:
     seconds : float
         Seconds that its next trial is likely to take, 0 where nothing is known.
     untried : bool
-        Whether the next trial is of a known configuration that has not been tried.
+        Whether the next trial is of a known configuration that has not been tried, and is likely to take no more than
+        an even share of the time that is left.
     """
 
     study: str

@@ -27,6 +27,7 @@ TRUSTED_TYPES = (
     "fmnist_bench.models.boosting.XGBoostClassifier",
     "fmnist_bench.models.cnn.CNNClassifier",
     "fmnist_bench.models.hypermodel.HyperModelClassifier",
+    "fmnist_bench.models.svm.SVC",
     "fmnist_bench.models.transfer.TransferClassifier",
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.calibration._SigmoidCalibration",

@@ -9,7 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from fmnist_bench.arm_search import ArmSearch, Proposal
-from fmnist_bench.budget import ArmClaim, Clock, next_arm
+from fmnist_bench.budget import Clock, next_arm
 from fmnist_bench.data import Split
 from fmnist_bench.job import Rows, Task
 from fmnist_bench.progress import Progress
@@ -124,7 +124,8 @@ class Search:
             return None
         if self._counted:
             return min(pairs, key=lambda pair: pair[0].count())
-        return pairs[next_arm([self._claim(*pair) for pair in pairs])]
+        fair = self._fair(reserve)
+        return pairs[next_arm([search.claim(proposal, fair) for search, proposal in pairs])]
 
     @property
     def _counted(self) -> bool:
@@ -133,17 +134,17 @@ class Search:
     def _is_due(self, search: ArmSearch) -> bool:
         return not self._counted or search.count() < (self.settings.trials or 1)
 
-    def _claim(self, search: ArmSearch, proposal: Proposal) -> ArmClaim:
-        name, promise, count = search.arm.study.name, search.ladder.promise(), search.count()
-        return ArmClaim(name, promise, search.spent, count, proposal.seconds, search.untried)
-
     def _limit(self, expected: float, reserve: float) -> float | None:
         """Seconds that a trial may take: one that goes wrong must not use up the time of the others."""
         left = self.clock.left(reserve)
         if left is None or self._counted:
             return left
-        fair = left * self.workers.capacity / len(self.arms)
-        return min(left, max(PATIENCE * expected, fair, FIRST_LIMIT))
+        return min(left, max(PATIENCE * expected, self._fair(reserve), FIRST_LIMIT))
+
+    def _fair(self, reserve: float) -> float:
+        """Seconds that each arm would get if what is left were shared evenly."""
+        left = self.clock.left(reserve)
+        return math.inf if left is None else left * self.workers.capacity / len(self.arms)
 
     def _attend(self, search: ArmSearch, ask: Ask, limit: float | None) -> tuple[TrialResult, float]:
         """Run a trial; in a thread of its own."""

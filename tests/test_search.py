@@ -219,3 +219,12 @@ def test_without_weights_an_arm_ends(run):
     assert search.propose(math.inf) is None
     assert not search.untried
     assert make(run, known=[Known("one", {"model__C": 3.0})]).propose(math.inf) is None
+
+
+def test_a_known_configuration_that_takes_more_than_its_share_has_to_earn_it(run):
+    search = make(run, known=[Known("one", {"model__C": 3.0}), Known("two", {"model__C": 1.0})])
+    answer(search, run, ask(search), seconds=30.0)
+    proposal = search.propose(math.inf)
+    assert proposal.seconds == 30.0
+    assert search.claim(proposal, fair=31.0).untried
+    assert not search.claim(proposal, fair=29.0).untried
