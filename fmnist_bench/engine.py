@@ -20,7 +20,7 @@ from fmnist_bench.tracking import Tracker
 from fmnist_bench.trial import TrialResult
 from fmnist_bench.workers import Workers
 
-PATIENCE = 4.0  # a trial may take so many times longer than expected
+PATIENCE = 2.0  # a trial may take so many times longer than expected; a network then ends its schedule early
 MOST_THREADS = 1024  # that attend to workers; they are made as they are needed
 FIRST_LIMIT = 20.0  # seconds that a trial of which nothing is known may take at least
 
