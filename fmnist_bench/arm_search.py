@@ -1,7 +1,7 @@
 """The search over one arm: what it would try next, what became of what it tried."""
 
 import time
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +10,10 @@ from fmnist_bench.ladder import AS_IT_STANDS, Attempt, Ladder
 from fmnist_bench.search import Ask, Asker, OptunaAsker
 from fmnist_bench.store import Run, TrialRecord, best
 from fmnist_bench.study import Arm
-from fmnist_bench.trial import NO_WEIGHTS
+from fmnist_bench.trial import NO_WEIGHTS, PREPARATION, PREPARED
 
 SHORTEST = 1.0  # seconds; less than this is not worth starting a trial in
+TAKEN_OVER = 3  # best configurations of the arm without augmentation that the other one tries as well
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Proposal:
     known: str
     rung: int
     seconds: float
+    preparation: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,9 @@ class Running:
 class ArmSearch:
     """Known configurations first, then the better ones more thoroughly, then new ones.
 
+    An arm with an augmentation begins when that has learnt, once for all trials, and the other arm of its study has a
+    result: instead of the known configurations it tries the other arm's best ones, as thoroughly as they were.
+
     Parameters
     ----------
     arm : Arm
@@ -54,10 +59,14 @@ class ArmSearch:
     asker : Asker
     thorough : bool
         Run every trial as its study says, without the ladder.
+    plain : ArmSearch or None
+        Of the same study without its augmentation.
     """
 
-    def __init__(self, arm: Arm, run: Run, asker: Asker, thorough: bool = False) -> None:
-        self.arm, self._asker = arm, asker
+    def __init__(
+        self, arm: Arm, run: Run, asker: Asker, thorough: bool = False, plain: "ArmSearch | None" = None
+    ) -> None:
+        self.arm, self._asker, self._plain = arm, asker, plain
         self.ladder = Ladder(arm.study.fidelity.costs)
         self.first_rung = AS_IT_STANDS if thorough and arm.study.fidelity.levels else 0
         self.exhausted = False
@@ -65,13 +74,16 @@ class ArmSearch:
         self.running: dict[int, Running] = {}
         self._queue: dict[Hashable, Ask] = {}
         self._parameters: dict[Hashable, tuple[Mapping[str, Any], str]] = {}
+        self._taken_over: set[str] = set()
+        self._learnt = not arm.augmented
+        self._learning_seconds = 0.0
         for known in arm.study.known:
-            if not known.alone:
+            if not known.alone and plain is None:
                 says_all = arm.study.fidelity.levels.keys() & known.parameters.keys()
                 self._enqueue(known.parameters, known.name, AS_IT_STANDS if says_all else self.first_rung)
         told = asker.told()
         for record in run.records(arm.name):
-            if record.number in told:
+            if record.number in told or record.number == PREPARATION:
                 self._take(record)
 
     def propose(self, left: float) -> Proposal | None:
@@ -90,6 +102,9 @@ class ArmSearch:
 
     def ask(self, proposal: Proposal) -> Ask | None:
         """Begin a trial; None where no configuration is left that has not been tried."""
+        if proposal.preparation:
+            self.running[PREPARATION] = Running(0.0, time.monotonic())
+            return Ask(PREPARATION, {}, rung=AS_IT_STANDS)
         if proposal.parameters is None:
             ask = self._asker.ask(self.ladder, self.first_rung)
         else:
@@ -98,17 +113,19 @@ class ArmSearch:
             self.exhausted = True
             return None
         self._queue.pop(_key(ask), None)
+        self._taken_over.add(ask.known)
         self.ladder.start(ask.config, ask.rung)
         self.running[ask.number] = Running(self.ladder.seconds(ask.config, ask.rung), time.monotonic())
         return ask
 
     def should_prune(self, ask: Ask, step: int, score: float) -> bool:
         """Take a score of a trial that is training and say whether to stop it; known ones are never stopped."""
-        return self._asker.should_prune(ask, step, score)
+        return ask.number != PREPARATION and self._asker.should_prune(ask, step, score)
 
     def tell(self, record: TrialRecord) -> None:
         """Take the answer to a question; an interrupted trial is tried again."""
-        self._asker.tell(record)
+        if record.number != PREPARATION:
+            self._asker.tell(record)
         self._take(record)
 
     def left_running(self) -> list[Ask]:
@@ -132,7 +149,7 @@ class ArmSearch:
         """Seconds that the arm's trials have taken, and those that run are likely to take, or have taken already."""
         now = time.monotonic()
         running = sum(max(trial.expected, now - trial.started) for trial in self.running.values())
-        return running + sum(attempt.seconds for attempt in self.ladder.attempts)
+        return running + self._learning_seconds + sum(attempt.seconds for attempt in self.ladder.attempts)
 
     @property
     def untried(self) -> bool:
@@ -140,6 +157,14 @@ class ArmSearch:
         return bool(self._queue) or self.count() == 0
 
     def _proposals(self) -> Iterator[Proposal]:
+        if not self._learnt:
+            if PREPARATION not in self.running and not self.exhausted:
+                yield Proposal({}, "", AS_IT_STANDS, 0.0, preparation=True)
+            return
+        if self._plain is not None:
+            if not self._plain.records:
+                return
+            yield from self._of_plain(self._plain)
         for wish in self._queue.values():
             yield Proposal(wish.parameters, wish.known, wish.rung, self.ladder.seconds(wish.config, wish.rung))
         if not self._asker.climbs and self.first_rung == 0:
@@ -149,11 +174,21 @@ class ArmSearch:
         if not self.exhausted:
             yield Proposal(None, "", self.first_rung, self.ladder.seconds(None, self.first_rung))
 
+    def _of_plain(self, plain: "ArmSearch") -> Iterator[Proposal]:
+        for record in plain.best(TAKEN_OVER):
+            ask = Ask(-1, record.parameters, f"{plain.arm.name} {record.number}", record.rung)
+            if ask.known not in self._taken_over:
+                yield Proposal(ask.parameters, ask.known, ask.rung, self.ladder.seconds(ask.config, ask.rung))
+
     def _take(self, record: TrialRecord) -> None:
+        if record.number == PREPARATION:
+            self._take_preparation(record)
+            return
         ask = Ask(record.number, record.parameters, record.known, record.rung)
         self.running.pop(record.number, None)
         self.records.append(record)
         self._parameters[ask.config] = record.parameters, record.known
+        self._taken_over.add(record.known)
         if record.result.status == "interrupted":
             self.ladder.withdraw(ask.config, ask.rung)
             self._enqueue(record.parameters, record.known, record.rung)
@@ -166,6 +201,15 @@ class ArmSearch:
             self.exhausted = True
             self._queue.clear()
 
+    def _take_preparation(self, record: TrialRecord) -> None:
+        """Begin, or end where the augmentation could not learn; one that was interrupted goes on from its file."""
+        self.running.pop(PREPARATION, None)
+        self._learning_seconds += record.seconds
+        self._learnt = record.result.status == PREPARED
+        if not self._learnt and record.result.status != "interrupted":
+            self.records.append(record)
+            self.exhausted = True
+
     def _enqueue(self, parameters: Mapping[str, Any], known: str, rung: int) -> None:
         wish = Ask(-1, parameters, known, rung)
         self._queue[_key(wish)] = wish
@@ -176,10 +220,19 @@ def _key(ask: Ask) -> Hashable:
     return ask.known or ask.config, ask.rung
 
 
-def make_arm_search(arm: Arm, run: Run, seed: int, thorough: bool) -> ArmSearch:
+def make_arm_search(arm: Arm, run: Run, seed: int, thorough: bool, plain: ArmSearch | None = None) -> ArmSearch:
     """Open the search over an arm with the asker that its study names."""
     if arm.study.engine.name == "keras-tuner":
         from fmnist_bench.search_kt import OracleAsker
 
-        return ArmSearch(arm, run, OracleAsker(arm, run, seed), thorough)
-    return ArmSearch(arm, run, OptunaAsker(arm, run, seed, arm.study.engine.oracle), thorough)
+        return ArmSearch(arm, run, OracleAsker(arm, run, seed), thorough, plain)
+    return ArmSearch(arm, run, OptunaAsker(arm, run, seed, arm.study.engine.oracle), thorough, plain)
+
+
+def make_arm_searches(arms: Sequence[Arm], run: Run, seed: int, thorough: bool) -> list[ArmSearch]:
+    """Open the search over every arm; the plain arm of a study stands before the augmented one."""
+    searches: dict[str, ArmSearch] = {}
+    for arm in arms:
+        plain = searches.get(arm.study.name) if arm.augmented else None
+        searches[arm.name] = make_arm_search(arm, run, seed, thorough, plain)
+    return list(searches.values())

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import math
 import os
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,6 @@ import keras
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
-from sklearn.linear_model import LogisticRegression
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -23,14 +23,11 @@ from fmnist_bench.arrays import as_rows
 from fmnist_bench.models._backend import NetworkAsBytes, from_bytes, prepare_backend, to_bytes
 from fmnist_bench.models._batches import Augment, Batches
 from fmnist_bench.models._gan import Adversaries, build_discriminator, build_generator
-from fmnist_bench.models._gan_watch import STEPS_AN_EPOCH, FailedGAN, Watch
+from fmnist_bench.models._gan_watch import STEPS_AN_EPOCH, Judge, Monitor, Watch
 from fmnist_bench.models._training import steps_per_execution
 
 SAMPLE_BATCH = 1000
 SCARCE = 20_000  # rows; with fewer the discriminator sees images moved at random
-JUDGED = 2000  # rows by which a finished GAN is judged
-LEAST_FIDELITY = 0.6  # of a plain classifier's accuracy on real rows that it must reach on synthetic ones
-LEAST_SPREAD = 0.15  # of the deviation of real pixels within a class that synthetic ones must reach
 
 
 class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
@@ -60,6 +57,10 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
     cache_dir : str or None
         Folder in which trained generators are kept, by the content of the rows and the parameters above but the first
         two, for every later fit.
+    max_seconds : float or None
+        Time that the training may take, above 0; it then ends with fewer steps, and is not kept in `cache_dir`.
+    generator : str or None
+        File that `save` has written: its generator is taken instead of training one.
     image_shape : tuple of int or None
         `(height, width)` or `(height, width, channels)`; None means square and gray.
     random_state : int, RandomState or None
@@ -71,7 +72,9 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
     network_ : keras.Model
         The generator, from noise and class numbers to images from -1 to 1.
     history_ : dict of list
-        `step`, `discriminator_loss`, `generator_loss`, every 100 steps; empty where it was found in the cache.
+        `step`, `discriminator_loss`, `generator_loss`, `fidelity`, every 100 steps; empty where nothing was trained.
+        Fidelity is the share of synthetic images that a plain classifier, fitted on real rows, takes for the class
+        asked for.
 
     References
     ----------
@@ -92,6 +95,8 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
         batch_size: int = 64,
         precision: str = "auto",
         cache_dir: str | None = None,
+        max_seconds: float | None = None,
+        generator: str | None = None,
         image_shape: tuple[int, ...] | None = None,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
@@ -104,11 +109,13 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
         self.batch_size = batch_size
         self.precision = precision
         self.cache_dir = cache_dir
+        self.max_seconds = max_seconds
+        self.generator = generator
         self.image_shape = image_shape
         self.random_state = random_state
 
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
-        """Train both networks, or find the generator in the cache.
+    def fit(self, X: ArrayLike, y: ArrayLike, monitor: Monitor | None = None) -> Self:
+        """Train both networks, or find the generator.
 
         Parameters
         ----------
@@ -116,6 +123,9 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
             Pixels, 0 to 255.
         y : array-like of shape (n,)
             Labels, two classes or more.
+        monitor : callable or None
+            Called as ``monitor(step, fidelity)`` every 100 steps, when `sample` draws from the generator as it is then;
+            may raise to stop.
 
         Raises
         ------
@@ -131,11 +141,20 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
             raise ValueError("y has one class only: a conditional GAN needs at least 2")
         self._shares, self._shape = counts / len(codes), self._find_shape(rows.shape[1])
         self.history_: dict[str, list[float]] = {}
-        if self.cache_dir is None:
-            self.network_ = self._trained(rows, codes, None)
+        if self.generator is not None:
+            self.network_ = self._read(Path(self.generator))
+        elif self.cache_dir is None:
+            self.network_ = self._trained(rows, codes, None, monitor)
         else:
-            self._find_or_train(rows, codes, Path(self.cache_dir))
+            self._find_or_train(rows, codes, Path(self.cache_dir), monitor)
         return self
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the generator to a file, whole or not at all, for the parameter `generator`."""
+        check_is_fitted(self, "network_")
+        temporary = Path(path).with_suffix(".tmp")
+        temporary.write_bytes(to_bytes(self.network_))
+        os.replace(temporary, path)
 
     def sample(
         self, n: int, y: ArrayLike | None = None, random_state: Any = None
@@ -183,6 +202,8 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
         for name in ("steps", "latent", "width", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)!r}: must be at least 1")
+        if self.max_seconds is not None and not self.max_seconds > 0:
+            raise ValueError(f"max_seconds={self.max_seconds!r}: must be above 0 or None")
 
     def _find_shape(self, n_features: int) -> tuple[int, int, int]:
         side = math.isqrt(n_features)
@@ -197,69 +218,88 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"y holds {y[unknown][0]}: must be one of {', '.join(map(str, self.classes_))}")
         return np.asarray(codes)
 
-    def _find_or_train(self, rows: NDArray[Any], codes: NDArray[np.int64], folder: Path) -> None:
+    def _read(self, path: Path) -> keras.Model:
+        try:
+            network = from_bytes(path.read_bytes())
+        except Exception as error:
+            raise ValueError(f"generator={self.generator!r}: not a readable generator: {error}") from error
+        known = network.get_layer("classes").input_dim, network.output_shape[1:]
+        if known != (len(self.classes_), self._shape):
+            raise ValueError(f"generator={self.generator!r} makes {known[0]} classes of images {known[1]}, not these")
+        return network
+
+    def _find_or_train(
+        self, rows: NDArray[Any], codes: NDArray[np.int64], folder: Path, monitor: Monitor | None
+    ) -> None:
         """Use the generator that is kept for these rows; others who want it meanwhile wait for it."""
         digest = self._digest(rows, codes)
         path = folder / f"gan-{digest}.keras"
         with _lock(folder / f"gan-{digest}.lock"):
             found = _load(path, digest)
             if found is None:
-                found = self._trained(rows, codes, folder / f"gan-{digest}.npz")
+                checkpoint = folder / f"gan-{digest}.npz"
+                found = self._trained(rows, codes, checkpoint, monitor)
                 found.name = f"gan_{digest}"
-                _write(path, to_bytes(found))
+                if self._is_whole:
+                    _write(path, to_bytes(found))
+                    checkpoint.unlink(missing_ok=True)
             self.network_ = found
 
+    @property
+    def _is_whole(self) -> bool:
+        return self.history_.get("step", [math.inf])[-1] >= self._epochs * self._steps_an_epoch
+
+    @property
+    def _steps_an_epoch(self) -> int:
+        return min(STEPS_AN_EPOCH, self.steps)
+
+    @property
+    def _epochs(self) -> int:
+        return max(1, self.steps // self._steps_an_epoch)
+
     def _digest(self, rows: NDArray[Any], codes: NDArray[np.int64]) -> str:
-        free = ("ratio", "balance", "cache_dir")
+        free = ("ratio", "balance", "cache_dir", "max_seconds", "generator")
         settings = sorted((name, value) for name, value in self.get_params().items() if name not in free)
         digest = hashlib.sha256(f"{settings} {keras.backend.backend()} {rows.dtype} {rows.shape}".encode())
         digest.update(np.ascontiguousarray(rows).data)
         digest.update(np.ascontiguousarray(codes).data)
         return digest.hexdigest()[:32]
 
-    def _trained(self, rows: NDArray[Any], codes: NDArray[np.int64], checkpoint: Path | None) -> keras.Model:
+    def _trained(
+        self, rows: NDArray[Any], codes: NDArray[np.int64], checkpoint: Path | None, monitor: Monitor | None
+    ) -> keras.Model:
+        started = time.monotonic()
         prepare_backend(self.precision)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         keras.utils.set_random_seed(seed)
-        generator = build_generator(self._shape, len(self.classes_), self.latent, self.width)
+        generator = self.network_ = build_generator(self._shape, len(self.classes_), self.latent, self.width)
         discriminator = build_discriminator(self._shape, len(self.classes_), self.width, len(rows) < SCARCE)
         adversaries = Adversaries(generator, discriminator, self.latent, self.learning_rate, seed)
         images = rows.reshape(-1, *self._shape)
         batches = Batches(images, codes.astype(np.int32), self.batch_size, Augment(), seed)
-        watch = Watch(self.history_, checkpoint)
+        judge = Judge(rows, codes)
+        deadline = math.inf if self.max_seconds is None else started + self.max_seconds
+        watch = Watch(self.history_, lambda: judge.fidelity(*self._drawn(judge.rows)), checkpoint, deadline, monitor)
         done = watch.resume(adversaries)
-        steps = min(STEPS_AN_EPOCH, self.steps)
+        steps = self._steps_an_epoch
         adversaries.compile(steps_per_execution=steps_per_execution(steps), jit_compile=False)
         adversaries.fit(
             batches,
             steps_per_epoch=steps,
             initial_epoch=done,
-            epochs=max(1, self.steps // steps),
+            epochs=self._epochs,
             callbacks=[watch],
             shuffle=False,
             verbose=0,
         )
         adversaries.finish()
         generator.jit_compile = False
-        self.network_ = generator
-        self._judge(rows, codes)
-        watch.forget()
+        judge.check(*self._drawn(judge.rows), self.classes_)
         return generator
 
-    def _judge(self, rows: NDArray[Any], codes: NDArray[np.int64]) -> None:
-        """Refuse images that a plain classifier takes for another class, or that are all alike."""
-        known = np.random.default_rng(0).permutation(len(rows))
-        fit, held = known[: 2 * JUDGED], known[2 * JUDGED : 3 * JUDGED] if len(rows) > 3 * JUDGED else known
-        synthetic, names = self.sample(JUDGED, random_state=0)
-        judge = LogisticRegression(C=0.01, max_iter=200).fit(rows[fit] / 255.0, codes[fit])
-        real = judge.score(rows[held] / 255.0, codes[held])
-        fidelity = judge.score(synthetic / 255.0, self._codes(names))
-        if fidelity < LEAST_FIDELITY * real:
-            raise FailedGAN(f"a plain classifier finds {fidelity:.0%} of its images right, and {real:.0%} of real ones")
-        for code, label in enumerate(self.classes_):
-            spread = synthetic[names == label].std(axis=0).mean() if (names == label).any() else math.inf
-            if spread < LEAST_SPREAD * rows[codes == code].std(axis=0).mean():
-                raise FailedGAN(f"its images of class {label} are all alike (mode collapse)")
+    def _drawn(self, n: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        synthetic, labels = self.sample(n, random_state=0)
+        return synthetic, self._codes(labels)
 
 
 def _apportion(n: int, shares: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -157,7 +157,11 @@ def set_where_none(estimator: BaseEstimator, **values: Any) -> None:
 def forget_places(candidate: Candidate) -> None:
     """Unset the folders that a fit was given: a saved model must not know the machine that made it."""
     for estimator in (candidate, *([candidate.model_] if hasattr(candidate, "model_") else [])):
-        names = [n for n in estimator.get_params(deep=True) if n.rpartition("__")[2] in ("cache_dir", "weights_dir")]
+        names = [
+            n
+            for n in estimator.get_params(deep=True)
+            if n.rpartition("__")[2] in ("cache_dir", "weights_dir", "generator")
+        ]
         estimator.set_params(**dict.fromkeys(names))
 
 

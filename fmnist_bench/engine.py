@@ -20,6 +20,7 @@ from fmnist_bench.tracking import Tracker
 from fmnist_bench.trial import TrialResult
 from fmnist_bench.workers import Workers
 
+LEARNING_SHARES = 2.0  # even shares of the time that an augmentation may take to learn, once for all trials of its arm
 PATIENCE = 2.0  # a trial may take so many times longer than expected; a network then ends its schedule early
 MOST_THREADS = 1024  # that attend to workers; they are made as they are needed
 FIRST_LIMIT = 20.0  # seconds that a trial of which nothing is known may take at least
@@ -110,7 +111,7 @@ class Search:
             with self._lock:
                 ask = search.ask(proposal)
             if ask is not None:
-                limit = self._limit(search.running[ask.number].expected, reserve)
+                limit = self._limit(search.running[ask.number].expected, reserve, proposal.preparation)
                 self.progress.trial_started(search.arm.name, ask.number)
                 return {threads.submit(self._attend, search, ask, limit): (search, ask)}
         return {}
@@ -134,12 +135,13 @@ class Search:
     def _is_due(self, search: ArmSearch) -> bool:
         return not self._counted or search.count() < (self.settings.trials or 1)
 
-    def _limit(self, expected: float, reserve: float) -> float | None:
+    def _limit(self, expected: float, reserve: float, preparation: bool = False) -> float | None:
         """Seconds that a trial may take: one that goes wrong must not use up the time of the others."""
         left = self.clock.left(reserve)
         if left is None or self._counted:
             return left
-        return min(left, max(PATIENCE * expected, self._fair(reserve), FIRST_LIMIT))
+        shares = LEARNING_SHARES if preparation else 1.0
+        return min(left, max(PATIENCE * expected, shares * self._fair(reserve), FIRST_LIMIT))
 
     def _fair(self, reserve: float) -> float:
         """Seconds that each arm would get if what is left were shared evenly."""
@@ -175,6 +177,7 @@ class Search:
             resources=search.arm.study.resources,
             allow_import=shared.allow_import,
             weights_dir=shared.weights_dir,
+            generator=self.run.generator_file(search.arm.name) if search.arm.augmented else None,
         )
 
     def _record(self, search: ArmSearch, ask: Ask, result: TrialResult, seconds: float) -> TrialRecord:

@@ -102,3 +102,14 @@ def _convert(image: Any, image_shape: tuple[int, ...]) -> NDArray[np.uint8]:
 def _edge_brightness(pixels: NDArray[np.uint8]) -> float:
     edge = [pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]]
     return float(np.concatenate([line.reshape(-1) for line in edge]).mean())
+
+
+def write_grid(rows: NDArray[np.uint8], image_shape: Sequence[int], columns: int, path: Path) -> None:
+    """Write images beside each other into a PNG file, `columns` in a line; a last line that is not full is left out."""
+    from PIL import Image
+
+    height, width, channels = (*image_shape, 1)[:3]
+    lines = len(rows) // columns
+    images = rows[: lines * columns].reshape(lines, columns, height, width, channels)
+    plane = images.transpose(0, 2, 1, 3, 4).reshape(lines * height, columns * width, channels)
+    Image.fromarray(plane[..., 0] if channels == 1 else plane).save(path, "PNG")

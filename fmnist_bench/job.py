@@ -20,10 +20,13 @@ from threadpoolctl import threadpool_limits
 from fmnist_bench.candidate import forget_places, load_model, save_model, set_where_none
 from fmnist_bench.data import Split
 from fmnist_bench.errors import InputError
+from fmnist_bench.images import write_grid
 from fmnist_bench.study import Arm
-from fmnist_bench.trial import Monitor, TrialPruned, TrialResult, run_trial
+from fmnist_bench.trial import PREPARATION, PREPARED, Monitor, TrialPruned, TrialResult, run_preparation, run_trial
 
 RESULT, PROBABILITIES, MODEL, LOG = "result.json", "valid_probabilities.npy", "model.skops", "log.txt"
+GENERATOR, SAMPLES = "generator.keras", "samples-*.png"  # of an augmentation that has learnt
+STEPS_A_GRID, ROWS_A_GRID = 1000, 8
 MARGIN = 0.15, 6.0  # part and seconds of the limit that a model with `max_seconds` leaves for predicting and saving
 
 
@@ -61,6 +64,8 @@ class Task:
         What a machine of a cluster must offer.
     weights_dir : str or None
         Folder with files of pretrained weights.
+    generator : Path or None
+        What the arm's augmentation has learnt already.
     """
 
     arm: Arm
@@ -79,6 +84,7 @@ class Task:
     resources: Mapping[str, float] = field(default_factory=dict)
     allow_import: tuple[str, ...] = ()
     weights_dir: str | None = None
+    generator: Path | None = None
 
 
 def work(task: Task, connection: Connection) -> None:
@@ -88,14 +94,47 @@ def work(task: Task, connection: Connection) -> None:
     folder = unfinished(task.folder)
     folder.mkdir(parents=True, exist_ok=True)
     _redirect_output(folder / LOG)
+    monitor = _monitor_over(connection)
+    if task.number == PREPARATION:
+        _prepare(task, folder, monitor)
+    else:
+        _run(task, folder, monitor)
+    os.replace(folder, task.folder)
+
+
+def _run(task: Task, folder: Path, monitor: Monitor) -> None:
     candidate = task.arm.candidate(task.parameters, task.allow_import)
     _fill(candidate, task)
     X, y = task.rows.load()
     split = task.split if task.rows_share == 1 else task.split.part(task.rows_share, y, task.seed)
-    result = run_trial(candidate, X, y, split, _monitor_over(connection))
+    result = run_trial(candidate, X, y, split, monitor)
     forget_places(candidate)
-    _write_result(result, candidate, folder)
-    os.replace(folder, task.folder)
+    if result.valid_probabilities is not None:
+        np.save(folder / PROBABILITIES, result.valid_probabilities, allow_pickle=False)
+        save_model(candidate, folder / MODEL)
+    _write_result(result, folder)
+
+
+def _prepare(task: Task, folder: Path, monitor: Monitor) -> None:
+    sampler = task.arm.sampler(task.allow_import)
+    _fill(sampler, task)
+
+    def watch(step: int, score: float) -> None:
+        if step % STEPS_A_GRID == 0:
+            _draw(sampler, task, folder / SAMPLES.replace("*", f"{step:05d}"))
+        monitor(step, score)
+
+    result = run_preparation(sampler, *task.rows.load(), task.split, watch)
+    if result.status == PREPARED and hasattr(sampler, "save"):
+        sampler.save(folder / GENERATOR)
+    _write_result(result, folder)
+
+
+def _draw(sampler: Any, task: Task, path: Path) -> None:
+    """Write some synthetic images of each class, a column each."""
+    labels = np.tile(sampler.classes_, ROWS_A_GRID)
+    rows, _ = sampler.sample(len(labels), labels, random_state=task.seed)
+    write_grid(rows, task.rows.image_shape, len(sampler.classes_), path)
 
 
 def _take_cores(cpus: tuple[int, ...]) -> None:
@@ -108,6 +147,8 @@ def _take_cores(cpus: tuple[int, ...]) -> None:
 def _fill(candidate: Any, task: Task) -> None:
     set_where_none(candidate, cache_dir=str(task.cache_dir), weights_dir=task.weights_dir)
     set_where_none(candidate, random_state=task.seed, image_shape=task.rows.image_shape)
+    if task.generator is not None:
+        set_where_none(candidate, generator=str(task.generator))
     if task.seconds is not None:
         left = task.seconds - max(MARGIN[0] * task.seconds, MARGIN[1])
         set_where_none(candidate, max_seconds=round(max(left, 1.0), 1))
@@ -143,10 +184,7 @@ def _monitor_over(connection: Connection) -> Monitor:
     return monitor
 
 
-def _write_result(result: TrialResult, candidate: Any, folder: Path) -> None:
-    if result.valid_probabilities is not None:
-        np.save(folder / PROBABILITIES, result.valid_probabilities, allow_pickle=False)
-        save_model(candidate, folder / MODEL)
+def _write_result(result: TrialResult, folder: Path) -> None:
     (folder / RESULT).write_text(json.dumps(asdict(replace(result, valid_probabilities=None)), indent=1) + "\n")
 
 

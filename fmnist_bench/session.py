@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fmnist_bench.arm_search import ArmSearch, make_arm_search
+from fmnist_bench.arm_search import ArmSearch, make_arm_searches
 from fmnist_bench.budget import Clock
 from fmnist_bench.bundle import write_bundle
 from fmnist_bench.data import NAMES, Dataset, Split
@@ -143,7 +143,7 @@ class Session:
 
     def _search(self, tracker: Tracker) -> Search:
         benchmark, counted = self.benchmark, self.benchmark.budget is None or self.benchmark.trials is not None
-        arms = [make_arm_search(arm, self.run, benchmark.seed, thorough=counted) for arm in benchmark.arms]
+        arms = make_arm_searches(benchmark.arms, self.run, benchmark.seed, thorough=counted)
         rows = self.run.store.rows(self.dataset)
         settings = SearchSettings(
             rows,

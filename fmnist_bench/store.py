@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from fmnist_bench.data import Dataset, Split
 from fmnist_bench.errors import InputError
-from fmnist_bench.job import MODEL, PROBABILITIES, Rows, read_result
+from fmnist_bench.job import GENERATOR, MODEL, PROBABILITIES, Rows, read_result
 from fmnist_bench.study import Benchmark
-from fmnist_bench.trial import TrialResult
+from fmnist_bench.trial import PREPARATION, TrialResult
 
 STATE, RECORD, SPLIT = "run.json", "trial.json", "split.npz"
 FREE_SPACE = 500 * 2**20  # bytes; a run of every family leaves a few hundred MiB
@@ -181,6 +181,11 @@ class Run:
         """Saved model of a trial; it exists while the trial is among the best of its arm."""
         return self.trial_folder(arm, number) / MODEL
 
+    def generator_file(self, arm: str) -> Path | None:
+        """What the augmentation of an arm has learnt, None where there is nothing."""
+        path = self.trial_folder(arm, PREPARATION) / GENERATOR
+        return path if path.exists() else None
+
     def valid_probabilities(self, arm: str, number: int) -> NDArray[np.float32]:
         """Valid probabilities of a complete trial, of shape (n_valid, n_classes)."""
         probabilities: NDArray[np.float32] = np.load(self.trial_folder(arm, number) / PROBABILITIES, allow_pickle=False)
@@ -195,8 +200,9 @@ class Run:
             return None
 
     def records(self, arm: str) -> list["TrialRecord"]:
-        """Every trial of an arm that has ended, in the order of their numbers."""
-        numbers = sorted(int(p.name) for p in (self.folder / "trials" / arm).glob("*") if p.name.isdigit())
+        """Every trial of an arm that has ended, by their numbers; before them, what was learnt for all of them."""
+        names = [path.name for path in (self.folder / "trials" / arm).glob("*")]
+        numbers = sorted(int(name) for name in names if name.isdigit() or name == str(PREPARATION))
         return [record for number in numbers if (record := self.record(arm, number)) is not None]
 
     def save_record(self, record: "TrialRecord") -> None:

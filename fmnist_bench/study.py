@@ -126,6 +126,13 @@ class Arm:
             raise InputError(f"{where}, [[known]]: {str(error).splitlines()[0]}") from error
         return candidate
 
+    def sampler(self, allow_import: Sequence[str] = ()) -> Any:
+        """Build the augmentation alone; what is searched of it does not matter to what it learns."""
+        assert self.study.augment is not None
+        values = {name: r.choices[0] if r.choices else r.low for name, r in self.ranges().items()}
+        where = f"study {self.study.name}, [augment]"
+        return build(self.study.augment, values, "augment", where, allow_import)
+
     def _parts(self) -> list[tuple[str, Spec]]:
         augment = [("augment", self.study.augment)] if self.augmented and self.study.augment else []
         steps = [(f"features__{spec.class_name.lower()}", spec) for spec in self.study.features]

@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from fmnist_bench.errors import InputError
-from fmnist_bench.job import LOG, MODEL, PROBABILITIES
+from fmnist_bench.job import LOG, MODEL, PROBABILITIES, SAMPLES
 from fmnist_bench.mlflow_store import PATIENCE, MlflowStore, Point, patience, reason, shortened, warm_up
 from fmnist_bench.store import RECORD, Run, TrialRecord
-from fmnist_bench.trial import TrialResult
+from fmnist_bench.trial import PREPARATION, PREPARED, TrialResult
 
 __all__ = ["Tracker", "ui_command", "warm_up"]
 
-MLFLOW_STATUS = {"complete": "FINISHED", "pruned": "KILLED", "interrupted": "KILLED"}
+MLFLOW_STATUS = {"complete": "FINISHED", PREPARED: "FINISHED", "pruned": "KILLED", "interrupted": "KILLED"}
 LONGEST_REASON = 5000  # characters; MLflow takes 8000
 UPLOAD_SECONDS = 120  # for the answer to a model or a report
 PAUSE = 60.0  # seconds until a store that did not answer is asked again
@@ -189,9 +189,10 @@ class Tracker:
         labels = {"arm": record.arm, "trial": record.number, "level": "trial", "family": family, "known": record.known}
         labels |= {"status": result.status, "reason": shortened(result.reason, LONGEST_REASON)}
         started, parent = ended - int(1000 * record.seconds), self._run.state["arms"][record.arm]
-        run = self._create(f"{record.arm} {record.number}", labels, parent, started)
+        name = f"{record.arm} learns" if record.number == PREPARATION else f"{record.arm} {record.number}"
+        run = self._create(name, labels, parent, started)
         self._mlflow.log(run.run_id, ended, _metrics(result), settings)
-        names = [PROBABILITIES, LOG]
+        names = [PROBABILITIES, LOG, *sorted(path.name for path in folder.glob(SAMPLES))]
         if self._mlflow.owned and (folder / MODEL).exists():
             self._models[record.arm][record.number] = [run]
             names.append(MODEL)

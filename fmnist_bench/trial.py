@@ -21,7 +21,9 @@ from fmnist_bench.environment import cores
 
 Monitor = Callable[[int, float], None]
 NO_WEIGHTS = "no_weights"  # `status` of an error that says that pretrained weights are missing
-STATUSES = ("complete", "pruned", "timeout", "out_of_memory", "crashed", "failed", NO_WEIGHTS, "interrupted")
+PREPARED = "prepared"  # the augmentation of an arm has learnt what it needs for all trials
+STATUSES = ("complete", PREPARED, "pruned", "timeout", "out_of_memory", "crashed", "failed", NO_WEIGHTS, "interrupted")
+PREPARATION = -1  # number of what is done before the first trial of an arm with an augmentation
 
 
 class TrialPruned(Exception):
@@ -75,14 +77,24 @@ def run_trial(
             candidate.fit(X[split.fit], y[split.fit], validation_data=valid, monitor=monitor)
         fit = _since(started)
         probabilities, seconds = _predict(candidate, valid[0])
-    except TrialPruned as pruned:
-        return _incomplete("pruned", str(pruned), candidate, started)
-    except MemoryError as error:
-        return _incomplete("out_of_memory", f"MemoryError: {error}", candidate, started)
     except Exception as error:
-        status = NO_WEIGHTS if getattr(error, "status", "") == NO_WEIGHTS else "failed"
-        return _incomplete(status, _describe(error), candidate, started)
+        return _incomplete(error, getattr(candidate, "model_", None), started)
     return _scored(candidate, probabilities, valid[1], {**fit, "predict_seconds": seconds})
+
+
+def run_preparation(
+    sampler: Any, X: NDArray[np.uint8], y: NDArray[np.int64], split: Split, monitor: Monitor
+) -> TrialResult:
+    """Let an augmentation that can be saved learn from the fit rows; any other has nothing to prepare."""
+    started = time.perf_counter(), cpu_seconds()
+    try:
+        with parallel_config(backend="threading", n_jobs=cores()):
+            if hasattr(sampler, "save"):
+                sampler.fit(X[split.fit], y[split.fit], monitor=monitor)
+    except Exception as error:
+        return _incomplete(error, sampler, started)
+    shared: dict[str, Any] = {"history": _history(sampler), "peak_memory": peak_memory(), **_since(started)}
+    return TrialResult(PREPARED, **shared)
 
 
 def _predict(candidate: Candidate, X: NDArray[np.uint8]) -> tuple[NDArray[np.float32], float]:
@@ -100,7 +112,7 @@ def _since(started: tuple[float, float]) -> dict[str, float]:
 def _scored(
     candidate: Candidate, probabilities: NDArray[np.float32], y: NDArray[np.int64], seconds: Mapping[str, float]
 ) -> TrialResult:
-    shared: dict[str, Any] = {"history": _history(candidate), "peak_memory": peak_memory(), **seconds}
+    shared: dict[str, Any] = {"history": _history(candidate.model_), "peak_memory": peak_memory(), **seconds}
     if not np.isfinite(probabilities).all():
         return TrialResult("failed", "the model predicts probabilities that are not finite", **shared)
     return TrialResult(
@@ -117,13 +129,18 @@ def _normalized(probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.asarray(exact / exact.sum(axis=1, keepdims=True))
 
 
-def _incomplete(status: str, reason: str, candidate: Candidate, started: tuple[float, float]) -> TrialResult:
-    shared: dict[str, Any] = {"history": _history(candidate), "peak_memory": peak_memory(), **_since(started)}
-    return TrialResult(status, reason, **shared)
+def _incomplete(error: Exception, learner: Any, started: tuple[float, float]) -> TrialResult:
+    shared: dict[str, Any] = {"history": _history(learner), "peak_memory": peak_memory(), **_since(started)}
+    if isinstance(error, TrialPruned):
+        return TrialResult("pruned", str(error), **shared)
+    if isinstance(error, MemoryError):
+        return TrialResult("out_of_memory", f"MemoryError: {error}", **shared)
+    status = NO_WEIGHTS if getattr(error, "status", "") == NO_WEIGHTS else "failed"
+    return TrialResult(status, _describe(error), **shared)
 
 
-def _history(candidate: Candidate) -> dict[str, list[float]]:
-    history = getattr(getattr(candidate, "model_", None), "history_", {})
+def _history(learner: Any) -> dict[str, list[float]]:
+    history = getattr(learner, "history_", {})
     return {str(name): [float(value) for value in values] for name, values in history.items()}
 
 

@@ -7,7 +7,6 @@ import pytest
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 
-from fmnist_bench import augment
 from fmnist_bench.augment import ConditionalGAN
 from fmnist_bench.candidate import Candidate, load_model, save_model
 from fmnist_bench.models import _gan_watch
@@ -19,15 +18,15 @@ TINY = {"steps": 20, "width": 4, "latent": 8, "batch_size": 16, "precision": "fl
 @pytest.fixture
 def any_will_do(monkeypatch):
     """Accept images of a GAN that has hardly been trained."""
-    monkeypatch.setattr(augment, "LEAST_FIDELITY", 0.0)
-    monkeypatch.setattr(augment, "LEAST_SPREAD", 0.0)
+    monkeypatch.setattr(_gan_watch, "LEAST_FIDELITY", 0.0)
+    monkeypatch.setattr(_gan_watch, "LEAST_SPREAD", 0.0)
 
 
 @pytest.fixture(scope="module")
 def fitted(digits):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(augment, "LEAST_FIDELITY", 0.0)
-        patch.setattr(augment, "LEAST_SPREAD", 0.0)
+        patch.setattr(_gan_watch, "LEAST_FIDELITY", 0.0)
+        patch.setattr(_gan_watch, "LEAST_SPREAD", 0.0)
         return ConditionalGAN(**TINY).fit(digits.X[:300], digits.y[:300])
 
 
@@ -93,8 +92,8 @@ def test_one_that_has_not_learnt_is_refused(digits):
 
 
 def test_images_that_are_all_alike_are_refused(digits, monkeypatch):
-    monkeypatch.setattr(augment, "LEAST_FIDELITY", 0.0)
-    monkeypatch.setattr(augment, "LEAST_SPREAD", 100.0)
+    monkeypatch.setattr(_gan_watch, "LEAST_FIDELITY", 0.0)
+    monkeypatch.setattr(_gan_watch, "LEAST_SPREAD", 100.0)
     with pytest.raises(FailedGAN, match="images of class 0 are all alike"):
         ConditionalGAN(**TINY).fit(digits.X[:300], digits.y[:300])
 
@@ -177,6 +176,41 @@ def test_it_goes_on_from_its_last_checkpoint(digits, any_will_do, tmp_path, monk
     gan.fit(digits.X[:200], digits.y[:200])
     assert gan.history_["step"] == [300, 400, 500]
     assert not list(tmp_path.glob("*.npz"))
+
+
+def test_it_ends_in_time_and_goes_on_when_there_is_more(digits, any_will_do, tmp_path):
+    X, y = digits.X[:200], digits.y[:200]
+    gan = ConditionalGAN(cache_dir=str(tmp_path), max_seconds=0.1, **{**TINY, "steps": 300}).fit(X, y)
+    assert gan.history_["step"] == [100]
+    assert not list(tmp_path.glob("*.keras")), "what was cut short is not for others"
+    gan.set_params(max_seconds=None).fit(X, y)
+    assert gan.history_["step"] == [200, 300]
+    assert len(list(tmp_path.glob("*.keras"))) == 1
+    with pytest.raises(ValueError, match="max_seconds=0: must be above 0"):
+        gan.set_params(max_seconds=0).fit(X, y)
+
+
+def test_a_saved_generator_is_taken_for_any_rows_of_its_classes(fitted, digits, tmp_path):
+    path = tmp_path / "generator.keras"
+    fitted.save(path)
+    again = ConditionalGAN(generator=str(path), ratio=0.1, **TINY)
+    X, _ = again.fit_resample(digits.X[300:500], digits.y[300:500])
+    assert len(X) == 220
+    assert not again.history_
+    assert np.array_equal(again.sample(9, range(9), 1)[0], fitted.sample(9, range(9), 1)[0])
+    with pytest.raises(ValueError, match=r"makes 10 classes of images \(8, 8, 1\), not these"):
+        again.fit(digits.X[:100], digits.y[:100] > 4)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ValueError, match="not a readable generator"):
+        again.fit(digits.X[:100], digits.y[:100])
+
+
+def test_while_it_learns_it_can_be_watched(digits, any_will_do):
+    gan, seen = ConditionalGAN(**{**TINY, "steps": 200}), []
+    gan.fit(digits.X[:200], digits.y[:200], monitor=lambda step, score: seen.append((step, score, gan.sample(1)[0])))
+    assert [step for step, _, _ in seen] == gan.history_["step"] == [100, 200]
+    assert [score for _, score, _ in seen] == gan.history_["fidelity"]
+    assert seen[0][2].shape == (1, 64)
 
 
 def test_it_is_a_step_of_an_imbalanced_learn_pipeline(digits, any_will_do):

@@ -266,6 +266,41 @@ def test_an_arm_runs_twice_with_its_augmentation(arena, place):
     assert {trial.arm for trial in outcome.findings.trials} == {"forest", "forest+doubler", "bayes"}
 
 
+COPYIST = '[augment]\nuse = "troublemakers.Copyist"\nratio = {{ low = 0.1, high = 1.0 }}\ntalent = {talent}\n'
+
+
+def test_an_augmentation_learns_once_and_starts_from_the_best_without_it(arena, place):
+    arena("studies/forest.toml", FOREST + COPYIST.format(talent="true"))
+    outcome = run_benchmark("tiny", progress=Progress(), trials=3, workers=2, allow_import=("troublemakers",))
+    with Store("mlruns").latest_run("tiny") as run:
+        plain, augmented = run.records("forest"), run.records("forest+copyist")
+    learnt, *trials = augmented
+    assert (learnt.number, learnt.result.status, learnt.result.history["fidelity"]) == (-1, "prepared", [0.9])
+    assert [record.result.status for record in trials] == ["complete"] * 3, trials
+    sibling = plain[int(trials[0].known.removeprefix("forest "))]
+    shared = {name: trials[0].parameters[name] for name in sibling.parameters}
+    assert shared == sibling.parameters
+    assert 0.1 <= trials[0].parameters["augment__ratio"] <= 1
+    client = MlflowClient(Store("mlruns").tracking_uri)
+    runs = client.search_runs([client.get_experiment_by_name("tiny").experiment_id])
+    (run,) = [run for run in runs if run.info.run_name == "forest+copyist learns"]
+    assert client.get_metric_history(run.info.run_id, "curve_fidelity")[0].step == 1000
+    assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["samples-01000.png"]
+    again = run_benchmark("tiny", progress=Progress(), trials=4, allow_import=("troublemakers",))
+    assert len([trial for trial in again.findings.trials if trial.arm == "forest+copyist"]) == 5
+    ensemble = load_ensemble(outcome.folder / "ensemble", allow_import=("troublemakers",))
+    assert ensemble.predict(load_dataset("digits").X[:2]).shape == (2,)
+
+
+def test_an_augmentation_that_has_not_learnt_is_a_row_with_its_reason(arena, place):
+    arena("studies/forest.toml", FOREST + COPYIST.format(talent="false"))
+    outcome = run_benchmark("tiny", progress=Progress(), trials=2, allow_import=("troublemakers",))
+    (row,) = [trial for trial in outcome.findings.trials if trial.arm == "forest+copyist"]
+    assert (row.status, "its images are all alike" in row.reason) == ("failed", True)
+    assert "its images are all alike" in (outcome.folder / "report.md").read_text()
+    assert outcome.findings.ensemble is not None
+
+
 def test_the_report_can_be_made_again(place):
     outcome = run_benchmark("tiny", progress=Progress())
     (outcome.folder / "report.html").unlink()

@@ -99,3 +99,36 @@ class Doubler(BaseEstimator):
     def fit_resample(self, X, y):
         extra = round(self.ratio * len(X))
         return np.concatenate([X, X[:extra]]), np.concatenate([y, y[:extra]])
+
+
+class Copyist(BaseEstimator):
+    """A sampler that learns once: the mean image of each class, which it appends."""
+
+    def __init__(self, ratio=1.0, generator=None, random_state=None, talent=True):
+        self.ratio = ratio
+        self.generator = generator
+        self.random_state = random_state
+        self.talent = talent
+
+    def fit(self, X, y, monitor=None):
+        if not self.talent:
+            raise RuntimeError("its images are all alike")
+        self.classes_ = np.unique(y)
+        self.means_ = np.stack([X[y == label].mean(axis=0) for label in self.classes_]).astype(np.uint8)
+        self.history_ = {"step": [1000], "fidelity": [0.9]}
+        monitor(1000, 0.9)
+        return self
+
+    def save(self, path):
+        with open(path, "wb") as file:
+            np.savez(file, means=self.means_, classes=self.classes_)
+
+    def sample(self, n, y, random_state=None):
+        return self.means_[np.searchsorted(self.classes_, y)], y
+
+    def fit_resample(self, X, y):
+        with np.load(self.generator) as learnt:  # and fails where nobody has prepared it
+            means, classes = learnt["means"], learnt["classes"]
+        extra = round(self.ratio * len(X))
+        labels = np.resize(classes, extra)
+        return np.concatenate([X, means[labels]]), np.concatenate([y, labels])

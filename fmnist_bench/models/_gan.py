@@ -24,7 +24,7 @@ def build_generator(image_shape: tuple[int, int, int], n_classes: int, latent: i
     levels = doublings(image_shape)
     rows, columns = math.ceil(height / 2**levels), math.ceil(breadth / 2**levels)
     noise, label = keras.Input((latent,)), keras.Input((), dtype="int32")
-    x = keras.layers.Concatenate()([noise, keras.layers.Embedding(n_classes, latent)(label)])
+    x = keras.layers.Concatenate()([noise, keras.layers.Embedding(n_classes, latent, name="classes")(label)])
     x = keras.layers.Dense(rows * columns * width * 2**levels, use_bias=False)(x)
     x = _normalized(keras.layers.Reshape((rows, columns, width * 2**levels))(x))
     for level in reversed(range(levels)):
