@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import math
 import os
 import time
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,9 +17,11 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fmnist_bench.arrays import as_rows
+from fmnist_bench.classic import Augment
 from fmnist_bench.models._backend import NetworkAsBytes, from_bytes, prepare_backend, to_bytes
-from fmnist_bench.models._batches import Augment, Batches
+from fmnist_bench.models._batches import Batches
 from fmnist_bench.models._gan import Adversaries, build_discriminator, build_generator
+from fmnist_bench.models._gan_files import keep_network, load_network, locked
 from fmnist_bench.models._gan_watch import STEPS_AN_EPOCH, Judge, Monitor, Watch
 from fmnist_bench.models._training import steps_per_execution
 
@@ -234,14 +233,14 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
         """Use the generator that is kept for these rows; others who want it meanwhile wait for it."""
         digest = self._digest(rows, codes)
         path = folder / f"gan-{digest}.keras"
-        with _lock(folder / f"gan-{digest}.lock"):
-            found = _load(path, digest)
+        with locked(folder / f"gan-{digest}.lock"):
+            found = load_network(path, digest)
             if found is None:
                 checkpoint = folder / f"gan-{digest}.npz"
                 found = self._trained(rows, codes, checkpoint, monitor)
                 found.name = f"gan_{digest}"
                 if self._is_whole:
-                    _write(path, to_bytes(found))
+                    keep_network(path, found)
                     checkpoint.unlink(missing_ok=True)
             self.network_ = found
 
@@ -308,39 +307,3 @@ def _apportion(n: int, shares: NDArray[np.float64]) -> NDArray[np.int64]:
     counts = np.floor(exact).astype(np.int64)
     counts[np.argsort(counts - exact, kind="stable")[: n - counts.sum()]] += 1
     return counts
-
-
-@contextlib.contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """Keep others out, where the system can."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        with contextlib.suppress(ImportError, OSError):
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _load(path: Path, digest: str) -> keras.Model | None:
-    if not path.exists():
-        return None
-    try:
-        network = from_bytes(path.read_bytes())
-    except Exception as error:
-        warnings.warn(f"{path.name} cannot be read and is made again: {error}", stacklevel=2)
-        return None
-    if network.name != f"gan_{digest}":
-        warnings.warn(f"{path.name} belongs to other data and is made again", stacklevel=2)
-        return None
-    return network
-
-
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_suffix(".tmp")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        warnings.warn(f"{path.name} was not kept: {error}", stacklevel=2)

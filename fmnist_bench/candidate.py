@@ -22,6 +22,7 @@ from fmnist_bench.errors import InputError
 TRUSTED_TYPES = (
     "fmnist_bench.augment.ConditionalGAN",
     "fmnist_bench.candidate.Candidate",
+    "fmnist_bench.classic.ClassicAugmentation",
     "fmnist_bench.features.ImageFeatures",
     "fmnist_bench.features.PrincipalComponents",
     "fmnist_bench.models.boosting.XGBoostClassifier",

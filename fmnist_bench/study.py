@@ -94,11 +94,12 @@ class Arm:
 
     @property
     def name(self) -> str:
-        """Name such as ``cnn``, or ``cnn+gan`` for an augmentation by ``ConditionalGAN``."""
+        """Name such as ``cnn``; ``cnn+gan`` with a ``ConditionalGAN``, ``cnn+classic`` by ``ClassicAugmentation``."""
         if not self.augmented or self.study.augment is None:
             return self.study.name
-        words = re.findall(r"[A-Z]+(?![a-z])|[A-Z][a-z0-9]*", self.study.augment.class_name)
-        return f"{self.study.name}+{(words or [self.study.augment.class_name])[-1].lower()}"
+        name = self.study.augment.class_name.removesuffix("Augmentation") or "Augmentation"
+        words = re.findall(r"[A-Z]+(?![a-z])|[A-Z][a-z0-9]*", name)
+        return f"{self.study.name}+{(words or [name])[-1].lower()}"
 
     def ranges(self) -> dict[str, Range]:
         """Every range of the arm under its scikit-learn name."""

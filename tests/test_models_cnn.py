@@ -13,7 +13,8 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.utils.validation import check_is_fitted
 
-from fmnist_bench.models._batches import Augment, Batches
+from fmnist_bench.classic import Augment
+from fmnist_bench.models._batches import Batches
 from fmnist_bench.models._training import one_cycle
 from fmnist_bench.models.cnn import CNNClassifier
 

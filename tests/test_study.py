@@ -9,7 +9,12 @@ TREE = Spec("sklearn.tree.DecisionTreeClassifier", {"max_depth": Range(2, 9), "c
 
 @pytest.mark.parametrize(
     ("augmentation", "name"),
-    [("a.ConditionalGAN", "tree+gan"), ("a.ClassicAugmentation", "tree+augmentation"), ("a.GAN", "tree+gan")],
+    [
+        ("a.ConditionalGAN", "tree+gan"),
+        ("a.ClassicAugmentation", "tree+classic"),
+        ("a.Augmentation", "tree+augmentation"),
+        ("a.GAN", "tree+gan"),
+    ],
 )
 def test_an_arm_is_named_after_its_augmentation(augmentation, name):
     study = Study("tree", TREE, augment=Spec(augmentation, {}))

@@ -23,9 +23,10 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fmnist_bench.arrays import are_pixels, as_rows, warn_of_scale
+from fmnist_bench.classic import Augment
 
 from ._backend import NetworkAsBytes, dtype_policy, is_out_of_memory, prepare_backend
-from ._batches import Augment, Batches
+from ._batches import Batches
 from ._training import PREDICT_BATCH, Course, Monitor
 
 OPTIMIZERS = ("sgd", "adamw")

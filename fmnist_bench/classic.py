@@ -1,0 +1,129 @@
+"""Classic augmentation: images mirrored, moved and partly covered; for batches of a network, and as a sampler."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+
+from fmnist_bench.arrays import as_rows
+
+ERASED = 0.02, 0.3  # least and most of an image that is erased
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Classic augmentation of a batch of images, see `KerasClassifier`."""
+
+    flip: bool = False
+    shift: int = 0
+    erase: float = 0.0
+
+    def __call__(self, images: NDArray[Any], seed: Sequence[int]) -> NDArray[Any]:
+        """Change a batch, which is the caller's own copy; the same seed makes the same changes."""
+        generator = np.random.default_rng(seed)
+        if self.flip:
+            mirrored = generator.random(len(images)) < 0.5
+            images[mirrored] = images[mirrored, :, ::-1]
+        if self.shift:
+            images = self._shifted(images, generator)
+        if self.erase:
+            self._erase(images, generator)
+        return images
+
+    def _shifted(self, images: NDArray[Any], generator: np.random.Generator) -> NDArray[Any]:
+        most, (height, width) = self.shift, images.shape[1:3]
+        padded = np.pad(images, ((0, 0), (most, most), (most, most), (0, 0)))
+        places = generator.integers(0, 2 * most + 1, (len(images), 2))
+        return np.stack([image[y : y + height, x : x + width] for image, (y, x) in zip(padded, places, strict=True)])
+
+    def _erase(self, images: NDArray[Any], generator: np.random.Generator) -> None:
+        height, width = images.shape[1:3]
+        for number in np.flatnonzero(generator.random(len(images)) < self.erase):
+            area, ratio = generator.uniform(*ERASED) * height * width, np.exp(generator.uniform(-1, 1) * math.log(3))
+            tall, wide = min(height, round(math.sqrt(area * ratio))), min(width, round(math.sqrt(area / ratio)))
+            y, x = generator.integers(height - tall + 1), generator.integers(width - wide + 1)
+            patch = images[number, y : y + tall, x : x + wide]
+            patch[:] = images.reshape(-1)[generator.integers(0, images.size, patch.shape)]
+
+
+class ClassicAugmentation(BaseEstimator):  # type: ignore[misc]
+    """Appends rows that have been mirrored, moved and partly covered, for models that see each row once.
+
+    A network takes `flip`, `shift` and `erase` itself and changes every batch anew.
+
+    Parameters
+    ----------
+    ratio : float
+        Rows to append for each row there is, 0 or more.
+    flip : bool
+        Mirror half of them.
+    shift : int
+        Pixels by which they are moved at most, each way.
+    erase : float
+        Share of them, 0 to 1, of which a rectangle is covered with pixels of others (Zhong et al., "Random Erasing
+        Data Augmentation", 2020).
+    image_shape : tuple of int or None
+        `(height, width)` or `(height, width, channels)`; None means square and gray.
+    random_state : int, RandomState or None
+    """
+
+    def __init__(
+        self,
+        *,
+        ratio: float = 1.0,
+        flip: bool = True,
+        shift: int = 2,
+        erase: float = 0.25,
+        image_shape: tuple[int, ...] | None = None,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.ratio = ratio
+        self.flip = flip
+        self.shift = shift
+        self.erase = erase
+        self.image_shape = image_shape
+        self.random_state = random_state
+
+    def fit_resample(self, X: ArrayLike, y: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Append changed copies; with ratio 0 nothing changes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_features), or images
+        y : array-like of shape (n,)
+
+        Returns
+        -------
+        X : ndarray of shape (n + round(ratio * n), n_features)
+            The rows as they were, then copies of rows drawn at random, none twice before all have been drawn.
+        y : ndarray of shape (n + round(ratio * n),)
+
+        Raises
+        ------
+        ValueError
+            A parameter out of its range, or rows that are not images of `image_shape`.
+        """
+        if self.ratio < 0 or self.shift < 0 or not 0 <= self.erase <= 1:
+            raise ValueError("ratio and shift must be at least 0, erase from 0 to 1")
+        rows, labels = np.asarray(as_rows(X)), np.asarray(y)
+        generator = check_random_state(self.random_state)
+        drawn = np.resize(generator.permutation(len(rows)), round(self.ratio * len(rows)))
+        if not len(drawn):
+            return rows, labels
+        images = rows[drawn].reshape(-1, *self._shape(rows.shape[1]))
+        changed = Augment(self.flip, self.shift, self.erase)(images, (int(generator.randint(2**31 - 1)),))
+        return np.concatenate([rows, changed.reshape(len(drawn), -1)]), np.concatenate([labels, labels[drawn]])
+
+    def _shape(self, n_features: int) -> tuple[int, int, int]:
+        side = math.isqrt(n_features)
+        height, width, channels = (*(self.image_shape or (side, side)), 1)[:3]
+        if height * width * channels != n_features:
+            raise ValueError(f"image_shape={self.image_shape!r}: rows have {n_features} features")
+        return height, width, channels
