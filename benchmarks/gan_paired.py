@@ -1,0 +1,185 @@
+"""With and without synthetic images: the same parameters, the same seeds, the difference in test accuracy.
+
+    python benchmarks/gan_paired.py --shares 0.01 0.1 --seeds 5
+    python benchmarks/gan_paired.py --shares 1 --seeds 3
+
+Each family's known configuration, on a part of the fit rows: as it is, with classic augmentation, with a GAN trained
+on that same part, with both; one synthetic or changed row for each real one (networks change every batch instead).
+Seeds run side by side, one core each. Every call adds to what lies in --results, and writes all of it to gan_paired.md
+and gan_paired.svg beside itself. Test rows are predicted once by each model; nothing is chosen by them.
+"""
+
+import argparse
+import json
+import math
+import statistics
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import t as student
+from sklearn.base import BaseEstimator
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from _pairs import run_each
+
+from fmnist_bench.augment import ConditionalGAN
+from fmnist_bench.candidate import set_where_none
+from fmnist_bench.classic import ClassicAugmentation
+from fmnist_bench.config import load_study
+from fmnist_bench.data import load_dataset, make_split
+from fmnist_bench.environment import machine
+from fmnist_bench.store import write_text
+from fmnist_bench.study import Arm
+
+FAMILIES = ("logistic_regression", "random_forest", "xgboost", "cnn", "efficientnet_lite0")
+NETWORKS = ("cnn",)  # change every batch by themselves
+WAYS = ("plain", "classic", "gan", "classic+gan")
+PAIRS = (("plain", "gan"), ("plain", "classic"), ("classic", "classic+gan"))
+VALID, ROUNDS = 10_000, 6  # epochs of the CNN on all rows; on a part as many steps, up to ten times the epochs
+CHANGES = {"flip": True, "shift": 2, "erase": 0.25}
+
+
+def main() -> None:
+    options = _options()
+    if options.one:
+        share, seed = options.one
+        measure(share, int(seed), options.results)
+        return
+    wanted = [(share, seed) for share in options.shares for seed in range(options.seeds)]
+    missing = [(share, seed) for share, seed in wanted if not _place(options.results, share, seed).exists()]
+    run_each(__file__, [("--one", share, seed, "--results", options.results) for share, seed in missing])
+    rows = [json.loads(path.read_text()) for path in sorted(options.results.glob("*.json"))]
+    write_text(Path(__file__).with_suffix(".md"), "\n".join(report(rows)) + "\n")
+    draw(rows, Path(__file__).with_suffix(".svg"))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--shares", type=float, nargs="+", default=[0.01, 0.1], metavar="S", help="of the fit rows")
+    parser.add_argument("--seeds", type=int, default=5, metavar="N", help="repetitions (default 5)")
+    parser.add_argument("--results", type=Path, default=Path("mlruns-gan"), metavar="DIR", help="what was measured")
+    parser.add_argument("--one", type=float, nargs=2, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def _place(results: Path, share: float, seed: int) -> Path:
+    return results / f"{share:g}-{seed}.json"
+
+
+def measure(share: float, seed: int, results: Path) -> None:
+    """Train one GAN on a part of the rows, then every family in every way; keep the accuracies."""
+    train, test = load_dataset(subset="train"), load_dataset(subset="test")
+    split = make_split(train.y, VALID, seed)
+    part = (split if share == 1 else split.part(share, train.y, seed)).fit
+    X, y = train.X[part], train.y[part]
+    gan = ConditionalGAN(random_state=seed).fit(X, y)
+    row: dict[str, Any] = {"share": share, "seed": seed, "rows": len(X), "accuracy": {}}
+    with tempfile.TemporaryDirectory() as folder:
+        gan.save(Path(folder) / "generator.keras")
+        for family in FAMILIES:
+            for way in WAYS:
+                candidate = _candidate(family, way, share, str(Path(folder) / "generator.keras"), seed)
+                candidate.fit(X, y)
+                row["accuracy"][f"{family} {way}"] = float(candidate.score(test.X, test.y))
+                print(share, seed, family, way, row["accuracy"][f"{family} {way}"], flush=True)
+    results.mkdir(parents=True, exist_ok=True)
+    write_text(_place(results, share, seed), json.dumps(row) + "\n")
+
+
+def _candidate(family: str, way: str, share: float, generator: str, seed: int) -> Any:
+    study = load_study(family)
+    arguments: dict[str, Any] = {}
+    if family in NETWORKS:
+        classic = CHANGES if "classic" in way else {"flip": False, "shift": 0, "erase": 0.0}
+        arguments = {**classic, "epochs": round(ROUNDS * min(10.0, 1 / share))}
+    candidate = Arm(study).candidate(
+        {**study.known[0].parameters, **{f"model__{key}": value for key, value in arguments.items()}}
+    )
+    samplers = []
+    if "gan" in way:
+        samplers.append(ConditionalGAN(ratio=1.0, generator=generator))
+    if "classic" in way and family not in NETWORKS:
+        samplers.append(ClassicAugmentation(ratio=1.0, **CHANGES))
+    candidate.set_params(augment=Both(samplers) if samplers else None)
+    for sampler in samplers:
+        set_where_none(sampler, random_state=seed)
+    set_where_none(candidate, random_state=seed)
+    return candidate
+
+
+class Both(BaseEstimator):
+    """Appends what each of several samplers makes of the real rows."""
+
+    def __init__(self, samplers: Sequence[Any]) -> None:
+        self.samplers = samplers
+
+    def fit_resample(self, X: Any, y: Any) -> tuple[Any, Any]:
+        """Append to the rows what every sampler appends to them."""
+        made = [sampler.fit_resample(X, y) for sampler in self.samplers]
+        rows, labels = [X, *(m[0][len(X) :] for m in made)], [y, *(m[1][len(X) :] for m in made)]
+        return np.concatenate(rows), np.concatenate(labels)
+
+
+def differences(rows: Sequence[dict[str, Any]]) -> Iterator[tuple[str, str, str, float, list[float], list[float]]]:
+    """Family, way, other way, share, accuracies of the first way and gains of the second, in %, a value a seed."""
+    for family in FAMILIES:
+        for first, second in PAIRS:
+            for share in sorted({row["share"] for row in rows}):
+                found = [row["accuracy"] for row in rows if row["share"] == share]
+                before = [100 * accuracies[f"{family} {first}"] for accuracies in found]
+                after = [100 * accuracies[f"{family} {second}"] for accuracies in found]
+                yield family, first, second, share, before, [b - a for a, b in zip(before, after, strict=True)]
+
+
+def interval(gains: Sequence[float]) -> tuple[float, float]:
+    """95 % interval of the mean of paired differences, by Student's t."""
+    if len(gains) < 2:
+        return -math.inf, math.inf
+    half = float(student.ppf(0.975, len(gains) - 1)) * statistics.stdev(gains) / math.sqrt(len(gains))
+    return statistics.mean(gains) - half, statistics.mean(gains) + half
+
+
+def report(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Write the page."""
+    yield from ("# With and without synthetic images", "")
+    yield from ("Gain in test accuracy, points, with its paired 95 % interval over the seeds (Student's t).", "")
+    yield from ("| Family | Share of the fit rows | | Without, % | Gain | 95 % interval | Seeds | Zero lies |",)
+    yield "| --- | ---: | --- | ---: | ---: | ---: | ---: | --- |"
+    for family, first, second, share, before, gains in differences(rows):
+        low, high = interval(gains)
+        verdict = (
+            "inside: no difference shown" if low <= 0 <= high else f"outside: it {'helps' if low > 0 else 'harms'}"
+        )
+        yield (
+            f"| {family} | {share:.0%} | {first} -> {second} | {statistics.mean(before):.2f} "
+            f"| {statistics.mean(gains):+.2f} | {low:+.2f} to {high:+.2f} | {len(gains)} | {verdict} |"
+        )
+    yield from ("", "![The same as a figure](gan_paired.svg)", "")
+    yield "`python benchmarks/gan_paired.py --shares 0.01 0.1 --seeds 5`, then `--shares 1 --seeds 3`"
+    yield from ("", *(f"- {key}: {value}" for key, value in machine().items()))
+
+
+def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """Draw the differences by the GAN as a forest plot."""
+    from matplotlib.figure import Figure
+
+    found = [item for item in differences(rows) if item[2] != "classic"]
+    figure = Figure(figsize=(8, 0.28 * len(found) + 1), layout="constrained")
+    axes = figure.subplots()
+    for place, (*_, gains) in enumerate(reversed(found)):
+        low, high = interval(gains)
+        axes.plot([low, high], [place, place], color="#0072B2")
+        axes.plot([statistics.mean(gains)], [place], "o", color="#0072B2", ms=4)
+    axes.axvline(0, color="0.4", lw=0.8)
+    axes.set_yticks(range(len(found)), [f"{f}, {s:.0%}: {a} → {b}" for f, a, b, s, _, _ in reversed(found)])
+    axes.set_xlabel("gain in test accuracy, points (paired, 95 % interval over seeds)")
+    figure.savefig(path)
+
+
+if __name__ == "__main__":
+    main()
