@@ -61,10 +61,30 @@ def read_bundle(folder: Path, allow_import: Sequence[str] = ()) -> tuple[Mapping
     InputError
         Where a file is missing, has changed, or holds a type that is not trusted.
     """
-    manifest = _read_manifest(folder)
+    manifest = read_manifest(folder)
     members = [_load(folder, entry, allow_import) for entry in manifest["members"]]
     stacker = manifest["stacker"]
     return manifest, members, None if stacker is None else _load(folder, stacker, allow_import)
+
+
+def read_manifest(folder: Path) -> Mapping[str, Any]:
+    """Return what the manifest of a saved ensemble says.
+
+    Raises
+    ------
+    InputError
+        Where it is missing, or of another format.
+    """
+    try:
+        manifest: Mapping[str, Any] = json.loads((folder / MANIFEST).read_text())
+        version = manifest["format_version"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{folder}: not a saved ensemble, {MANIFEST} cannot be read: {error}") from error
+    if version != FORMAT_VERSION and version not in OLDER:
+        raise InputError(
+            f"{folder}: format version {version}; this program reads 1 to {FORMAT_VERSION}, a newer one may read it"
+        )
+    return {**OLDER.get(version, {}), **manifest}
 
 
 def link_or_copy(source: Path, target: Path) -> None:
@@ -84,19 +104,6 @@ def _add(folder: Path, name: str, source: Path) -> dict[str, Any]:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _read_manifest(folder: Path) -> Mapping[str, Any]:
-    try:
-        manifest: Mapping[str, Any] = json.loads((folder / MANIFEST).read_text())
-        version = manifest["format_version"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{folder}: not a saved ensemble, {MANIFEST} cannot be read: {error}") from error
-    if version != FORMAT_VERSION and version not in OLDER:
-        raise InputError(
-            f"{folder}: format version {version}; this program reads 1 to {FORMAT_VERSION}, a newer one may read it"
-        )
-    return {**OLDER.get(version, {}), **manifest}
 
 
 def _load(folder: Path, entry: Mapping[str, Any], allow_import: Sequence[str]) -> Any:

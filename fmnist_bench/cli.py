@@ -96,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--cluster", default="", metavar="ADDRESS", help="run the trials on this Dask cluster")
     run.add_argument("--tracking-uri", default="", metavar="URI", help="log to this MLflow store, such as a server's")
     run.add_argument("--weights", metavar="DIR", help="folder with files of pretrained weights")
+    run.add_argument("--max-latency", type=float, metavar="MS", help="milliseconds a row that the ensemble may take")
     run.add_argument("--seed", type=int, metavar="N", help="seed of split, search and models")
     run.add_argument("--fresh", action="store_true", help="begin anew; what is stored stays")
     run.add_argument("--quiet", action="store_true", help="print the result alone")
@@ -115,6 +116,18 @@ def _parser() -> argparse.ArgumentParser:
     ui = verbs.add_parser("ui", parents=[mlruns, shared], help="start the MLflow UI on 127.0.0.1")
     ui.add_argument("--port", type=int, default=5000, help="port (default: 5000)")
     ui.set_defaults(verb=_ui)
+
+    serve = verbs.add_parser("serve", parents=[mlruns, shared], help="serve a registered ensemble on 127.0.0.1")
+    serve.add_argument(
+        "model",
+        nargs="?",
+        default="fmnist-ensemble@champion",
+        metavar="MODEL",
+        help="NAME@ALIAS or NAME/VERSION (default: fmnist-ensemble@champion)",
+    )
+    serve.add_argument("--port", type=int, default=5001, help="port (default: 5001)")
+    serve.add_argument("--tracking-uri", default="", metavar="URI", help="take it from this MLflow store")
+    serve.set_defaults(verb=_serve)
 
     listing = verbs.add_parser("list", parents=[shared], help="show benchmarks, and studies with their spaces")
     listing.set_defaults(verb=_list)
@@ -149,6 +162,7 @@ def _run(options: argparse.Namespace, started: float) -> int:
         tracking_uri=options.tracking_uri,
         allow_import=options.allow_import,
         weights=options.weights,
+        max_latency=options.max_latency,
         progress=make_progress(quiet=options.quiet),
         started=started,
     )
@@ -192,10 +206,18 @@ def _predict(options: argparse.Namespace, started: float) -> int:
 
 
 def _ui(options: argparse.Namespace, started: float) -> int:
-    from fmnist_bench.tracking import ui_command
+    from fmnist_bench.servers import ui_command
 
     command, environment = ui_command(options.mlruns, options.port)
     print(f"MLflow UI on http://127.0.0.1:{options.port} (Ctrl-C ends it)", flush=True)
+    os.execve(command[0], command, environment)
+
+
+def _serve(options: argparse.Namespace, started: float) -> int:
+    from fmnist_bench.servers import serve_command
+
+    command, environment = serve_command(options.model, options.mlruns, options.tracking_uri, options.port)
+    print(f"{options.model} on http://127.0.0.1:{options.port}/invocations (Ctrl-C ends it)", flush=True)
     os.execve(command[0], command, environment)
 
 

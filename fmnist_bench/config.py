@@ -1,6 +1,7 @@
 """TOML files into studies and benchmarks, with an error of one line for everything else."""
 
 import itertools
+import math
 import re
 import tomllib
 from collections.abc import Mapping
@@ -261,6 +262,10 @@ def _parse_benchmark(path: Path) -> Benchmark:
 
 
 def _checked(value: Any, key: str, path: Path) -> Any:
+    if key == "ensemble.max_latency":
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+            raise InputError(f"{path}: {key} must be a number of milliseconds above 0, found {value!r}")
+        return float(value)
     fraction = key == "valid_size" and isinstance(value, float) and 0 < value < 1
     lowest = 0 if key == "seed" else 1
     whole = isinstance(value, int) and not isinstance(value, bool) and value >= lowest

@@ -250,7 +250,7 @@ def _aligned(estimator: Any, X: Any, classes: NDArray[Any]) -> NDArray[np.float6
     return aligned
 
 
-def load_ensemble(folder: str | Path, allow_import: Sequence[str] = ()) -> StackedEnsemble:
+def load_ensemble(folder: str | Path, allow_import: Sequence[str] = (), n_jobs: int | None = -1) -> StackedEnsemble:
     """Load an ensemble that a benchmark, or `StackedEnsemble.save`, has saved.
 
     Parameters
@@ -259,6 +259,8 @@ def load_ensemble(folder: str | Path, allow_import: Sequence[str] = ()) -> Stack
         The folder that ``run`` prints, ``mlruns/runs/.../ensemble``.
     allow_import : sequence of str
         Prefixes of further types that members may be made of.
+    n_jobs : int or None
+        Members that predict side by side: as many as there are cores by default, None for one at a time.
 
     Raises
     ------
@@ -268,7 +270,7 @@ def load_ensemble(folder: str | Path, allow_import: Sequence[str] = ()) -> Stack
     manifest, models, stacker = read_bundle(Path(folder), allow_import)
     names = [entry["name"] for entry in manifest["members"]]
     members = list(zip(names, models, strict=True))
-    ensemble = StackedEnsemble(members, method=manifest["method"])
+    ensemble = StackedEnsemble(members, method=manifest["method"], n_jobs=n_jobs)
     ensemble.members_ = members
     ensemble.weights_ = np.array([entry["weight"] for entry in manifest["members"]])
     ensemble.temperature_, ensemble.stacker_ = float(manifest["temperature"]), stacker

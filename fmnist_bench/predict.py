@@ -1,16 +1,14 @@
 """Labels and probabilities for images, by a saved ensemble."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from fmnist_bench.bundle import MANIFEST
-from fmnist_bench.ensemble import load_ensemble
 from fmnist_bench.errors import InputError
 from fmnist_bench.images import read_images
+from fmnist_bench.serving import ServedEnsemble
 
 FORMATS = ("table", "csv", "json")
 
@@ -43,15 +41,12 @@ def predict_images(
     InputError
         Where there are no images, or no ensemble.
     """
-    folder = newest_ensemble(Path(mlruns)) if ensemble is None else Path(ensemble)
-    model = load_ensemble(folder, allow_import)
-    about = json.loads((folder / MANIFEST).read_text())
-    names, X = read_images(Path(source), _image_shape(about, folder))
-    probabilities = model.predict_proba(X)
-    labels = np.asarray(about.get("class_names") or model.classes_)
-    best = probabilities.argmax(axis=1)
-    table = pd.DataFrame({"image": names, "label": labels[best], "probability": probabilities.max(axis=1)})
-    return pd.concat([table, pd.DataFrame(probabilities, columns=[str(label) for label in labels])], axis=1)
+    served = ServedEnsemble(newest_ensemble(Path(mlruns)) if ensemble is None else Path(ensemble), allow_import)
+    names, X = read_images(Path(source), served.image_shape)
+    table = served.predict(X)
+    table.insert(0, "image", names, allow_duplicates=True)
+    table.insert(2, "probability", table.iloc[:, 2:].max(axis=1), allow_duplicates=True)
+    return table
 
 
 def newest_ensemble(mlruns: Path) -> Path:
@@ -70,15 +65,3 @@ def as_text(table: pd.DataFrame, form: str) -> str:
         return str(table.round(6).to_json(orient="records", indent=1, force_ascii=False))
     short = table[["image", "label", "probability"]]
     return short.to_string(index=False, formatters={"probability": "{:.4f}".format})
-
-
-def _image_shape(about: dict[str, object], folder: Path) -> Sequence[int]:
-    shape = about.get("image_shape")
-    if isinstance(shape, list):
-        return [int(size) for size in shape]
-    n_features = about["n_features_in"]
-    assert isinstance(n_features, int)
-    side = int(np.sqrt(n_features))
-    if side * side != n_features:
-        raise InputError(f"{folder}: does not say what shape its images have, and {n_features} is not a square")
-    return [side, side]

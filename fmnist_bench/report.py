@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fmnist_bench.data import Dataset, load_dataset
 from fmnist_bench.environment import cores
+from fmnist_bench.registry import serve_hint
 from fmnist_bench.reporting.findings import Contestant, Findings, TrialRow
 from fmnist_bench.selection import Combination
 from fmnist_bench.store import Run, TrialRecord, best, write_text
@@ -72,6 +73,7 @@ def how_to_open(run: Run) -> dict[str, str]:
     return {
         "Report": _short(run.folder / "report.html"),
         "MLflow": run.state.get("tracking_uri") or f"python -m fmnist_bench ui --mlruns {_short(run.store.folder)}",
+        **serve_hint(run.state.get("registered"), _short(run.store.folder), run.state.get("tracking_uri", "")),
         "Ensemble": f'fmnist_bench.load_ensemble("{_short(run.ensemble_folder)}")',
     }
 

@@ -1,6 +1,7 @@
 """One benchmark from end to end: data, search, ensemble, report."""
 
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Sequence
@@ -39,6 +40,7 @@ def run_benchmark(
     tracking_uri: str = "",
     allow_import: Sequence[str] = (),
     weights: str | Path | None = None,
+    max_latency: float | None = None,
     progress: Progress | None = None,
     started: float | None = None,
 ) -> Outcome:
@@ -70,6 +72,8 @@ def run_benchmark(
         Prefixes of modules that studies may name beside those of this package, scikit-learn and XGBoost.
     weights : str, Path or None
         Folder with files of pretrained weights, looked at before Keras' cache.
+    max_latency : float or None
+        Milliseconds that the ensemble may take to predict a row, above 0; None takes the benchmark's.
     progress : Progress or None
         Is told what happens; None chooses by the standard output.
     started : float or None
@@ -85,7 +89,7 @@ def run_benchmark(
         Where something that the user gave cannot be used; nothing has been written then.
     """
     started = time.monotonic() if started is None else started
-    benchmark, path = _with_data(_with_overrides(load_benchmark(name), budget, trials, seed), data)
+    benchmark, path = _with_data(_with_overrides(load_benchmark(name), budget, trials, seed, max_latency), data)
     if workers is not None and workers < 1:
         raise InputError(f"workers {workers}: must be at least 1, or auto")
     if workers is not None and cluster:
@@ -152,13 +156,19 @@ def _open_workers(benchmark: Benchmark, n: int | None, cluster: str) -> Workers:
     return workers
 
 
-def _with_overrides(benchmark: Benchmark, budget: float | None, trials: int | None, seed: int | None) -> Benchmark:
+def _with_overrides(
+    benchmark: Benchmark, budget: float | None, trials: int | None, seed: int | None, max_latency: float | None
+) -> Benchmark:
     if trials is not None and trials < 1:
         raise InputError(f"trials {trials}: must be at least 1")
     if budget is not None and budget <= 0:
         raise InputError(f"budget {budget}: must be above zero seconds")
     if seed is not None and seed < 0:
         raise InputError(f"seed {seed}: must be at least 0")
+    if max_latency is not None:
+        if not 0 < max_latency < math.inf:
+            raise InputError(f"max-latency {max_latency}: must be above zero milliseconds")
+        benchmark = replace(benchmark, ensemble=replace(benchmark.ensemble, max_latency=max_latency))
     if trials is not None:
         benchmark = replace(benchmark, trials=trials, budget=None)
     benchmark = replace(benchmark, budget=benchmark.budget if budget is None else float(budget))

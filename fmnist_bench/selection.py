@@ -46,7 +46,13 @@ class Combination:
 
 
 def learn_combination(
-    probabilities: Floats, y: Integers, method: str = "greedy", max_steps: int = 25, calibrate: bool = True
+    probabilities: Floats,
+    y: Integers,
+    method: str = "greedy",
+    max_steps: int = 25,
+    calibrate: bool = True,
+    costs: ArrayLike | None = None,
+    max_cost: float = np.inf,
 ) -> Combination:
     """Learn from rows that no member was fitted on how to combine the members.
 
@@ -61,10 +67,12 @@ def learn_combination(
         Of the greedy selection.
     calibrate : bool
         Find a temperature; for a stacker on what it predicts for rows that it was not fitted on.
+    costs, max_cost
+        See `greedy_selection`; other methods take every member.
     """
     stacker, outside = None, None
     if method == "greedy":
-        weights = greedy_selection(probabilities, y, max_steps)
+        weights = greedy_selection(probabilities, y, max_steps, costs, max_cost)
     elif method == "mean":
         weights = np.full(len(probabilities), 1 / len(probabilities))
     else:

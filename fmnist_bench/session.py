@@ -1,6 +1,7 @@
 """One call of a benchmark, after everything that the user gave has been checked: search, ensemble, report."""
 
 import contextlib
+import math
 import signal
 import threading
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,7 @@ from fmnist_bench.data import NAMES, Dataset, Split
 from fmnist_bench.engine import Search, SearchSettings
 from fmnist_bench.environment import command, cores, machine, versions
 from fmnist_bench.progress import Progress
+from fmnist_bench.registry import registered_name
 from fmnist_bench.report import write_report
 from fmnist_bench.reporting.findings import Findings
 from fmnist_bench.selection import learn_combination
@@ -100,7 +102,7 @@ class Session:
             tracker.open_arm(arm.name, arm.study.name, arm.settings)
         search = self._search(tracker)
         self.progress.message("Choosing the ensemble, then opening the test set for the report")
-        self._choose(search.arms)
+        self._choose(search.arms, tracker)
         self.run.save_state(environment=self._environment())
         findings = write_report(self.run, self.run.state["environment"], self.options.allow_import)
         self._log(findings, tracker)
@@ -178,14 +180,18 @@ class Session:
         each = [TEST_ROWS / len(self.split.valid) * record.result.predict_seconds for record in records]
         return END_SECONDS + max(sum(each) / cores(), max(each, default=0.0))
 
-    def _choose(self, arms: Sequence[ArmSearch]) -> None:
-        """Pick and weight the members by their valid probabilities, save the ensemble."""
+    def _choose(self, arms: Sequence[ArmSearch], tracker: Tracker) -> None:
+        """Pick and weight the members by their valid probabilities, save and register the ensemble."""
         settings = self.benchmark.ensemble
         records = [record for arm in arms for record in arm.best(settings.per_arm)]
         if not records:
             return
         probabilities = np.stack([self.run.valid_probabilities(r.arm, r.number) for r in records])
-        found = learn_combination(probabilities, self.run.y_valid(), max_steps=settings.max_steps)
+        costs = [1000 * record.result.predict_seconds / len(self.split.valid) for record in records]
+        limit = self._limit(min(costs))
+        y = self.run.y_valid()
+        found = learn_combination(probabilities, y, max_steps=settings.max_steps, costs=costs, max_cost=limit)
+        accuracy = float((found.apply(probabilities).argmax(axis=1) == y).mean())
         chosen = [(r, float(weight)) for r, weight in zip(records, found.weights, strict=True) if weight > 0]
         chosen.sort(key=lambda pair: -pair[1])
         files = [(f"{r.arm}-{r.number}", weight, self.run.model_file(r.arm, r.number)) for r, weight in chosen]
@@ -200,7 +206,34 @@ class Session:
             "class_names": list(self.dataset.class_names),
         }
         write_bundle(self.run.ensemble_folder, files, about)
-        self.run.save_state(members=[(r.arm, r.number, weight) for r, weight in chosen], temperature=found.temperature)
+        self.run.save_state(
+            members=[(r.arm, r.number, weight) for r, weight in chosen],
+            temperature=found.temperature,
+            latency={
+                "limit": settings.max_latency,
+                "ensemble": [float(np.asarray(costs)[found.weights > 0].sum()), accuracy],
+                "models": [[r.arm, r.number, cost, r.result.accuracy] for r, cost in zip(records, costs, strict=True)],
+            },
+        )
+        self._register(accuracy, tracker)
+
+    def _limit(self, cheapest: float) -> float:
+        """Give the milliseconds that a row may take; where no model is so fast, those of the fastest."""
+        limit = self.benchmark.ensemble.max_latency or math.inf
+        if cheapest > limit:
+            self.progress.message(f"No model predicts a row in {limit:g} ms; the fastest takes {cheapest:.2g} ms")
+        return max(limit, cheapest)
+
+    def _register(self, accuracy: float, tracker: Tracker) -> None:
+        tags = {
+            "data_fingerprint": self.dataset.fingerprint,
+            "fit_rows": len(self.split.fit),
+            "valid_rows": len(self.split.valid),
+            "valid_accuracy": accuracy,
+            "seed": self.benchmark.seed,
+        }
+        name = registered_name(self.dataset.name, self.benchmark.name)
+        tracker.register(name, tags, self.dataset.X[self.split.valid[:1]], self.dataset.class_names)
 
     def _log(self, findings: Findings, tracker: Tracker) -> None:
         rows = {who.name: findings.scores(who) for who in findings.everyone if who.scored}

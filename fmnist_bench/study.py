@@ -142,10 +142,17 @@ class Arm:
 
 @dataclass(frozen=True)
 class EnsembleConfig:
-    """How the ensemble is chosen: `max_steps` of greedy selection, of the best `per_arm` trials of each arm."""
+    """How the ensemble is chosen: `max_steps` of greedy selection, of the best `per_arm` trials of each arm.
+
+    Attributes
+    ----------
+    max_latency : float or None
+        Milliseconds that the members together may take to predict a row, above 0; no limit by default.
+    """
 
     max_steps: int = 25
     per_arm: int = 3
+    max_latency: float | None = None
 
 
 @dataclass(frozen=True)
@@ -172,6 +179,7 @@ class Benchmark:
         )
 
     def digest(self) -> str:
-        """Short hash of all that makes two runs comparable: everything but budget and number of trials."""
+        """Short hash of all that a search depends on: everything but budget, number of trials and limit of latency."""
         content = asdict(replace(self, budget=None, trials=None))
+        del content["ensemble"]["max_latency"]
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:8]

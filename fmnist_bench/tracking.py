@@ -5,25 +5,27 @@ the trial is logged later from its files.
 """
 
 import contextlib
+import hashlib
 import logging
 import math
-import os
 import re
-import socket
-import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import ArrayLike
+
+from fmnist_bench.bundle import MANIFEST
 from fmnist_bench.errors import InputError
 from fmnist_bench.job import LOG, MODEL, PROBABILITIES, SAMPLES
 from fmnist_bench.mlflow_store import PATIENCE, MlflowStore, Point, patience, reason, shortened, warm_up
+from fmnist_bench.registry import CHAMPION, describe, is_better
 from fmnist_bench.store import RECORD, Run, TrialRecord
 from fmnist_bench.trial import PREPARATION, PREPARED, TrialResult
 
-__all__ = ["Tracker", "ui_command", "warm_up"]
+__all__ = ["Tracker", "warm_up"]
 
 MLFLOW_STATUS = {"complete": "FINISHED", PREPARED: "FINISHED", "pruned": "KILLED", "interrupted": "KILLED"}
 LONGEST_REASON = 5000  # characters; MLflow takes 8000
@@ -112,6 +114,30 @@ class Tracker:
                 self._run.model_file(arm, number).unlink(missing_ok=True)
                 del models[number]
 
+    def register(self, name: str, tags: Mapping[str, Any], example: ArrayLike, columns: Sequence[str]) -> None:
+        """Log the saved ensemble as a model of the parent run, make it a version of a registered model, say so.
+
+        ``run.state["registered"]`` tells which; an ensemble that is registered there stays the version that it is.
+
+        Parameters
+        ----------
+        name : str
+            Of the registered model.
+        tags : mapping
+            Of the version, see `registry.is_better`.
+        example : array-like of shape (1, n_features)
+            A row that the ensemble takes.
+        columns : sequence of str
+            Names of the classes.
+        """
+        manifest = hashlib.sha256((self._run.ensemble_folder / MANIFEST).read_bytes()).hexdigest()
+        if (self._run.state.get("registered") or {}).get("manifest") == manifest:
+            return
+        labels = {key: str(value) for key, value in tags.items()}
+        if not self._attempt(partial(self._register, name, labels, example, columns, manifest), UPLOAD_SECONDS):
+            self._run.save_state(registered=None)
+            self._say(f"MLflow at {self._where}: {name} is not registered; the same command does it when run again")
+
     def log_summary(
         self, metrics: Mapping[str, float], files: Iterable[Path], arms: Mapping[str, Mapping[str, float]]
     ) -> None:
@@ -131,6 +157,18 @@ class Tracker:
         for run_id in (*self._run.state["arms"].values(), self._run.state["mlflow_run"]):
             self._attempt(partial(self._mlflow.client.set_terminated, run_id, status))
 
+    def _register(
+        self, name: str, tags: Mapping[str, str], example: ArrayLike, columns: Sequence[str], manifest: str
+    ) -> None:
+        run_id = self._run.state["mlflow_run"]
+        version = self._mlflow.register(name, run_id, self._run.ensemble_folder, example, columns, tags)
+        champion = self._mlflow.tags_of(name, CHAMPION)
+        if better := is_better(tags, champion):
+            self._mlflow.name_version(name, CHAMPION, version)
+        where = f"{name}@{CHAMPION}" if better else f"{name}/{version}"
+        self._run.save_state(registered={"model": where, "name": name, "version": version, "manifest": manifest})
+        self._say(describe(name, version, tags, champion))
+
     @property
     def _unlogged(self) -> list[list[Any]]:
         return self._run.state.setdefault("unlogged", [])  # type: ignore[no-any-return]
@@ -144,6 +182,7 @@ class Tracker:
                 tracking_uri=tracking_uri,
                 unlogged=[[arm, record.number] for arm in state["arms"] for record in self._run.records(arm)],
                 arms=dict.fromkeys(state["arms"], ""),
+                registered=None,
             )
         self._mlflow.client.update_run(state["mlflow_run"], status="RUNNING")
 
@@ -232,28 +271,6 @@ class Tracker:
 
     def _find(self, arm: str, number: int) -> list[Any]:
         return self._mlflow.find(self._run.state["arms"][arm], number)
-
-
-def ui_command(folder: str | Path, port: int) -> tuple[list[str], dict[str, str]]:
-    """Command line and environment of the MLflow UI over a folder, on 127.0.0.1 alone.
-
-    Raises
-    ------
-    InputError
-        Where the folder has no database, or the port is taken.
-    """
-    database = Path(folder).resolve() / "mlflow.db"
-    if not database.exists():
-        raise InputError(f"{database}: there is no such file; python -m fmnist_bench run makes it")
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except (OSError, OverflowError) as error:
-            raise InputError(f"port {port} cannot be used on 127.0.0.1: {error}; --port names another") from error
-    server = ["--backend-store-uri", f"sqlite:///{database}", "--host", "127.0.0.1", "--port", str(port)]
-    command = [sys.executable, "-m", "mlflow", "server", *server, "--workers", "1"]
-    return command, {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
 
 
 @contextlib.contextmanager

@@ -85,6 +85,29 @@ class OwnLayer(keras_tuner.HyperModel):
             model.train_on_batch(x, y)
 
 
+class Plain(keras_tuner.HyperModel):
+    """Takes images of any size, and gets its last layer when the labels have been seen."""
+
+    def build(self, hp):
+        return keras.Sequential(
+            [keras.layers.Flatten(), keras.layers.Dense(hp.Int("units", 16, 32), activation="relu")]
+        )
+
+    def fit(self, hp, model, x, y, **kwargs):
+        model.add(keras.layers.Dense(int(y.max()) + 1, activation="softmax"))
+        model.compile(keras.optimizers.Adam(0.02), "sparse_categorical_crossentropy")
+        return model.fit(x, y, **kwargs)
+
+
+class Unbuilt(keras_tuner.HyperModel):
+    """Has four outputs, which nobody can see before the network is built by its first rows."""
+
+    def build(self, hp):
+        network = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(4, activation="softmax")])
+        network.compile("sgd", "sparse_categorical_crossentropy")
+        return network
+
+
 class NoNetwork(keras_tuner.HyperModel):
     """Forgets to return its network."""
 

@@ -71,6 +71,7 @@ def test_report_list_check_and_data(place, capsys):
         (["run", "nowhere.toml"], "no such file"),
         (["run", "tiny", "--budget", "0"], "above zero"),
         (["run", "tiny", "--budget", "soon"], "such as 90s, 10m, 2h"),
+        (["run", "tiny", "--max-latency", "0"], "max-latency 0.0: must be above zero milliseconds"),
         (["run", "tiny", "--trials", "0"], "at least 1"),
         (["run", "tiny", "--seed", "-1"], "at least 0"),
         (["run", "tiny", "--data", "lost.npz"], "lost.npz"),

@@ -32,6 +32,13 @@ def conv(rows):
     return model.fit(X, y, validation_data=valid, monitor=lambda *report: reports.append(report)), reports
 
 
+def test_outputs_that_are_seen_late_are_counted_too(rows):
+    few = np.isin(rows[1], [0, 1, 2])
+    model = HyperModelClassifier(hypermodels.Unbuilt(), epochs=1).fit(rows[0][few], rows[1][few])
+    with pytest.raises(ValueError, match="hypermodels.Unbuilt has 4 outputs for 3 classes"):
+        model.predict_proba(rows[0])
+
+
 def test_every_scope_is_entered():
     assert HyperModelClassifier.discover(hypermodels.Conditional()) == [
         {"name": "kind", "choices": ["dense", "conv"], "when": ALWAYS},

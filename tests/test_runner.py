@@ -17,7 +17,7 @@ from mlflow import MlflowClient
 from fmnist_bench import load_ensemble, run_benchmark
 from fmnist_bench.data import load_dataset
 from fmnist_bench.errors import InputError
-from fmnist_bench.progress import Progress
+from fmnist_bench.progress import PlainLines, Progress
 from fmnist_bench.runner import check_benchmark, rewrite_report
 from fmnist_bench.store import Store
 
@@ -100,6 +100,31 @@ def test_going_on_repeats_nothing(place):
     more = run_benchmark("tiny", progress=Progress(), trials=4)
     assert more.folder == first.folder
     assert len(rows(more.folder)) == 8
+
+
+def test_the_ensemble_keeps_to_a_latency(place, capsys):
+    free = run_benchmark("tiny", progress=Progress())
+    state = json.loads((free.folder / "run.json").read_text())
+    costs = {(arm, number): cost for arm, number, cost, _ in state["latency"]["models"]}
+    assert len(costs) == 6 and min(costs.values()) > 0
+    assert state["latency"]["ensemble"][0] == pytest.approx(sum(costs[arm, n] for arm, n, _ in state["members"]))
+    limit = 1.01 * min(costs.values())
+    fast = run_benchmark("tiny", progress=Progress(), max_latency=limit)
+    assert fast.folder == free.folder, "the search goes on; the ensemble alone is chosen anew"
+    state = json.loads((free.folder / "run.json").read_text())
+    assert 0 < state["latency"]["ensemble"][0] <= limit == state["latency"]["limit"]
+    assert state["latency"]["ensemble"][1] == pytest.approx(
+        fast.findings.scores(fast.findings.ensemble)["valid_accuracy"]
+    )
+    assert len(load_ensemble(free.folder / "ensemble").members_) == len(state["members"])
+
+
+def test_where_no_model_is_fast_enough_the_fastest_is_taken_and_it_is_said(place, capsys):
+    outcome = run_benchmark("tiny", progress=PlainLines(), max_latency=1e-9)
+    assert "No model predicts a row in 1e-09 ms; the fastest takes" in capsys.readouterr().out
+    state = json.loads((outcome.folder / "run.json").read_text())
+    assert len(state["members"]) == 1
+    assert state["latency"]["ensemble"][0] == min(cost for _, _, cost, _ in state["latency"]["models"])
 
 
 def test_mlflow_holds_benchmark_arms_and_trials_nested(place):

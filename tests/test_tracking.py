@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import numpy as np
 import pytest
 from mlflow import MlflowClient
 from sqlalchemy import event
@@ -20,7 +21,7 @@ from fmnist_bench.errors import InputError
 from fmnist_bench.job import MODEL, PROBABILITIES
 from fmnist_bench.mlflow_store import LONGEST_PARAM
 from fmnist_bench.store import Run, Store, TrialRecord
-from fmnist_bench.tracking import Tracker, ui_command
+from fmnist_bench.tracking import Tracker
 from fmnist_bench.trial import TrialResult
 
 
@@ -278,6 +279,76 @@ def test_a_new_database_outlives_a_kill_and_other_processes(tmp_path):
     assert len(there.search_runs([there.get_experiment_by_name("b").experiment_id])) >= 3
 
 
+TAGS = {"data_fingerprint": "f", "fit_rows": 80, "valid_rows": 20, "seed": 0}
+
+
+def register(run, tracker, content, accuracy, **tags):
+    run.ensemble_folder.mkdir(exist_ok=True)
+    (run.ensemble_folder / "manifest.json").write_text(content)
+    (run.ensemble_folder / "0-svm.skops").write_text("model")
+    tracker.register("b-ensemble", {**TAGS, "valid_accuracy": accuracy, **tags}, np.zeros((1, 4), np.uint8), ["x", "y"])
+    return run.state["registered"]
+
+
+def champion(run, uri=""):
+    return client(run, uri).get_model_version_by_alias("b-ensemble", "champion")
+
+
+def test_a_version_is_the_champion_while_none_is_better(run):
+    said = []
+    tracker = track(run, say=said.append)
+    for number, (accuracy, tags, best) in enumerate(
+        [(0.8, {}, 1), (0.9, {"seed": 1}, 2), (0.85, {}, 2), (0.9, {}, 2), (0.99, {"valid_rows": 30}, 2)], start=1
+    ):
+        registered = register(run, tracker, f"manifest {number}", accuracy, **tags)
+        assert champion(run).version == str(best)
+        is_best = best == number
+        assert registered["model"] == ("b-ensemble@champion" if is_best else f"b-ensemble/{number}")
+    assert champion(run).tags == {"data_fingerprint": "f", "fit_rows": "80", "valid_rows": "20", "seed": "1"} | {
+        "valid_accuracy": "0.9"
+    }
+    assert [line.rpartition("; ")[2] if ";" in line else line.rpartition(", ")[2] for line in said] == [
+        "the new champion",
+        "the new champion",
+        "the champion is no worse and stays",
+        "the champion is no worse and stays",
+        "the champion was chosen on other rows and stays",
+    ]
+
+
+def test_what_is_registered_belongs_to_the_run_and_takes_no_room(run, tracker):
+    register(run, tracker, "manifest", 0.8)
+    (model,) = client(run).search_logged_models([client(run).get_experiment_by_name("b").experiment_id])
+    assert (model.status, model.source_run_id) == ("READY", run.state["mlflow_run"])
+    outputs = client(run).get_run(run.state["mlflow_run"]).outputs.model_outputs
+    assert [output.model_id for output in outputs] == [model.model_id]
+    (member,) = run.store.folder.glob("artifacts/models/*/artifacts/ensemble/*.skops")
+    assert member.samefile(run.ensemble_folder / "0-svm.skops")
+
+
+def test_an_ensemble_is_registered_once_and_anew_where_it_is_not(run, tracker, tmp_path, empty_database):
+    first = register(run, tracker, "manifest", 0.8)
+    assert register(run, track(run), "manifest", 0.8) == first
+    assert len(client(run).search_model_versions("name = 'b-ensemble'")) == 1
+    uri = f"sqlite:///{tmp_path / 'other.db'}"
+    shutil.copy(empty_database, tmp_path / "other.db")
+    assert register(run, track(run, uri), "manifest", 0.8)["version"] == "1"
+    assert champion(run, uri).run_id == run.state["mlflow_run"]
+
+
+def test_a_name_that_mlflow_refuses_does_not_stop_the_run(run):
+    said = []
+    tracker = track(run, say=said.append)
+    register(run, tracker, "manifest", 0.8)
+    (run.ensemble_folder / "manifest.json").write_text("another")
+    tracker.register("not/allowed", {**TAGS, "valid_accuracy": 0.9}, np.zeros((1, 4)), ["x", "y"])
+    assert run.state["registered"] is None
+    assert "not/allowed is not registered; the same command does it when run again" in said[-1]
+    models = client(run).search_logged_models([client(run).get_experiment_by_name("b").experiment_id])
+    assert len(models) == 1
+    assert not list(run.folder.glob("*.tmp"))
+
+
 class Server:
     """A real MLflow server over a folder, which can be killed and started again at the same address."""
 
@@ -342,6 +413,17 @@ def test_everything_arrives_at_a_server(run, server, tmp_path, capfd):
 
 
 @pytest.mark.slow
+def test_the_ensemble_is_registered_at_a_server(run, server, tmp_path):
+    registered = register(run, track(run, server.uri), "manifest", 0.8)
+    assert registered["model"] == "b-ensemble@champion"
+    there = client(run, server.uri)
+    (model,) = there.search_logged_models([there.get_experiment_by_name("b").experiment_id])
+    assert champion(run, server.uri).model_id == model.model_id
+    files = {item.path for item in there.list_logged_model_artifacts(model.model_id)}
+    assert {"MLmodel", "ensemble", "input_example.json"} <= files
+
+
+@pytest.mark.slow
 def test_a_server_that_goes_away_and_comes_back_gets_everything(run, server, monkeypatch):
     monkeypatch.setattr(tracking, "PAUSE", 1.0)
     said = []
@@ -382,38 +464,6 @@ def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
-
-
-def test_the_ui_binds_this_machine_alone(tmp_path):
-    (tmp_path / "mlflow.db").touch()
-    command, _ = ui_command(tmp_path, free_port())
-    assert command[command.index("--host") + 1] == "127.0.0.1"
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        with pytest.raises(InputError, match="cannot be used"):
-            ui_command(tmp_path, taken.getsockname()[1])
-    with pytest.raises(InputError, match="no such file"):
-        ui_command(tmp_path / "elsewhere", free_port())
-
-
-@pytest.mark.slow
-def test_the_ui_shows_the_experiment(run, tracker):
-    finish(run, tracker, 0)
-    port = free_port()
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
-    command = [sys.executable, "-m", "fmnist_bench", "ui", "--port", str(port)]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as server:
-        try:
-            request = urllib.request.Request(
-                f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/search",
-                data=json.dumps({"max_results": 10}).encode(),
-                headers={"Content-Type": "application/json"},
-            )
-            names = {experiment["name"] for experiment in json.loads(patiently(request, server))["experiments"]}
-        finally:
-            server.terminate()
-    assert "b" in names
 
 
 def patiently(request, server, seconds=60):

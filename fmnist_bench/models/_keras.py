@@ -7,6 +7,7 @@ executes no operation and starts no threads of the back end.
 from __future__ import annotations
 
 import math
+import threading
 import time
 import warnings
 from abc import abstractmethod
@@ -30,6 +31,7 @@ from ._batches import Batches
 from ._training import PREDICT_BATCH, Course, Monitor
 
 OPTIMIZERS = ("sgd", "adamw")
+_predicting = threading.Lock()  # a network takes all cores, and sets for the whole process how it computes
 SCORED, LEAST_SCORED = 0.25, 1000  # share of the rows trained on, and rows, that are scored after each epoch
 
 
@@ -70,7 +72,8 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
     max_seconds : float or None
         Wall-clock limit of `fit`. The schedule is compressed so that it completes in time.
     image_shape : tuple of int or None
-        `(height, width)` or `(height, width, channels)`; None means that of the images, and of rows square and gray.
+        `(height, width)` or `(height, width, channels)`; None means that of the images, and of rows square and gray,
+        or one pixel high where they make no square.
     random_state : int, RandomState or None
         Seed. Without `max_seconds` an equal seed and thread count give equal probabilities, bit for bit.
 
@@ -219,7 +222,8 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         rows = validate_data(self, as_rows(X), dtype="numeric", reset=False)
         if self._pixels:
             warn_of_scale(rows)
-        return self._probabilities(self._embed(self._to_images(rows)))
+        with _predicting:
+            return self._probabilities(self._embed(self._to_images(rows)))
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Return the most probable label of each row.
@@ -234,7 +238,8 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         ndarray of shape (n,)
             Labels out of `classes_`.
         """
-        labels: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
+        columns = self.predict_proba(X).argmax(axis=1)
+        labels: NDArray[Any] = self.classes_[columns]
         return labels
 
     def _fits(self, train: Callable[[int], None], batch_size: int) -> bool:
@@ -260,7 +265,8 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
             raise ValueError(f"max_seconds={self.max_seconds!r}: must be above 0 or None")
 
     def _check_rows(self, X: ArrayLike, y: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
-        self.image_shape_ = self.image_shape or (np.shape(X)[1:] if np.ndim(X) in (3, 4) else None)
+        shape: tuple[int, ...] = getattr(X, "shape", ())
+        self.image_shape_ = self.image_shape or (shape[1:] if len(shape) in (3, 4) else None)
         rows, labels = validate_data(self, as_rows(X), y, dtype="numeric")
         self._pixels = are_pixels(rows)
         return rows, labels
@@ -283,12 +289,11 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         return self._embed(self._to_images(X[part])), self._encoder.transform(y[part])
 
     def _to_images(self, X: NDArray[Any]) -> NDArray[Any]:
-        side = math.isqrt(X.shape[1])
-        height, width, channels = (*(self.image_shape_ or (side, side)), 1)[:3]
+        height, width, channels = (*(self.image_shape_ or _square(X.shape[1])), 1)[:3]
         if height * width * channels != X.shape[1]:
             raise ValueError(
                 f"image_shape={self.image_shape!r}: rows have {X.shape[1]} features, "
-                "so height * width * channels must be that (None means square and gray)"
+                "so height * width * channels must be that (None means square and gray, or else one pixel high)"
             )
         return np.ascontiguousarray(X if X.dtype == np.uint8 else X.astype(np.float32)).reshape(
             -1, height, width, channels
@@ -339,6 +344,11 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
             mirrored = learner.predict(images[:, :, ::-1], batch_size=PREDICT_BATCH, verbose=0)
             result = (result + _softmax(mirrored)) / 2
         return result.astype(np.float32)
+
+
+def _square(n_features: int) -> tuple[int, int]:
+    side = math.isqrt(n_features)
+    return (side, side) if side * side == n_features else (1, n_features)
 
 
 def _softmax(logits: NDArray[Any]) -> NDArray[np.float64]:

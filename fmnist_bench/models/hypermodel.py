@@ -166,10 +166,15 @@ class HyperModelClassifier(KerasClassifier):
             network = build_network(hypermodel, space)
         finally:
             keras.config.set_dtype_policy(before)
-        outputs, classes = width(network), len(self.classes_)
-        if outputs not in (None, classes) and (outputs, classes) != (1, 2):
-            raise ValueError(f"the network of {_dotted(type(hypermodel))} has {outputs} outputs for {classes} classes")
+        if (outputs := width(network)) is not None:
+            self._check_width(outputs)
         return network
+
+    def _check_width(self, outputs: int) -> None:
+        classes, made = len(self.classes_), self.hypermodel
+        if outputs != classes and (outputs, classes) != (1, 2):
+            name = made if isinstance(made, str) else _dotted(made if isinstance(made, type) else type(made))
+            raise ValueError(f"the network of {name} has {outputs} outputs for {classes} classes")
 
     def _keywords(
         self, hypermodel: keras_tuner.HyperModel, space: keras_tuner.HyperParameters, valid: Any, watch: Watch
@@ -204,9 +209,10 @@ class HyperModelClassifier(KerasClassifier):
     def _probabilities(self, images: NDArray[Any]) -> NDArray[np.float32]:
         prepare_backend(self.precision)
         outputs = self.network_.predict(self._inputs(images), batch_size=PREDICT_BATCH, verbose=0).astype(np.float64)
-        if outputs.shape[1] == 1:
+        if (outputs.shape[1], len(self.classes_)) == (1, 2):
             second = 1 / (1 + np.exp(-outputs)) if self.logits_ else outputs
             return np.hstack([1 - second, second]).astype(np.float32)
+        self._check_width(outputs.shape[1])  # of a network that was built when it saw its first rows
         result = _softmax(outputs) if self.logits_ else outputs / outputs.sum(axis=1, keepdims=True)
         return np.asarray(result, dtype=np.float32)
 

@@ -1,0 +1,73 @@
+"""Command lines of MLflow's two servers, the UI and the model server, on 127.0.0.1 alone."""
+
+import os
+import re
+import socket
+import sys
+from pathlib import Path
+
+from fmnist_bench.errors import InputError
+
+HOST = "127.0.0.1"
+Command = tuple[list[str], dict[str, str]]
+
+
+def ui_command(folder: str | Path, port: int) -> Command:
+    """Command line and environment of the MLflow UI over a folder of results.
+
+    Raises
+    ------
+    InputError
+        Where the folder has no database, or the port is taken.
+    """
+    server = ["--backend-store-uri", _database(folder), "--host", HOST, "--port", _free(port)]
+    command = [sys.executable, "-m", "mlflow", "server", *server, "--workers", "1"]
+    return command, {**_environment(), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+
+
+def serve_command(model: str, folder: str | Path, tracking_uri: str, port: int) -> Command:
+    """Command line and environment of the server of a registered ensemble.
+
+    Parameters
+    ----------
+    model : str
+        ``NAME@ALIAS`` or ``NAME/VERSION``.
+    folder : str or Path
+        Of the results whose database names it.
+    tracking_uri : str
+        Another MLflow store, or empty.
+    port : int
+
+    Raises
+    ------
+    InputError
+        Where `model` is neither, the folder has no database, or the port is taken.
+    """
+    if not re.fullmatch(r"[^/@:]+(@[^/@:]+|/\d+)", model):
+        raise InputError(f"model {model}: must be NAME@ALIAS or NAME/VERSION, such as fmnist-ensemble@champion")
+    uri = tracking_uri or _database(folder)
+    served = ["-m", f"models:/{model}", "--env-manager", "local", "--host", HOST, "--port", _free(port)]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"  # where MLflow looks for uvicorn
+    environment = {**_environment(), "MLFLOW_TRACKING_URI": uri, "PATH": path}
+    return [sys.executable, "-m", "mlflow", "models", "serve", *served], environment
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
+
+
+def _database(folder: str | Path) -> str:
+    database = Path(folder).resolve() / "mlflow.db"
+    if not database.exists():
+        raise InputError(f"{database}: there is no such file; python -m fmnist_bench run makes it")
+    return f"sqlite:///{database}"
+
+
+def _free(port: int) -> str:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except (OSError, OverflowError) as error:
+            raise InputError(f"port {port} cannot be used on {HOST}: {error}; --port names another") from error
+    return str(port)

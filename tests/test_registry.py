@@ -1,0 +1,42 @@
+import pytest
+
+from fmnist_bench.registry import describe, is_better, registered_name, serve_hint
+
+TAGS = {"data_fingerprint": "f", "fit_rows": "80", "valid_rows": "20", "valid_accuracy": "0.9", "seed": "0"}
+
+
+@pytest.mark.parametrize(
+    ("data", "benchmark", "name"),
+    [
+        ("fashion-mnist", "all", "fmnist-ensemble"),
+        ("fashion-mnist", "smoke", "fmnist-ensemble-smoke"),
+        ("digits", "all", "digits-ensemble"),
+        ("my images/v1:a", "cnn", "my-images-v1-a-ensemble-cnn"),
+    ],
+)
+def test_a_name_for_each_data_set_and_benchmark(data, benchmark, name):
+    assert registered_name(data, benchmark) == name
+
+
+@pytest.mark.parametrize(
+    ("champion", "better", "words"),
+    [
+        (None, True, "the new champion"),
+        ({**TAGS, "valid_accuracy": "0.89", "seed": "1"}, True, "the new champion"),
+        ({**TAGS, "valid_accuracy": "0.9"}, False, "no worse and stays"),
+        ({**TAGS, "valid_accuracy": "0.1", "valid_rows": "30"}, None, "on other rows and stays"),
+        ({**TAGS, "valid_accuracy": "0.1", "data_fingerprint": "g"}, None, "on other rows and stays"),
+        ({}, None, "on other rows and stays"),
+    ],
+)
+def test_only_what_is_better_on_as_many_rows_of_the_same_data_is_the_champion(champion, better, words):
+    assert is_better(TAGS, champion) is better
+    assert words in describe("digits-ensemble", "3", TAGS, champion)
+
+
+def test_the_hint_names_what_is_not_the_default():
+    champion, version = {"model": "fmnist-ensemble@champion"}, {"model": "digits-ensemble/2"}
+    assert serve_hint(champion, "mlruns", "") == {"Serve": "python -m fmnist_bench serve --mlruns mlruns"}
+    there = serve_hint(version, "mlruns", "http://host:5000")
+    assert there == {"Serve": "python -m fmnist_bench serve digits-ensemble/2 --tracking-uri http://host:5000"}
+    assert serve_hint(None, "mlruns", "") == {}
