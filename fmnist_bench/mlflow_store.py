@@ -194,6 +194,9 @@ def warm_up() -> None:
             importlib.import_module(name)
         for name in ("mlflow", "alembic"):  # importing mlflow sets their levels
             logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger("mlflow.utils.requirements_utils").setLevel(
+            logging.ERROR
+        )  # this package may be a source tree
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # the tracker itself says what failed
 
 

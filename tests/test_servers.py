@@ -144,5 +144,10 @@ def test_pixels_are_posted_and_answered_over_http(saved, started):
     expected = load_ensemble(folder).predict_proba(X)
     np.testing.assert_allclose(table.drop(columns="label"), expected, rtol=0, atol=1e-12)
     assert table["label"].tolist() == [str(label) for label in expected.argmax(axis=1)]
+    example = Path(__file__).parent.parent / "examples" / "post.py"
+    lines = subprocess.run(
+        [sys.executable, example, str(port), "64"], capture_output=True, text=True, check=True
+    ).stdout
+    assert [line.endswith("of 10 classes") for line in lines.splitlines()] == [True, True]
     status, answer = ask(port, "invocations", {"inputs": (X / 255).tolist()}, server)
     assert status == 400 and "whole numbers from 0 to 255" in answer
