@@ -142,14 +142,20 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):
             Whether they were fitted on whole numbers of 0 to 255.
         **parameters
             Of the ensemble, such as `method`.
+
+        Raises
+        ------
+        ValueError
+            Where members, probabilities and labels do not belong together.
         """
         ensemble = cls(list(members), **parameters)
         ensemble._check_parameters()
+        _check_fitted(members, np.shape(valid_probabilities), np.asarray(y_valid))
         ensemble.classes_ = np.asarray(members[0][1].classes_)
         ensemble.n_features_in_, ensemble.pixels_ = int(members[0][1].n_features_in_), pixels
         encoded = np.searchsorted(ensemble.classes_, np.asarray(y_valid))
         how = ensemble.method, ensemble.max_steps, ensemble.calibrate
-        ensemble._take(list(members), learn_combination(valid_probabilities, encoded, *how))
+        ensemble._take(list(members), learn_combination(np.asarray(valid_probabilities), encoded, *how))
         return ensemble
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
@@ -241,6 +247,18 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):
             return _VisualBlock("single", self, names=type(self).__name__, name_details=str(self))
         names = [f"{name}, weight {weight:.2f}" for (name, _), weight in zip(self.members_, self.weights_, strict=True)]
         return _VisualBlock("parallel", [member for _, member in self.members_], names=names, dash_wrapped=False)
+
+
+def _check_fitted(members: Sequence[tuple[str, Any]], shape: tuple[int, ...], y: NDArray[Any]) -> None:
+    if not members:
+        raise ValueError("members: at least one fitted estimator is needed")
+    classes = np.asarray(members[0][1].classes_)
+    if other := [name for name, member in members if not np.array_equal(member.classes_, classes)]:
+        raise ValueError(f"members: {', '.join(other)} and {members[0][0]} have different classes_")
+    if shape != (expected := (len(members), len(y), len(classes))):
+        raise ValueError(f"valid_probabilities have the shape {shape}: must be {expected}, members x rows x classes")
+    if unknown := np.setdiff1d(y, classes).tolist():
+        raise ValueError(f"y_valid: no member knows {', '.join(map(str, unknown))}")
 
 
 def _aligned(estimator: Any, X: Any, classes: NDArray[Any]) -> NDArray[np.float64]:

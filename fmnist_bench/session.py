@@ -1,7 +1,6 @@
 """One call of a benchmark, after everything that the user gave has been checked: search, ensemble, report."""
 
 import contextlib
-import math
 import signal
 import threading
 from collections.abc import Iterator, Sequence
@@ -9,11 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from fmnist_bench.arm_search import ArmSearch, make_arm_searches
 from fmnist_bench.budget import Clock
-from fmnist_bench.bundle import write_bundle
+from fmnist_bench.choice import choose_ensemble
 from fmnist_bench.data import NAMES, Dataset, Split
 from fmnist_bench.engine import Search, SearchSettings
 from fmnist_bench.environment import command, cores, machine, versions
@@ -21,7 +18,6 @@ from fmnist_bench.progress import Progress
 from fmnist_bench.registry import registered_name
 from fmnist_bench.report import write_report
 from fmnist_bench.reporting.findings import Findings
-from fmnist_bench.selection import learn_combination
 from fmnist_bench.store import Run
 from fmnist_bench.study import Benchmark
 from fmnist_bench.tracking import Tracker
@@ -181,48 +177,11 @@ class Session:
         return END_SECONDS + max(sum(each) / cores(), max(each, default=0.0))
 
     def _choose(self, arms: Sequence[ArmSearch], tracker: Tracker) -> None:
-        """Pick and weight the members by their valid probabilities, save and register the ensemble."""
+        """Choose, save and register the ensemble of the best trials, if there is any."""
         settings = self.benchmark.ensemble
-        records = [record for arm in arms for record in arm.best(settings.per_arm)]
-        if not records:
-            return
-        probabilities = np.stack([self.run.valid_probabilities(r.arm, r.number) for r in records])
-        costs = [1000 * record.result.predict_seconds / len(self.split.valid) for record in records]
-        limit = self._limit(min(costs))
-        y = self.run.y_valid()
-        found = learn_combination(probabilities, y, max_steps=settings.max_steps, costs=costs, max_cost=limit)
-        accuracy = float((found.apply(probabilities).argmax(axis=1) == y).mean())
-        chosen = [(r, float(weight)) for r, weight in zip(records, found.weights, strict=True) if weight > 0]
-        chosen.sort(key=lambda pair: -pair[1])
-        files = [(f"{r.arm}-{r.number}", weight, self.run.model_file(r.arm, r.number)) for r, weight in chosen]
-        about = {
-            "method": "greedy",
-            "temperature": found.temperature,
-            "pixels": True,
-            "fingerprint": self.dataset.fingerprint,
-            "n_features_in": self.dataset.X.shape[1],
-            "image_shape": list(self.dataset.image_shape),
-            "classes": list(range(len(self.dataset.class_names))),
-            "class_names": list(self.dataset.class_names),
-        }
-        write_bundle(self.run.ensemble_folder, files, about)
-        self.run.save_state(
-            members=[(r.arm, r.number, weight) for r, weight in chosen],
-            temperature=found.temperature,
-            latency={
-                "limit": settings.max_latency,
-                "ensemble": [float(np.asarray(costs)[found.weights > 0].sum()), accuracy],
-                "models": [[r.arm, r.number, cost, r.result.accuracy] for r, cost in zip(records, costs, strict=True)],
-            },
-        )
-        self._register(accuracy, tracker)
-
-    def _limit(self, cheapest: float) -> float:
-        """Give the milliseconds that a row may take; where no model is so fast, those of the fastest."""
-        limit = self.benchmark.ensemble.max_latency or math.inf
-        if cheapest > limit:
-            self.progress.message(f"No model predicts a row in {limit:g} ms; the fastest takes {cheapest:.2g} ms")
-        return max(limit, cheapest)
+        if records := [record for arm in arms for record in arm.best(settings.per_arm)]:
+            accuracy = choose_ensemble(self.run, records, self.dataset, settings, self.progress.message)
+            self._register(accuracy, tracker)
 
     def _register(self, accuracy: float, tracker: Tracker) -> None:
         tags = {

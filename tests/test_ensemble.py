@@ -56,6 +56,20 @@ def test_from_fitted_trains_nothing(digits, split):
     assert ensemble.score(digits.X[split.valid] / 255.0, digits.y[split.valid]) >= best
 
 
+def test_fitted_members_must_belong_to_the_labels(digits):
+    X, y = digits.X[:200], digits.y[:200]
+    members = [("all", GaussianNB().fit(X, y)), ("few", GaussianNB().fit(X[y < 5], y[y < 5]))]
+    alone = members[:1], members[0][1].predict_proba(X)[None]
+    for arguments, words in [
+        (([], alone[1], y), "at least one"),
+        ((members, alone[1], y), "few and all have different classes_"),
+        ((alone[0], alone[1][:, :50], y), r"shape \(1, 50, 10\): must be \(1, 200, 10\)"),
+        ((*alone, y + 5), "no member knows 10, 11, 12, 13, 14"),
+    ]:
+        with pytest.raises(ValueError, match=words):
+            StackedEnsemble.from_fitted(*arguments)
+
+
 def test_a_member_that_has_not_seen_a_class(digits):
     X, y = digits.X, digits.y
     few = RandomForestClassifier(10, random_state=0).fit(X[y < 5], y[y < 5])
