@@ -65,6 +65,9 @@ def test_the_digest_knows_what_makes_runs_comparable(folder):
     first = load_benchmark("b").digest()
     (folder / "benchmarks" / "b.toml").write_text('budget = "2h"\nstudies = ["mine"]\n')
     assert load_benchmark("b").digest() == first
+    (folder / "benchmarks" / "b.toml").write_text('budget = "2h"\nstudies = ["mine"]\n[ensemble]\nmax_latency = 0.5\n')
+    assert load_benchmark("b").ensemble.max_latency == 0.5
+    assert load_benchmark("b").digest() == first, "the same search, another choice"
     (folder / "benchmarks" / "b.toml").write_text('budget = "2h"\nseed = 1\nstudies = ["mine"]\n')
     assert load_benchmark("b").digest() != first
 
@@ -99,6 +102,7 @@ def test_a_bad_study_names_file_and_fault(folder, text, words):
         ('budget = "0"\nstudies = ["mine"]\n', "above zero"),
         ('bugdet = 3\nstudies = ["mine"]\n', "did you mean budget"),
         ('studies = ["mine"]\n[ensemble]\nsteps = 1\n', "unknown key steps"),
+        ('studies = ["mine"]\n[ensemble]\nmax_latency = 0\n', "max_latency must be a number of milliseconds above 0"),
     ],
 )
 def test_a_bad_benchmark_is_refused(folder, text, words):
