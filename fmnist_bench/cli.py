@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from fmnist_bench.errors import InputError
+from fmnist_bench.schemas import NAMES, schema_file
 
 if TYPE_CHECKING:
     from fmnist_bench.reporting.findings import Findings
@@ -21,6 +22,7 @@ examples:
   python -m fmnist_bench run all --budget 2h     go on with the same run, to two hours in all
   python -m fmnist_bench run cnn-4conv           one configuration of one study
   python -m fmnist_bench ui                      look at every trial in the browser
+  python -m fmnist_bench doctor                  what is here, what is missing, what to do
 """
 
 
@@ -30,8 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit status: 0, or 1 where no trial was complete, or 2 where something given cannot be used, or 130 after
-        Ctrl-C.
+        Exit status: 0, or 1 where no trial was complete or `doctor` found a problem, or 2 where something given cannot
+        be used, or 70 after a fault of this program, or 130 after Ctrl-C.
     """
     started = time.monotonic()
     options = _parser().parse_args(arguments)
@@ -39,15 +41,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _show_messages()
     try:
         return int(options.verb(options, started))
-    except InputError as error:
-        return _refuse(options, str(error))
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)
         return 130
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
-            raise
-        return _refuse(options, f"{error.filename or 'disk'}: {error.strerror}")
+    except BrokenPipeError:  # such as by `| head`; what is left to say has nobody to read it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if options.debug:
+            traceback.print_exc()
+        status, message = _in_one_line(error)
+        print(f"error: {message}", file=sys.stderr)
+        return status
 
 
 def _show_messages() -> None:
@@ -58,11 +63,18 @@ def _show_messages() -> None:
         logger.addHandler(logging.StreamHandler())
 
 
-def _refuse(options: argparse.Namespace, message: str) -> int:
-    if options.debug:
-        traceback.print_exc()
-    print(f"error: {message}", file=sys.stderr)
-    return 2
+def _in_one_line(error: Exception) -> tuple[int, str]:
+    """Exit status and message of an error; the trace of one that nobody foresaw goes into a file."""
+    if isinstance(error, InputError):
+        return 2, str(error)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+        return 2, f"{error.filename or 'disk'}: {error.strerror}; python -m fmnist_bench doctor looks at the disk"
+    import tempfile
+
+    with tempfile.NamedTemporaryFile("w", prefix="fmnist_bench-", suffix=".txt", delete=False) as file:
+        traceback.print_exception(error, file=file)
+    what = " ".join(f"{type(error).__name__}: {error}".split())
+    return 70, f"{what}; this is a fault of fmnist_bench: its trace is in {file.name}, --debug shows it"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -99,7 +111,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--max-latency", type=float, metavar="MS", help="milliseconds a row that the ensemble may take")
     run.add_argument("--seed", type=int, metavar="N", help="seed of split, search and models")
     run.add_argument("--fresh", action="store_true", help="begin anew; what is stored stays")
-    run.add_argument("--quiet", action="store_true", help="print the result alone")
+    shown = run.add_mutually_exclusive_group()
+    shown.add_argument("--quiet", action="store_true", help="print the result alone")
+    shown.add_argument("--json", action="store_true", help="print one JSON object for each event (see: schema event)")
     run.set_defaults(verb=_run)
 
     report = verbs.add_parser("report", parents=[mlruns, imports, shared], help="write the newest run's report again")
@@ -141,6 +155,15 @@ def _parser() -> argparse.ArgumentParser:
         "name", nargs="?", default="fashion-mnist", metavar="NAME", help="fashion-mnist, digits or a path"
     )
     show.set_defaults(verb=_data)
+
+    doctor = verbs.add_parser("doctor", parents=[data, mlruns, shared], help="say what a run would find here")
+    doctor.add_argument("--weights", metavar="DIR", help="folder with files of pretrained weights")
+    doctor.add_argument("--json", action="store_true", help="print one JSON object for each check")
+    doctor.set_defaults(verb=_doctor)
+
+    schema = verbs.add_parser("schema", parents=[shared], help="print the JSON Schema of what is written or read")
+    schema.add_argument("name", choices=NAMES, help="a study's file, a benchmark's file, or a line of run --json")
+    schema.set_defaults(verb=_schema)
     return parser
 
 
@@ -149,6 +172,7 @@ def _run(options: argparse.Namespace, started: float) -> int:
     from fmnist_bench.progress import make_progress
     from fmnist_bench.runner import run_benchmark
 
+    progress = make_progress(quiet=options.quiet, as_json=options.json)
     outcome = run_benchmark(
         options.name,
         budget=None if options.budget is None else parse_duration(options.budget),
@@ -163,9 +187,12 @@ def _run(options: argparse.Namespace, started: float) -> int:
         allow_import=options.allow_import,
         weights=options.weights,
         max_latency=options.max_latency,
-        progress=make_progress(quiet=options.quiet),
+        progress=progress,
         started=started,
     )
+    if options.json:
+        progress.result(outcome.summary())
+        return _status(outcome.findings)
     return _show(outcome.findings, f"{outcome.seconds:.0f} s used in all")
 
 
@@ -191,6 +218,10 @@ def _show(findings: "Findings", closing: str) -> int:
     for label, value in findings.how_to_open.items():
         print(f"{label + ':':<10} {value}")
     print(closing)
+    return _status(findings)
+
+
+def _status(findings: "Findings") -> int:
     if findings.ensemble is None:
         print("error: no trial was complete, so there is no ensemble; the report says why", file=sys.stderr)
         return 1
@@ -239,4 +270,19 @@ def _data(options: argparse.Namespace, started: float) -> int:
     from fmnist_bench.data import describe
 
     print(describe(options.name, options.data))
+    return 0
+
+
+def _doctor(options: argparse.Namespace, started: float) -> int:
+    from fmnist_bench.doctor import as_text, examine
+
+    n_problems = 0
+    for check in examine(options.mlruns, options.data, options.weights):
+        print(as_text(check, options.json), flush=True)
+        n_problems += check.status == "problem"
+    return 1 if n_problems else 0
+
+
+def _schema(options: argparse.Namespace, started: float) -> int:
+    print(schema_file(options.name).read_text(encoding="utf-8"), end="")
     return 0

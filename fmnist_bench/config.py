@@ -177,6 +177,12 @@ def _table(table: Mapping[str, Any], key: str, path: Path) -> dict[str, Any]:
     return found
 
 
+def _text(table: Mapping[str, Any], key: str, default: str, where: str | Path) -> str:
+    if not isinstance(found := table.get(key, default), str):
+        raise InputError(f"{where}: {key} must be a string, found {found!r}")
+    return found
+
+
 def _parse_fidelity(table: Mapping[str, Any], study: Study, where: str) -> Fidelity:
     levels = {
         name if name == ROWS else full_name(name): _rising(values, f"{where} {name}") for name, values in table.items()
@@ -231,7 +237,9 @@ def _parse_known(item: Mapping[str, Any], study: Study, index: int, path: Path) 
             raise InputError(
                 f"{path}, [[known]] number {index + 1}: {name} = {parameters[name]!r} is outside its range {allowed}"
             )
-    return Known(str(item.get("name", index)), parameters, item.get("alone", False) is True)
+    if not isinstance(alone := item.get("alone", False), bool):
+        raise InputError(f"{path}, [[known]] number {index + 1}: alone must be true or false, found {alone!r}")
+    return Known(_text(item, "name", str(index), f"{path}, [[known]] number {index + 1}"), parameters, alone)
 
 
 def full_name(key: str) -> str:
@@ -248,15 +256,14 @@ def _parse_benchmark(path: Path) -> Benchmark:
     if twice := [name for name in names if names.count(name) > 1]:
         raise InputError(f"{path}, studies: {twice[0]} is named twice")
     plain = {key: _checked(table[key], key, path) for key in ("rows", "valid_size", "seed", "trials") if key in table}
-    _check_keys(table.get("ensemble", {}), set(EnsembleConfig.__dataclass_fields__), f"{path}, [ensemble]")
+    ensemble = _table(table, "ensemble", path)
+    _check_keys(ensemble, set(EnsembleConfig.__dataclass_fields__), f"{path}, [ensemble]")
     return Benchmark(
         name=path.stem,
-        data=str(table.get("data", "fashion-mnist")),
+        data=_text(table, "data", "fashion-mnist", path),
         budget=parse_duration(table["budget"]) if "budget" in table else None if "trials" in table else DEFAULT_BUDGET,
         studies=tuple(load_study(name) for name in names),
-        ensemble=EnsembleConfig(
-            **{k: _checked(v, f"ensemble.{k}", path) for k, v in table.get("ensemble", {}).items()}
-        ),
+        ensemble=EnsembleConfig(**{k: _checked(v, f"ensemble.{k}", path) for k, v in ensemble.items()}),
         **plain,
     )
 

@@ -33,11 +33,16 @@ def cores() -> int:
 
 def versions() -> dict[str, str]:
     """Version of this package and of the libraries that a result depends on."""
-    found = {"fmnist_bench": __version__}
-    for name in LIBRARIES:
+    found = {name: version for name in LIBRARIES if (version := installed(name))}
+    return {"fmnist_bench": __version__, **found}
+
+
+def installed(distribution: str) -> str:
+    """Version of a distribution, or of its build for CPUs alone, such as tensorflow-cpu; empty where there is none."""
+    for name in (distribution, f"{distribution}-cpu"):
         with contextlib.suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    return found
+            return metadata.version(name)
+    return ""
 
 
 def command() -> str:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+from fmnist_bench.bars import download_bar
 from fmnist_bench.errors import InputError
 from fmnist_bench.files import find_file, locate, one_line, read_chunks
 
@@ -53,7 +54,7 @@ class AbsentError(InputError):
     """A place holds nothing or cannot be reached: the next one is tried without a warning."""
 
 
-def find_fashion_mnist(path: str | os.PathLike[str] | None = None) -> Path:
+def find_fashion_mnist(path: str | os.PathLike[str] | None = None, download: bool = True) -> Path:
     """Return a folder with the four verified files of Fashion-MNIST, fetching them if need be.
 
     Parameters
@@ -61,6 +62,8 @@ def find_fashion_mnist(path: str | os.PathLike[str] | None = None) -> Path:
     path : path-like, optional
         Folder with the IDX files, ``.gz`` or plain. Default: the environment variable
         ``FMNIST_BENCH_DATA``, else the known places in turn.
+    download : bool
+        Whether to fetch them where this machine does not have them.
 
     Returns
     -------
@@ -72,10 +75,10 @@ def find_fashion_mnist(path: str | os.PathLike[str] | None = None) -> Path:
     InputError
         The given folder is not usable, or every known place failed.
     """
-    return first_usable(path, verify)
+    return first_usable(path, verify, download)
 
 
-def first_usable(path: str | os.PathLike[str] | None, use: Callable[[Path], T]) -> T:
+def first_usable(path: str | os.PathLike[str] | None, use: Callable[[Path], T], download: bool = True) -> T:
     """Return ``use(folder)`` of the first folder for which it raises no `InputError`.
 
     A folder that the user names is the only one tried: silently reading other data is worse than failing.
@@ -88,7 +91,7 @@ def first_usable(path: str | os.PathLike[str] | None, use: Callable[[Path], T]) 
         except InputError as error:
             raise InputError(f"{DATA_VARIABLE}={named}: {error}") from error
     tried = []
-    for label, source in _sources():
+    for label, source in [*_places(), *(_sources() if download else ())]:
         try:
             folder = source()
             result = use(folder)
@@ -107,11 +110,14 @@ def first_usable(path: str | os.PathLike[str] | None, use: Callable[[Path], T]) 
     )
 
 
-def _sources() -> Iterator[tuple[str, Callable[[], Path]]]:
+def _places() -> Iterator[tuple[str, Callable[[], Path]]]:
     keras_home = os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras")
     yield "Debian package", lambda: _present(DEBIAN_FOLDER)
     yield "Keras' cache", lambda: _present(Path(keras_home, "datasets", "fashion-mnist"))
     yield "own cache", lambda: _present(own_cache())
+
+
+def _sources() -> Iterator[tuple[str, Callable[[], Path]]]:
     yield "download", lambda: download(own_cache())
     yield "Debian archive", lambda: fetch_from_debian(own_cache())
 
@@ -162,7 +168,7 @@ def download(cache: Path) -> Path:
     """Download the four files into `cache` from the first mirror that answers and is right."""
     from pooch import HTTPDownloader
 
-    fetch = HTTPDownloader(timeout=(CONNECT_SECONDS, READ_SECONDS))
+    fetch = HTTPDownloader(download_bar("Fashion-MNIST"), 1 << 16, timeout=(CONNECT_SECONDS, READ_SECONDS))
     reasons = []
     for mirror, refusal in _probe(MIRRORS).items():
         if refusal is not None:

@@ -1,50 +1,20 @@
-"""What a user sees while a benchmark runs: a live table on a terminal, plain lines in a log."""
+"""What shows the events of a run: a live table on a terminal, plain lines in a log, JSON for scripts."""
 
 from __future__ import annotations
 
+import json
+import math
 import sys
-import threading
 import time
-from collections import Counter
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TextIO
+from collections.abc import Mapping
+from typing import Any, TextIO
 
-if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
-    from rich.table import Table
+from fmnist_bench.events import Progress, clock, percent, words
 
-
-class Progress:
-    """The events of a run; this class itself shows none of them.
-
-    `run_ended` may be called more than once, so that it can stand in a `finally` clause.
-    """
-
-    def run_started(self, title: str, budget_seconds: float | None, arms: list[str]) -> None:
-        """Begin: `budget_seconds` counts from now, None is no limit."""
-
-    def arm_state(self, arm: str, counts: dict[str, int], best: float | None, seconds: float) -> None:
-        """Set what a resumed arm has already: trials by status, best valid accuracy, seconds spent."""
-
-    def trial_started(self, arm: str, number: int) -> None:
-        """Show that a trial began."""
-
-    def trial_progress(self, arm: str, number: int, step: int, score: float) -> None:
-        """Show the valid accuracy of a trial in progress, a share between 0 and 1."""
-
-    def trial_ended(
-        self, arm: str, number: int, status: str, valid_accuracy: float | None, seconds: float, reason: str = ""
-    ) -> None:
-        """Show that a trial ended, with a status of the store and its reason unless it is complete."""
-
-    def message(self, text: str) -> None:
-        """Say something in plain words."""
-
-    def run_ended(self) -> None:
-        """End the display; what it showed last stays on the screen."""
+__all__ = ["JsonLines", "PlainLines", "Progress", "make_progress"]
 
 
-def make_progress(stream: TextIO | None = None, quiet: bool = False) -> Progress:
+def make_progress(stream: TextIO | None = None, quiet: bool = False, as_json: bool = False) -> Progress:
     """Choose the display that fits.
 
     Parameters
@@ -53,6 +23,8 @@ def make_progress(stream: TextIO | None = None, quiet: bool = False) -> Progress
         A terminal that can move its cursor gets `LiveTable`, everything else `PlainLines`. None: standard output.
     quiet : bool
         Show nothing.
+    as_json : bool
+        `JsonLines`, whatever the stream is.
 
     Returns
     -------
@@ -62,9 +34,13 @@ def make_progress(stream: TextIO | None = None, quiet: bool = False) -> Progress
     if quiet:
         return Progress()
     stream = stream or sys.stdout
+    if as_json:
+        return JsonLines(stream)
     if not stream.isatty():
         return PlainLines(stream)
     from rich.console import Console
+
+    from fmnist_bench.live_table import LiveTable
 
     console = Console(file=stream)
     return PlainLines(stream) if console.is_dumb_terminal else LiveTable(console)
@@ -103,7 +79,7 @@ class PlainLines(Progress):
     ) -> None:
         score = "" if valid_accuracy is None else f", valid accuracy {percent(valid_accuracy)}"
         self.message(
-            f"{arm} trial {number}: {_words(status)}{score}, {seconds:.1f} s" + (f": {reason}" if reason else "")
+            f"{arm} trial {number}: {words(status)}{score}, {seconds:.1f} s" + (f": {reason}" if reason else "")
         )
 
     def message(self, text: str) -> None:  # noqa: D102
@@ -111,161 +87,58 @@ class PlainLines(Progress):
         print(f"[{clock(time.monotonic() - self._start)}] {' '.join(text.split())}", file=self._stream, flush=True)
 
 
-@dataclass
-class _Running:
-    began: float
-    step: int | None = None
-    score: float = 0.0
-
-
-@dataclass
-class _Arm:
-    counts: Counter[str] = field(default_factory=Counter)
-    best: float | None = None
-    seconds: float = 0.0
-    running: dict[int, _Running] = field(default_factory=dict)
-
-    @property
-    def failed(self) -> int:
-        return self.counts.total() - self.counts["complete"] - self.counts["pruned"]
-
-    def spent(self, now: float) -> float:
-        return self.seconds + sum(now - trial.began for trial in self.running.values())
-
-
-class LiveTable(Progress):
-    """A table that is redrawn twice a second, so that the clock moves during a long trial.
+class JsonLines(Progress):
+    """One JSON object a line, as ``schemas/event.json`` describes them; for scripts.
 
     Parameters
     ----------
-    console : rich.console.Console
-        Where it is drawn.
+    stream : file object
+        Where the lines go; flushed after each.
     """
 
-    def __init__(self, console: Console) -> None:
-        from rich.live import Live
-
-        self._console = console
-        self._lock = threading.RLock()  # rich draws from a thread of its own
-        self._title, self._start = "", time.monotonic()
-        self._budget: float | None = None
-        self._end: float | None = None
-        self._arms: dict[str, _Arm] = {}
-        self._live = Live(console=console, refresh_per_second=2, get_renderable=self._draw)
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream, self._ended = stream or sys.stdout, False
 
     def run_started(self, title: str, budget_seconds: float | None, arms: list[str]) -> None:  # noqa: D102
-        with self._lock:
-            self._title, self._budget, self._start, self._end = title, budget_seconds, time.monotonic(), None
-            self._arms = {arm: _Arm() for arm in arms}
-        self._live.start(refresh=True)
+        self._ended = False
+        self._write("run_started", benchmark=title, budget_seconds=budget_seconds, arms=arms)
 
     def arm_state(self, arm: str, counts: dict[str, int], best: float | None, seconds: float) -> None:  # noqa: D102
-        with self._lock:
-            self._arms[arm] = _Arm(Counter(counts), best, seconds)
+        self._write("arm_state", arm=arm, trials=counts, best_valid_accuracy=best, seconds=seconds)
 
     def trial_started(self, arm: str, number: int) -> None:  # noqa: D102
-        with self._lock:
-            self._arms.setdefault(arm, _Arm()).running[number] = _Running(time.monotonic())
+        self._write("trial_started", arm=arm, trial=number)
 
     def trial_progress(self, arm: str, number: int, step: int, score: float) -> None:  # noqa: D102
-        with self._lock:
-            if trial := self._arms.setdefault(arm, _Arm()).running.get(number):
-                trial.step, trial.score = step, score
+        self._write("trial_progress", arm=arm, trial=number, step=step, valid_accuracy=score)
 
     def trial_ended(  # noqa: D102
         self, arm: str, number: int, status: str, valid_accuracy: float | None, seconds: float, reason: str = ""
     ) -> None:
-        with self._lock:
-            row = self._arms.setdefault(arm, _Arm())
-            row.running.pop(number, None)
-            row.counts[status] += 1
-            row.seconds += seconds
-            if status == "complete" and valid_accuracy is not None:
-                row.best = max(valid_accuracy, row.best or 0.0)
-        if status not in ("complete", "pruned"):
-            self.message(f"{arm} trial {number}: {_words(status)}" + (f": {reason}" if reason else ""))
+        outcome = {"status": status, "valid_accuracy": valid_accuracy, "seconds": seconds, "reason": reason}
+        self._write("trial_ended", arm=arm, trial=number, **outcome)
 
     def message(self, text: str) -> None:  # noqa: D102
-        self._console.print(" ".join(text.split()), markup=False, highlight=False)
+        self._write("message", text=text)
 
     def run_ended(self) -> None:  # noqa: D102
-        with self._lock:
-            self._end = self._end or time.monotonic()
-            for arm in self._arms.values():
-                arm.running.clear()
-        self._live.stop()
+        if not self._ended:
+            self._ended = True
+            self._write("run_ended")
 
-    def _draw(self) -> RenderableType:
-        from rich.console import Group
-        from rich.constrain import Constrain
-        from rich.text import Text
+    def result(self, summary: Mapping[str, Any]) -> None:  # noqa: D102
+        self._write("result", **summary)
 
-        with self._lock:
-            now = self._end or time.monotonic()
-            hint = "" if self._end else "  Ctrl-C ends the search and keeps everything"
-            head = Text.assemble((self._title, "bold"), (hint, "dim"))
-            # A terminal echoes ^C at the cursor: without room for it a line of the old table stays on the screen.
-            return Group(head, self._bar(now - self._start), Constrain(self._table(now), self._console.width - 4))
-
-    def _bar(self, elapsed: float) -> RenderableType:
-        from rich.progress_bar import ProgressBar
-        from rich.table import Table
-
-        line = Table.grid(padding=(0, 2))
-        if self._budget is None:
-            line.add_row(f"{clock(elapsed)} spent, no time limit")
-            return line
-        left = self._budget - elapsed
-        words = f"{clock(left)} left of" if left >= 0 else f"{clock(-left)} beyond"
-        bar = ProgressBar(total=max(self._budget, 1e-9), completed=min(elapsed, self._budget), width=30)
-        line.add_row(bar, f"{words} {clock(self._budget)}")
-        return line
-
-    def _table(self, now: float) -> Table:
-        from rich import box
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-        table.add_column("Arm", overflow="fold")
-        for title, width in (("Done", 4), ("Pruned", 6), ("Failed", 6), ("Valid, %", 8), ("Time", 7)):
-            table.add_column(title, justify="right", no_wrap=True, min_width=width)
-        table.add_column("Now", no_wrap=True, min_width=20)
-        top = max((arm.best for arm in self._arms.values() if arm.best is not None), default=None)
-        for name, arm in self._rows():
-            done, pruned, failed = (str(n or "–") for n in (arm.counts["complete"], arm.counts["pruned"], arm.failed))
-            best = Text(percent(arm.best, unit=""), "bold green" if arm.best is not None and arm.best == top else "")
-            stopped = Text(failed, "red" if arm.failed else "")
-            table.add_row(Text(name), done, pruned, stopped, best, clock(arm.spent(now)), Text(_now(arm), "cyan"))
-        return table
-
-    def _rows(self) -> list[tuple[str, _Arm]]:
-        rows = list(self._arms.items())
-        if self._end is None and len(rows) > self._console.height - 6:
-            rows.sort(key=lambda row: not row[1].running)  # what does not fit is cut off below
-        return rows
+    def _write(self, event: str, **fields: Any) -> None:
+        line = json.dumps({"event": event, "time": round(time.time(), 3), **_finite(fields)}, allow_nan=False)
+        self._stream.write(line + "\n")  # at once: trials report from threads of their own
+        self._stream.flush()
 
 
-def _now(arm: _Arm) -> str:
-    if not arm.running:
-        return ""
-    number = max(arm.running)
-    trial, others = arm.running[number], len(arm.running) - 1
-    score = "" if trial.step is None else f" step {trial.step}: {percent(trial.score)}"
-    return f"#{number}{score}" + (f" (+{others} more)" if others else "")
-
-
-def _words(status: str) -> str:
-    return status.replace("_", " ")
-
-
-def percent(share: float | None, unit: str = " %") -> str:
-    """Write a share as percent with two digits, None as a dash."""
-    return "–" if share is None else f"{100 * share:.2f}{unit}"
-
-
-def clock(seconds: float) -> str:
-    """Write seconds as `m:ss` or `h:mm:ss`."""
-    whole = round(seconds)
-    hours, minutes = whole // 3600, whole // 60 % 60
-    return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
+def _finite(value: Any) -> Any:
+    """Replace what JSON cannot hold, such as the score of a network that diverged, by null."""
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -25,6 +25,7 @@ from fmnist_bench.workers import Workers
 
 TEST_ROWS = 10_000  # for the time that predicting them takes; how many there are is unknown until the report
 END_SECONDS = 15.0  # loading the models, figures, report
+SCORES = ("valid_accuracy", "test_accuracy", "test_low", "test_high", "test_log_loss", "test_calibration_error")
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,19 @@ class Outcome:
     folder: Path
     findings: Findings
     seconds: float
+
+    def summary(self) -> dict[str, Any]:
+        """What was found in plain types, for JSON: where it is, and the scores of everyone, the ensemble first."""
+        everyone = self.findings.everyone
+        chosen = {who.name: self.findings.scores(who) for who in everyone if who.scored}
+        models = [{"name": name, **{key: float(row[key]) for key in SCORES}} for name, row in chosen.items()]
+        return {
+            "folder": str(self.folder),
+            "report": str(self.folder / "report.html"),
+            "ensemble": str(self.folder / "ensemble") if self.findings.ensemble else None,
+            "seconds": self.seconds,
+            "models": models,
+        }
 
 
 class Session:
@@ -196,8 +210,7 @@ class Session:
 
     def _log(self, findings: Findings, tracker: Tracker) -> None:
         rows = {who.name: findings.scores(who) for who in findings.everyone if who.scored}
-        keys = ("valid_accuracy", "test_accuracy", "test_low", "test_high", "test_log_loss", "test_calibration_error")
-        scores = {name: {key: float(row[key]) for key in keys} for name, row in rows.items()}
+        scores = {name: {key: float(row[key]) for key in SCORES} for name, row in rows.items()}
         files = [self.run.folder / name for name in ("report.html", "report.md")]
         tracker.log_summary(scores.pop("ensemble", {}), files, scores)
         tracker.close("FINISHED" if findings.ensemble else "FAILED")

@@ -66,7 +66,8 @@ def test_lite0_gives_what_the_network_of_its_authors_gives():
     import torch
     from efficientnet_lite_pytorch import EfficientNet
 
-    from fmnist_bench.models._backbones import find_weights, load_backbone
+    from fmnist_bench.models._backbones import load_backbone
+    from fmnist_bench.weights import find_weights
 
     path = find_weights("efficientnet_lite0")
     theirs = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=str(path)).eval()

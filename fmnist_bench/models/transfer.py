@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_bench.arrays import cached_array
+from fmnist_bench.weights import WEIGHTS
 
 from ._backbones import BACKBONES, ToBackbone, load_backbone, split_at
 from ._backend import prepare_backend
@@ -165,8 +166,8 @@ random_state
     def _cache_file(self, images: NDArray[Any]) -> Path | None:
         if self.cache_dir is None or self.weights is None:
             return None
-        known = BACKBONES[self.backbone]
-        what = (self.backbone, known.sha256 or known.md5, self.image_size, self.unfreeze, images.shape, images.dtype)
+        file = WEIGHTS[self.backbone]
+        what = (self.backbone, file.sha256 or file.md5, self.image_size, self.unfreeze, images.shape, images.dtype)
         digest = hashlib.sha256(f"{what} {keras.__version__} {keras.backend.backend()}".encode())
         digest.update(np.ascontiguousarray(images).data)
         return Path(self.cache_dir) / f"{digest.hexdigest()}.npy"

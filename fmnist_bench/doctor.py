@@ -1,0 +1,202 @@
+"""What a run would find on this machine, and what to do about each problem; changes nothing, asks no network."""
+
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import warnings
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+
+from fmnist_bench.environment import LIBRARIES, available_memory, cores, installed, versions
+from fmnist_bench.errors import InputError
+from fmnist_bench.fetch import DATA_VARIABLE, find_fashion_mnist
+from fmnist_bench.store import FREE_SPACE
+from fmnist_bench.store_health import database_fault, run_faults
+from fmnist_bench.weights import WEIGHTS, how_to_get, local_weights
+from fmnist_bench.workers import ROOM
+
+COMFORTABLE = 5 * 2**30  # bytes of disk: rows, features and models of a long run
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was looked at, and how it is.
+
+    Attributes
+    ----------
+    name : str
+    status : {"ok", "warning", "problem"}
+        A run works with a warning; with a problem it will not, or not as it should.
+    found : str
+    advice : str
+        What to do about it; empty where all is well.
+    """
+
+    name: str
+    status: str
+    found: str
+    advice: str = ""
+
+
+def examine(
+    mlruns: str | Path = "mlruns", data: str | Path | None = None, weights: str | Path | None = None
+) -> Iterator[Check]:
+    """Look at everything that a run needs.
+
+    Parameters
+    ----------
+    mlruns : str or Path
+        Folder of results.
+    data : str, Path or None
+        Folder with the data set's files; None looks where a run would.
+    weights : str, Path or None
+        Folder with files of pretrained weights, looked at before the usual places.
+
+    Yields
+    ------
+    Check
+        One after the other, as they are done.
+    """
+    yield _versions()
+    yield _backend()
+    yield from _processor()
+    yield _memory()
+    yield _gpu()
+    yield from _data(data)
+    yield from _weights(weights)
+    yield _disk(Path(mlruns).resolve())
+    yield from _store(Path(mlruns).resolve())
+
+
+def as_text(check: Check, as_json: bool = False) -> str:
+    """Write a check as a line with its advice below, or as a JSON object."""
+    if as_json:
+        return json.dumps(asdict(check), ensure_ascii=False)
+    return f"{check.status:<8} {check.name:<10} {check.found}" + (f"\n{'':20}{check.advice}" if check.advice else "")
+
+
+def _versions() -> Check:
+    found = ", ".join(f"{name} {version}" for name, version in versions().items())
+    if lacking := [name for name in _requirements() if not installed(name)]:
+        return Check("versions", "problem", f"not installed: {', '.join(lacking)}", "pip install -e . brings them")
+    return Check("versions", "ok", f"Python {platform.python_version()}, {found}")
+
+
+def _requirements() -> list[str]:
+    """Distributions that this package cannot do without; those that results depend on, where it is not installed."""
+    try:
+        lines = metadata.requires("fmnist-bench") or []
+    except metadata.PackageNotFoundError:
+        return list(LIBRARIES)
+    return [re.split(r"[^\w.-]", line)[0] for line in lines if "extra ==" not in line]
+
+
+def _backend() -> Check:
+    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    if backend not in ("tensorflow", "torch"):
+        return Check("Keras", "problem", f"KERAS_BACKEND={backend}", "unset it, or set it to tensorflow or torch")
+    if backend == "torch" and not installed("torch"):
+        return Check("Keras", "problem", "KERAS_BACKEND=torch, without PyTorch", 'pip install -e ".[torch]"')
+    return Check("Keras", "ok", f"networks run on {backend}")
+
+
+def _processor() -> Iterator[Check]:
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        flags = ""
+    fast = [name for flag, name in (("amx_bf16", "AMX"), ("avx512_bf16", "AVX-512 BF16")) if flag in flags]
+    units = f"{fast[0]}: networks compute in bfloat16" if fast else "no bfloat16 instructions: networks use float32"
+    yield Check("processor", "ok", f"{cores()} of {os.cpu_count()} cores may be used; {units}")
+    if os.environ.get("PYTHONDONTWRITEBYTECODE"):
+        found = "PYTHONDONTWRITEBYTECODE is set: every trial may compile the libraries anew, which takes many seconds"
+        yield Check("processor", "warning", found, "unset PYTHONDONTWRITEBYTECODE")
+
+
+def _memory() -> Check:
+    free = available_memory()
+    side_by_side = max(1, min(cores(), free // ROOM))
+    found = f"{_size(free)} free: {side_by_side} trials side by side"
+    if free < ROOM:
+        return Check("memory", "warning", found, f"a trial should find {_size(ROOM)}; larger networks may not fit")
+    if side_by_side < cores():
+        return Check("memory", "warning", found, f"more memory would keep all {cores()} cores busy")
+    return Check("memory", "ok", found)
+
+
+def _gpu() -> Check:
+    none = "none; networks train on the processor"
+    if (program := shutil.which("nvidia-smi")) is None:
+        return Check("GPU", "ok", none)
+    try:
+        done = subprocess.run([program, "-L"], capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        return Check("GPU", "warning", f"nvidia-smi fails: {error}", "load the driver, or networks use the processor")
+    names = "; ".join(line.partition(" (UUID")[0] for line in done.stdout.splitlines() if line.startswith("GPU"))
+    on_torch = os.environ.get("KERAS_BACKEND") == "torch"
+    if names and not on_torch and not any(installed(f"nvidia-cudnn-cu{n}") for n in (12, 13)):
+        return Check("GPU", "warning", f"{names}, which TensorFlow cannot use", 'pip install "tensorflow[and-cuda]"')
+    return Check("GPU", "ok", names or none)
+
+
+def _data(folder: str | Path | None) -> Iterator[Check]:
+    with warnings.catch_warnings(record=True) as damaged:
+        warnings.simplefilter("always")
+        try:
+            found = Check("data", "ok", f"Fashion-MNIST in {find_fashion_mnist(folder, download=False)}, SHA-256 right")
+        except InputError as error:
+            named = folder is not None or DATA_VARIABLE in os.environ
+            advice = "python -m fmnist_bench data fetches it (31 MB); --data DIR names a folder that has it"
+            found = Check("data", "problem" if named else "warning", str(error), advice)
+    yield from (Check("data", "warning", str(w.message), "delete these files; another copy is used") for w in damaged)
+    yield found
+
+
+def _weights(folder: str | Path | None) -> Iterator[Check]:
+    for name in WEIGHTS:
+        try:
+            path = local_weights(name, None if folder is None else str(folder))
+        except (OSError, ValueError) as error:
+            yield Check("weights", "problem", f"{name}: {error}", how_to_get(name))
+            continue
+        if path is None:
+            yield Check("weights", "warning", f"{name}: not on this machine", how_to_get(name))
+        else:
+            yield Check("weights", "ok", f"{name}: {path}")
+
+
+def _disk(folder: Path) -> Check:
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        return Check("disk", "problem", f"{there} cannot be written", "--mlruns DIR names another folder")
+    free = shutil.disk_usage(there).free
+    found = f"{_size(free)} free for {folder}"
+    if free < FREE_SPACE:
+        return Check("disk", "problem", found, f"a run needs {_size(FREE_SPACE)}; mlruns/cache may be deleted")
+    if free < COMFORTABLE:
+        return Check("disk", "warning", found, f"a long run may need {_size(COMFORTABLE)}; mlruns/cache may be deleted")
+    return Check("disk", "ok", found)
+
+
+def _store(folder: Path) -> Iterator[Check]:
+    database = folder / "mlflow.db"
+    if not database.exists():
+        yield Check("MLflow", "ok", f"no database in {folder} yet")
+    elif fault := database_fault(database):
+        yield Check("MLflow", "problem", *fault)
+    else:
+        yield Check("MLflow", "ok", f"{database} opens")
+    runs = sorted(path for path in folder.glob("runs/*") if path.is_dir())
+    faults = [fault for run in runs for fault in run_faults(run)]
+    yield from (Check("runs", "warning", *fault) for fault in faults)
+    if not faults:
+        yield Check("runs", "ok", f"{len(runs)} in {folder}, all whole")
+
+
+def _size(n: float) -> str:
+    return f"{n / 2**30:.1f} GiB" if n >= 2**30 else f"{n / 2**20:.0f} MiB"

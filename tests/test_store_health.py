@@ -1,0 +1,100 @@
+"""What `doctor` says of a folder of results, each fault made on a real run."""
+
+import fcntl
+import json
+import shutil
+import sqlite3
+
+import pytest
+
+from fmnist_bench.runner import run_benchmark
+from fmnist_bench.store_health import database_fault, run_faults
+
+STUDY = '[model]\nuse = "sklearn.naive_bayes.GaussianNB"\nvar_smoothing = { low = 1e-9, high = 0.1, log = true }\n'
+BENCHMARK = 'data = "digits"\nvalid_size = 0.2\ntrials = 1\nstudies = ["bayes"]\n'
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, empty_database):
+    """Run a benchmark once; the tests damage copies of its folder."""
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "bayes.toml").write_text(STUDY)
+    (folder / "mlruns").mkdir()
+    shutil.copy(empty_database, folder / "mlruns")
+    (folder / "tiny.toml").write_text(BENCHMARK.replace('"bayes"', f'"{folder}/bayes.toml"'))
+    return run_benchmark(folder / "tiny.toml", mlruns=folder / "mlruns").folder
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    return shutil.copytree(finished, tmp_path / "run")
+
+
+def test_a_run_that_came_to_its_end_is_whole(run):
+    assert list(run_faults(run)) == []
+
+
+def damage_record(run):
+    next(run.glob("trials/*/0/trial.json")).unlink()
+
+
+def damage_member(run):
+    with next(run.glob("ensemble/*.skops")).open("ab") as file:
+        file.write(b"x")
+
+
+def unlog(run):
+    state = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**state, "unlogged": [["bayes", 0]]}))
+
+
+@pytest.mark.parametrize(
+    ("harm", "found", "advice"),
+    [
+        (damage_record, "1 trials have not ended", "run tiny asks"),
+        (damage_member, "changed since the ensemble was saved", "run tiny makes it again"),
+        (unlog, "1 trials are not in MLflow", "run tiny logs them"),
+        (lambda run: (run / "report.html").unlink(), "report.html is missing", "report tiny"),
+        (lambda run: (run / "split.npz").unlink(), "split.npz is missing", "run tiny writes it"),
+        (lambda run: (run / "run.json").write_text("{"), "run.json cannot be read", "move the folder away"),
+        (lambda run: (run / "ensemble/manifest.json").write_text("[]"), "manifest.json: cannot be read", "run tiny"),
+        (
+            lambda run: next(run.glob("trials/*/0/valid_probabilities.npy")).unlink(),
+            "valid_probabilities.npy is missing",
+            "--fresh",
+        ),
+    ],
+)
+def test_each_fault_is_named_with_what_to_do(run, harm, found, advice):
+    harm(run)
+    ((text, cure),) = run_faults(run)
+    assert found in text and str(run) in text
+    assert advice in cure
+
+
+def test_a_run_in_progress_is_left_alone(run):
+    damage_record(run)
+    with (run / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert list(run_faults(run)) == []
+    assert list(run_faults(run)) != []
+
+
+def test_a_database_that_is_whole_has_no_fault(empty_database):
+    before = empty_database.stat().st_mtime_ns
+    assert database_fault(empty_database) is None
+    assert empty_database.stat().st_mtime_ns == before
+
+
+def test_damaged_databases_are_named(empty_database, tmp_path):
+    path = tmp_path / "mlflow.db"
+    path.write_bytes(b"no database, but long enough to look like something" * 20)
+    assert "not a database" in database_fault(path)[0]
+    path.write_bytes(b"")
+    assert "holds no experiments" in database_fault(path)[0]
+    assert path.read_bytes() == b"", "looking changes nothing"
+    shutil.copy(empty_database, path)
+    with sqlite3.connect(path) as database:
+        database.execute("UPDATE alembic_version SET version_num = '0'")
+    fault, advice = database_fault(path)
+    assert str(path) in fault and "mlflow db upgrade" in advice
