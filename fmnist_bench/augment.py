@@ -170,7 +170,7 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
 
         Returns
         -------
-        X : ndarray of shape (n, n_features_in_), uint8
+        X : ndarray of shape (n, n_features), uint8
         y : ndarray of shape (n,)
         """
         check_is_fitted(self, "network_")
