@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 
+AS_WANTED = ("complete", "prepared", "pruned")  # statuses that are no failure
+
+
 class Progress:
     """The events of a run; this class itself shows none of them.
 
@@ -35,6 +38,11 @@ class Progress:
 
     def result(self, summary: Mapping[str, Any]) -> None:
         """Show what a run has found, as `Outcome.summary` gives it; the command line prints its own leaderboard."""
+
+
+def trial_name(number: int) -> str:
+    """Write the number of a trial as words; below 0 is what the arm's augmentation learns before the first."""
+    return "augmentation" if number < 0 else f"trial {number}"
 
 
 def words(status: str) -> str:

@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fmnist_bench.events import Progress, clock, percent, words
+from fmnist_bench.events import AS_WANTED, Progress, clock, percent, trial_name, words
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -31,7 +31,7 @@ class _Arm:
 
     @property
     def failed(self) -> int:
-        return self.counts.total() - self.counts["complete"] - self.counts["pruned"]
+        return self.counts.total() - sum(self.counts[status] for status in AS_WANTED)
 
     def spent(self, now: float) -> float:
         return self.seconds + sum(now - trial.began for trial in self.running.values())
@@ -86,8 +86,8 @@ class LiveTable(Progress):
             row.seconds += seconds
             if status == "complete" and valid_accuracy is not None:
                 row.best = max(valid_accuracy, row.best or 0.0)
-        if status not in ("complete", "pruned"):
-            self.message(f"{arm} trial {number}: {words(status)}" + (f": {reason}" if reason else ""))
+        if status not in AS_WANTED:
+            self.message(f"{arm} {trial_name(number)}: {words(status)}" + (f": {reason}" if reason else ""))
 
     def message(self, text: str) -> None:  # noqa: D102
         self._console.print(" ".join(text.split()), markup=False, highlight=False)
@@ -157,4 +157,5 @@ def _now(arm: _Arm, now: float) -> str:
     number = max(arm.running)
     trial, others = arm.running[number], len(arm.running) - 1
     state = clock(now - trial.began) if trial.step is None else f"step {trial.step}: {percent(trial.score)}"
-    return f"#{number} {state}" + (f" (+{others} more)" if others else "")
+    name = trial_name(number) if number < 0 else f"#{number}"
+    return f"{name} {state}" + (f" (+{others} more)" if others else "")

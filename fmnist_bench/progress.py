@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, TextIO
 
-from fmnist_bench.events import Progress, clock, percent, words
+from fmnist_bench.events import Progress, clock, percent, trial_name, words
 
 __all__ = ["JsonLines", "PlainLines", "Progress", "make_progress"]
 
@@ -72,14 +72,14 @@ class PlainLines(Progress):
             self.message(f"{arm}: resumed after {trials}, best valid accuracy {percent(best)}, {clock(seconds)} spent")
 
     def trial_started(self, arm: str, number: int) -> None:  # noqa: D102
-        self.message(f"{arm} trial {number}: started")
+        self.message(f"{arm} {trial_name(number)}: started")
 
     def trial_ended(  # noqa: D102
         self, arm: str, number: int, status: str, valid_accuracy: float | None, seconds: float, reason: str = ""
     ) -> None:
         score = "" if valid_accuracy is None else f", valid accuracy {percent(valid_accuracy)}"
         self.message(
-            f"{arm} trial {number}: {words(status)}{score}, {seconds:.1f} s" + (f": {reason}" if reason else "")
+            f"{arm} {trial_name(number)}: {words(status)}{score}, {seconds:.1f} s" + (f": {reason}" if reason else "")
         )
 
     def message(self, text: str) -> None:  # noqa: D102

@@ -136,6 +136,19 @@ def test_live_table_names_several_trials_of_one_arm(now):
     show.run_ended()
 
 
+def test_what_an_augmentation_learns_is_no_failed_trial(now):
+    show, out = live(), io.StringIO()
+    for display in (show, PlainLines(out)):
+        display.run_started("smoke", 60.0, ["cnn+gan"])
+        display.trial_started("cnn+gan", -1)
+    assert "augmentation 0:00" in drawn(show)
+    show.trial_ended("cnn+gan", -1, "prepared", None, 5.0)
+    assert row(drawn(show), "cnn+gan").split() == ["cnn+gan", "–", "–", "–", "–", "0:05"]
+    show.run_ended()
+    assert "prepared" not in show._console.file.getvalue()
+    assert "cnn+gan augmentation: started" in out.getvalue()
+
+
 def test_live_table_shows_running_arms_first_where_not_all_fit(now):
     show = live()
     show.run_started("smoke", 60.0, [f"arm{number}" for number in range(40)])
