@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-
 AS_WANTED = ("complete", "prepared", "pruned")  # statuses that are no failure
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fmnist_bench.config import BENCHMARK_KEYS, ENGINES, STUDY_KEYS, find_files, load_benchmark, load_study
@@ -152,6 +152,7 @@ def test_what_the_parser_takes_the_schema_takes(name, tables, tmp_path):
     path = tmp_path / "any.toml"
     taken = []
 
+    @settings(deadline=None, max_examples=60)  # a slow machine is no fault
     @given(tables)
     def check(table):
         path.write_text("\n".join(f"{key} = {as_toml(value)}" for key, value in table.items()))
