@@ -19,7 +19,7 @@ from fmnist_bench.store import Store
 pytestmark = pytest.mark.browser
 SCREENSHOTS = Path(__file__).parent.parent / "screenshots"
 STUDIES = {
-    "boosted": '[model]\nuse = "fmnist_bench.models.boosting.XGBoostClassifier"\nn_estimators = 12\n'
+    "boosted": '[model]\nuse = "fmnist_bench.models.boosting.XGBoostClassifier"\nn_estimators = 30\n'
     "max_depth = { low = 2, high = 4 }\nlearning_rate = { low = 0.1, high = 0.5, log = true }\n",
     "bayes": '[model]\nuse = "sklearn.naive_bayes.GaussianNB"\n'
     "var_smoothing = { low = 1e-9, high = 1e-1, log = true }\n",
@@ -91,11 +91,16 @@ def open_page(chromium, request):
         outside.extend([] if local else [route.request.url])
         (route.continue_ if local else route.abort)()
 
-    def open_page(address, timeout=120_000, **options):
+    def complain(message):
+        # MLflow's own pages ask their server who is logged in, and it answers that there is no such thing.
+        of_mlflow = message.location["url"].endswith("/mlflow/users/current")
+        errors.extend([message.text] if message.type == "error" and not of_mlflow else [])
+
+    def open_page(address, **options):
         page = chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, **options}).new_page()
-        page.set_default_timeout(timeout)  # not a matter of speed: the machine may be busy
+        page.set_default_timeout(300_000)  # ms; how fast pages are is not what is tested
         page.route("**/*", watch)
-        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        page.on("console", complain)
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(address)
         pages.append(page)
@@ -168,7 +173,7 @@ def test_links_lead_to_their_sections_and_details_open_by_keyboard(open_page, re
     page.keyboard.press("Enter")
     assert page.evaluate("location.hash") == "#failures"
     assert "n_neighbors" in page.locator("#failures").inner_text()
-    summary = page.get_by_text("Every trial")
+    summary = page.locator("summary", has_text="Every trial")
     summary.focus()
     page.keyboard.press("Enter")
     assert page.get_by_role("table", name="Every trial").is_visible()
@@ -193,7 +198,7 @@ def artifacts(experiment, run):
 
 def test_mlflow_lists_the_runs_of_the_experiment(open_page, experiment):
     page = open_page(f"{experiment[1]}/runs")
-    page.get_by_role("link", name="b", exact=True).first.wait_for()
+    page.get_by_role("row").get_by_role("link", name="b", exact=True).first.wait_for()
 
 
 def test_a_trials_page_shows_its_curve(open_page, client, experiment):
@@ -215,4 +220,6 @@ def test_the_report_opens_from_mlflows_artifacts(open_page, artifacts):
 
 def test_the_figures_are_artifacts_too(open_page, artifacts):
     page = open_page(f"{artifacts}/figures/anytime.png")
-    page.locator("img").first.wait_for()
+    picture = page.get_by_role("img", name="figures/anytime.png")
+    picture.wait_for()
+    assert picture.evaluate("image => image.naturalWidth") > 500

@@ -15,7 +15,7 @@ from fmnist_bench.reporting.findings import Contestant, Findings, TrialRow
 from fmnist_bench.reporting.search_figures import Curve, Slice
 
 FEWEST = 4  # complete trials of an arm, to draw its parameters
-MOST = 400  # trials of an arm whose parameters are drawn: those that ended last
+MOST = 400  # trials of an arm whose parameters are drawn: the best
 
 
 def draw(findings: Findings, width: float = WIDE) -> dict[str, Figure]:
@@ -53,10 +53,9 @@ def draw(findings: Findings, width: float = WIDE) -> dict[str, Figure]:
 
 def draw_alone(findings: Findings) -> dict[str, Figure]:
     """Draw what the page has as tables and lists: the confusion matrices and the most confident mistakes."""
-    who, drawn = findings.choice, _matrices(findings)
-    shown = mistakes(findings, who) if who else []
-    if shown:
-        drawn["mistakes"] = figures.pictures(shown, f"Most confident mistakes of {who.name}")  # type: ignore[union-attr]
+    drawn = _matrices(findings)
+    if (who := findings.choice) and (shown := mistakes(findings, who)):
+        drawn["mistakes"] = figures.pictures(shown, f"Most confident mistakes of {who.name}")
     return drawn
 
 
@@ -89,8 +88,9 @@ def slices(findings: Findings, arm: str) -> list[Slice]:
     known = findings.importances.get(arm)
     if known is None or len(trials) < FEWEST:
         return []
+    trials.sort(key=lambda trial: -(trial.valid_accuracy or 0))
     ordered = dict.fromkeys([*known.shares, *known.searched])
-    columns = {name: _columns(trials[-MOST:], name) for name in ordered}
+    columns = {name: _columns(trials[:MOST], name) for name in ordered}
     return [
         Slice(name, *columns[name], known.shares.get(name, math.nan), known.searched.get(name, False))
         for name in ordered

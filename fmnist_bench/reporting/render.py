@@ -36,7 +36,13 @@ def render_html(findings: Findings) -> str:
 
     drawn = [{name: to_svg(figure) for name, figure in draw(findings, width).items()} for width in (WIDE, NARROW)]
     figures = {name: (wide, drawn[1][name]) for name, wide in drawn[0].items()}
-    return _jinja("html").get_template("report.html.j2").render(_context(findings), figures=figures)
+    return (
+        _jinja("html")
+        .get_template("report.html.j2")
+        .render(
+            _context(findings), figures=figures, sliced=[arm for arm in findings.arms if f"slices_{arm}" in figures]
+        )
+    )
 
 
 def _pictures(findings: Findings) -> list[dict[str, Any]]:

@@ -225,7 +225,7 @@ def minutes(findings: Findings) -> Table:
 def failures(findings: Findings) -> Table:
     """Tabulate the trials that failed or were stopped, with their reasons."""
     rows = [[*_trial(trial)[:3], text(trial.reason), seconds(trial.seconds)] for trial in findings.failed[:MAX_ROWS]]
-    return Table("Trials that failed or were stopped", ("Arm", "Trial", "Status", "Reason", "Seconds"), rows, n_text=4)
+    return Table("Reasons, trial by trial", ("Arm", "Trial", "Status", "Reason", "Seconds"), rows, n_text=4)
 
 
 def trials(findings: Findings) -> Table:
@@ -243,7 +243,7 @@ def _trial(trial: TrialRow) -> list[Cell]:
 
 def environment(findings: Findings) -> Table:
     """Tabulate the machine and everything that is needed to run it again."""
-    return _two_columns("Environment", findings.environment.items())
+    return _two_columns("Machine, versions and call", findings.environment.items())
 
 
 def _two_columns(caption: str, pairs: Iterable[tuple[str, object]]) -> Table:
