@@ -187,7 +187,7 @@ def figure(results: Mapping[str, Sequence[Points]], seconds: float, path: Path) 
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    from fmnist_bench.reporting.figures import GREY, GRID, PALETTE
+    from fmnist_bench.reporting.canvas import GREY, GRID, PALETTE
 
     fig = Figure(figsize=(7.2, 4), layout="constrained")
     axes = fig.add_subplot(xlabel="minutes", ylabel="best valid accuracy, %")

@@ -192,7 +192,7 @@ def figure(workers, efficiency, path):
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    from fmnist_bench.reporting.figures import GREY, GRID, PALETTE
+    from fmnist_bench.reporting.canvas import GREY, GRID, PALETTE
 
     fig = Figure(figsize=(5.5, 3.2), layout="constrained")
     axes = fig.add_subplot(xlabel="workers", ylabel="efficiency in %", xscale="log", ylim=(0, 105))

@@ -104,14 +104,15 @@ class MlflowStore:
         self.client.log_batch(run_id, metrics=points, params=pairs)
 
     def put(self, run: Any, source: Path) -> None:
-        """Give a run an artifact."""
+        """Give a run an artifact: a file, or a folder of files."""
         if not self.owned:
             self.client.log_artifact(run.run_id, str(source))
             return
-        target = _local_path(run.artifact_uri) / source.name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.unlink(missing_ok=True)
-        link_or_copy(source, target)
+        for file in source.iterdir() if source.is_dir() else [source]:
+            target = _local_path(run.artifact_uri) / file.relative_to(source.parent)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.unlink(missing_ok=True)
+            link_or_copy(file, target)
 
     def holds(self, run: Any, name: str) -> bool:
         """Say whether a run has an artifact."""

@@ -3,6 +3,8 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +13,20 @@ from numpy.typing import NDArray
 from fmnist_bench.data import Dataset, load_dataset
 from fmnist_bench.environment import cores
 from fmnist_bench.registry import serve_hint
-from fmnist_bench.reporting.findings import Contestant, Findings, TrialRow
+from fmnist_bench.reporting.findings import Contestant, Findings, Importances, TrialRow
+from fmnist_bench.search import importances
 from fmnist_bench.selection import Combination
 from fmnist_bench.store import Run, TrialRecord, best, write_text
 from fmnist_bench.worker import predict_in_worker
 
 Probabilities = NDArray[np.float32]
+FIGURES = "figures"  # folder of the PNG files
 
 
 def write_report(run: Run, environment: Mapping[str, str], allow_import: Sequence[str] = ()) -> Findings:
-    """Score the ensemble and the best trial of every arm on the test rows; write ``report.html`` and ``report.md``.
+    """Score the ensemble and the best trial of every arm on the test rows; write the report.
+
+    It is ``report.html``, ``report.md`` and the same figures as PNG in the folder ``figures``.
 
     Parameters
     ----------
@@ -35,11 +41,13 @@ def write_report(run: Run, environment: Mapping[str, str], allow_import: Sequenc
     -------
     Findings
     """
+    from fmnist_bench.reporting.draw import write_figures
     from fmnist_bench.reporting.render import render_html, render_markdown
 
     findings = gather(run, environment, allow_import)
     write_text(run.folder / "report.md", render_markdown(findings))
     write_text(run.folder / "report.html", render_html(findings))
+    write_figures(findings, run.folder / FIGURES)
     return findings
 
 
@@ -53,7 +61,7 @@ def gather(run: Run, environment: Mapping[str, str], allow_import: Sequence[str]
     predicted = predict_test(run, wanted, test, allow_import)
     contestants = [_contestant(run, records[arm], winner, predicted) for arm, winner in winners.items()]
     contestants.sort(key=lambda who: -float((who.valid_probabilities.argmax(axis=1) == run.y_valid()).mean()))
-    return Findings(
+    findings = Findings(
         title=run.state["benchmark"],
         class_names=test.class_names,
         y_valid=run.y_valid(),
@@ -62,10 +70,44 @@ def gather(run: Run, environment: Mapping[str, str], allow_import: Sequence[str]
         ensemble=_ensemble(run, members, records, predicted) if members else None,
         members=tuple(members),
         trials=tuple(_row(record) for rows in records.values() for record in rows),
-        environment=dict(environment),
+        environment={**_data(run, test), **environment},
         how_to_open=how_to_open(run),
         temperature=_temperature(run),
+        X_test=test.X,
+        image_shape=test.image_shape,
+        importances=_importances(run, records),
     )
+    return replace(findings, how_to_open={**findings.how_to_open, **_how_to_load(run, findings)})
+
+
+def _data(run: Run, test: Dataset) -> dict[str, str]:
+    """Say what was learned from and scored on, and when."""
+    began = datetime.fromtimestamp(run.state["created"], UTC)
+    rows = f"{len(run.y_valid()):,} valid rows, {len(test.y):,} test rows, {' x '.join(map(str, test.image_shape))}"
+    return {
+        "data": f"{run.state['data']}, {rows}, fingerprint of the train rows {run.state['fingerprint'][:16]}",
+        "began": f"{began:%Y-%m-%d %H:%M} UTC",
+    }
+
+
+def _how_to_load(run: Run, findings: Findings) -> dict[str, str]:
+    """Say how to load the model to use where it is not the ensemble."""
+    who = findings.choice
+    if who is None or who.trial is None:
+        return {}
+    return {"Model": f'fmnist_bench.candidate.load_model("{_short(run.model_file(who.name, who.trial))}")'}
+
+
+def _importances(run: Run, records: Mapping[str, Sequence[TrialRecord]]) -> dict[str, Importances]:
+    """Ask which parameters mattered, on that rung of each arm that has most complete trials: rungs do not compare."""
+    scores: dict[str, dict[int, float]] = {}
+    for arm, rows in records.items():
+        complete = [record for record in rows if record.result.status == "complete"]
+        rungs = Counter(record.rung for record in complete)
+        most = max(rungs, key=lambda rung: (rungs[rung], rung), default=None)
+        scores[arm] = {record.number: float(record.result.accuracy or 0) for record in complete if record.rung == most}
+    found = importances(run, scores)
+    return {arm: Importances(len(scores[arm]), *rest) for arm, rest in found.items()}
 
 
 def how_to_open(run: Run) -> dict[str, str]:
@@ -161,4 +203,5 @@ def _row(record: TrialRecord) -> TrialRow:
         parameters={**record.parameters, **record.fidelity},
         history=dict(result.history),
         ended=record.ended,
+        rung=record.rung,
     )

@@ -16,7 +16,7 @@ from fmnist_bench.engine import Search, SearchSettings
 from fmnist_bench.environment import command, cores, machine, versions
 from fmnist_bench.progress import Progress
 from fmnist_bench.registry import registered_name
-from fmnist_bench.report import write_report
+from fmnist_bench.report import FIGURES, write_report
 from fmnist_bench.reporting.findings import Findings
 from fmnist_bench.store import Run
 from fmnist_bench.study import Benchmark
@@ -24,7 +24,7 @@ from fmnist_bench.tracking import Tracker
 from fmnist_bench.workers import Workers
 
 TEST_ROWS = 10_000  # for the time that predicting them takes; how many there are is unknown until the report
-END_SECONDS = 15.0  # loading the models, figures, report
+END_SECONDS = 20.0  # loading the models, figures, report
 SCORES = ("valid_accuracy", "test_accuracy", "test_low", "test_high", "test_log_loss", "test_calibration_error")
 
 
@@ -211,7 +211,7 @@ class Session:
     def _log(self, findings: Findings, tracker: Tracker) -> None:
         rows = {who.name: findings.scores(who) for who in findings.everyone if who.scored}
         scores = {name: {key: float(row[key]) for key in SCORES} for name, row in rows.items()}
-        files = [self.run.folder / name for name in ("report.html", "report.md")]
+        files = [self.run.folder / name for name in ("report.html", "report.md", FIGURES)]
         tracker.log_summary(scores.pop("ensemble", {}), files, scores)
         tracker.close("FINISHED" if findings.ensemble else "FAILED")
 

@@ -1,114 +1,58 @@
-"""Figures: what they draw, and that their SVG can live inside a page."""
-
-import re
-from xml.etree import ElementTree
+"""Figures of what the models are worth: that they draw what they were given."""
 
 import numpy as np
 import pytest
 
 from fmnist_bench.reporting import figures
-from fmnist_bench.reporting.figures import Curve
-
-EVERY = {
-    "accuracy_intervals": lambda: figures.accuracy_intervals(
-        {"cnn": (0.93, 0.92, 0.94), "a $x$ <b>": (0.9, 0.89, 0.91)}
-    ),
-    "anytime": lambda: figures.anytime({"cnn": [(90, 0.9), (30, 0.8)], "cnn+gan": [(60, 0.91)], "none": []}, 600),
-    "learning_curves": lambda: figures.learning_curves({"cnn": [Curve([1, 2], [0.5, 0.9], best=True)]}),
-    "minutes": lambda: figures.minutes({"cnn": {"complete": 500.0, "pruned": 20.0}}),
-    "confusion": lambda: figures.confusion(np.array([[9, 1], [0, 10]]), ["<b>", "_bag"], "Confusion matrix"),
-}
+from fmnist_bench.reporting.canvas import NARROW
+from fmnist_bench.reporting.figures import Score
 
 
-@pytest.fixture(params=EVERY)
-def figure(request):
-    return EVERY[request.param]()
+def score(accuracy, cost):
+    return Score(accuracy, accuracy - 0.01, accuracy + 0.01, cost)
 
 
-def test_svg_is_one_wellformed_element_with_a_spoken_title(figure):
-    root = ElementTree.fromstring(figures.to_svg(figure))
-    assert root.tag.endswith("svg")
-    assert root.get("role") == "img"
-    assert root.get("aria-label") == figure.get_label()
+def texts(ax):
+    return [text.get_text() for text in ax.texts]
 
 
-@pytest.mark.parametrize("name", EVERY)
-def test_svg_of_equal_data_is_equal(name):
-    assert figures.to_svg(EVERY[name]()) == figures.to_svg(EVERY[name]())
+def test_the_front_is_of_those_that_none_beats_in_both():
+    scores = {"slow": score(0.95, 9), "worse": score(0.9, 2), "quick": score(0.92, 1), "as_slow": score(0.94, 9)}
+    assert figures.front(scores) == ["quick", "slow"]
 
 
-def test_svg_reaches_for_nothing(figure):
-    svg = figures.to_svg(figure)
-    outside = [
-        url for url in re.findall(r'(?:href|src)="([^"]*)"|url\(([^)]*)\)', svg) if not "".join(url).startswith("#")
-    ]
-    assert not outside
-    assert not re.findall(r'(?<!xmlns=")(?<!xmlns:xlink=")https?:', svg)
+def test_only_the_front_is_named_in_the_figure_of_costs():
+    scores = {"slow": score(0.95, 9), "worse": score(0.9, 2), "quick": score(0.92, 1)}
+    assert texts(figures.accuracy_against_cost(scores).axes[0]) == ["quick", "slow"]
 
 
-def test_svg_references_point_at_ids_that_carry_the_label(figure):
-    svg = figures.to_svg(figure)
-    ids = set(re.findall(r'\bid="([^"]+)"', svg))
-    prefix = re.sub(r"\W+", "-", figure.get_label().lower())
-    assert ids
-    assert all(name.startswith(prefix) for name in ids)
-    assert set(re.findall(r'(?:url\(#|href="#)([^")]+)', svg)) <= ids
+def test_a_narrow_figure_names_each_row_above_it_instead_of_beside_it():
+    scores = {"cnn": score(0.9, 1), "svm": score(0.8, 1)}
+    wide, narrow = (figures.accuracy_intervals(scores, *width).axes[0] for width in ((), (NARROW,)))
+    assert [label.get_text() for label in wide.get_yticklabels()] == texts(narrow) == ["cnn", "svm"]
+    assert not texts(wide) and not len(narrow.get_yticks())
 
 
-def test_svg_ink_follows_the_page(figure):
-    svg = figures.to_svg(figure)
-    assert f"var(--ink, {figures.INK})" in svg
-    assert f": {figures.INK}" not in svg
+def test_intervals_are_drawn_at_their_ends():
+    ax = figures.accuracy_intervals({"cnn": Score(0.9, 0.88, 0.93, 1)}).axes[0]
+    np.testing.assert_allclose(ax.lines[0].get_xdata(), [0.88, 0.93])
+    np.testing.assert_allclose(ax.lines[1].get_xdata(), [0.9])
 
 
-def test_png_is_a_png(figure):
-    assert figures.to_png(figure).startswith(b"\x89PNG")
+def test_a_difference_is_signed_and_shows_gains_in_blue_and_losses_in_orange():
+    ax = figures.confusion(np.array([[3, -3], [2, -2]]), ["a", "b"], "Difference", signed=True).axes[0]
+    assert texts(ax) == ["+3", "−3", "+2", "−2"]
+    gains = ax.collections[0].get_array().reshape(2, 2)
+    # More right and fewer wrong in the first row; in the second one the other way round.
+    np.testing.assert_allclose(gains, [[1, 1], [-2 / 3, -2 / 3]])
+    colours = ax.collections[0].cmap(ax.collections[0].norm(np.array([1.0, -1.0])))
+    assert colours[0][2] > colours[0][0] and colours[1][0] > colours[1][2]
 
 
-def test_variant_of_a_study_shares_its_colour_but_not_its_line():
-    styles = figures.arm_colours(["cnn", "hog", "cnn+gan"])
-    assert styles["cnn"]["color"] == styles["cnn+gan"]["color"] != styles["hog"]["color"]
-    assert styles["cnn"]["linestyle"] != styles["cnn+gan"]["linestyle"]
-
-
-def test_anytime_line_is_the_running_best_up_to_the_end():
-    figure = figures.anytime({"cnn": [(90, 0.7), (30, 0.8), (120, 0.9)]}, 600)
-    line = figure.axes[0].lines[0]
-    np.testing.assert_allclose(line.get_xdata(), [0.5, 1.5, 2, 10])
-    np.testing.assert_allclose(line.get_ydata(), [0.8, 0.8, 0.9, 0.9])
-    assert figure.axes[0].get_xlabel() == "search time, minutes"
-
-
-def test_learning_curves_stress_the_best_and_grey_out_the_pruned():
-    curves = [Curve([1, 2, 3], [0.5, 0.8, 0.9], best=True), Curve([1, 2], [0.4, 0.5], "pruned"), Curve([1], [0.6])]
-    axes = figures.learning_curves({"cnn": curves, "boost": curves[1:]}).axes
-    assert len(axes) == 2
-    assert [line.get_color() for line in axes[0].lines] == [figures.GREY, figures.PALETTE[0], figures.PALETTE[1]]
-
-
-def test_learning_curves_keep_the_page_small_and_bear_a_torn_history():
-    long = np.linspace(0.1, 0.9, 5000)
-    axes = figures.learning_curves({"boost": [Curve(range(5001), long)] * 40}).axes
-    lengths = [len(line.get_xdata()) for line in axes[0].lines]
-    assert sum(lengths) <= figures.MAX_POINTS
-    assert axes[0].lines[0].get_xdata()[-1] == 4999
-
-
-def test_minutes_stack_to_the_total():
-    axes = figures.minutes({"cnn": {"complete": 300.0, "pruned": 60.0}, "hog": {"complete": 120.0}}).axes[0]
-    ends = [patch.get_x() + patch.get_width() for patch in axes.patches]
-    assert max(ends) == pytest.approx(6)
-
-
-@pytest.mark.parametrize(
-    "figure",
-    [
-        lambda: figures.anytime({}, 0),
-        lambda: figures.anytime({"svm": []}, 10),
-        lambda: figures.minutes({}),
-        lambda: figures.learning_curves({}),
-        lambda: figures.accuracy_intervals({}),
-    ],
-)
-def test_nothing_to_draw_is_not_an_error(figure):
-    assert figures.to_svg(figure())
+@pytest.mark.parametrize("shape", [(5, 7), (5, 7, 3)])
+def test_pictures_are_shown_as_they_are(shape):
+    pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    fig = figures.pictures([figures.Picture(pixels, f"number {n}") for n in range(7)], "Mistakes")
+    assert len(fig.axes) == 7
+    np.testing.assert_array_equal(fig.axes[6].images[0].get_array(), pixels)
+    assert texts(fig.axes[6]) == ["number 6"]

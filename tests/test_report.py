@@ -1,9 +1,14 @@
 """The report opens the test set, once, when nothing is left to choose."""
 
+import re
+from pathlib import Path
+
+import numpy as np
 import pytest
 
 from fmnist_bench import report as module
 from fmnist_bench import runner
+from fmnist_bench.candidate import load_model
 from fmnist_bench.data import load_dataset
 from fmnist_bench.errors import InputError
 from fmnist_bench.progress import Progress
@@ -39,6 +44,32 @@ def test_no_test_row_is_in_the_folder_that_the_workers_read(place):
     (rows,) = mlruns.glob("cache/rows-*")
     assert sorted(path.name for path in rows.iterdir()) == ["X.npy", "y.npy"]
     assert not list(mlruns.rglob("test_rows*"))
+
+
+def test_figures_and_pages_are_mlflows_artifacts(place):
+    outcome = runner.run_benchmark("tiny", progress=Progress())
+    (page,) = place.parent.parent.glob("mlruns/artifacts/*/artifacts/report.html")
+    assert page.read_text() == (outcome.folder / "report.html").read_text()
+    names = sorted(path.name for path in (outcome.folder / "figures").iterdir())
+    assert {"anytime.png", "confusion_ensemble.png", "mistakes.png"} <= set(names)
+    assert sorted(path.name for path in (page.parent / "figures").iterdir()) == names
+
+
+def test_the_report_says_which_parameters_mattered_and_how_to_load_the_model_to_use(place):
+    outcome = runner.run_benchmark("tiny", trials=9, progress=Progress())
+    found = outcome.findings.importances["bayes"]
+    assert found.n_trials == 9
+    assert found.shares == {"model__var_smoothing": 1.0}
+    assert found.searched == {"model__var_smoothing": True}
+    assert (outcome.folder / "figures" / "slices_bayes.png").exists()
+
+    single = runner.run_benchmark("tiny", trials=1, fresh=True, progress=Progress()).findings
+    assert single.choice.name == "bayes"  # the ensemble of this one model can be no better
+    path = re.fullmatch(r'fmnist_bench\.candidate\.load_model\("(.+)"\)', single.how_to_open["Model"])[1]
+    test = load_dataset("digits", "test")
+    np.testing.assert_allclose(
+        load_model(Path(path)).predict_proba(test.X), single.choice.test_probabilities, atol=1e-6
+    )
 
 
 def test_a_model_that_was_changed_is_refused_when_the_report_needs_it(place):

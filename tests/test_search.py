@@ -4,7 +4,7 @@ import optuna
 import pytest
 
 from fmnist_bench.arm_search import ArmSearch
-from fmnist_bench.search import OptunaAsker, distribution, open_journal
+from fmnist_bench.search import FEWEST, OptunaAsker, distribution, importances, open_journal
 from fmnist_bench.space import Range, Spec
 from fmnist_bench.store import Run, Store, TrialRecord
 from fmnist_bench.study import Arm, Fidelity, Known, Study
@@ -228,3 +228,30 @@ def test_a_known_configuration_that_takes_more_than_its_share_has_to_earn_it(run
     assert proposal.seconds == 30.0
     assert search.claim(proposal, fair=31.0).untried
     assert not search.claim(proposal, fair=29.0).untried
+
+
+def test_importances_tell_what_mattered_from_what_did_not(run):
+    search, scores = make(run), {}
+    for _ in range(FEWEST + 4):
+        asks = ask(search)
+        scores[asks.number] = 0.5 + math.log10(asks.parameters["model__C"]) / 4
+        answer(search, run, asks, scores[asks.number])
+    found = importances(run, {"svm": scores, "of_another_engine": {0: 0.5}})
+    assert list(found) == ["svm"]
+    shares, searched = found["svm"]
+    assert list(shares) == ["model__C", "model__degree"]
+    assert shares["model__C"] > 0.8
+    assert sum(shares.values()) == pytest.approx(1)
+    assert searched == {"model__C": True, "model__degree": False}
+
+
+def test_importances_of_too_few_trials_or_of_equal_ones_are_not_guessed(run):
+    search, numbers = make(run), []
+    for _ in range(FEWEST):
+        asks = ask(search)
+        numbers.append(asks.number)
+        answer(search, run, asks, accuracy=0.5)
+    assert importances(run, {"svm": dict.fromkeys(numbers, 0.5)})["svm"][0] == {}
+    few = {number: number / 10 for number in numbers[1:]}
+    assert importances(run, {"svm": few})["svm"][0] == {}
+    assert importances(run, {"svm": few | {numbers[0]: 0.0}})["svm"][0] != {}

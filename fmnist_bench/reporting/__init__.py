@@ -1,1 +1,1 @@
-"""What a report says and shows: counted in `findings`, laid out in `tables` and `figures`, written in `render`."""
+"""What a report says and shows: counted in `findings`, laid out in `tables` and `draw`, written in `render`."""

@@ -15,6 +15,8 @@ from fmnist_bench.selection import with_temperature
 from fmnist_bench.trial import STATUSES
 
 Array = NDArray[Any]
+N_MISTAKES = 24  # four rows of six pictures
+KINDS = ("complete", "pruned", "failed or stopped")  # how a trial's time was spent
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +64,10 @@ class Contestant:
 
 @dataclass(frozen=True)
 class TrialRow:
-    """One trial as the store remembers it; `ended` is in seconds of search since the run began."""
+    """One trial as the store remembers it; `ended` is in seconds of search since the run began.
+
+    `rung` says how thorough it was: 0 for the first, cheapest kind; below 0 for one that its study says all about.
+    """
 
     arm: str
     number: int
@@ -74,6 +79,37 @@ class TrialRow:
     parameters: dict[str, Any]
     history: dict[str, list[float]]
     ended: float
+    rung: int = 0
+
+
+@dataclass(frozen=True)
+class Importances:
+    """Which parameters of an arm mattered.
+
+    Parameters
+    ----------
+    n_trials : int
+        Trials that it was counted from: the complete ones of the rung that has most.
+    shares : dict of str to float
+        Share of the variance of valid accuracy that each parameter explains, greatest first; empty for too few trials.
+    searched : dict of str to bool
+        Every parameter that was searched, and whether on a logarithmic scale.
+    """
+
+    n_trials: int
+    shares: dict[str, float]
+    searched: dict[str, bool]
+
+
+@dataclass(frozen=True, eq=False)
+class Mistake:
+    """A test row that a model got wrong: class numbers, and the probabilities that it gave to both classes."""
+
+    row: int
+    true: int
+    predicted: int
+    confidence: float
+    given_to_true: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +138,12 @@ class Findings:
         Label to command or path.
     temperature : float
         By which the ensemble's probabilities were scaled.
+    X_test : ndarray of uint8, shape (n, n_pixels), or None
+        Pixels of the test rows; None leaves the pictures out.
+    image_shape : tuple of int
+        `(height, width)` or `(height, width, 3)`.
+    importances : dict of str to Importances
+        Of the arms that Optuna searched.
     """
 
     title: str
@@ -115,6 +157,9 @@ class Findings:
     environment: dict[str, str] = field(default_factory=dict)
     how_to_open: dict[str, str] = field(default_factory=dict)
     temperature: float = 1.0
+    X_test: Array | None = None
+    image_shape: tuple[int, ...] = ()
+    importances: dict[str, Importances] = field(default_factory=dict)
 
     @property
     def arms(self) -> list[str]:
@@ -168,12 +213,15 @@ class Findings:
         row = {name: value for name, value in vars(who).items() if not name.endswith("probabilities")}
         row |= {status: who.n_trials.get(status, 0) for status in STATUSES}
         row["parameters"] = ", ".join(f"{name}={value}" for name, value in who.parameters.items())
+        row["predict_ms"] = 1000 * who.predict_seconds / len(self.y_valid)
         if not who.scored:
             return row
         n_correct = int((who.test_pred == self.y_test).sum())
         row["test_low"], row["test_high"] = metrics.accuracy_interval(n_correct, len(self.y_test))
+        accuracy, n = self.valid_accuracy(who), len(self.y_valid)
+        row["valid_low"], row["valid_high"] = metrics.accuracy_interval(round(accuracy * n), n)
         return row | {
-            "valid_accuracy": self.valid_accuracy(who),
+            "valid_accuracy": accuracy,
             "test_accuracy": n_correct / len(self.y_test),
             "test_log_loss": metrics.log_loss(who.test_probabilities, self.y_test),
             "test_calibration_error": metrics.expected_calibration_error(who.test_probabilities, self.y_test),
@@ -200,6 +248,20 @@ class Findings:
         labels = range(len(self.class_names))
         return np.asarray(confusion_matrix(self.y_test, who.test_pred, labels=labels), dtype=np.int64)
 
+    def mistakes(self, who: Contestant, n: int = N_MISTAKES) -> list[Mistake]:
+        """Give the `n` wrong test rows of which a contestant was surest, the surest first."""
+        rows = np.flatnonzero(who.test_pred != self.y_test)
+        confidence = who.test_probabilities.max(axis=1)
+        surest = rows[np.argsort(-confidence[rows], kind="stable")[:n]]
+        return [
+            Mistake(int(r), int(true), int(pred), float(confidence[r]), float(who.test_probabilities[r, true]))
+            for r, true, pred in zip(surest, self.y_test[surest], who.test_pred[surest], strict=True)
+        ]
+
+    def image(self, row: int) -> Array | None:
+        """Give the picture of a test row, uint8 of shape `image_shape`, where the pixels are there."""
+        return None if self.X_test is None else self.X_test[row].reshape(self.image_shape)
+
     def recall_changes(self) -> list[tuple[str, float]]:
         """Give (class, ensemble's recall minus the best single model's) for each class that changed, gains first."""
         if not self.pair:
@@ -210,8 +272,8 @@ class Findings:
 
     def seconds_by_kind(self) -> dict[str, dict[str, float]]:
         """Give the seconds that each arm's trials took, by how they ended."""
-        seconds = {arm: {"complete": 0.0, "pruned": 0.0, "failed or stopped": 0.0} for arm in self.arms}
+        seconds = {arm: dict.fromkeys(KINDS, 0.0) for arm in self.arms}
         for trial in self.trials:
-            kind = trial.status if trial.status in ("complete", "pruned") else "failed or stopped"
+            kind = trial.status if trial.status in KINDS else KINDS[-1]
             seconds[trial.arm][kind] += trial.seconds
         return seconds

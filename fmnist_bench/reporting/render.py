@@ -1,63 +1,26 @@
-"""Findings of a benchmark as a leaderboard, as Markdown, and as one HTML page that needs no network.
+"""Findings of a benchmark as Markdown, as lines for the terminal, and as one HTML page that needs no network.
 
-`findings` counts, `tables` and `figures` show; the two templates beside this module say in which
-order and between which words.
+`findings` counts, `tables` and `draw` show; the two templates beside this module say in which order and between which
+words. Figures are matplotlib's SVG and not Vega-Altair's or Plotly's: a page with all of them is smaller than either
+library's script alone, needs no script to show them, and takes its colours from the page.
 """
 
 from __future__ import annotations
 
+import base64
+import io
 import re
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jinja2
 
 from fmnist_bench.reporting import tables
-from fmnist_bench.reporting.findings import Contestant, Findings, TrialRow
+from fmnist_bench.reporting.findings import Findings
 from fmnist_bench.trial import STATUSES
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.figure import Figure
-
-    from fmnist_bench.reporting.figures import Curve
-
-__all__ = [
-    "Contestant",
-    "Findings",
-    "TrialRow",
-    "draw",
-    "leaderboard",
-    "render_html",
-    "render_markdown",
-    "terminal_leaderboard",
-]
-
-
-def leaderboard(findings: Findings) -> pd.DataFrame:
-    """Give one row for the ensemble and one for each arm, NaN where an arm has no complete trial.
-
-    Parameters
-    ----------
-    findings : Findings
-        What was found.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Indexed by name: `trial`, `valid_accuracy`, `test_accuracy`, `test_low`, `test_high` (95 %
-        interval), `test_log_loss`, `test_calibration_error`, one column of counts for each status
-        that occurs, `fit_seconds`, `predict_seconds`, `search_seconds`, `parameters`.
-    """
-    import pandas as pd
-
-    rows = [findings.scores(who) for who in findings.everyone]
-    seen = [status for status in STATUSES if any(row[status] for row in rows)]
-    scores = ["valid_accuracy", "test_accuracy", "test_low", "test_high", "test_log_loss", "test_calibration_error"]
-    costs = ["fit_seconds", "predict_seconds", "search_seconds", "parameters"]
-    table = pd.DataFrame(rows, columns=["name", "trial", *scores, *seen, *costs]).set_index("name")
-    return table.astype({"trial": "Int64", **dict.fromkeys(scores, "float64")})
+THUMBNAIL = 64  # pixels; larger pictures are scaled down to it
 
 
 def render_markdown(findings: Findings) -> str:
@@ -67,74 +30,44 @@ def render_markdown(findings: Findings) -> str:
 
 
 def render_html(findings: Findings) -> str:
-    """Write the report as one HTML page with its figures inside; it opens from disk, light or dark."""
-    from fmnist_bench.reporting.figures import to_svg
+    """Write the report as one HTML page with its figures inside; it opens from disk, light or dark, wide or narrow."""
+    from fmnist_bench.reporting.canvas import NARROW, WIDE, to_svg
+    from fmnist_bench.reporting.draw import draw
 
-    svgs = {name: to_svg(figure) for name, figure in draw(findings, matrices=False).items()}
-    return _jinja("html").get_template("report.html.j2").render(_context(findings), figures=svgs)
-
-
-def draw(findings: Findings, *, matrices: bool = True) -> dict[str, Figure]:
-    """Draw every figure that the findings have data for.
-
-    Parameters
-    ----------
-    findings : Findings
-        What was found.
-    matrices : bool
-        Whether to draw the confusion matrices, which the page has as tables.
-
-    Returns
-    -------
-    dict of str to matplotlib.figure.Figure
-        Of `accuracy_intervals`, `anytime`, `learning_curves`, `minutes`, `confusion_best_single` and
-        `confusion_ensemble` those that can be drawn.
-    """
-    from fmnist_bench.reporting import figures
-
-    drawn: dict[str, Figure] = {}
-    if scores := [findings.scores(who) for who in findings.everyone if who.scored]:
-        intervals = {row["name"]: (row["test_accuracy"], row["test_low"], row["test_high"]) for row in scores}
-        drawn["accuracy_intervals"] = figures.accuracy_intervals(intervals)
-    if points := _points(findings):
-        drawn["anytime"] = figures.anytime(points, max(trial.ended for trial in findings.trials))
-    if curves := _curves(findings):
-        drawn["learning_curves"] = figures.learning_curves(curves)
-    if findings.trials:
-        drawn["minutes"] = figures.minutes(findings.seconds_by_kind())
-    return drawn | (_matrices(findings) if matrices else {})
+    drawn = [{name: to_svg(figure) for name, figure in draw(findings, width).items()} for width in (WIDE, NARROW)]
+    figures = {name: (wide, drawn[1][name]) for name, wide in drawn[0].items()}
+    return (
+        _jinja("html")
+        .get_template("report.html.j2")
+        .render(
+            _context(findings), figures=figures, sliced=[arm for arm in findings.arms if f"slices_{arm}" in figures]
+        )
+    )
 
 
-def _points(findings: Findings) -> dict[str, list[tuple[float, float]]]:
-    points: dict[str, list[tuple[float, float]]] = {arm: [] for arm in findings.arms}
-    for trial in findings.trials:
-        if trial.status == "complete" and trial.valid_accuracy is not None:
-            points[trial.arm].append((trial.ended, trial.valid_accuracy))
-    return points if any(points.values()) else {}
+def _pictures(findings: Findings) -> list[dict[str, Any]]:
+    """Give the most confident mistakes of the model to use, each with its picture as an address of data."""
+    names, who = findings.class_names, findings.choice
+    found = findings.mistakes(who) if who and findings.X_test is not None else []
+    return [
+        {
+            "src": _png(findings.image(one.row)),
+            "label": names[one.true],
+            "predicted": names[one.predicted],
+            "confidence": one.confidence,
+            "row": one.row,
+        }
+        for one in found
+    ]
 
 
-def _curves(findings: Findings) -> dict[str, list[Curve]]:
-    from fmnist_bench.reporting.figures import Curve
+def _png(pixels: Any) -> str:
+    from PIL import Image
 
-    best = {(who.name, who.trial) for who in findings.contestants}
-    curves: dict[str, list[Curve]] = {}
-    for trial in findings.trials:
-        if scores := trial.history.get("valid_accuracy"):
-            steps = trial.history.get("step") or range(1, len(scores) + 1)
-            curve = Curve(steps, scores, trial.status, (trial.arm, trial.number) in best)
-            curves.setdefault(trial.arm, []).append(curve)
-    return curves
-
-
-def _matrices(findings: Findings) -> dict[str, Figure]:
-    from fmnist_bench.reporting.figures import confusion
-
-    contestants = {"confusion_best_single": findings.best_single, "confusion_ensemble": findings.ensemble}
-    return {
-        key: confusion(findings.confusion(who), findings.class_names, f"Confusion matrix: {who.name}")
-        for key, who in contestants.items()
-        if who and who.scored
-    }
+    image, out = Image.fromarray(pixels), io.BytesIO()
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    image.save(out, format="png", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}"
 
 
 def _context(findings: Findings) -> dict[str, Any]:
@@ -155,6 +88,9 @@ def _context(findings: Findings) -> dict[str, Any]:
         "pairs": tables.pairs(findings, pair[1]) if pair else None,
         "matrices": tables.matrices(findings),
         "per_class": tables.per_class(findings),
+        "mistakes": tables.mistakes(findings, choice) if choice else None,
+        "pictures": _pictures(findings),
+        "importances": tables.importances(findings),
         "minutes": tables.minutes(findings),
         "failures": tables.failures(findings),
         "trials": tables.trials(findings),

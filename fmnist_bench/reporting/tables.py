@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_bench.reporting.findings import Contestant, Findings, TrialRow
+from fmnist_bench.reporting.findings import KINDS, Contestant, Findings, TrialRow
 from fmnist_bench.trial import STATUSES
 
 MAX_MATRIX = 30  # classes; above it the most frequent confusions say more than a matrix
@@ -80,26 +80,25 @@ def assignments(parameters: dict[str, Any]) -> str:
 def leaderboard(findings: Findings) -> Table:
     """Tabulate the ensemble and the arms."""
     columns = (
-        *(
-            "Model",
-            "Trials",
-            "Valid accuracy, %",
-            "Test accuracy, %",
-            "95 % interval",
-            "Log loss",
-            "Calibration error, %",
-        ),
-        *("Fit, s", f"Predict {len(findings.y_valid):,} rows, s", "Search, s"),
+        *("Model", "Test accuracy, %", "95 % interval", "Valid accuracy, %", "95 % interval", "Log loss"),
+        *("Calibration error, %", "Fit, s", "Predict a row, ms", "Search, s", "Trials"),
     )
     rows = []
     for who in findings.everyone:
         row = findings.scores(who)
-        low, high = percent(row.get("test_low")), percent(row.get("test_high"))
-        interval = Cell(f"{low.text} to {high.text}", low.key) if who.scored else Cell("–")
-        cells = [text(who.name), _statuses(who), percent(row.get("valid_accuracy")), percent(row.get("test_accuracy"))]
-        cells += [interval, number(row.get("test_log_loss"), 4), percent(row.get("test_calibration_error"))]
-        rows.append([*cells, seconds(who.fit_seconds), seconds(who.predict_seconds), seconds(who.search_seconds)])
-    return Table("Scores on valid and test rows, and cost", columns, rows, n_text=2)
+        cells = [text(who.name)]
+        for part in ("test", "valid"):
+            cells += [percent(row.get(f"{part}_accuracy")), interval(row.get(f"{part}_low"), row.get(f"{part}_high"))]
+        cells += [number(row.get("test_log_loss"), 4), percent(row.get("test_calibration_error"))]
+        cells += [seconds(who.fit_seconds), number(row["predict_ms"], 3), seconds(who.search_seconds), _statuses(who)]
+        rows.append(cells)
+    return Table("Scores on test and valid rows, and cost", columns, rows)
+
+
+def interval(low: float | None, high: float | None, sign: str = "") -> Cell:
+    """Make a cell of an interval of shares, in percent."""
+    ends = [percent(end, sign=sign) for end in (low, high)]
+    return Cell(f"{ends[0].text} to {ends[1].text}", ends[0].key) if low is not None else Cell("–")
 
 
 def _statuses(who: Contestant) -> Cell:
@@ -121,10 +120,9 @@ def pairs(findings: Findings, ensemble: Contestant) -> Table:
     rows = []
     for who in (who for who in findings.contestants if who.scored):
         found = findings.compare(ensemble, who)
-        difference, low, high = (percent(x, sign="+") for x in (found.difference, found.low, found.high))
         counts = [number(found.only_first_correct, 0), number(found.only_second_correct, 0)]
-        interval = Cell(f"{low.text} to {high.text}", low.key)
-        rows.append([text(who.name), *counts, difference, interval, Cell(p_value(found.p_value), found.p_value)])
+        difference = [percent(found.difference, sign="+"), interval(found.low, found.high, "+")]
+        rows.append([text(who.name), *counts, *difference, Cell(p_value(found.p_value), found.p_value)])
     return Table("The ensemble against each single model", columns, rows)
 
 
@@ -187,29 +185,47 @@ def per_class(findings: Findings) -> Table:
     return Table("Precision and recall by class", ("Class", "Test rows", *heads, *change_head), rows if scores else [])
 
 
+def mistakes(findings: Findings, who: Contestant) -> Table:
+    """Tabulate the wrong test rows of which a contestant was surest."""
+    names, rows = findings.class_names, []
+    for one in findings.mistakes(who):
+        shares = [percent(one.confidence, 1), percent(one.given_to_true, 1)]
+        rows.append([text(one.row), text(names[one.predicted]), text(names[one.true]), *shares])
+    columns = ("Test row", "Predicted", "Label", "Confidence, %", "Probability of the label, %")
+    return Table(f"Most confident mistakes of {who.name}", columns, rows, n_text=3)
+
+
+def importances(findings: Findings) -> Table:
+    """Tabulate which parameters mattered in each arm, most important first."""
+    rows = []
+    for arm, found in findings.importances.items():
+        shares = [(name.rpartition("__")[2], f"{100 * share:.0f}") for name, share in found.shares.items()]
+        words = ", ".join(f"{name}\u00a0{share}\u00a0%" for name, share in shares if share != "0")
+        rows += [[text(arm), text(words), number(found.n_trials, 0)]] if words else []
+    return Table(
+        "Importance of parameters", ("Arm", "Share of the variance explained", "Trials counted"), rows, n_text=2
+    )
+
+
 def minutes(findings: Findings) -> Table:
     """Tabulate where the search time went."""
-    kinds = findings.seconds_by_kind()
-    total = sum(who.search_seconds for who in findings.everyone if who is not findings.ensemble) or math.nan
-    columns = (
-        "Arm",
-        "Search, s",
-        "Share, %",
-        *(f"In {kind} trials, s" for kind in ("complete", "pruned", "failed or stopped")),
-    )
+    by_arm = findings.seconds_by_kind()
+    kinds = [kind for kind in KINDS if any(spent[kind] for spent in by_arm.values())]
+    searched = [who for who in findings.everyone if who is not findings.ensemble]
+    total = sum(who.search_seconds for who in searched) or math.nan
     rows = [
         [text(who.name), seconds(who.search_seconds), percent(who.search_seconds / total, 0)]
-        + [seconds(spent) for spent in kinds[who.name].values()]
-        for who in findings.everyone
-        if who is not findings.ensemble
+        + [seconds(by_arm[who.name][kind]) for kind in kinds]
+        for who in searched
     ]
+    columns = ("Arm", "Search, s", "Share, %", *(f"In {kind} trials, s" for kind in kinds))
     return Table("Search time by arm", columns, rows)
 
 
 def failures(findings: Findings) -> Table:
     """Tabulate the trials that failed or were stopped, with their reasons."""
     rows = [[*_trial(trial)[:3], text(trial.reason), seconds(trial.seconds)] for trial in findings.failed[:MAX_ROWS]]
-    return Table("Trials that failed or were stopped", ("Arm", "Trial", "Status", "Reason", "Seconds"), rows, n_text=4)
+    return Table("Reasons, trial by trial", ("Arm", "Trial", "Status", "Reason", "Seconds"), rows, n_text=4)
 
 
 def trials(findings: Findings) -> Table:
@@ -227,7 +243,7 @@ def _trial(trial: TrialRow) -> list[Cell]:
 
 def environment(findings: Findings) -> Table:
     """Tabulate the machine and everything that is needed to run it again."""
-    return _two_columns("Environment", findings.environment.items())
+    return _two_columns("Machine, versions and call", findings.environment.items())
 
 
 def _two_columns(caption: str, pairs: Iterable[tuple[str, object]]) -> Table:

@@ -1,0 +1,119 @@
+"""What every figure is drawn on: sizes, colours, axes; SVG that follows the page's colours, PNG for the store."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+# Okabe and Ito (2008), the colours that keep apart for every common kind of colour vision; yellow is
+# left out because it vanishes on white.
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+STYLES: dict[str, Any] = {"": "-", "+": (0, (4, 1.5))}
+INK, GREY, GRID = "#24292f", "#868e97", "#dfe3e8"
+WIDE, NARROW = 7.2, 4.1  # inches: a desk's column, a phone held upright
+MAX_POINTS = 20_000  # of one figure: it travels inside a page that has to stay small
+PERCENT = FuncFormatter(lambda value, _: f"{100 * value:.4g}")
+
+
+def to_svg(fig: Figure) -> str:
+    """Draw a figure as one `<svg>` element for a page.
+
+    Text stays text, ids carry label and width so that many figures can share a page, and every colour is a CSS
+    variable (`--ink`, `--grid`, `--grey`, `--c0` and so on) with the light page's colour as default.
+    """
+    label = str(fig.get_label()) or "figure"
+    prefix = re.sub(r"\W+", "-", label.lower()) + f"-{fig.get_figwidth():g}-".replace(".", "-")
+    out = io.StringIO()
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": prefix}):
+        fig.savefig(out, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+    svg = out.getvalue()
+    svg = svg[svg.index("<svg") :].strip()
+    svg = re.sub(r'\bid="', f'id="{prefix}', svg)
+    svg = re.sub(r'(url\(#|href="#)', rf"\g<1>{prefix}", svg)
+    svg = re.sub(r'(?<= d=")[^"]+', lambda match: re.sub(r"(\.\d)\d+", r"\1", match[0]), svg)
+    names = {INK: "ink", GRID: "grid", GREY: "grey"} | {colour: f"c{n}" for n, colour in enumerate(PALETTE)}
+    for colour, name in names.items():
+        svg = svg.replace(f": {colour}", f": var(--{name}, {colour})")
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{escape(label)}" ', 1)
+
+
+def to_png(fig: Figure) -> bytes:
+    """Draw a figure as PNG on white, 144 dots an inch."""
+    out = io.BytesIO()
+    fig.savefig(out, format="png", dpi=144, facecolor="white")
+    return out.getvalue()
+
+
+def arm_styles(arms: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Give each arm a colour and line style: one colour a study, dashed for its variant (`cnn+gan`).
+
+    Studies beyond the number of colours are grey, so give first what matters most.
+    """
+    studies = list(dict.fromkeys(arm.partition("+")[0] for arm in arms))
+    colour = {study: PALETTE[number] if number < len(PALETTE) else GREY for number, study in enumerate(studies)}
+    return {
+        arm: {"color": colour[study], "linestyle": STYLES[plus]}
+        for arm, (study, plus, _) in ((arm, arm.partition("+")) for arm in arms)
+    }
+
+
+def figure(label: str, height: float, width: float = WIDE) -> Figure:
+    """Make a figure that no global state knows of; `label` is the title that a screen reader speaks."""
+    fig = Figure(figsize=(width, height), layout="constrained")
+    fig.set_label(label)
+    return fig
+
+
+def axes(
+    fig: Figure, place: tuple[int, int, int] = (1, 1, 1), xlabel: str = "", ylabel: str = "", **options: Any
+) -> Axes:
+    """Add axes with thin grey lines, left and below alone."""
+    ax: Axes = fig.add_subplot(*place, **options)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["left", "bottom"]].set_color(GREY)
+    ax.tick_params(color=GREY, labelcolor=INK, labelsize=9)
+    ax.grid(color=GRID, lw=0.8)
+    ax.set_axisbelow(True)
+    ax.set_xlabel(xlabel, color=INK)
+    ax.set_ylabel(ylabel, color=INK)
+    return ax
+
+
+def name_rows(ax: Axes, names: Sequence[str]) -> None:
+    """Name the rows of a figure from top to bottom: beside it, or above each row where the figure is narrow."""
+    ax.set_ylim(max(len(names), 1) - 0.4, -0.6)
+    ax.grid(axis="y", visible=False)
+    if not is_narrow(ax):
+        ax.set_yticks(range(len(names)), [plain(name) for name in names])
+        return
+    ax.set_yticks([])
+    ax.spines["left"].set_visible(False)
+    for place, name in enumerate(names):
+        ax.text(0, place - 0.36, plain(name), transform=ax.get_yaxis_transform(), va="center", fontsize=9, color=INK)
+
+
+def is_narrow(ax: Axes) -> bool:
+    """Say whether a figure is made for a phone."""
+    return bool(ax.figure.get_figwidth() < WIDE)  # type: ignore[union-attr]
+
+
+def unit_of(seconds: float) -> tuple[float, str]:
+    """Give the unit for times up to so many seconds, and its seconds."""
+    return (60.0, "minutes") if seconds >= 180 else (1.0, "seconds")
+
+
+def plain(text: str) -> str:
+    """Keep matplotlib from reading a meaning into a name.
+
+    A dollar sign would start mathematics, and a leading underscore would drop a label from the legend.
+    """
+    text = text.replace("$", r"\$")
+    return "\u200b" + text if text.startswith("_") else text

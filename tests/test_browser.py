@@ -1,0 +1,225 @@
+"""The report and MLflow's pages in a real browser; console errors fail a test, screenshots stay in ``screenshots/``."""
+
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from fmnist_bench import run_benchmark
+from fmnist_bench.progress import Progress
+from fmnist_bench.store import Store
+
+pytestmark = pytest.mark.browser
+SCREENSHOTS = Path(__file__).parent.parent / "screenshots"
+STUDIES = {
+    "boosted": '[model]\nuse = "fmnist_bench.models.boosting.XGBoostClassifier"\nn_estimators = 30\n'
+    "max_depth = { low = 2, high = 4 }\nlearning_rate = { low = 0.1, high = 0.5, log = true }\n",
+    "bayes": '[model]\nuse = "sklearn.naive_bayes.GaussianNB"\n'
+    "var_smoothing = { low = 1e-9, high = 1e-1, log = true }\n",
+    "broken": '[model]\nuse = "sklearn.neighbors.KNeighborsClassifier"\n'
+    "n_neighbors = { low = 100000, high = 100005 }\n",
+}
+BENCHMARK = 'data = "digits"\nvalid_size = 0.2\ntrials = 5\nstudies = ["boosted", "bayes", "broken"]\n'
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Return a run on digits: curves, a study whose trials fail, an ensemble, mistakes."""
+    folder = tmp_path_factory.mktemp("browser")
+    for path, text in {**{f"studies/{n}.toml": t for n, t in STUDIES.items()}, "benchmarks/b.toml": BENCHMARK}.items():
+        (folder / path).parent.mkdir(exist_ok=True)
+        (folder / path).write_text(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        run_benchmark("b", progress=Progress())
+        return Store("mlruns").latest_run("b")
+
+
+@pytest.fixture(scope="module")
+def mlflow_ui(run):
+    """Start the MLflow UI as a user does; return its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "fmnist_bench", "ui", "--mlruns", str(run.store.folder), "--port", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        _wait_for(f"http://127.0.0.1:{port}/health", process)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _wait_for(address, process):
+    while process.poll() is None:
+        try:
+            return urllib.request.urlopen(address, timeout=5).close()
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+    pytest.fail(f"the MLflow UI ended with exit status {process.returncode}")
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """Return a browser: Debian's, since a machine of CI may reach no other."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs the extra `browser`")
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("needs Debian's package chromium")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(chromium, request):
+    """Return a function that opens an address; no console error, nothing from the network, a screenshot at the end."""
+    pages, errors = [], []
+    outside = []
+
+    def watch(route):
+        local = route.request.url.startswith(("http://127.0.0.1:", "file://", "data:", "blob:"))
+        outside.extend([] if local else [route.request.url])
+        (route.continue_ if local else route.abort)()
+
+    def complain(message):
+        # MLflow's own pages ask their server who is logged in, and it answers that there is no such thing.
+        of_mlflow = message.location["url"].endswith("/mlflow/users/current")
+        errors.extend([message.text] if message.type == "error" and not of_mlflow else [])
+
+    def open_page(address, **options):
+        page = chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, **options}).new_page()
+        page.set_default_timeout(300_000)  # ms; how fast pages are is not what is tested
+        page.route("**/*", watch)
+        page.on("console", complain)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(address)
+        pages.append(page)
+        return page
+
+    open_page.outside = outside
+    yield open_page
+    SCREENSHOTS.mkdir(exist_ok=True)
+    for number, page in enumerate(pages):
+        page.screenshot(path=SCREENSHOTS / f"{request.node.name}-{number}.png", full_page=True)
+        page.context.close()
+    assert errors == []
+
+
+@pytest.fixture(scope="module")
+def report(run):
+    return (run.folder / "report.html").as_uri()
+
+
+def test_the_report_opens_from_disk_without_the_network(open_page, report):
+    page = open_page(report)
+    assert page.locator("#answer .lead").inner_text().startswith(("ensemble", "boosted", "bayes"))
+    assert open_page.outside == []
+    assert page.locator(".mistakes img").count() > 0
+    assert page.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_report_is_accessible_in_both_colour_schemes(open_page, report, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs the extra `browser`")
+    page = open_page(report, color_scheme=scheme, bypass_csp=True)
+    page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+    results = axe.Axe().run(page)
+    found = [(one["id"], [node["target"] for node in one["nodes"]][:3]) for one in results.response["violations"]]
+    assert found == []
+
+
+def test_figures_take_the_colours_of_the_scheme(open_page, report):
+    looks = "getComputedStyle(document.querySelector('.wide svg text')).fill + getComputedStyle(document.body).color"
+    light, dark = (open_page(report, color_scheme=scheme).evaluate(looks) for scheme in ("light", "dark"))
+    assert light != dark
+
+
+def test_the_report_fits_a_phone(open_page, report):
+    page = open_page(report, viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    figures = page.locator(".chart .narrow svg >> visible=true")
+    assert figures.count() > 0
+    assert all(figures.nth(n).bounding_box()["width"] <= 390 for n in range(figures.count()))
+    assert page.locator(".chart .wide svg >> visible=true").count() == 0
+
+
+def test_the_leaderboard_is_sorted_by_keyboard_alone(open_page, report):
+    page = open_page(report)
+    table = page.locator("#leaderboard table").first
+    head = table.get_by_role("columnheader", name="Test accuracy, %")
+    head.get_by_role("button").focus()
+    page.keyboard.press("Enter")
+    assert head.get_attribute("aria-sort") == "descending"
+    page.keyboard.press("Space")
+    assert head.get_attribute("aria-sort") == "ascending"
+    shown = [cell for cell in table.locator("tbody tr td:nth-child(2)").all_inner_texts() if cell != "–"]
+    assert [float(cell) for cell in shown] == sorted(map(float, shown))
+    assert table.locator("tbody tr").last.inner_text().startswith("broken")  # what has no score stands last
+
+
+def test_links_lead_to_their_sections_and_details_open_by_keyboard(open_page, report):
+    page = open_page(report)
+    page.get_by_role("link", name="Failures").focus()
+    page.keyboard.press("Enter")
+    assert page.evaluate("location.hash") == "#failures"
+    assert "n_neighbors" in page.locator("#failures").inner_text()
+    summary = page.locator("summary", has_text="Every trial")
+    summary.focus()
+    page.keyboard.press("Enter")
+    assert page.get_by_role("table", name="Every trial").is_visible()
+
+
+@pytest.fixture(scope="module")
+def client(run):
+    return MlflowClient(run.store.tracking_uri)
+
+
+@pytest.fixture(scope="module")
+def experiment(client, mlflow_ui):
+    """Return the number of the experiment, and its address in the UI."""
+    number = client.get_experiment_by_name("b").experiment_id
+    return number, f"{mlflow_ui}/#/experiments/{number}"
+
+
+@pytest.fixture(scope="module")
+def artifacts(experiment, run):
+    return f"{experiment[1]}/runs/{run.state['mlflow_run']}/artifacts"
+
+
+def test_mlflow_lists_the_runs_of_the_experiment(open_page, experiment):
+    page = open_page(f"{experiment[1]}/runs")
+    page.get_by_role("row").get_by_role("link", name="b", exact=True).first.wait_for()
+
+
+def test_a_trials_page_shows_its_curve(open_page, client, experiment):
+    number, address = experiment
+    trial = client.search_runs([number], "tags.arm = 'boosted' and tags.level = 'trial'")[0].info.run_id
+    page = open_page(f"{address}/runs/{trial}/model-metrics")
+    page.get_by_text("curve_valid_accuracy").first.wait_for()
+    page.locator(".js-plotly-plot .trace").first.wait_for()
+
+
+def test_the_report_opens_from_mlflows_artifacts(open_page, artifacts):
+    page = open_page(f"{artifacts}/report.html")
+    frame = page.frame_locator("iframe").first
+    frame.locator("#answer .lead").wait_for()
+    head = frame.get_by_role("columnheader", name="Test accuracy, %").first
+    head.get_by_role("button").click()
+    assert head.get_attribute("aria-sort") == "descending"
+
+
+def test_the_figures_are_artifacts_too(open_page, artifacts):
+    page = open_page(f"{artifacts}/figures/anytime.png")
+    picture = page.get_by_role("img", name="figures/anytime.png")
+    picture.wait_for()
+    assert picture.evaluate("image => image.naturalWidth") > 500
