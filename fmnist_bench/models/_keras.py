@@ -28,7 +28,7 @@ from fmnist_bench.classic import Augment
 
 from ._backend import NetworkAsBytes, dtype_policy, is_out_of_memory, prepare_backend
 from ._batches import Batches
-from ._training import PREDICT_BATCH, Course, Monitor
+from ._training import Course, Monitor, predict_probabilities
 
 OPTIMIZERS = ("sgd", "adamw")
 _predicting = threading.Lock()  # a network takes all cores, and sets for the whole process how it computes
@@ -338,20 +338,9 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
 
     def _probabilities(self, images: NDArray[Any]) -> NDArray[np.float32]:
         prepare_backend(self.precision)
-        learner = self._learner()
-        result = _softmax(learner.predict(images, batch_size=PREDICT_BATCH, verbose=0))
-        if self.flip_average:
-            mirrored = learner.predict(images[:, :, ::-1], batch_size=PREDICT_BATCH, verbose=0)
-            result = (result + _softmax(mirrored)) / 2
-        return result.astype(np.float32)
+        return predict_probabilities(self._learner(), images, self.flip_average)
 
 
 def _square(n_features: int) -> tuple[int, int]:
     side = math.isqrt(n_features)
     return (side, side) if side * side == n_features else (1, n_features)
-
-
-def _softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
-    exponents = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    result: NDArray[np.float64] = exponents / exponents.sum(axis=1, keepdims=True)
-    return result

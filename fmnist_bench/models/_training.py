@@ -52,6 +52,22 @@ def one_cycle(progress: float, peak: float, warm_up: float) -> float:
     return peak * 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - warm_up) / (1 - warm_up))))
 
 
+def predict_probabilities(network: keras.Model, images: NDArray[Any], flip_average: bool) -> NDArray[np.float32]:
+    """Class probabilities of a network that gives logits, perhaps averaged with those of the mirrored images."""
+    result = softmax(network.predict(images, batch_size=PREDICT_BATCH, verbose=0))
+    if flip_average:
+        mirrored = network.predict(images[:, :, ::-1], batch_size=PREDICT_BATCH, verbose=0)
+        result = (result + softmax(mirrored)) / 2
+    return result.astype(np.float32)
+
+
+def softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
+    """Probabilities of logits, row by row."""
+    exponents = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    result: NDArray[np.float64] = exponents / exponents.sum(axis=1, keepdims=True)
+    return result
+
+
 class Course(keras.callbacks.Callback):  # type: ignore[misc]
     """Follows one training: sets the learning rate, watches loss and clock, keeps the history."""
 

@@ -17,8 +17,8 @@ from sklearn.utils import check_random_state
 from ._backend import prepare_backend
 from ._discovery import build_network, discover
 from ._foreign import Watch, bare, gives_logits, has_own_layers, wants_codes, width
-from ._keras import KerasClassifier, _softmax
-from ._training import PREDICT_BATCH, Monitor
+from ._keras import KerasClassifier
+from ._training import PREDICT_BATCH, Monitor, softmax
 
 
 class HyperModelClassifier(KerasClassifier):
@@ -213,7 +213,7 @@ class HyperModelClassifier(KerasClassifier):
             second = 1 / (1 + np.exp(-outputs)) if self.logits_ else outputs
             return np.hstack([1 - second, second]).astype(np.float32)
         self._check_width(outputs.shape[1])  # of a network that was built when it saw its first rows
-        result = _softmax(outputs) if self.logits_ else outputs / outputs.sum(axis=1, keepdims=True)
+        result = softmax(outputs) if self.logits_ else outputs / outputs.sum(axis=1, keepdims=True)
         return np.asarray(result, dtype=np.float32)
 
 
