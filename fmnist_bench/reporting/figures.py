@@ -77,17 +77,18 @@ def front(scores: Mapping[str, Score]) -> list[str]:
 
 
 def _name_points(ax: Axes, scores: Mapping[str, Score]) -> None:
-    """Write each name beside its point: to the upper left, or, where that may be outside, to the lower right."""
-    middle = np.mean(np.log([score.cost for score in scores.values()]))
+    """Write each name to the upper left of its point, where nothing can be: it would beat this one in both."""
+    low, high = ax.get_xlim()
+    longest = max(len(plain(name)) for name in scores)
+    ax.set_xlim(low / (high / low) ** (0.012 * longest), high)  # room for the name of the cheapest
     for name, score in scores.items():
-        right = np.log(score.cost) < middle
         ax.annotate(
             plain(name),
             (score.cost, score.accuracy),
-            xytext=(6, -4) if right else (-6, 4),
+            xytext=(-6, 4),
             textcoords="offset points",
-            ha="left" if right else "right",
-            va="top" if right else "bottom",
+            ha="right",
+            va="bottom",
             fontsize=9,
             color=INK,
         )
