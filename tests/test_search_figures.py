@@ -87,3 +87,8 @@ def test_the_best_trial_stands_out_in_the_slices_where_it_sets_the_parameter():
         [len(points.get_offsets()) for points in ax.collections] for ax in search_figures.slices("svm", both).axes
     ]
     assert counts == [[1, 1], [2, 0]]
+
+
+def test_slices_of_trials_that_are_all_as_good_show_each_as_the_best():
+    (ax,) = search_figures.slices("svm", [Slice("C", [1.0, 2.0], [0.5, 0.5], [0, 0], log=True)]).axes
+    assert [len(points.get_offsets()) for points in ax.collections] == [2]

@@ -226,7 +226,8 @@ def _draw_slice(ax: Axes, one: Slice, top: float) -> None:
     places, names = _places(one.values)
     best, highest = scores == top, max(rungs.max(), 1)
     alpha = 0.4 + 0.6 * np.where(rungs < 0, highest, rungs) / highest
-    ax.scatter(places[~best], scores[~best], s=16, color=PALETTE[0], alpha=alpha[~best], linewidths=0)
+    if not best.all():  # matplotlib trips over an empty list of alphas
+        ax.scatter(places[~best], scores[~best], s=16, color=PALETTE[0], alpha=alpha[~best], linewidths=0)
     ax.scatter(places[best], scores[best], s=34, color=PALETTE[1], linewidths=0)
     importance = "" if math.isnan(one.share) else f" · {100 * one.share:.0f} %"
     name = one.name.rpartition("__")[2]
