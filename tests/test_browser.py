@@ -17,6 +17,8 @@ from fmnist_bench.progress import Progress
 from fmnist_bench.store import Store
 
 pytestmark = pytest.mark.browser
+# Its pages ask their server who is logged in, which it does not know, and lay charts out in more than one go.
+NOISE_OF_MLFLOW = ("/mlflow/users/current", "ResizeObserver loop completed")
 SCREENSHOTS = Path(__file__).parent.parent / "screenshots"
 STUDIES = {
     "boosted": '[model]\nuse = "fmnist_bench.models.boosting.XGBoostClassifier"\nn_estimators = 30\n'
@@ -91,17 +93,19 @@ def open_page(chromium, request):
         outside.extend([] if local else [route.request.url])
         (route.continue_ if local else route.abort)()
 
-    def complain(message):
-        # MLflow's own pages ask their server who is logged in, and it answers that there is no such thing.
-        of_mlflow = message.location["url"].endswith("/mlflow/users/current")
-        errors.extend([message.text] if message.type == "error" and not of_mlflow else [])
+    def complain(text):
+        errors.extend([] if any(noise in text for noise in NOISE_OF_MLFLOW) else [text])
+
+    def listen(message):
+        if message.type == "error":
+            complain(f"{message.text} ({message.location['url']})")
 
     def open_page(address, **options):
         page = chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, **options}).new_page()
         page.set_default_timeout(300_000)  # ms; how fast pages are is not what is tested
         page.route("**/*", watch)
-        page.on("console", complain)
-        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", listen)
+        page.on("pageerror", lambda error: complain(str(error)))
         page.goto(address)
         pages.append(page)
         return page
