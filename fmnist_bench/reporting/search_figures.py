@@ -203,7 +203,7 @@ def minutes(arms: Mapping[str, Mapping[str, float]], width: float = WIDE) -> Fig
 def slices(arm: str, parameters: Sequence[Slice], width: float = WIDE) -> Figure:
     """Draw the valid accuracy of an arm's trials against its parameters, one panel each, those of one row.
 
-    The more thorough a trial was, the darker its point; the best is orange.
+    The more thorough a trial was, the stronger the colour of its point; the best is orange.
     """
     shown = parameters[: 4 if width == WIDE else 2]
     fig = Figure(figsize=(width, 1.75))
