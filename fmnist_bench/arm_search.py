@@ -12,8 +12,10 @@ from fmnist_bench.store import Run, TrialRecord, best
 from fmnist_bench.study import Arm
 from fmnist_bench.trial import NO_WEIGHTS, PREPARATION, PREPARED
 
+SEED = "model__random_state"
 SHORTEST = 1.0  # seconds; less than this is not worth starting a trial in
 TAKEN_OVER = 3  # best configurations of the arm without augmentation that the other one tries as well
+AGAIN = 2  # other seeds with which a network that can climb no more is trained
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class ArmSearch:
         """Say what would be tried next, of what is likely to end within `left` seconds."""
         if left < SHORTEST:
             return None
-        return next((proposal for proposal in self._proposals() if proposal.seconds <= left), None)
+        return next((proposal for proposal in self._proposals(left) if proposal.seconds <= left), None)
 
     def claim(self, proposal: Proposal, fair: float) -> ArmClaim:
         """Say what `next_arm` must know; `fair` seconds are an even share of the time that is left.
@@ -156,7 +158,7 @@ class ArmSearch:
         """Whether a known configuration waits for its first trial, or the arm has not had any."""
         return bool(self._queue) or self.count() == 0
 
-    def _proposals(self) -> Iterator[Proposal]:
+    def _proposals(self, left: float) -> Iterator[Proposal]:
         if not self._learnt:
             if PREPARATION not in self.running and not self.exhausted:
                 yield Proposal({}, "", AS_IT_STANDS, 0.0, preparation=True)
@@ -171,6 +173,7 @@ class ArmSearch:
             for config, rung in self.ladder.promotions():
                 parameters, known = self._parameters[config]
                 yield Proposal(parameters, known, rung, self.ladder.seconds(config, rung))
+            yield from self._again(left)
         if not self.exhausted:
             yield Proposal(None, "", self.first_rung, self.ladder.seconds(None, self.first_rung))
 
@@ -179,6 +182,29 @@ class ArmSearch:
             ask = Ask(-1, record.parameters, f"{plain.arm.name} {record.number}", record.rung)
             if ask.known not in self._taken_over:
                 yield Proposal(ask.parameters, ask.known, ask.rung, self.ladder.seconds(ask.config, ask.rung))
+
+    def _again(self, left: float) -> Iterator[Proposal]:
+        """The best network once more from other random weights, where its next rung is beyond the time that is left.
+
+        Networks that differ in their seed alone err differently (Lakshminarayanan et al., "Deep Ensembles", 2017), and
+        together are better than what a new configuration is likely to give in the same time.
+        """
+        if not self.arm.study.trains_network or (record := self._highest()) is None:
+            return
+        ask = Ask(-1, record.parameters, record.known, record.rung)
+        if record.rung < self.ladder.top and self.ladder.seconds(ask.config, record.rung + 1) <= left:
+            return
+        for number in range(1, AGAIN + 1):
+            name = f"{record.number} again {number}"
+            if name not in self._taken_over:
+                parameters = {**record.parameters, SEED: number}
+                yield Proposal(parameters, name, record.rung, self.ladder.seconds(ask.config, record.rung))
+
+    def _highest(self) -> TrialRecord | None:
+        """The best trial of the highest rung that any has completed, of those that are not trained again."""
+        complete = [r for r in self.records if r.result.status == "complete" and SEED not in r.parameters]
+        rung = max((record.rung for record in complete), default=0)
+        return next(iter(best([record for record in complete if record.rung == rung], 1)), None)
 
     def _take(self, record: TrialRecord) -> None:
         if record.number == PREPARATION:

@@ -79,6 +79,11 @@ class Study:
     resources: Mapping[str, float] = field(default_factory=dict)
 
     @property
+    def trains_network(self) -> bool:
+        """Whether its model is one of our networks, trained for some of its epochs first."""
+        return self.model.use.startswith("fmnist_bench.models.") and "model__epochs" in self.fidelity.levels
+
+    @property
     def uses(self) -> tuple[str, ...]:
         """Dotted names of every class that the study names."""
         parts = [spec for spec in (self.augment, *self.features, self.model) if spec is not None]

@@ -255,3 +255,25 @@ def test_importances_of_too_few_trials_or_of_equal_ones_are_not_guessed(run):
     few = {number: number / 10 for number in numbers[1:]}
     assert importances(run, {"svm": few})["svm"][0] == {}
     assert importances(run, {"svm": few | {numbers[0]: 0.0}})["svm"][0] != {}
+
+
+def test_a_network_that_can_climb_no_more_is_trained_again_with_other_seeds(run):
+    space = Spec("fmnist_bench.models.cnn.CNNClassifier", {"learning_rate": Range(0.1, 1.0)})
+    search = make(run, [Known("one", {"model__learning_rate": 0.5})], space, levels={"model__epochs": (2, 6, 14)})
+    answer(search, run, ask(search), accuracy=0.8, seconds=20.0)
+    answer(search, run, ask(search), accuracy=0.9, seconds=60.0)
+    assert search.propose(200.0).rung == 2, "it can climb"
+    first = search.ask(search.propose(100.0))
+    second = search.ask(search.propose(100.0))
+    for number, again in enumerate((first, second), start=1):
+        assert again.rung == 1
+        assert again.parameters == {"model__learning_rate": 0.5, "model__random_state": number}
+        answer(search, run, again, accuracy=0.91, seconds=60.0)
+    assert search.propose(100.0).parameters is None, "then new ones"
+    assert make(run, [], space, levels={"model__epochs": (2, 6, 14)}).propose(100.0).parameters is None
+
+
+def test_what_learns_on_a_part_of_the_rows_is_not_trained_again(run):
+    search = make(run, [Known("one", {"model__C": 3.0})], levels={"rows": (0.1, 1.0)})
+    answer(search, run, ask(search), accuracy=0.8, seconds=20.0)
+    assert search.propose(30.0).parameters is None
