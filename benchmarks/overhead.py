@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -23,7 +23,7 @@ from fmnist_bench.config import find_files, load_study
 from fmnist_bench.data import load_dataset, make_split
 from fmnist_bench.environment import allowed_cores, cores, machine
 from fmnist_bench.progress import Progress
-from fmnist_bench.store import Store, TrialRecord, write_text
+from fmnist_bench.store import Run, Store, TrialRecord, write_text
 
 NOTHING = """
 [model]
@@ -162,37 +162,37 @@ def fit_once(family: str, rows: int, cpus: list[int], gate: Path) -> None:
     print(time.perf_counter() - started)
 
 
-def whole_runs(mlruns: Path) -> Iterator[str]:
+def whole_runs(mlruns: Sequence[Path]) -> Iterator[str]:
     """Overrun and use of the cores of every run of `all`."""
     yield from (
         "",
         "## Whole runs of `all`",
         "",
-        "Budget and seconds used, from the first import to the finished report; how much of the cores' time was spent",
-        "inside `fit`, of the whole and until the last trial ended.",
+        "Budget and seconds used, from the first import to the finished report; the part of the cores' time that was",
+        "spent inside `fit` (one core a trial), and the part in which the processor worked there, of the whole run.",
         "",
-        "| Budget, min | Seed | Used, s | Overrun, % | Trials | In `fit`, % | Until the end phase, % |",
-        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| Budget, min | Seed | Used, s | Overrun, % | Trials | In `fit`, % | At work there, % | Revision |",
+        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
     )
-    for path in sorted(mlruns.glob("runs/all-*/run.json")):
+    for path in sorted(path for folder in mlruns for path in folder.glob("runs/all-*/run.json")):
         state = json.loads(path.read_text())
         if not state.get("budget") or "environment" not in state:
             continue
-        run = Store(mlruns).latest_run("all")
-        run.folder = path.parent
+        run = Run(Store(path.parent.parent.parent), path.parent, "all")
         records: list[TrialRecord] = [r for arm in state["arms"] for r in run.records(arm)]
         budget, used = state["budget"], state["seconds"]
-        searched = max(r.ended for r in records)
+        inside = sum(r.result.fit_seconds for r in records)
         busy = sum(r.result.fit_cpu_seconds for r in records)
         yield (
             f"| {budget / 60:.0f} | {state['seed']} | {used:.1f} | {100 * (used / budget - 1):+.1f} | {len(records)} | "
-            f"{100 * busy / cores() / used:.0f} | {100 * busy / cores() / searched:.0f} |"
+            f"{100 * inside / cores() / used:.0f} | {100 * busy / cores() / used:.0f} | "
+            f"{state['environment'].get('revision', '')} |"
         )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--mlruns", default="mlruns", type=Path)
+    parser.add_argument("--mlruns", default=[Path("mlruns")], type=Path, nargs="+", metavar="DIR")
     parser.add_argument("--trials", type=int, default=1000, help="trials that do nothing")
     parser.add_argument("--networks", type=int, default=60, help="trials of a tiny network")
     parser.add_argument("--rows", type=int, default=10_000, help="rows of the fits side by side")
@@ -213,7 +213,7 @@ def main() -> None:
         for line in section:
             lines.append(line)
             print(line, flush=True)
-    lines += ["", f"`python benchmarks/overhead.py --mlruns {options.mlruns.name}`", ""]
+    lines += ["", f"`python benchmarks/overhead.py --mlruns {' '.join(folder.name for folder in options.mlruns)}`", ""]
     lines += [f"- {key}: {value}" for key, value in machine().items()]
     write_text(options.markdown, "\n".join(lines) + "\n")
 
