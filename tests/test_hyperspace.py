@@ -92,6 +92,7 @@ BENCHMARK = 'data = "digits"\nvalid_size = 0.2\nseed = 1\ntrials = 4\nstudies = 
 ALLOWED = ("hypermodels",)
 
 
+@pytest.mark.slow
 def test_a_hypermodel_from_a_study_to_the_report(arena, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # lets the server of workers import Keras once
     arena("studies/own.toml", OWN)

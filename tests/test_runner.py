@@ -198,6 +198,7 @@ def wait_for_records(place, n, process):
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_killed_at_ten_moments_it_ends_as_if_nothing_had_happened(place):
     arguments = ("run", "tiny", "--workers", "1", "--trials")
     reference = run_benchmark("tiny", progress=Progress(), trials=12, workers=1)
