@@ -85,7 +85,7 @@ def test_without_weights_it_says_how_to_get_them(monkeypatch, tmp_path):
     assert NoWeights.status == "no_weights"
 
 
-@pytest.mark.parametrize("unfreeze", [pytest.param(0, marks=pytest.mark.slow), 2])
+@pytest.mark.parametrize("unfreeze", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_it_learns_is_saved_and_repeats(digits, lite0_file, unfreeze, tmp_path, monkeypatch):
     monkeypatch.setattr(arrays, "WORTH_KEEPING", 0.0)
     X, y = digits.X[:300], digits.y[:300]
