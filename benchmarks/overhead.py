@@ -97,8 +97,9 @@ def small_trials(trials: int, networks: int) -> Iterator[str]:
         "| --- | ---: | ---: | ---: | ---: |",
     )
     for name, study, text, count in (
-        ("naive Bayes", "nothing", NOTHING, trials),
+        # The network first: the server that forks the workers imports Keras once, when it starts, or never.
         ("a Keras network with one filter", "network", NETWORK, networks),
+        ("naive Bayes", "nothing", NOTHING, trials),
     ):
         middle, first, last = cost_of_trials(study, text, count)
         yield f"| {name} | {count} | {middle:.3f} | {first:.3f} | {last:.3f} |"
