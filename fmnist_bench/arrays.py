@@ -1,10 +1,11 @@
 """Images as rows of pixels; and arrays that take long to compute, kept in files named by all that they follow from."""
 
+import math
 import os
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,30 @@ def as_rows(X: Any) -> Any:
     """Flatten images of shape (n, height, width) or (n, height, width, channels) to rows; leave anything else."""
     shape: tuple[int, ...] = getattr(X, "shape", ())
     return np.reshape(X, (shape[0], -1)) if len(shape) in (3, 4) else X
+
+
+def shape_of_images(n_features: int, image_shape: Sequence[int] | None) -> tuple[int, int, int]:
+    """Height, width and channels of the image that a row holds.
+
+    Parameters
+    ----------
+    n_features : int
+        Length of the row.
+    image_shape : sequence of int or None
+        ``(height, width)`` or ``(height, width, channels)``; None means square and gray, or one pixel high where the
+        length is no square.
+
+    Raises
+    ------
+    ValueError
+        Where they do not fit together.
+    """
+    side = math.isqrt(n_features)
+    likely = (side, side) if side * side == n_features else (1, n_features)
+    height, width, channels = (*(image_shape or likely), 1)[:3]
+    if height * width * channels != n_features:
+        raise ValueError(f"image_shape={image_shape!r}: rows have {n_features} features, it has to make as many")
+    return height, width, channels
 
 
 def are_pixels(X: NDArray[Any]) -> bool:

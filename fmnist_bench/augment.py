@@ -16,7 +16,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fmnist_bench.arrays import as_rows
+from fmnist_bench.arrays import as_rows, shape_of_images
 from fmnist_bench.classic import Augment
 from fmnist_bench.models._backend import NetworkAsBytes, from_bytes, prepare_backend, to_bytes
 from fmnist_bench.models._batches import Batches
@@ -138,7 +138,7 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
         self.classes_, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
         if len(self.classes_) < 2:
             raise ValueError("y has one class only: a conditional GAN needs at least 2")
-        self._shares, self._shape = counts / len(codes), self._find_shape(rows.shape[1])
+        self._shares, self._shape = counts / len(codes), shape_of_images(rows.shape[1], self.image_shape)
         self.history_: dict[str, list[float]] = {}
         if self.generator is not None:
             self.network_ = self._read(Path(self.generator))
@@ -203,13 +203,6 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
                 raise ValueError(f"{name}={getattr(self, name)!r}: must be at least 1")
         if self.max_seconds is not None and not self.max_seconds > 0:
             raise ValueError(f"max_seconds={self.max_seconds!r}: must be above 0 or None")
-
-    def _find_shape(self, n_features: int) -> tuple[int, int, int]:
-        side = math.isqrt(n_features)
-        height, width, channels = (*(self.image_shape or (side, side)), 1)[:3]
-        if height * width * channels != n_features:
-            raise ValueError(f"image_shape={self.image_shape!r}: rows have {n_features} features")
-        return height, width, channels
 
     def _codes(self, y: NDArray[Any]) -> NDArray[np.int64]:
         codes = np.searchsorted(self.classes_, y).clip(max=len(self.classes_) - 1)

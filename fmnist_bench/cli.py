@@ -101,19 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
 
     run = verbs.add_parser("run", parents=[data, mlruns, imports, shared], help="run a benchmark, or go on with it")
-    run.add_argument("name", metavar="NAME", help="a benchmark, a study, or the path of a TOML file")
-    run.add_argument("--budget", metavar="TIME", help="wall-clock time for everything, such as 90s, 10m, 2h")
-    run.add_argument("--trials", type=int, metavar="N", help="N trials of each arm instead of a time: repeatable")
-    run.add_argument("--workers", default="auto", metavar="N", help="trials side by side (default: auto)")
-    run.add_argument("--cluster", default="", metavar="ADDRESS", help="run the trials on this Dask cluster")
-    run.add_argument("--tracking-uri", default="", metavar="URI", help="log to this MLflow store, such as a server's")
-    run.add_argument("--weights", metavar="DIR", help="folder with files of pretrained weights")
-    run.add_argument("--max-latency", type=float, metavar="MS", help="milliseconds a row that the ensemble may take")
-    run.add_argument("--seed", type=int, metavar="N", help="seed of split, search and models")
-    run.add_argument("--fresh", action="store_true", help="begin anew; what is stored stays")
-    shown = run.add_mutually_exclusive_group()
-    shown.add_argument("--quiet", action="store_true", help="print the result alone")
-    shown.add_argument("--json", action="store_true", help="print one JSON object for each event (see: schema event)")
+    _declare_run(run)
     run.set_defaults(verb=_run)
 
     report = verbs.add_parser("report", parents=[mlruns, imports, shared], help="write the newest run's report again")
@@ -165,6 +153,22 @@ def _parser() -> argparse.ArgumentParser:
     schema.add_argument("name", choices=NAMES, help="a study's file, a benchmark's file, or a line of run --json")
     schema.set_defaults(verb=_schema)
     return parser
+
+
+def _declare_run(run: argparse.ArgumentParser) -> None:
+    run.add_argument("name", metavar="NAME", help="a benchmark, a study, or the path of a TOML file")
+    run.add_argument("--budget", metavar="TIME", help="wall-clock time for everything, such as 90s, 10m, 2h")
+    run.add_argument("--trials", type=int, metavar="N", help="N trials of each arm instead of a time: repeatable")
+    run.add_argument("--workers", default="auto", metavar="N", help="trials side by side (default: auto)")
+    run.add_argument("--cluster", default="", metavar="ADDRESS", help="run the trials on this Dask cluster")
+    run.add_argument("--tracking-uri", default="", metavar="URI", help="log to this MLflow store, such as a server's")
+    run.add_argument("--weights", metavar="DIR", help="folder with files of pretrained weights")
+    run.add_argument("--max-latency", type=float, metavar="MS", help="milliseconds a row that the ensemble may take")
+    run.add_argument("--seed", type=int, metavar="N", help="seed of split, search and models")
+    run.add_argument("--fresh", action="store_true", help="begin anew; what is stored stays")
+    shown = run.add_mutually_exclusive_group()
+    shown.add_argument("--quiet", action="store_true", help="print the result alone")
+    shown.add_argument("--json", action="store_true", help="print one JSON object for each event (see: schema event)")
 
 
 def _run(options: argparse.Namespace, started: float) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -12,6 +11,8 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.decomposition import PCA
 from sklearn.utils import Tags, gen_batches
 from sklearn.utils.validation import check_is_fitted, validate_data
+
+from fmnist_bench.arrays import shape_of_images
 
 KINDS = ("pixels", "hog", "both")
 _BATCH = 256  # images a step: bounds the memory
@@ -106,23 +107,15 @@ class ImageFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         n_scaled = pixels.shape[1] if self.kind != "hog" else 0
         np.divide(pixels[:, :n_scaled], np.float32(255), out=out[:, :n_scaled], casting="same_kind")
         if self.kind != "pixels":
-            shape = self._shape(pixels.shape[1])
+            shape = shape_of_images(pixels.shape[1], self.image_shape)
             for rows in gen_batches(len(pixels), _BATCH):
                 out[rows, n_scaled:] = hog(pixels[rows].reshape(-1, *shape), self.orientations, self.cell_size)
         return out
 
-    def _shape(self, n_pixels: int) -> tuple[int, int, int]:
-        side = math.isqrt(n_pixels)
-        square = (side, side) if side * side == n_pixels else (1, n_pixels)
-        height, width, channels = (*(self.image_shape or square), 1)[:3]
-        if height * width * channels != n_pixels:
-            raise ValueError(f"image_shape={self.image_shape} does not fit rows of {n_pixels} pixels")
-        return height, width, channels
-
     def _n_out(self, n_pixels: int) -> int:
         if self.kind not in KINDS:
             raise ValueError(f"kind={self.kind!r} is not one of {', '.join(KINDS)}")
-        height, width, _ = self._shape(n_pixels)
+        height, width, _ = shape_of_images(n_pixels, self.image_shape)
         if self.kind == "pixels":
             return n_pixels
         if self.orientations < 2 or self.cell_size < 1:

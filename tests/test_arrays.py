@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fmnist_bench import arrays
-from fmnist_bench.arrays import are_pixels, as_rows, cached_array, seconds_saved, warn_of_scale
+from fmnist_bench.arrays import are_pixels, as_rows, cached_array, seconds_saved, shape_of_images, warn_of_scale
 
 
 @pytest.fixture
@@ -59,3 +59,13 @@ def test_pixels_are_told_from_other_numbers():
 def test_dark_pixels_are_warned_of():
     with pytest.warns(UserWarning, match="from 0 to 1"):
         warn_of_scale(np.array([[0.0, 0.7]]))
+
+
+@pytest.mark.parametrize(
+    ("n_features", "image_shape", "expected"),
+    [(784, None, (28, 28, 1)), (12, None, (1, 12, 1)), (12, (3, 4), (3, 4, 1)), (12, [2, 2, 3], (2, 2, 3))],
+)
+def test_the_shape_of_images_is_given_or_likely(n_features, image_shape, expected):
+    assert shape_of_images(n_features, image_shape) == expected
+    with pytest.raises(ValueError, match=r"image_shape=\(5, 5\): rows have .* features"):
+        shape_of_images(n_features, (5, 5))

@@ -98,7 +98,7 @@ def test_stateless_cloned_and_pickled(rows):
     ("arguments", "message"),
     [
         ({"kind": "sift"}, "kind='sift' is not one of pixels, hog, both"),
-        ({"image_shape": (8, 8)}, "does not fit rows of 784 pixels"),
+        ({"image_shape": (8, 8)}, "rows have 784 features"),
         ({"kind": "hog", "cell_size": 29}, "smaller than a cell"),
         ({"kind": "hog", "orientations": 1}, "orientations must be at least 2"),
         ({"kind": "hog", "cell_size": 0}, "cell_size at least 1"),

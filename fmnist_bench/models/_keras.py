@@ -6,7 +6,6 @@ executes no operation and starts no threads of the back end.
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 import warnings
@@ -23,7 +22,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fmnist_bench.arrays import are_pixels, as_rows, warn_of_scale
+from fmnist_bench.arrays import are_pixels, as_rows, shape_of_images, warn_of_scale
 from fmnist_bench.classic import Augment
 
 from ._backend import NetworkAsBytes, dtype_policy, is_out_of_memory, prepare_backend
@@ -289,15 +288,8 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         return self._embed(self._to_images(X[part])), self._encoder.transform(y[part])
 
     def _to_images(self, X: NDArray[Any]) -> NDArray[Any]:
-        height, width, channels = (*(self.image_shape_ or _square(X.shape[1])), 1)[:3]
-        if height * width * channels != X.shape[1]:
-            raise ValueError(
-                f"image_shape={self.image_shape!r}: rows have {X.shape[1]} features, "
-                "so height * width * channels must be that (None means square and gray, or else one pixel high)"
-            )
-        return np.ascontiguousarray(X if X.dtype == np.uint8 else X.astype(np.float32)).reshape(
-            -1, height, width, channels
-        )
+        shape = shape_of_images(X.shape[1], self.image_shape_)
+        return np.ascontiguousarray(X if X.dtype == np.uint8 else X.astype(np.float32)).reshape(-1, *shape)
 
     def _build_network(self, images: NDArray[Any]) -> keras.Model:
         before = keras.config.dtype_policy()
@@ -339,8 +331,3 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
     def _probabilities(self, images: NDArray[Any]) -> NDArray[np.float32]:
         prepare_backend(self.precision)
         return predict_probabilities(self._learner(), images, self.flip_average)
-
-
-def _square(n_features: int) -> tuple[int, int]:
-    side = math.isqrt(n_features)
-    return (side, side) if side * side == n_features else (1, n_features)
