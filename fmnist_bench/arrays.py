@@ -38,6 +38,13 @@ def shape_of_images(n_features: int, image_shape: Sequence[int] | None) -> tuple
     ------
     ValueError
         Where they do not fit together.
+
+    Examples
+    --------
+    >>> shape_of_images(784, None)
+    (28, 28, 1)
+    >>> shape_of_images(96, (4, 8, 3))
+    (4, 8, 3)
     """
     side = math.isqrt(n_features)
     likely = (side, side) if side * side == n_features else (1, n_features)

@@ -44,6 +44,14 @@ def next_arm(claims: Sequence[ArmClaim], ratio: float = RATIO) -> int:
     Talwalkar, 2016) with another ratio, which may take a decision back when the order changes. The study goes first
     that has had least of its part; within it the arm goes first that has had less time. `benchmarks/replay.md` holds
     this rule against others.
+
+    Examples
+    --------
+    >>> forest = ArmClaim("forest", promise=0.88, spent=100, count=3)
+    >>> next_arm([ArmClaim("cnn", promise=0.94, spent=300, count=3), forest])
+    0
+    >>> next_arm([ArmClaim("cnn", promise=0.94, spent=900, count=9), forest])
+    1
     """
     untried = [i for i, claim in enumerate(claims) if claim.untried]
     if untried:

@@ -72,6 +72,13 @@ class ClassicAugmentation(BaseEstimator):  # type: ignore[misc]
     image_shape : tuple of int or None
         `(height, width)` or `(height, width, channels)`; None means square and gray.
     random_state : int, RandomState or None
+
+    Examples
+    --------
+    >>> X, y = np.eye(4, dtype=np.uint8), np.array([0, 0, 1, 1])
+    >>> more, labels = ClassicAugmentation(ratio=0.5, shift=0, erase=0.0, random_state=0).fit_resample(X, y)
+    >>> more.shape, labels.shape
+    ((6, 4), (6,))
     """
 
     def __init__(

@@ -241,10 +241,10 @@ def _predict(options: argparse.Namespace, started: float) -> int:
 
 
 def _ui(options: argparse.Namespace, started: float) -> int:
-    from fmnist_bench.servers import ui_command
+    from fmnist_bench.servers import FIRST_PAGE, ui_command
 
     command, environment = ui_command(options.mlruns, options.port)
-    print(f"MLflow UI on http://127.0.0.1:{options.port} (Ctrl-C ends it)", flush=True)
+    print(f"MLflow UI on http://127.0.0.1:{options.port}/{FIRST_PAGE} (Ctrl-C ends it)", flush=True)
     os.execve(command[0], command, environment)
 
 

@@ -116,6 +116,12 @@ def load_dataset(
     ------
     InputError
         Unknown name, missing or damaged file, wrong fingerprint, pixels or labels that cannot be used.
+
+    Examples
+    --------
+    >>> digits = load_dataset("digits")
+    >>> digits.X.shape, digits.X.dtype, digits.image_shape
+    ((1500, 64), dtype('uint8'), (8, 8))
     """
     if subset not in IDX_FILES:
         raise InputError(f"unknown subset {subset!r}; allowed: train, test")

@@ -66,6 +66,17 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):
     Notes
     -----
     Rows may also be images of shape (n, height, width) or (n, height, width, channels).
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.naive_bayes import GaussianNB
+    >>> X, y = load_digits(return_X_y=True)
+    >>> members = [("logistic", LogisticRegression(max_iter=2000)), ("bayes", GaussianNB(var_smoothing=0.01))]
+    >>> ensemble = StackedEnsemble(members, random_state=0).fit(X[:1500], y[:1500])
+    >>> bool(ensemble.score(X[1500:], y[1500:]) > 0.88)
+    True
     """
 
     members_: list[tuple[str, Any]]

@@ -47,6 +47,11 @@ class ImageFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     ----------
     n_features_in_ : int
         Pixels in a row, seen in `fit`. `transform` works without `fit`.
+
+    Examples
+    --------
+    >>> ImageFeatures(kind="hog").transform(np.zeros((5, 784), dtype=np.uint8)).shape
+    (5, 588)
     """
 
     def __init__(

@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 from fmnist_bench.data import Dataset, load_dataset
 from fmnist_bench.environment import cores
+from fmnist_bench.job import SAMPLES
 from fmnist_bench.registry import serve_hint
 from fmnist_bench.reporting.findings import Contestant, Findings, Importances, TrialRow
 from fmnist_bench.search import importances
 from fmnist_bench.selection import Combination
 from fmnist_bench.store import Run, TrialRecord, best, write_text
+from fmnist_bench.trial import PREPARATION
 from fmnist_bench.worker import predict_in_worker
 
 Probabilities = NDArray[np.float32]
@@ -76,6 +78,7 @@ def gather(run: Run, environment: Mapping[str, str], allow_import: Sequence[str]
         X_test=test.X,
         image_shape=test.image_shape,
         importances=_importances(run, records),
+        samples=_samples(run),
     )
     return replace(findings, how_to_open={**findings.how_to_open, **_how_to_load(run, findings)})
 
@@ -96,6 +99,12 @@ def _how_to_load(run: Run, findings: Findings) -> dict[str, str]:
     if who is None or who.trial is None:
         return {}
     return {"Model": f'fmnist_bench.candidate.load_model("{_short(run.model_file(who.name, who.trial))}")'}
+
+
+def _samples(run: Run) -> dict[str, bytes]:
+    """Read the last images that each arm's augmentation drew while it learnt."""
+    drawn = {arm: sorted(run.trial_folder(arm, PREPARATION).glob(SAMPLES)) for arm in run.state["arms"]}
+    return {arm: paths[-1].read_bytes() for arm, paths in drawn.items() if paths}
 
 
 def _importances(run: Run, records: Mapping[str, Sequence[TrialRecord]]) -> dict[str, Importances]:

@@ -128,6 +128,12 @@ def greedy_selection(
     ------
     ValueError
         Where every member costs more than `max_cost`.
+
+    Examples
+    --------
+    >>> sure, unsure, wrong = [[0.9, 0.1], [0.4, 0.6]], [[0.6, 0.4], [0.1, 0.9]], [[0.2, 0.8], [0.7, 0.3]]
+    >>> greedy_selection(np.array([sure, unsure, wrong]), np.array([0, 1]))
+    array([0.5, 0.5, 0. ])
     """
     members = np.ascontiguousarray(np.moveaxis(probabilities, 2, 1))  # classes before rows: four times as fast
     price = np.zeros(len(members)) if costs is None else np.asarray(costs, dtype=np.float64)

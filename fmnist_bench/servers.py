@@ -9,6 +9,7 @@ from pathlib import Path
 from fmnist_bench.errors import InputError
 
 HOST = "127.0.0.1"
+FIRST_PAGE = "#/experiments?workflowType=machine_learning"  # else MLflow shows what it has for language models
 Command = tuple[list[str], dict[str, str]]
 
 

@@ -14,6 +14,7 @@ from mlflow import MlflowClient
 
 from fmnist_bench import run_benchmark
 from fmnist_bench.progress import Progress
+from fmnist_bench.servers import FIRST_PAGE
 from fmnist_bench.store import Store
 
 pytestmark = pytest.mark.browser
@@ -24,7 +25,8 @@ STUDIES = {
     "boosted": '[model]\nuse = "fmnist_bench.models.boosting.XGBoostClassifier"\nn_estimators = 30\n'
     "max_depth = { low = 2, high = 4 }\nlearning_rate = { low = 0.1, high = 0.5, log = true }\n",
     "bayes": '[model]\nuse = "sklearn.naive_bayes.GaussianNB"\n'
-    "var_smoothing = { low = 1e-9, high = 1e-1, log = true }\n",
+    "var_smoothing = { low = 1e-9, high = 1e-1, log = true }\n"
+    '[augment]\nuse = "fmnist_bench.classic.ClassicAugmentation"\nflip = false\nshift = 1\n',
     "broken": '[model]\nuse = "sklearn.neighbors.KNeighborsClassifier"\n'
     "n_neighbors = { low = 100000, high = 100005 }\n",
 }
@@ -33,7 +35,7 @@ BENCHMARK = 'data = "digits"\nvalid_size = 0.2\ntrials = 5\nstudies = ["boosted"
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """Return a run on digits: curves, a study whose trials fail, an ensemble, mistakes."""
+    """Return a run on digits: curves, an augmentation, a study whose trials fail, an ensemble, mistakes."""
     folder = tmp_path_factory.mktemp("browser")
     for path, text in {**{f"studies/{n}.toml": t for n, t in STUDIES.items()}, "benchmarks/b.toml": BENCHMARK}.items():
         (folder / path).parent.mkdir(exist_ok=True)
@@ -202,6 +204,13 @@ def artifacts(experiment, run):
 
 def test_mlflow_lists_the_runs_of_the_experiment(open_page, experiment):
     page = open_page(f"{experiment[1]}/runs")
+    page.get_by_role("row").get_by_role("link", name="b", exact=True).first.wait_for()
+
+
+def test_the_address_that_is_printed_leads_to_the_runs(open_page, mlflow_ui, run):
+    page = open_page(f"{mlflow_ui}/{FIRST_PAGE}")
+    page.get_by_role("link", name="b", exact=True).first.click()
+    page.get_by_role("link", name="Runs", exact=True).first.wait_for()
     page.get_by_role("row").get_by_role("link", name="b", exact=True).first.wait_for()
 
 

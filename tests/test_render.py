@@ -21,6 +21,7 @@ from fmnist_bench.reporting import render, tables
 from fmnist_bench.reporting.findings import Contestant, Findings, Importances, TrialRow
 
 NAMES = ("<b>", "a|b", "two & a half", '"three"', "$4$", "_five_", "six", "seven", "eight", "nine")
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="  # a PNG file
 SECTIONS = ("answer", "leaderboard", "ensemble", "classes", "search", "failures", "environment")
 
 
@@ -76,6 +77,41 @@ def findings():
         image_shape=(8, 8),
         importances={"linear": Importances(9, {"alpha": 0.875}, {"alpha": True})},
     )
+
+
+@pytest.fixture(scope="module")
+def augmented(findings):
+    """The same with an arm that differs from another by an augmentation that had to learn."""
+    linear, bayes = findings.contestants
+    history = {"step": [100.0, 200.0], "fidelity": [0.2, 0.875]}
+    learnt = TrialRow("linear+gan", -1, "prepared", "", 30.0, None, None, {}, history, 40.0)
+    return dataclasses.replace(
+        findings,
+        contestants=(linear, dataclasses.replace(bayes, name="linear+gan")),
+        trials=(*findings.trials, learnt),
+        samples={"linear+gan": base64.b64decode(PIXEL)},
+    )
+
+
+def test_an_augmentation_is_held_against_the_same_study_without_it(augmented, findings):
+    (row,) = tables.augmented(augmented).rows
+    with_it, without = (accuracy_score(findings.y_test, who.test_pred) for who in findings.contestants[::-1])
+    assert row[0].text == "linear+gan"
+    assert [cell.text for cell in row[2:4]] == [f"{100 * without:.2f}", f"{100 * with_it:.2f}"]
+    assert row[4].key == pytest.approx(with_it - without)
+    found = augmented.compare(*augmented.contestants[::-1])
+    assert row[1].text.partition(" ")[0] == ("inside" if found.low <= 0 <= found.high else "outside")
+
+
+def test_what_a_generator_learnt_is_shown_and_is_no_failure(augmented, page):
+    parsed, text = Page(render.render_html(augmented)), render.render_markdown(augmented)
+    assert "augmentation" in parsed.ids
+    assert "augmentation" not in Page(page).ids
+    assert parsed.tags["svg"] == Page(page).tags["svg"] + 2 * 2  # forest plot and fidelity, wide and narrow
+    assert f"data:image/png;base64,{PIXEL}" in parsed.links
+    assert "| linear+gan | prepared | 30.0 | 200 | 87.5 |" in text
+    assert [trial.arm for trial in augmented.failed] == ["svm", "svm"]
+    assert augmented.seconds_by_kind()["linear+gan"]["prepared"] == 30
 
 
 @pytest.fixture(scope="module")

@@ -307,6 +307,10 @@ def test_an_augmentation_learns_once_and_starts_from_the_best_without_it(arena, 
     shared = {name: trials[0].parameters[name] for name in sibling.parameters}
     assert shared == sibling.parameters
     assert 0.1 <= trials[0].parameters["augment__ratio"] <= 1
+    report = (outcome.folder / "report.html").read_text()
+    assert "outside the interval" in report or "inside the interval" in report
+    assert 'alt="Synthetic images of forest+copyist' in report
+    assert outcome.findings.failed == []
     client = MlflowClient(Store("mlruns").tracking_uri)
     runs = client.search_runs([client.get_experiment_by_name("tiny").experiment_id])
     (run,) = [run for run in runs if run.info.run_name == "forest+copyist learns"]

@@ -62,6 +62,14 @@ flip_average
     Szegedy, "Batch Normalization" (2015); Lin, Chen and Yan, "Network In Network" (2014), for
     global pooling; He et al., "Deep Residual Learning" (2016); Chollet, "Xception" (2017); Page,
     "How to Train Your ResNet" (2018), for the scaled logits and the pooling before the normalisation.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> X, y = load_digits(return_X_y=True)
+    >>> model = CNNClassifier(n_convs=2, filters=16, batch_size=32, epochs=8, flip=False, random_state=0)
+    >>> bool(model.fit(X[:1500] * 16, y[:1500]).score(X[1500:] * 16, y[1500:]) > 0.9)
+    True
     """
 
     def __init__(

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from fmnist_bench.reporting import figures, search_figures
 from fmnist_bench.reporting.canvas import WIDE, to_png
-from fmnist_bench.reporting.figures import Picture, Score
+from fmnist_bench.reporting.figures import Gain, Picture, Score
 from fmnist_bench.reporting.findings import Contestant, Findings, TrialRow
 from fmnist_bench.reporting.search_figures import Curve, Slice
 
@@ -31,14 +31,18 @@ def draw(findings: Findings, width: float = WIDE) -> dict[str, Figure]:
     Returns
     -------
     dict of str to matplotlib.figure.Figure
-        Of `accuracy_intervals`, `accuracy_against_cost`, `anytime`, `learning_curves`, `minutes` and `slices_ARM` those
-        that can be drawn.
+        Of `accuracy_intervals`, `accuracy_against_cost`, `augmentation`, `fidelity`, `anytime`, `learning_curves`,
+        `minutes` and `slices_ARM` those that can be drawn.
     """
     drawn: dict[str, Figure] = {}
     if scores := _scores(findings):
         drawn["accuracy_intervals"] = figures.accuracy_intervals(scores, width)
         if len(cost := {name: score for name, score in scores.items() if score.cost > 0}) > 1:
             drawn["accuracy_against_cost"] = figures.accuracy_against_cost(cost, width)
+    if gains := _gains(findings):
+        drawn["augmentation"] = figures.forest(gains, width)
+    if learnt := {row.arm: row.history for row in findings.preparations if row.history.get("fidelity")}:
+        drawn["fidelity"] = search_figures.fidelity(learnt, width)
     if points := _points(findings):
         drawn["anytime"] = search_figures.anytime(points, max(trial.ended for trial in findings.trials), width)
     if curves := _curves(findings):
@@ -107,6 +111,11 @@ def _columns(trials: list[TrialRow], name: str) -> tuple[list[object], list[floa
 def _scores(findings: Findings) -> dict[str, Score]:
     rows = [findings.scores(who) for who in findings.everyone if who.scored]
     return {r["name"]: Score(r["test_accuracy"], r["test_low"], r["test_high"], r["predict_ms"]) for r in rows}
+
+
+def _gains(findings: Findings) -> dict[str, Gain]:
+    found = {who.name: findings.compare(who, plain) for plain, who in findings.augmented}
+    return {name: Gain(test.difference, test.low, test.high) for name, test in found.items()}
 
 
 def _points(findings: Findings) -> dict[str, list[tuple[float, float]]]:

@@ -26,6 +26,14 @@ class Score(NamedTuple):
     cost: float
 
 
+class Gain(NamedTuple):
+    """A difference of two test accuracies with its 95 % interval, shares between -1 and 1."""
+
+    difference: float
+    low: float
+    high: float
+
+
 class Picture(NamedTuple):
     """An image, uint8 of shape `(height, width)` or `(height, width, 3)`, and the line that stands below it."""
 
@@ -43,6 +51,20 @@ def accuracy_intervals(scores: Mapping[str, Score], width: float = WIDE) -> Figu
         ax.plot(score.accuracy, place, "o", color=PALETTE[0], ms=6)
     name_rows(ax, list(scores))
     ax.xaxis.set_major_formatter(PERCENT)
+    return fig
+
+
+def forest(gains: Mapping[str, Gain], width: float = WIDE) -> Figure:
+    """Draw paired differences with their intervals, from top to bottom, beside the line of no difference."""
+    height = 0.27 if width == WIDE else 0.36
+    fig = figure("Gain in test accuracy by augmentation", 0.8 + height * len(gains), width)
+    ax = axes(fig, xlabel="gain in test accuracy, points (line: 95 % interval)")
+    ax.axvline(0, color=GREY, lw=1.2)
+    for place, gain in enumerate(gains.values()):
+        ax.plot([gain.low, gain.high], [place, place], color=PALETTE[0], lw=2, solid_capstyle="round")
+        ax.plot(gain.difference, place, "o", color=PALETTE[0], ms=6)
+    name_rows(ax, list(gains))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:+.3g}".replace("-", "−")))
     return fig
 
 

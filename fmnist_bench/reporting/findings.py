@@ -12,11 +12,11 @@ from sklearn.metrics import confusion_matrix
 
 from fmnist_bench.reporting import metrics
 from fmnist_bench.selection import with_temperature
-from fmnist_bench.trial import STATUSES
+from fmnist_bench.trial import PREPARATION, PREPARED, STATUSES
 
 Array = NDArray[Any]
 N_MISTAKES = 24  # four rows of six pictures
-KINDS = ("complete", "pruned", "failed or stopped")  # how a trial's time was spent
+KINDS = ("complete", PREPARED, "pruned", "failed or stopped")  # how a trial's time was spent
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,6 +144,8 @@ class Findings:
         `(height, width)` or `(height, width, 3)`.
     importances : dict of str to Importances
         Of the arms that Optuna searched.
+    samples : dict of str to bytes
+        Arms whose augmentation learns to synthetic images that it drew, a PNG file with a column a class.
     """
 
     title: str
@@ -160,6 +162,7 @@ class Findings:
     X_test: Array | None = None
     image_shape: tuple[int, ...] = ()
     importances: dict[str, Importances] = field(default_factory=dict)
+    samples: dict[str, bytes] = field(default_factory=dict)
 
     @property
     def arms(self) -> list[str]:
@@ -202,7 +205,19 @@ class Findings:
     @property
     def failed(self) -> list[TrialRow]:
         """The trials that neither completed nor were pruned."""
-        return [trial for trial in self.trials if trial.status not in ("complete", "pruned")]
+        return [trial for trial in self.trials if trial.status not in ("complete", PREPARED, "pruned")]
+
+    @property
+    def augmented(self) -> list[tuple[Contestant, Contestant]]:
+        """The best trials of each study that has an augmentation: without it, and with it."""
+        scored = {who.name: who for who in self.contestants if who.scored}
+        named = [(name.partition("+"), who) for name, who in scored.items()]
+        return [(scored[study], who) for (study, plus, _), who in named if plus and study in scored]
+
+    @property
+    def preparations(self) -> list[TrialRow]:
+        """What augmentations learnt before the first trial of their arms."""
+        return [trial for trial in self.trials if trial.number == PREPARATION]
 
     def valid_accuracy(self, who: Contestant) -> float:
         """Give a contestant's accuracy on the valid rows."""

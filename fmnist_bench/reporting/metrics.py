@@ -39,6 +39,12 @@ def accuracy_interval(n_correct: int, n: int, level: float = 0.95) -> tuple[floa
     ------
     ValueError
         If `n_correct` is not between 0 and `n`, or `n` is 0.
+
+    Examples
+    --------
+    >>> low, high = accuracy_interval(9450, 10000)
+    >>> print(f"{low:.2%} to {high:.2%}")
+    94.04% to 94.93%
     """
     interval = binomtest(int(n_correct), int(n)).proportion_ci(confidence_level=level, method="wilson")
     return float(interval.low), float(interval.high)

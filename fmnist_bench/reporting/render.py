@@ -67,7 +67,11 @@ def _png(pixels: Any) -> str:
     image, out = Image.fromarray(pixels), io.BytesIO()
     image.thumbnail((THUMBNAIL, THUMBNAIL))
     image.save(out, format="png", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}"
+    return _address(out.getvalue())
+
+
+def _address(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 def _context(findings: Findings) -> dict[str, Any]:
@@ -86,6 +90,9 @@ def _context(findings: Findings) -> dict[str, Any]:
         "leaderboard": tables.leaderboard(findings),
         "members": tables.members(findings),
         "pairs": tables.pairs(findings, pair[1]) if pair else None,
+        "augmented": tables.augmented(findings),
+        "generators": tables.generators(findings),
+        "samples": {arm: _address(png) for arm, png in findings.samples.items()},
         "matrices": tables.matrices(findings),
         "per_class": tables.per_class(findings),
         "mistakes": tables.mistakes(findings, choice) if choice else None,

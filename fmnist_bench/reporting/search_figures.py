@@ -28,7 +28,7 @@ from fmnist_bench.reporting.canvas import (
 )
 
 LABEL_GAP = 0.058  # of the height of the axes, from one name to the next
-KINDS = {"complete": PALETTE[0], "pruned": GREY, "failed or stopped": PALETTE[1]}
+KINDS = {"complete": PALETTE[0], "prepared": PALETTE[2], "pruned": GREY, "failed or stopped": PALETTE[1]}
 
 
 class Curve(NamedTuple):
@@ -174,6 +174,20 @@ def _look(curve: Curve) -> dict[str, Any]:
     return {"color": PALETTE[0], "lw": 1.1, "alpha": 0.75} if curve.status == "complete" else {"color": GREY, "lw": 1}
 
 
+def fidelity(arms: Mapping[str, Mapping[str, Sequence[float]]], width: float = WIDE) -> Figure:
+    """Draw how the images of each arm's generator became what was asked of it, by its histories of the training."""
+    fig = figure("Label fidelity of the synthetic images", 2.4, width)
+    ax = axes(fig, xlabel="training step", ylabel="images of the class asked for, %")
+    styles = arm_styles(list(arms))
+    for arm, history in arms.items():
+        ax.plot(history["step"], history["fidelity"], label=plain(arm), color=styles[arm]["color"])
+    ax.set_ylim(0, 1.02)
+    ax.yaxis.set_major_formatter(PERCENT)
+    if len(arms) > 1:
+        ax.legend(frameon=False, labelcolor=INK, fontsize=8.5)
+    return fig
+
+
 def minutes(arms: Mapping[str, Mapping[str, float]], width: float = WIDE) -> Figure:
     """Draw where the search time went: a bar an arm, split by how its trials ended.
 
@@ -196,7 +210,7 @@ def minutes(arms: Mapping[str, Mapping[str, float]], width: float = WIDE) -> Fig
         left += bars
     name_rows(ax, list(arms))
     if left.any():
-        fig.legend(loc="outside upper right", frameon=False, labelcolor=INK, ncols=3, fontsize=8.5)
+        fig.legend(loc="outside upper right", frameon=False, labelcolor=INK, ncols=len(KINDS), fontsize=8.5)
     return fig
 
 

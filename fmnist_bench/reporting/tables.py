@@ -126,6 +126,31 @@ def pairs(findings: Findings, ensemble: Contestant) -> Table:
     return Table("The ensemble against each single model", columns, rows)
 
 
+def augmented(findings: Findings) -> Table:
+    """Tabulate each study with its augmentation against the same study without it, on the same test rows."""
+    columns = ("Arm", "Zero is", "Without, %", "With, %", "Difference, points", "95 % interval", "p")
+    rows = []
+    for plain, who in findings.augmented:
+        found = findings.compare(who, plain)
+        verdict = "inside the interval" if found.low <= 0 <= found.high else "outside the interval"
+        accuracies = [percent(findings.scores(one)["test_accuracy"]) for one in (plain, who)]
+        difference = [percent(found.difference, sign="+"), interval(found.low, found.high, "+")]
+        p = Cell(p_value(found.p_value), found.p_value)
+        rows.append([text(who.name), text(verdict), *accuracies, *difference, p])
+    return Table("With against without augmentation", columns, rows, n_text=2)
+
+
+def generators(findings: Findings) -> Table:
+    """Tabulate what augmentations learnt before the trials of their arms."""
+    rows = []
+    for trial in findings.preparations:
+        steps, fidelity = (trial.history.get(key, [None])[-1] for key in ("step", "fidelity"))
+        status = [text(trial.arm), text(trial.status.replace("_", " "))]
+        rows.append([*status, seconds(trial.seconds), number(steps, 0), percent(fidelity, 1)])
+    columns = ("Arm", "Status", "Training, s", "Steps", "Images of the class asked for, %")
+    return Table("What the generators learnt", columns, rows, n_text=2)
+
+
 def matrices(findings: Findings) -> list[Table]:
     """Tabulate the confusion of the best single model, the ensemble, and their difference."""
     named = {"Best single model": findings.best_single, "Ensemble": findings.ensemble}
