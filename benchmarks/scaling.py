@@ -2,9 +2,10 @@
 
     pip install "fmnist-bench[cluster]" && python benchmarks/scaling.py
 
-Scheduler and workers are processes on this machine, each worker with one thread and one trial at a time, so that 64 of
-them share the cores which on a real cluster each would have for itself. What they do there without being asked (event
-loop ticks, monitors, profiles) is therefore slowed down by `SETTINGS`; with Dask's defaults 64 idle workers keep more
+A worker here is a thread of a Dask worker, with one trial at a time. Scheduler and Dask workers are processes on this
+machine: up to 16 with a thread each, and 64 workers are 16 with four, since each takes 400 MB before its first trial.
+All share the cores which on a real cluster they would have for themselves. What Dask does there without being asked
+(event loop ticks, monitors, profiles) is therefore slowed down by `SETTINGS`; with its defaults idle workers keep more
 than one core busy. Everything else is as in a run: a real task, a process a trial, rows that travel, files that come
 back.
 
@@ -38,7 +39,8 @@ SETTINGS = {
     "DISTRIBUTED__WORKER__MEMORY__MONITOR_INTERVAL": "10s",
     "DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
 }
-AT_ONCE = 8  # workers that start side by side
+MOST_PROCESSES = 16
+AT_ONCE = 8  # of them that start side by side
 WAIT = 300.0  # seconds for them to start
 
 
@@ -129,7 +131,16 @@ def dask(folder, n):
     """Start a scheduler and `n` workers; give its address."""
     from distributed import Client
 
-    processes = []
+    processes, n_dask = [], min(n, MOST_PROCESSES)
+    options = (
+        "--nthreads",
+        str(n // n_dask),
+        "--no-nanny",
+        "--memory-limit",
+        "0",
+        "--preload",
+        "fmnist_bench.supervisor",
+    )
 
     def start(verb, *options):
         environment = {**os.environ, **{f"DASK_{name}": value for name, value in SETTINGS.items()}}
@@ -145,11 +156,9 @@ def dask(folder, n):
             time.sleep(0.1)
         address = json.loads(file.read_text())["address"]
         with Client(address, set_as_default=False) as client:
-            for first in range(0, n, AT_ONCE):
-                for number in range(first, min(first + AT_ONCE, n)):
-                    local = ("--local-directory", str(folder / f"worker-{number}"))
-                    imports = ("--preload", "fmnist_bench.supervisor")
-                    start("worker", address, "--nthreads", "1", "--no-nanny", "--memory-limit", "0", *imports, *local)
+            for first in range(0, n_dask, AT_ONCE):
+                for number in range(first, min(first + AT_ONCE, n_dask)):
+                    start("worker", address, *options, "--local-directory", str(folder / f"worker-{number}"))
                 client.wait_for_workers(len(processes) - 1, timeout=WAIT)
         yield address
     finally:

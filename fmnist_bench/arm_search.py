@@ -170,12 +170,17 @@ class ArmSearch:
         for wish in self._queue.values():
             yield Proposal(wish.parameters, wish.known, wish.rung, self.ladder.seconds(wish.config, wish.rung))
         if not self._asker.climbs and self.first_rung == 0:
-            for config, rung in self.ladder.promotions():
+            for config, rung in self.ladder.promotions(1 if self._is_on_known_ground or self.exhausted else 0):
                 parameters, known = self._parameters[config]
                 yield Proposal(parameters, known, rung, self.ladder.seconds(config, rung))
             yield from self._again(left)
         if not self.exhausted:
             yield Proposal(None, "", self.first_rung, self.ladder.seconds(None, self.first_rung))
+
+    @property
+    def _is_on_known_ground(self) -> bool:
+        """Whether it has tried a configuration that is known to be good, of its study or of the arm without it."""
+        return any(known for _, known in self._parameters.values())
 
     def _of_plain(self, plain: "ArmSearch") -> Iterator[Proposal]:
         for record in plain.best(TAKEN_OVER):

@@ -34,8 +34,8 @@ class Attempt:
 class Ladder:
     """Asynchronous successive halving: the best third of a rung climbs, without waiting for the others.
 
-    Unlike in the source the best one of a rung may climb when it is still alone there: an arm begins with
-    configurations that are known to be good, and a short run has no time for three of each.
+    Unlike in the source the best one of a rung may climb when it is still alone there, where an arm began with a
+    configuration that is known to be good: a short run has no time for three of each.
 
     Parameters
     ----------
@@ -79,13 +79,16 @@ class Ladder:
         """Whether this was tried or is being tried."""
         return (config, rung) in self._started
 
-    def promotions(self) -> list[tuple[Hashable, int]]:
-        """Configurations that may climb, each with its next rung; from the highest rung down, the better ones first."""
+    def promotions(self, least: int = 1) -> list[tuple[Hashable, int]]:
+        """Configurations that may climb, each with its next rung; from the highest rung down, the better ones first.
+
+        `least` of each rung may climb however few there are.
+        """
         found = []
         for rung in reversed(range(self.top)):
             complete = [a for a in self.attempts if a.rung == rung and a.accuracy is not None]
             complete.sort(key=lambda a: -(a.accuracy or 0.0))
-            best = complete[: max(1, len(complete) // ETA)]
+            best = complete[: max(least, len(complete) // ETA)]
             found += [(a.config, rung + 1) for a in best if not self._above(a.config, rung)]
         return found
 

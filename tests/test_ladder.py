@@ -20,6 +20,15 @@ def test_the_best_third_of_each_rung_climbs_the_highest_rung_first():
     assert ladder.promotions() == [(3, 1)]
 
 
+def test_nobody_climbs_from_among_too_few_unless_it_is_allowed():
+    ladder = Ladder((0.1, 1.0))
+    for config, accuracy in enumerate((0.5, 0.9)):
+        end(ladder, config, 0, accuracy)
+    assert (ladder.promotions(0), ladder.promotions(1)) == ([], [(1, 1)])
+    end(ladder, 2, 0, 0.7)
+    assert ladder.promotions(0) == [(1, 1)]
+
+
 def test_promise_counts_the_rungs_that_are_left():
     ladder = Ladder((0.1, 0.3, 1.0))
     assert ladder.promise() == 0.0

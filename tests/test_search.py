@@ -144,10 +144,11 @@ def test_a_bad_trial_is_pruned_and_a_known_one_never(run):
 
 
 LEVELS = {"model__max_iter": (10, 30, 90)}
+KNOWN = [Known("one", {"model__C": 3.0, "model__degree": 2})]
 
 
 def test_the_better_ones_climb_and_optuna_takes_the_rungs_apart(run):
-    search = make(run, [Known("one", {"model__C": 3.0, "model__degree": 2})], levels=LEVELS)
+    search = make(run, KNOWN, levels=LEVELS)
     first = ask(search)
     assert (first.rung, search.fidelity(first)) == (0, {"model__max_iter": 10})
     answer(search, run, first, accuracy=0.7, seconds=1.0)
@@ -164,7 +165,7 @@ def test_the_better_ones_climb_and_optuna_takes_the_rungs_apart(run):
 
 
 def test_what_does_not_fit_into_the_time_left_waits(run):
-    search = make(run, [Known("one", {"model__C": 3.0, "model__degree": 2})], levels=LEVELS)
+    search = make(run, KNOWN, levels=LEVELS)
     answer(search, run, ask(search), seconds=20.0)
     assert search.propose(100.0).rung == 1
     assert search.propose(50.0).parameters is None
@@ -180,12 +181,23 @@ def test_without_a_budget_trials_run_as_the_study_says(run):
     assert all(trial.state == optuna.trial.TrialState.COMPLETE for trial in search._asker._study.trials)
 
 
-def test_an_interrupted_climb_is_tried_again(run):
+def test_where_nothing_is_known_to_be_good_the_best_of_three_climbs(run):
     search = make(run, levels=LEVELS)
+    asked = []
+    for accuracy in (0.7, 0.9, 0.8):
+        asked.append(ask(search))
+        answer(search, run, asked[-1], accuracy=accuracy)
+    climber = ask(search)
+    assert [one.rung for one in (*asked, climber)] == [0, 0, 0, 1]
+    assert climber.parameters == asked[1].parameters
+
+
+def test_an_interrupted_climb_is_tried_again(run):
+    search = make(run, KNOWN, levels=LEVELS)
     first = ask(search)
     answer(search, run, first)
     ask(search)  # and here the process dies
-    again = make(run, levels=LEVELS)
+    again = make(run, KNOWN, levels=LEVELS)
     (left,) = again.left_running()
     assert (left.parameters, left.rung) == (first.parameters, 1)
     answer(again, run, left, accuracy=None, status="interrupted")
