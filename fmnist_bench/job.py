@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from fmnist_bench.candidate import forget_places, load_model, save_model, set_where_none
 from fmnist_bench.data import Split
+from fmnist_bench.environment import cores
 from fmnist_bench.errors import InputError
 from fmnist_bench.images import write_grid
 from fmnist_bench.study import Arm
@@ -141,7 +142,9 @@ def _take_cores(cpus: tuple[int, ...]) -> None:
     """Keep to these cores: TensorFlow and joblib count those that they may use, OpenMP and BLAS have to be told."""
     if cpus and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cpus)
-        threadpool_limits(len(cpus))
+    n = len(cpus) or cores()
+    if any(pool["num_threads"] != n for pool in threadpool_info()):  # telling OpenBLAS starts threads that spin
+        threadpool_limits(n)
 
 
 def _fill(candidate: Any, task: Task) -> None:

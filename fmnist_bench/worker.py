@@ -27,19 +27,23 @@ POLL = 0.25  # seconds between two looks at a worker
 
 
 _main_lock = threading.Lock()
+_imported: set[str] = set()  # modules that the server of this process was told to import
 
 
 def prepare(uses: Iterable[str], allow_import: Sequence[str] = ()) -> None:
-    """Tell the server that forks the workers what to import once: the modules of classes that studies may name."""
+    """Tell the server that forks the workers what to import once: the modules of classes that studies may name.
+
+    One that was started for less is replaced, unless processes that it forked still run.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    modules = {use.rpartition(".")[0] for use in uses if is_allowed(use, allow_import)}
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["fmnist_bench.worker", "skops.io", *sorted(modules)])
-    with (
-        _hidden_main(),
-        _path_in_environment(),
-        silent_stderr(),
-    ):  # TensorFlow's greetings; a worker writes to a log of its own
+    modules = {use.rpartition(".")[0] for use in uses if is_allowed(use, allow_import)} | {"fmnist_bench.warm"}
+    # TensorFlow greets; a worker writes to a log of its own
+    with _hidden_main(), _path_in_environment(), silent_stderr():
+        if not modules <= _imported and not multiprocessing.active_children():
+            _imported.update(modules)
+            first, last = ["fmnist_bench.worker", "skops.io"], ["fmnist_bench.warm"]
+            multiprocessing.set_forkserver_preload(first + sorted(_imported.difference(last)) + last)
+            forkserver._forkserver._stop()  # type: ignore[attr-defined]
         forkserver.ensure_running()
 
 

@@ -11,6 +11,7 @@ from fmnist_bench.job import Rows, Task
 from fmnist_bench.space import Spec
 from fmnist_bench.store import Store
 from fmnist_bench.study import Arm, Study
+from fmnist_bench.worker import prepare
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -38,6 +39,7 @@ def split(digits):
 @pytest.fixture
 def make_task(digits, split, tmp_path):
     """Return a function that makes a task with one of the troublemakers."""
+    prepare(["troublemakers.Trouble"], ("troublemakers",))
     rows = tmp_path / "rows"
     rows.mkdir()
     np.save(rows / "X.npy", digits.X)

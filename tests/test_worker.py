@@ -1,3 +1,4 @@
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -8,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+import troublemakers
 
 from fmnist_bench.errors import InputError
 from fmnist_bench.job import LOG, MODEL, PROBABILITIES
 from fmnist_bench.space import Spec
 from fmnist_bench.study import Arm, Known, Study
-from fmnist_bench.worker import check_in_worker, run_in_worker
+from fmnist_bench.worker import answer_of_worker, check_in_worker, prepare, run_in_worker
 
 
 def run(task, on_report=lambda step, score: False, stop=None):
@@ -144,3 +146,18 @@ def test_a_known_configuration_that_cannot_be_set_is_refused():
     known = (Known("odd", {"model__depth": 3}),)
     with pytest.raises(InputError, match="Invalid parameter 'depth'"):
         check_in_worker((Arm(Study("bad", Spec("sklearn.tree.DecisionTreeClassifier", {}), known=known)),), ())
+
+
+def test_a_server_that_was_started_for_less_is_replaced_unless_its_processes_run():
+    prepare(["wave.Wave_read"], ("wave",))
+    assert answer_of_worker(troublemakers.is_loaded, "wave")
+    child = multiprocessing.get_context("forkserver").Process(target=time.sleep, args=(60,))
+    child.start()
+    prepare(["tabnanny.check"], ("tabnanny",))
+    assert not answer_of_worker(troublemakers.is_loaded, "tabnanny")
+    assert child.is_alive()
+    child.kill()
+    child.join()
+    prepare(["tabnanny.check"], ("tabnanny",))
+    assert answer_of_worker(troublemakers.is_loaded, "tabnanny")
+    assert answer_of_worker(troublemakers.is_loaded, "wave")

@@ -18,13 +18,14 @@ def test_cores_are_dealt_out_evenly(n_cores, n_places):
     assert max(map(len, places)) - min(map(len, places)) <= 1
 
 
-def test_each_trial_keeps_to_its_cores(make_task, monkeypatch):
-    workers = LocalWorkers(2)
+@pytest.mark.parametrize("n_workers", [1, 2])
+def test_each_trial_keeps_to_its_cores(make_task, n_workers):
+    workers = LocalWorkers(n_workers)
     task = make_task("cores")
     result = workers.run(task, lambda step, score: False, threading.Event())
     assert result.status == "complete"
     log = (task.folder / "log.txt").read_text().split()
-    assert int(log[0]) == max(1, len(allowed_cores()) // 2)
+    assert int(log[0]) == max(1, len(allowed_cores()) // n_workers)
     assert set(map(int, log[1:])) <= {int(log[0])}, "threads of OpenMP and BLAS"
 
 
