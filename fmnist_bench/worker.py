@@ -24,10 +24,10 @@ from fmnist_bench.trial import TrialResult
 
 GRACE = 3.0  # seconds between the polite and the hard end of a worker
 POLL = 0.25  # seconds between two looks at a worker
-
+WARM = "fmnist_bench.warm"
 
 _main_lock = threading.Lock()
-_imported: set[str] = set()  # modules that the server of this process was told to import
+_imported: set[str] = set()  # what takes long of the modules that this process told its server to import
 
 
 def prepare(uses: Iterable[str], allow_import: Sequence[str] = ()) -> None:
@@ -36,14 +36,16 @@ def prepare(uses: Iterable[str], allow_import: Sequence[str] = ()) -> None:
     One that was started for less is replaced, unless processes that it forked still run.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    modules = {use.rpartition(".")[0] for use in uses if is_allowed(use, allow_import)} | {"fmnist_bench.warm"}
+    modules = {use.rpartition(".")[0] for use in uses if is_allowed(use, allow_import)}
+    slow = {WARM, *(name for name in modules if not name.startswith("sklearn."))}  # skops imports all of sklearn
     # TensorFlow greets; a worker writes to a log of its own
     with _hidden_main(), _path_in_environment(), silent_stderr():
-        if not modules <= _imported and not multiprocessing.active_children():
-            _imported.update(modules)
-            first, last = ["fmnist_bench.worker", "skops.io"], ["fmnist_bench.warm"]
-            multiprocessing.set_forkserver_preload(first + sorted(_imported.difference(last)) + last)
-            forkserver._forkserver._stop()  # type: ignore[attr-defined]
+        if not slow <= _imported and not multiprocessing.active_children():
+            _imported.clear()
+            _imported.update(slow)
+            context = multiprocessing.get_context("forkserver")
+            context.set_forkserver_preload(["fmnist_bench.worker", "skops.io", *sorted(modules), WARM])
+            _stop_server()
         forkserver.ensure_running()
 
 
@@ -160,6 +162,14 @@ def _hidden_main() -> Iterator[None]:
             yield
         finally:
             sys.modules["__main__"] = main
+
+
+def _stop_server() -> None:
+    server: Any = forkserver._forkserver  # type: ignore[attr-defined]
+    if server._forkserver_pid is not None:
+        # Asked politely it would wait for every process that was forked from this one by hand and holds its pipe.
+        os.kill(server._forkserver_pid, signal.SIGKILL)
+        server._stop()
 
 
 def _attend(

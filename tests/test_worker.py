@@ -160,4 +160,3 @@ def test_a_server_that_was_started_for_less_is_replaced_unless_its_processes_run
     child.join()
     prepare(["tabnanny.check"], ("tabnanny",))
     assert answer_of_worker(troublemakers.is_loaded, "tabnanny")
-    assert answer_of_worker(troublemakers.is_loaded, "wave")
