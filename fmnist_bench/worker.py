@@ -165,7 +165,7 @@ def _hidden_main() -> Iterator[None]:
 
 
 def _stop_server() -> None:
-    server: Any = forkserver._forkserver  # type: ignore[attr-defined]
+    server: Any = forkserver._forkserver
     if server._forkserver_pid is not None:
         # Asked politely it would wait for every process that was forked from this one by hand and holds its pipe.
         os.kill(server._forkserver_pid, signal.SIGKILL)
