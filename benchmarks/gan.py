@@ -126,8 +126,10 @@ def _features(judge: Any, rows: NDArray[np.uint8]) -> NDArray[np.float64]:
     import keras
 
     network = judge.model_.network_
-    dense = [layer for layer in network._flatten_layers() if isinstance(layer, keras.layers.Dense)][-1]
-    inner = keras.Model(network.inputs, dense.input)
+    scaling, layers = network.layers[1:3]
+    dense = [layer for layer in layers.layers if isinstance(layer, keras.layers.Dense)][-1]
+    inner = keras.Model(network.inputs, keras.Model(layers.inputs, dense.input)(scaling(network.inputs[0])))
+    inner.jit_compile = False
     images = rows.reshape(-1, *network.input_shape[1:])
     return np.asarray(inner.predict(images, batch_size=500, verbose=0), dtype=np.float64)
 

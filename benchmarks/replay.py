@@ -1,19 +1,22 @@
 """Play rules for sharing the time among arms over a table of recorded trials, ensemble included.
 
-    python benchmarks/replay.py --mlruns mlruns --name all --budgets 10m,30m --seeds 100
+    python benchmarks/replay.py --mlruns mlruns-sharing/30-0-shipped mlruns-sharing/30-0-equal --seeds 200
 
-The trials of one long run (parameters, rung, seconds, valid probabilities) stand in for training: whoever is given
-time gets a recorded trial, at its recorded cost. Arms, ladder and rule are those of the package. The ensemble is
-chosen on one half of the valid rows and scored on the other half; the test rows are not touched.
+The trials of long runs (parameters, rung, seconds, valid probabilities) stand in for training: whoever is given time
+gets a recorded trial, at its recorded cost. The plays go over the runs in turn. Arms, ladder and rule are those of the
+package. The ensemble is chosen on one half of the valid rows and scored on the other half; the test rows are not
+touched.
 """
 
 import argparse
 import heapq
 import itertools
+import multiprocessing
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from fmnist_bench.arm_search import ArmSearch, Proposal
 from fmnist_bench.budget import ArmClaim, next_arm
 from fmnist_bench.config import load_benchmark, parse_duration
-from fmnist_bench.environment import machine
+from fmnist_bench.environment import cores, machine
 from fmnist_bench.ladder import LEFT_BY_A_RUNG, Ladder
 from fmnist_bench.search import Ask, Asker
 from fmnist_bench.selection import greedy_selection
@@ -92,10 +95,10 @@ def read_table(run: Run, arms: tuple[Arm, ...]) -> Table:
     return Table(arms, records, probabilities, run.y_valid())
 
 
-def left_by_a_climb(table: Table) -> list[float]:
+def left_by_a_climb(tables: Sequence[Table]) -> list[float]:
     """Median share of its errors that a configuration keeps when it climbs a rung, of each study in which some did."""
     found = []
-    for records in table.records.values():
+    for records in (records for table in tables for records in table.records.values()):
         errors = {(frozenset(r.parameters.items()), r.rung): 1 - (r.result.accuracy or 0.0) for r in records}
         ratios = [errors[c, rung + 1] / error for (c, rung), error in errors.items() if (c, rung + 1) in errors]
         found += [statistics.median(ratios)] if ratios else []
@@ -264,49 +267,73 @@ RULES: dict[str, Rule] = {
 }
 
 
+TABLES: list[Table] = []  # read before the processes that play are forked
+
+
+def play(name: str, seed: int, seconds: float, workers: int) -> tuple[float, float]:
+    """Play a rule once; return the accuracy in % and the seconds of the play."""
+    started = time.perf_counter()
+    accuracy = Play(TABLES[seed % len(TABLES)], RULES[name], seed, workers).run(seconds)
+    return 100 * accuracy, time.perf_counter() - started
+
+
 def main() -> None:
+    options = _options()
+    arms = load_benchmark(options.name).arms
+    TABLES.extend(read_table(Store(folder).latest_run(options.name), arms) for folder in options.mlruns)
+    lines = list(report(options))
+    if options.markdown:
+        write_text(options.markdown, "\n".join(lines) + "\n")
+
+
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--mlruns", default="mlruns")
-    parser.add_argument("--name", default="all")
+    parser.add_argument("--mlruns", type=Path, nargs="+", default=[Path("mlruns")], metavar="DIR")
+    parser.add_argument("--name", default="all", help="of the benchmark (default all)")
     parser.add_argument("--budgets", default="10m,30m")
-    parser.add_argument("--seeds", type=int, default=100)
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--seeds", type=int, default=200)
+    parser.add_argument("--workers", type=int, default=2, help="of the run that is played (default 2)")
     parser.add_argument("--rules", default="", help="part of the names of the rules to play")
     parser.add_argument("--end", type=float, default=90.0, help="seconds for start, ensemble and report")
-    parser.add_argument("--markdown", help="write the table here")
-    options = parser.parse_args()
-    table = read_table(Store(options.mlruns).latest_run(options.name), load_benchmark(options.name).arms)
-    count, climbs = sum(map(len, table.records.values())), left_by_a_climb(table)
-    lines = [
+    parser.add_argument("--markdown", type=Path, help="write the table here")
+    return parser.parse_args()
+
+
+def report(options: argparse.Namespace) -> Iterator[str]:
+    """Play every rule; give the page, and print its rows as they come."""
+    budgets = options.budgets.split(",")
+    count, climbs = sum(len(r) for table in TABLES for r in table.records.values()), left_by_a_climb(TABLES)
+    yield from (
         "# Which rule shares the time best",
         "",
-        f"{options.seeds} plays of each rule over {count} recorded trials, {options.workers} workers; median accuracy",
+        f"{options.seeds} plays of each rule over {count} recorded trials of {len(TABLES)} runs, "
+        f"{options.workers} workers; median accuracy",
         "of the ensemble on the half of the valid rows that it was not chosen on, in %, with the mean difference to",
         "equal shares over the same seeds and its standard error.",
-        f"What climbed a rung kept {climbs[0]:.2f} to {climbs[-1]:.2f} of its errors (medians by study).",
+        f"What climbed a rung kept {climbs[0]:.2f} to {climbs[-1]:.2f} of its errors (medians by study and run), "
+        f"{statistics.median(climbs):.2f} in the middle.",
         "",
-        "| Rule | " + " | ".join(f"{b} | difference" for b in options.budgets.split(",")) + " | Play, ms |",
-        "| --- |" + " ---: | ---: |" * len(options.budgets.split(",")) + " ---: |",
-    ]
+        "| Rule | " + " | ".join(f"{budget} | difference" for budget in budgets) + " | Play, ms |",
+        "| --- |" + " ---: | ---: |" * len(budgets) + " ---: |",
+    )
     base: dict[str, list[float]] = {}
-    for name, rule in RULES.items():
-        if options.rules not in name and name != "equal shares":
-            continue
-        cells, started, plays = [], time.perf_counter(), 0
-        for budget in options.budgets.split(","):
-            seconds = parse_duration(budget) - options.end
-            scores = [100 * Play(table, rule, seed, options.workers).run(seconds) for seed in range(options.seeds)]
-            base.setdefault(budget, scores)
-            gains = [score - other for score, other in zip(scores, base[budget], strict=True)]
-            error = statistics.stdev(gains) / len(gains) ** 0.5
-            cells += [f"{statistics.median(scores):.2f}", f"{statistics.mean(gains):+.3f} ± {error:.3f}"]
-            plays += len(scores)
-        lines.append(f"| {name} | " + " | ".join(cells) + f" | {1000 * (time.perf_counter() - started) / plays:.0f} |")
-        print(lines[-1], flush=True)
-    lines += ["", "`" + " ".join(["python", *sys.argv]) + "`", ""]
-    lines += [f"- {key}: {value}" for key, value in machine().items()]
-    if options.markdown:
-        write_text(Path(options.markdown), "\n".join(lines) + "\n")
+    with ProcessPoolExecutor(cores(), multiprocessing.get_context("fork")) as processes:
+        for name in [rule for rule in RULES if options.rules in rule or rule == "equal shares"]:
+            cells, took = [], []
+            for budget in budgets:
+                seconds, n = parse_duration(budget) - options.end, options.seeds
+                plays = list(processes.map(play, [name] * n, range(n), [seconds] * n, [options.workers] * n))
+                scores = [score for score, _ in plays]
+                took += [seconds for _, seconds in plays]
+                base.setdefault(budget, scores)
+                gains = [score - other for score, other in zip(scores, base[budget], strict=True)]
+                error = statistics.stdev(gains) / len(gains) ** 0.5
+                cells += [f"{statistics.median(scores):.2f}", f"{statistics.mean(gains):+.3f} ± {error:.3f}"]
+            line = f"| {name} | " + " | ".join(cells) + f" | {1000 * statistics.mean(took):.0f} |"
+            print(line, flush=True)
+            yield line
+    yield from ("", "`" + " ".join(["python", *sys.argv]) + "`", "")
+    yield from (f"- {key}: {value}" for key, value in machine().items())
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@
     python benchmarks/sharing.py --minutes 30 --seeds 1 --mlruns mlruns-sharing
 
 Runs `all` with both rules at the same time, each with one core: what disturbs the machine disturbs both alike.
-Every call adds to what lies under --mlruns, and writes all of it to sharing.md beside itself.
+Called again it goes on where it was stopped, from what lies under --mlruns. Writes sharing-10m.md, or whatever the
+minutes are, beside itself.
 """
 
 import argparse
@@ -45,7 +46,8 @@ def main() -> None:
     ]
     shared = ("--minutes", options.minutes, "--mlruns", options.mlruns)
     run_each(__file__, [("--rule", rule, "--seed", seed, *shared) for rule, seed in missing])
-    write_text(Path(__file__).with_suffix(".md"), "\n".join(report(options.mlruns)) + "\n")
+    page = Path(__file__).with_name(f"sharing-{options.minutes:g}m.md")
+    write_text(page, "\n".join(report(options)) + "\n")
 
 
 def _options() -> argparse.Namespace:
@@ -88,35 +90,34 @@ def measure(rule: str, seed: int, options: argparse.Namespace) -> None:
     write_text(place, json.dumps(row) + "\n")
 
 
-def report(mlruns: Path) -> Iterator[str]:
-    """Write the page, from every pair of runs that is there."""
-    rows = [json.loads(path.read_text()) for path in sorted(mlruns.glob("*.json"))]
-    found = {(row["minutes"], row["seed"], row["rule"]): row for row in rows}
-    pairs = [(m, s) for m, s, rule in sorted(found) if rule == "equal" and (m, s, "shipped") in found]
+def report(options: argparse.Namespace) -> Iterator[str]:
+    """Write the page, from every pair of runs of so many minutes that is there."""
+    minutes = options.minutes
+    rows = [json.loads(path.read_text()) for path in sorted(options.mlruns.glob(f"{minutes:g}-*.json"))]
+    found = {(row["seed"], row["rule"]): row for row in rows}
+    seeds = [seed for seed, rule in sorted(found) if rule == "equal" and (seed, "shipped") in found]
     yield from (
-        "# Whole runs: the shipped rule against equal shares",
+        f"# Whole runs of {minutes:g} minutes: the shipped rule against equal shares",
         "",
         "`run all` with both rules at the same moment, each with one core; test accuracy of the ensemble, %.",
-        "Trials, overrun and the share of the time spent in `fit` are those of both, the shipped rule first.",
+        "Trials, overrun and the share of the time at work in `fit` are those of both, the shipped rule first.",
         "",
-        "| Budget, min | Seed | Shipped rule | Equal shares | Difference, points | Trials | Overrun, s | In `fit`, % |",
-        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| Seed | Shipped rule | Equal shares | Difference, points | Trials | Overrun, s | At work in `fit`, % |",
+        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     )
-    for minutes, seed in pairs:
-        shipped, equal = found[minutes, seed, "shipped"], found[minutes, seed, "equal"]
+    for seed in seeds:
+        shipped, equal = found[seed, "shipped"], found[seed, "equal"]
         accuracies = f"{100 * shipped['accuracy']:.2f} | {100 * equal['accuracy']:.2f}"
         overrun = ", ".join(f"{row['seconds'] - 60 * minutes:+.1f}" for row in (shipped, equal))
         busy = ", ".join(f"{100 * row['fit'] / row['seconds']:.0f}" for row in (shipped, equal))
         yield (
-            f"| {minutes:g} | {seed} | {accuracies} | {_gain(shipped, equal):+.2f} "
+            f"| {seed} | {accuracies} | {_gain(shipped, equal):+.2f} "
             f"| {shipped['trials']}, {equal['trials']} | {overrun} | {busy} |"
         )
-    yield ""
-    for minutes in sorted({m for m, _ in pairs}):
-        gains = [_gain(found[m, s, "shipped"], found[m, s, "equal"]) for m, s in pairs if m == minutes]
-        error = f", standard error {statistics.stdev(gains) / math.sqrt(len(gains)):.2f}" if len(gains) > 1 else ""
-        yield f"- {minutes:g} minutes: mean difference {statistics.mean(gains):+.2f} points, n = {len(gains)}{error}"
-    yield from ("", "`python benchmarks/sharing.py --minutes 10 --seeds 3`, then `--minutes 30 --seeds 1`", "")
+    gains = [_gain(found[seed, "shipped"], found[seed, "equal"]) for seed in seeds]
+    error = f", standard error {statistics.stdev(gains) / math.sqrt(len(gains)):.2f}" if len(gains) > 1 else ""
+    yield from ("", f"Mean difference {statistics.mean(gains):+.2f} points, n = {len(gains)}{error}.", "")
+    yield from (f"`python benchmarks/sharing.py --minutes {minutes:g} --seeds {len(seeds)}`", "")
     yield from (f"- {key}: {value}" for key, value in machine().items())
 
 

@@ -26,6 +26,7 @@ from fmnist_bench.models._gan_watch import STEPS_AN_EPOCH, Judge, Monitor, Watch
 from fmnist_bench.models._training import steps_per_execution
 
 SAMPLE_BATCH = 1000
+NORMALISED = 5000  # synthetic rows over which the statistics of the averaged generator are taken
 SCARCE = 20_000  # rows; with fewer the discriminator sees images moved at random
 
 
@@ -266,7 +267,7 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
         keras.utils.set_random_seed(seed)
         generator = self.network_ = build_generator(self._shape, len(self.classes_), self.latent, self.width)
         discriminator = build_discriminator(self._shape, len(self.classes_), self.width, len(rows) < SCARCE)
-        adversaries = Adversaries(generator, discriminator, self.latent, self.learning_rate, seed)
+        adversaries = Adversaries(generator, discriminator, self.latent, self.learning_rate, self.steps, seed)
         images = rows.reshape(-1, *self._shape)
         batches = Batches(images, codes.astype(np.int32), self.batch_size, Augment(), seed)
         judge = Judge(rows, codes)
@@ -284,7 +285,7 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
             shuffle=False,
             verbose=0,
         )
-        adversaries.finish()
+        adversaries.finish(np.random.default_rng(seed).choice(codes, NORMALISED).astype(np.int32))
         generator.jit_compile = False
         judge.check(*self._drawn(judge.rows), self.classes_)
         return generator

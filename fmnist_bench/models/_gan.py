@@ -6,10 +6,13 @@ import math
 from typing import Any
 
 import keras
+import numpy as np
 
 from ._layers import FusedBatchNormalization
 
 SMALLEST = 8  # pixels of the plane that the generator starts from, at most
+LONGEST_MEMORY = 0.999  # momentum of the average of the generator's weights, at most
+PASSES = 50  # of the averaged generator over synthetic rows, for the statistics of its normalisation
 MOVES = 0.15  # share of the height and width by which differentiable augmentation moves images
 
 
@@ -97,17 +100,26 @@ class Adversaries(keras.Model):  # type: ignore[misc]
     latent : int
     learning_rate : float
         Of Adam for both.
+    steps : int
+        Of the whole training: the generator's weights are averaged over about its last tenth.
     seed : int
     """
 
     def __init__(
-        self, generator: keras.Model, discriminator: keras.Model, latent: int, learning_rate: float, seed: int
+        self,
+        generator: keras.Model,
+        discriminator: keras.Model,
+        latent: int,
+        learning_rate: float,
+        steps: int,
+        seed: int,
     ) -> None:
         super().__init__()
         self.generator, self.discriminator, self.latent = generator, discriminator, latent
         self.noise = keras.random.SeedGenerator(seed)
-        # The generator ends as the moving average of its weights.
-        self.generator_optimizer = keras.optimizers.Adam(learning_rate, 0.5, 0.99, use_ema=True, ema_momentum=0.999)
+        # The average begins with the first weights, and has to have forgotten them in the end.
+        momentum = min(LONGEST_MEMORY, max(1 - 10 / steps, 0.0))
+        self.generator_optimizer = keras.optimizers.Adam(learning_rate, 0.5, 0.99, use_ema=True, ema_momentum=momentum)
         self.discriminator_optimizer = keras.optimizers.Adam(learning_rate, 0.5, 0.99)
         self.generator_optimizer.build(generator.trainable_variables)
         self.discriminator_optimizer.build(discriminator.trainable_variables)
@@ -124,9 +136,15 @@ class Adversaries(keras.Model):  # type: ignore[misc]
         faked = descend(lambda: self._generator_loss(labels), self.generator, self.generator_optimizer)
         return {"discriminator_loss": judged, "generator_loss": faked}
 
-    def finish(self) -> None:
-        """Let the generator's weights become their moving average."""
+    def finish(self, labels: Any) -> None:
+        """Let the generator's weights become their moving average, and its normalisation follow them.
+
+        The statistics of the normalisation were those of the last weights; `labels` of real rows are what they are
+        taken over anew.
+        """
         self.generator_optimizer.finalize_variable_values(self.generator.trainable_variables)
+        for part in np.array_split(labels, PASSES):
+            self._fakes(keras.ops.convert_to_tensor(part))
 
     def _discriminator_loss(self, images: Any, labels: Any) -> Any:
         fakes = keras.ops.stop_gradient(self._fakes(labels))
