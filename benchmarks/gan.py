@@ -2,7 +2,7 @@
 
     python benchmarks/gan.py --seeds 3
 
-Fit and valid rows as `run all` draws them; the GAN sees the fit rows alone, with the arguments of `studies/cnn.toml`.
+Fit and valid rows as `run all` draws them; the GAN, with its default arguments, sees the fit rows alone.
 The judge is a CNN trained on real fit rows (the study's known configuration, 6 epochs), the pupil the same one trained
 on as many synthetic rows. Writes gan.md, and gan.png with ten images of each class, beside itself.
 
@@ -26,6 +26,7 @@ from scipy.linalg import sqrtm
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from fmnist_bench.augment import ConditionalGAN
 from fmnist_bench.candidate import set_where_none
 from fmnist_bench.config import load_study
 from fmnist_bench.data import load_dataset, make_split
@@ -79,9 +80,7 @@ def measure(seed: int) -> dict[str, float]:
     split = make_split(train.y, VALID, seed)
     X, y, X_valid = train.X[split.fit], train.y[split.fit], train.X[split.valid]
     started = time.perf_counter()
-    gan = Arm(load_study("cnn"), augmented=True).sampler()
-    set_where_none(gan, random_state=seed, image_shape=train.image_shape)
-    gan.fit(X, y)
+    gan = ConditionalGAN(random_state=seed, image_shape=train.image_shape).fit(X, y)
     seconds = time.perf_counter() - started
     synthetic, labels = gan.sample(len(X), y, random_state=seed)
     rate = len(X) / (time.perf_counter() - started - seconds)

@@ -19,16 +19,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from scipy.stats import t as student
-from sklearn.base import BaseEstimator
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from _pairs import run_each
 
 from fmnist_bench.augment import ConditionalGAN
-from fmnist_bench.candidate import set_where_none
+from fmnist_bench.candidate import Augmentations, set_where_none
 from fmnist_bench.classic import ClassicAugmentation
 from fmnist_bench.config import load_study
 from fmnist_bench.data import load_dataset, make_split
@@ -100,29 +98,14 @@ def _candidate(family: str, way: str, share: float, generator: str, seed: int) -
     candidate = Arm(study).candidate(
         {**study.known[0].parameters, **{f"model__{key}": value for key, value in arguments.items()}}
     )
-    samplers = []
+    samplers: list[tuple[str, Any]] = []
     if "gan" in way:
-        samplers.append(ConditionalGAN(ratio=1.0, generator=generator))
+        samplers.append(("gan", ConditionalGAN(ratio=1.0, generator=generator)))
     if "classic" in way and family not in NETWORKS:
-        samplers.append(ClassicAugmentation(ratio=1.0, **CHANGES))
-    candidate.set_params(augment=Both(samplers) if samplers else None)
-    for sampler in samplers:
-        set_where_none(sampler, random_state=seed)
+        samplers.append(("classic", ClassicAugmentation(ratio=1.0, **CHANGES)))
+    candidate.set_params(augment=Augmentations(samplers) if samplers else None)
     set_where_none(candidate, random_state=seed)
     return candidate
-
-
-class Both(BaseEstimator):
-    """Appends what each of several samplers makes of the real rows."""
-
-    def __init__(self, samplers: Sequence[Any]) -> None:
-        self.samplers = samplers
-
-    def fit_resample(self, X: Any, y: Any) -> tuple[Any, Any]:
-        """Append to the rows what every sampler appends to them."""
-        made = [sampler.fit_resample(X, y) for sampler in self.samplers]
-        rows, labels = [X, *(m[0][len(X) :] for m in made)], [y, *(m[1][len(X) :] for m in made)]
-        return np.concatenate(rows), np.concatenate(labels)
 
 
 def differences(rows: Sequence[dict[str, Any]]) -> Iterator[tuple[str, str, str, float, list[float], list[float]]]:

@@ -17,12 +17,10 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
-    "sphinxcontrib.mermaid",
 ]
 exclude_patterns = ["_build", "_generated"]  # the pages include what is generated
 html_theme, html_title = "furo", "fmnist_bench"
 myst_heading_anchors = 3
-myst_fence_as_directive = ["mermaid"]
 napoleon_google_docstring = False
 napoleon_attr_annotations = False
 autodoc_typehints = "none"  # numpydoc says the types in words

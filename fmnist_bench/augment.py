@@ -33,8 +33,8 @@ SCARCE = 20_000  # rows; with fewer the discriminator sees images moved at rando
 class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
     """Samples synthetic rows of pixels of the classes that it has learnt from real ones.
 
-    Spectral normalisation, hinge loss, projected classes, and a moving average of the generator; where rows are
-    scarce, differentiable augmentation.
+    Spectral normalisation, hinge loss, projected classes with an auxiliary classifier, and a moving average of the
+    generator; where rows are scarce, differentiable augmentation.
 
     Parameters
     ----------
@@ -50,6 +50,9 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
         Filters of the layers at full resolution; each further layer has twice as many.
     learning_rate : float
         Of Adam.
+    class_weight : float
+        Of the auxiliary classifier's verdict in the generator's loss, 0 or more: the higher, the more images are of the
+        class asked for, and the more alike.
     batch_size : int
         Rows a step; fewer when there are fewer rows.
     precision : str
@@ -79,7 +82,8 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
     References
     ----------
     Goodfellow et al., "Generative Adversarial Nets" (2014); Mirza and Osindero, "Conditional Generative Adversarial
-    Nets" (2014); Miyato and Koyama, "cGANs with Projection Discriminator" (2018); Zhao et al., "Differentiable
+    Nets" (2014); Odena et al., "Conditional Image Synthesis with Auxiliary Classifier GANs" (2017); Miyato and Koyama,
+    "cGANs with Projection Discriminator" (2018); Zhao et al., "Differentiable
     Augmentation for Data-Efficient GAN Training" (2020).
     """
 
@@ -92,6 +96,7 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
         latent: int = 64,
         width: int = 32,
         learning_rate: float = 4e-4,
+        class_weight: float = 0.3,
         batch_size: int = 64,
         precision: str = "auto",
         cache_dir: str | None = None,
@@ -106,6 +111,7 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
         self.latent = latent
         self.width = width
         self.learning_rate = learning_rate
+        self.class_weight = class_weight
         self.batch_size = batch_size
         self.precision = precision
         self.cache_dir = cache_dir
@@ -197,8 +203,9 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
         return np.concatenate([rows, synthetic.astype(rows.dtype)]), np.concatenate([labels, names])
 
     def _check_parameters(self) -> None:
-        if self.ratio < 0:
-            raise ValueError(f"ratio={self.ratio!r}: must be at least 0")
+        for name in ("ratio", "class_weight"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}={getattr(self, name)!r}: must be at least 0")
         for name in ("steps", "latent", "width", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)!r}: must be at least 1")
@@ -267,7 +274,9 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
         keras.utils.set_random_seed(seed)
         generator = self.network_ = build_generator(self._shape, len(self.classes_), self.latent, self.width)
         discriminator = build_discriminator(self._shape, len(self.classes_), self.width, len(rows) < SCARCE)
-        adversaries = Adversaries(generator, discriminator, self.latent, self.learning_rate, self.steps, seed)
+        adversaries = Adversaries(
+            generator, discriminator, self.latent, self.learning_rate, self.class_weight, self.steps, seed
+        )
         images = rows.reshape(-1, *self._shape)
         batches = Batches(images, codes.astype(np.int32), self.batch_size, Augment(), seed)
         judge = Judge(rows, codes)

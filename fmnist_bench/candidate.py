@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
+from sklearn.utils.metaestimators import _BaseComposition
 from sklearn.utils.validation import check_is_fitted
 
 from fmnist_bench.arrays import as_rows, cached_array
@@ -21,6 +22,7 @@ from fmnist_bench.errors import InputError
 # anything else is refused, so loading one runs no code but the state setters of these classes.
 TRUSTED_TYPES = (
     "fmnist_bench.augment.ConditionalGAN",
+    "fmnist_bench.candidate.Augmentations",
     "fmnist_bench.candidate.Candidate",
     "fmnist_bench.classic.ClassicAugmentation",
     "fmnist_bench.features.ImageFeatures",
@@ -139,6 +141,34 @@ class Candidate(ClassifierMixin, BaseEstimator):
         if monitor is not None and "monitor" in accepted:
             extras["monitor"] = monitor
         return extras
+
+
+class Augmentations(_BaseComposition):  # type: ignore[misc]
+    """Several samplers as one: each appends to the real rows, and none sees what another one has appended.
+
+    Parameters
+    ----------
+    samplers : list of (str, sampler)
+        Names and objects with ``fit_resample``.
+    """
+
+    def __init__(self, samplers: Sequence[tuple[str, Any]]) -> None:
+        self.samplers = samplers
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the parameters, those of the samplers under ``name__parameter``."""
+        return dict(self._get_params("samplers", deep=deep))
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters under these names."""
+        self._set_params("samplers", **params)
+        return self
+
+    def fit_resample(self, X: NDArray[Any], y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Append to the rows what each sampler appends to them."""
+        made = [sampler.fit_resample(X, y) for _, sampler in self.samplers]
+        rows = [X, *(rows[len(X) :] for rows, _ in made)]
+        return np.concatenate(rows), np.concatenate([y, *(labels[len(X) :] for _, labels in made)])
 
 
 def set_where_none(estimator: BaseEstimator, **values: Any) -> None:

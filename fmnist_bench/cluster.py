@@ -25,6 +25,7 @@ from fmnist_bench.errors import InputError
 from fmnist_bench.job import Task
 from fmnist_bench.supervisor import Call, answer, pack, pack_name, supervise, write_files
 from fmnist_bench.trial import TrialResult
+from fmnist_bench.worker import OnReport
 from fmnist_bench.workers import Workers
 
 STARTS = 2  # times that a trial is begun before it is given up
@@ -87,7 +88,7 @@ class Cluster(Workers):
         if not any(offer.covers(resources) for offer in offers.values()):
             raise InputError(f"{who}: asks one worker for {listed(resources)}; {self.address} has {inventory(offers)}")
 
-    def run(self, task: Task, on_report: Callable[[int, float], bool], stop: threading.Event) -> TrialResult:
+    def run(self, task: Task, on_report: OnReport, stop: threading.Event) -> TrialResult:
         """Run `task` on a worker of the cluster and wait for it; called by a thread a trial.
 
         Parameters
@@ -95,7 +96,7 @@ class Cluster(Workers):
         task : Task
             Its folder is written here, as by a worker of this machine.
         on_report : callable
-            Gets ``(step, score)`` while the trial trains; its answer True prunes the trial.
+            See `worker.OnReport`.
         stop : Event
             Ends the trial when it is set.
 
@@ -155,7 +156,7 @@ class _Watch:
         trial: str,
         inbox: "queue.SimpleQueue[dict[str, Any]]",
         task: Task,
-        on_report: Callable[[int, float], bool],
+        on_report: OnReport,
         stop: threading.Event,
     ) -> None:
         self.cluster, self.trial, self.inbox, self.task = cluster, trial, inbox, task
@@ -224,6 +225,8 @@ class _Watch:
     def _report(self, message: dict[str, Any]) -> None:
         if message["worker"] == self.begun[-1]:  # not one that was only cut off
             prune = self.on_report(message["step"], message["score"])
+            if isinstance(message["step"], str):
+                return
             self.cluster.answer(message["worker"], self.trial, (message["number"], prune))
 
     def _rows(self, message: dict[str, Any]) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from fmnist_bench.errors import InputError, nearest
-from fmnist_bench.space import parse_spec
-from fmnist_bench.study import DEFAULT_BUDGET, ROWS, Arm, Benchmark, Engine, EnsembleConfig, Fidelity, Known, Study
+from fmnist_bench.space import Spec, parse_spec
+from fmnist_bench.study import DEFAULT_BUDGET, ROWS, Benchmark, Engine, EnsembleConfig, Fidelity, Known, Study
 
 PACKAGE = Path(__file__).parent
 STUDY_KEYS = {"augment", "features", "model", "known", "fidelity", "search", "resources"}
@@ -61,7 +61,7 @@ def _only_known(study: Study, name: str) -> Study:
     chosen = {key.removeprefix("model__"): value for key, value in named[0].parameters.items()}
     constants = {key: value for key, value in chosen.items() if key in study.model.arguments}
     model = replace(study.model, arguments={**study.model.arguments, **constants})
-    return replace(study, name=name, model=model, known=(replace(named[0], alone=False),), augment=None)
+    return replace(study, name=name, model=model, known=(replace(named[0], alone=False),), augments=())
 
 
 def load_benchmark(name: str | Path) -> Benchmark:
@@ -124,7 +124,7 @@ def describe_all() -> str:
 def _describe_study(study: Study) -> list[str]:
     names = [f"{study.name}-{known.name}" for known in study.known if not known.name.isdigit()]
     alone = f" (alone: {', '.join(names)})" if names else ""
-    space = Arm(study, augmented=study.augment is not None).ranges()
+    space = study.ranges()
     return [f"  {study.name}: {study.model.use}{alone}", *(f"    {name} {space[name]}" for name in space)]
 
 
@@ -154,8 +154,11 @@ def _parse_study(path: Path) -> Study:
         name=path.stem,
         model=parse_spec(table["model"], f"{path}, [model]"),
         features=tuple(parse_spec(item, f"{path}, [[features]]") for item in features),
-        augment=parse_spec(table["augment"], f"{path}, [augment]") if "augment" in table else None,
+        augments=_parse_augments(table, path),
     )
+    names = [arm.name for arm in study.arms]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"{path}, [[augment]]: there would be two arms {twice[0]}; each needs a class of another name")
     known = tuple(_parse_known(item, study, i, path) for i, item in enumerate(_list_of_tables(table, "known", path)))
     fidelity = _parse_fidelity(_table(table, "fidelity", path), study, f"{path}, [fidelity]")
     engine = _parse_engine(_table(table, "search", path), f"{path}, [search]")
@@ -168,6 +171,12 @@ def _parse_study(path: Path) -> Study:
         engine=engine,
         resources=_parse_resources(_table(table, "resources", path), f"{path}, [resources]"),
     )
+
+
+def _parse_augments(table: Mapping[str, Any], path: Path) -> tuple[Spec, ...]:
+    """Read one table [augment], or several."""
+    found = table.get("augment", [])
+    return tuple(parse_spec(item, f"{path}, [augment]") for item in (found if isinstance(found, list) else [found]))
 
 
 def _table(table: Mapping[str, Any], key: str, path: Path) -> dict[str, Any]:
@@ -192,7 +201,7 @@ def _parse_fidelity(table: Mapping[str, Any], study: Study, where: str) -> Fidel
     if ROWS in levels and (levels[ROWS][-1] != 1 or levels[ROWS][0] <= 0):
         raise InputError(f"{where} rows: shares of the fit rows, above 0, the last one 1, found {list(levels[ROWS])}")
     for name in levels:
-        if name in Arm(study, augmented=study.augment is not None).ranges():
+        if name in study.ranges():
             raise InputError(f"{where}: {name} has a range already; a ladder's argument is not searched")
     return Fidelity(levels)
 
@@ -232,7 +241,7 @@ def _list_of_tables(table: Mapping[str, Any], key: str, path: Path) -> list[dict
 
 def _parse_known(item: Mapping[str, Any], study: Study, index: int, path: Path) -> Known:
     parameters = {full_name(key): value for key, value in item.items() if key not in ("name", "alone")}
-    for name, allowed in Arm(study, augmented=study.augment is not None).ranges().items():
+    for name, allowed in study.ranges().items():
         if name in parameters and not item.get("alone") and not allowed.contains(parameters[name]):
             raise InputError(
                 f"{path}, [[known]] number {index + 1}: {name} = {parameters[name]!r} is outside its range {allowed}"

@@ -17,7 +17,7 @@ from fmnist_bench.search import Ask
 from fmnist_bench.store import Run, TrialRecord
 from fmnist_bench.study import ROWS
 from fmnist_bench.tracking import Tracker
-from fmnist_bench.trial import TrialResult
+from fmnist_bench.trial import PREPARATION, TrialResult
 from fmnist_bench.workers import Workers
 
 LEARNING_SHARES = 2.0  # even shares of the time that an augmentation may take to learn, once for all trials of its arm
@@ -121,6 +121,8 @@ class Search:
         time_left = math.inf if left is None else left
         arms = [search for search in self.arms if self._is_due(search)]
         pairs = [(search, proposal) for search in arms if (proposal := search.propose(time_left)) is not None]
+        if any(PREPARATION in search.running for search in self.arms):  # another one may find in a file what it learns
+            pairs = [pair for pair in pairs if not pair[1].preparation]
         if not pairs:
             return None
         if self._counted:
@@ -152,8 +154,11 @@ class Search:
         """Run a trial; in a thread of its own."""
         name, started = search.arm.name, time.monotonic()
 
-        def on_report(step: int, score: float) -> bool:
+        def on_report(step: int | str, score: float) -> bool:
             with self._lock:
+                if isinstance(step, str):
+                    self.progress.trial_stage(name, ask.number, step, score)
+                    return False
                 self.progress.trial_progress(name, ask.number, step, score)
                 return search.should_prune(ask, step, score)
 

@@ -24,6 +24,9 @@ class Progress:
     def trial_progress(self, arm: str, number: int, step: int, score: float) -> None:
         """Show the valid accuracy of a trial in progress, a share between 0 and 1."""
 
+    def trial_stage(self, arm: str, number: int, stage: str, share: float) -> None:
+        """Show how far a long computation of a trial is, such as its features: a share between 0 and 1."""
+
     def trial_ended(
         self, arm: str, number: int, status: str, valid_accuracy: float | None, seconds: float, reason: str = ""
     ) -> None:

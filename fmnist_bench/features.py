@@ -13,6 +13,7 @@ from sklearn.utils import Tags, gen_batches
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fmnist_bench.arrays import shape_of_images
+from fmnist_bench.stages import in_parts
 
 KINDS = ("pixels", "hog", "both")
 _BATCH = 256  # images a step: bounds the memory
@@ -113,7 +114,7 @@ class ImageFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         np.divide(pixels[:, :n_scaled], np.float32(255), out=out[:, :n_scaled], casting="same_kind")
         if self.kind != "pixels":
             shape = shape_of_images(pixels.shape[1], self.image_shape)
-            for rows in gen_batches(len(pixels), _BATCH):
+            for rows in in_parts("HOG", list(gen_batches(len(pixels), _BATCH))):
                 out[rows, n_scaled:] = hog(pixels[rows].reshape(-1, *shape), self.orientations, self.cell_size)
         return out
 

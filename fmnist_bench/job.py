@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from fmnist_bench import stages
 from fmnist_bench.candidate import forget_places, load_model, save_model, set_where_none
 from fmnist_bench.data import Split
 from fmnist_bench.environment import cores
@@ -117,8 +118,9 @@ def _run(task: Task, folder: Path, monitor: Monitor) -> None:
 
 
 def _prepare(task: Task, folder: Path, monitor: Monitor) -> None:
-    sampler = task.arm.sampler(task.allow_import)
-    _fill(sampler, task)
+    sampler = task.arm.learner(task.allow_import)
+    if sampler is not None:
+        _fill(sampler, task)
 
     def watch(step: int, score: float) -> None:
         if step % STEPS_A_GRID == 0:
@@ -126,7 +128,7 @@ def _prepare(task: Task, folder: Path, monitor: Monitor) -> None:
         monitor(step, score)
 
     result = run_preparation(sampler, *task.rows.load(), task.split, watch)
-    if result.status == PREPARED and hasattr(sampler, "save"):
+    if result.status == PREPARED and sampler is not None:
         sampler.save(folder / GENERATOR)
     _write_result(result, folder)
 
@@ -167,6 +169,7 @@ def _redirect_output(path: Path) -> None:
 
 
 def _monitor_over(connection: Connection) -> Monitor:
+    """Send steps and wait for the answers, and stages, which nobody answers."""
     answers: queue.SimpleQueue[bool] = queue.SimpleQueue()
 
     def listen() -> None:
@@ -179,8 +182,16 @@ def _monitor_over(connection: Connection) -> Monitor:
 
     threading.Thread(target=listen, daemon=True).start()
 
+    speaking = threading.Lock()  # a computation may go on in several threads
+
+    def say(what: int | str, value: float) -> None:
+        with speaking:
+            connection.send((what, float(value)))
+
+    stages.listen(say)
+
     def monitor(step: int, score: float) -> None:
-        connection.send((step, float(score)))
+        say(step, score)
         if answers.get():
             raise TrialPruned(f"pruned at step {step} with score {score:.4f}")
 
@@ -230,6 +241,7 @@ def _reports_errors(connection: Connection) -> Iterator[None]:
 
 
 def _check_arm(arm: Arm, allow_import: tuple[str, ...]) -> None:
+    arm.learner(allow_import)
     middle = {name: r.choices[0] if r.choices else r.low for name, r in arm.ranges().items()}
     for parameters in ({}, *(known.parameters for known in arm.study.known)):
         candidate = arm.candidate({**middle, **parameters}, allow_import)

@@ -14,12 +14,15 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
 
+BAR = 10  # characters of the bar of a long computation
+
 
 @dataclass
 class _Running:
     began: float
     step: int | None = None
     score: float = 0.0
+    stage: tuple[str, float] | None = None  # the long computation in progress, and the share of it that is done
 
 
 @dataclass
@@ -75,6 +78,11 @@ class LiveTable(Progress):
         with self._lock:
             if trial := self._arms.setdefault(arm, _Arm()).running.get(number):
                 trial.step, trial.score = step, score
+
+    def trial_stage(self, arm: str, number: int, stage: str, share: float) -> None:  # noqa: D102
+        with self._lock:
+            if trial := self._arms.setdefault(arm, _Arm()).running.get(number):
+                trial.stage = (stage, share) if share < 1 else None
 
     def trial_ended(  # noqa: D102
         self, arm: str, number: int, status: str, valid_accuracy: float | None, seconds: float, reason: str = ""
@@ -151,11 +159,19 @@ class LiveTable(Progress):
 
 
 def _now(arm: _Arm, now: float) -> str:
-    """Name the newest trial in progress, with its last score or, before the first one, the time that it has run."""
+    """Name the newest trial in progress, with its last score, how far its features are, or the time that it has run."""
     if not arm.running:
         return ""
     number = max(arm.running)
     trial, others = arm.running[number], len(arm.running) - 1
-    state = clock(now - trial.began) if trial.step is None else f"step {trial.step}: {percent(trial.score)}"
     name = trial_name(number) if number < 0 else f"#{number}"
+    if trial.stage and (trial.step is None or number < 0):
+        state = _bar(*trial.stage)
+    else:
+        state = clock(now - trial.began) if trial.step is None else f"step {trial.step}: {percent(trial.score)}"
     return f"{name} {state}" + (f" (+{others} more)" if others else "")
+
+
+def _bar(what: str, share: float) -> str:
+    filled = round(BAR * share)
+    return f"{what} {'━' * filled}{'╌' * (BAR - filled)} {share:.0%}"

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import json
 import logging
 import os
 import re
@@ -18,7 +19,8 @@ from numpy.typing import ArrayLike
 from fmnist_bench import __version__, serving
 from fmnist_bench.bundle import link_or_copy
 
-LONGEST_PARAM = 6000  # characters that MLflow takes
+LONGEST_PARAM, LONGEST_DIGEST = 6000, 36  # characters that MLflow takes
+DESCRIPTION = "mlflow.note.content"
 PATIENCE = 10  # seconds for one answer of a server; by itself MLflow tries for minutes
 
 Point = tuple[str, float, int]  # name, value and step of a metric
@@ -36,28 +38,36 @@ class MlflowStore:
         Name of the experiment; made where there is none.
     own : Path or None
         Folder for its artifacts, beside the database; None lets the store choose.
+    make : bool
+        Make what there is none of; False: an exception says so.
 
     Attributes
     ----------
     client : MlflowClient
+    experiment : str
+        Its number.
     owned : bool
         Whether the artifacts lie in `own`, where a second name of a file does as well as a copy.
     """
 
-    def __init__(self, uri: str, experiment: str, own: Path | None = None) -> None:
+    def __init__(self, uri: str, experiment: str, own: Path | None = None, make: bool = True) -> None:
         warm_up()
+        if uri.startswith("sqlite:") and not make and not (file := Path(uri.partition(":///")[2])).exists():
+            raise FileNotFoundError(f"{file}: there is no such file")
         if own is not None and not (database := own.parent / "mlflow.db").exists():
             _make_database(database)
         self._uri, self.client = uri, _client(uri)
-        found = self._open_experiment(experiment, own.as_uri() if own else None)
-        self._experiment = str(found.experiment_id)
+        found = self._open_experiment(experiment, own.as_uri() if own else None, make)
+        self.experiment = str(found.experiment_id)
         self.owned = own is not None and _local_path(found.artifact_location) == own
 
-    def _open_experiment(self, name: str, artifacts: str | None) -> Any:
+    def _open_experiment(self, name: str, artifacts: str | None, make: bool) -> Any:
         from mlflow.exceptions import MlflowException
 
         if (found := self.client.get_experiment_by_name(name)) is not None:
             return found
+        if not make:
+            raise LookupError(f"there is no experiment {name}")
         try:
             return self.client.get_experiment(self.client.create_experiment(name, artifacts))
         except MlflowException:  # another process may have been faster
@@ -69,7 +79,7 @@ class MlflowStore:
         """Say whether anybody answers at all."""
         try:
             with patience():
-                return bool(self.client.get_experiment(self._experiment))
+                return bool(self.client.get_experiment(self.experiment))
         except Exception:
             return False
 
@@ -88,12 +98,12 @@ class MlflowStore:
         """Make a run, `started` in milliseconds; give MLflow's RunInfo."""
         labels = {key: str(value) for key, value in tags.items()}
         labels |= {"mlflow.parentRunId": parent} if parent else {}
-        return self.client.create_run(self._experiment, started, labels, name).info
+        return self.client.create_run(self.experiment, started, labels, name).info
 
     def find(self, parent: str, trial: int) -> list[Any]:
         """RunInfo of the runs of a trial: one, or none, or a second one that was cut off."""
         query = f"tags.trial = '{trial}' and tags.`mlflow.parentRunId` = '{parent}'"
-        return [run.info for run in self.client.search_runs([self._experiment], query)]
+        return [run.info for run in self.client.search_runs([self.experiment], query)]
 
     def log(self, run_id: str, time: int, metrics: Iterable[Point], params: Mapping[str, Any] | None = None) -> None:
         """Write metrics, all at one time in milliseconds, and parameters."""
@@ -102,6 +112,40 @@ class MlflowStore:
         points = [Metric(name, float(value), time, step) for name, value, step in metrics]
         pairs = [Param(name, shortened(str(value), LONGEST_PARAM)) for name, value in (params or {}).items()]
         self.client.log_batch(run_id, metrics=points, params=pairs)
+
+    @property
+    def note(self) -> str:
+        """Text in Markdown at the head of the experiment's page."""
+        return str(self.client.get_experiment(self.experiment).tags.get(DESCRIPTION, ""))
+
+    @note.setter
+    def note(self, text: str) -> None:
+        self.client.set_experiment_tag(self.experiment, DESCRIPTION, text)
+
+    def tag(self, run_id: str, tags: Mapping[str, str | None]) -> None:
+        """Set tags of a run; None takes one away."""
+        from mlflow.exceptions import MlflowException
+
+        for key, value in tags.items():
+            try:
+                if value is None:
+                    self.client.delete_tag(run_id, key)
+                else:
+                    self.client.set_tag(run_id, key, value)
+            except MlflowException as error:
+                if value is not None or error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+
+    def log_input(self, run_id: str, context: str, name: str, digest: str, source: str, shape: tuple[int, ...]) -> None:
+        """Name rows of pixels, of this shape, as an input of a run; `context` is such as ``training``."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        kinds = {"features": ("uint8", [-1, *shape[1:]]), "targets": ("int64", [-1])}
+        specs = {k: [{"type": "tensor", "tensor-spec": {"dtype": t, "shape": s}}] for k, (t, s) in kinds.items()}
+        schema = json.dumps({"mlflow_tensorspec": {key: json.dumps(spec) for key, spec in specs.items()}})
+        profile = json.dumps({"features_shape": shape, "targets_shape": shape[:1]})
+        about = Dataset(name, digest[:LONGEST_DIGEST], "local", json.dumps({"uri": source}), schema, profile)
+        self.client.log_inputs(run_id, [DatasetInput(about, [InputTag("mlflow.data.context", context)])])
 
     def put(self, run: Any, source: Path) -> None:
         """Give a run an artifact: a file, or a folder of files."""
@@ -140,7 +184,7 @@ class MlflowStore:
         from mlflow.entities import LoggedModelOutput
 
         self._open_registered_model(name)
-        model = self.client.create_logged_model(self._experiment, "ensemble", run_id)
+        model = self.client.create_logged_model(self.experiment, "ensemble", run_id)
         try:
             self._put_model(model, folder, example, columns)
             self.client.finalize_logged_model(model.model_id, "READY")
@@ -201,9 +245,7 @@ def warm_up() -> None:
             importlib.import_module(name)
         for name in ("mlflow", "alembic"):  # importing mlflow sets their levels
             logging.getLogger(name).setLevel(logging.WARNING)
-        logging.getLogger("mlflow.utils.requirements_utils").setLevel(
-            logging.ERROR
-        )  # this package may be a source tree
+        logging.getLogger("mlflow.utils.requirements_utils").setLevel(logging.ERROR)  # this may be a source tree
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # the tracker itself says what failed
 
 

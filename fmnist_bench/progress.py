@@ -112,6 +112,9 @@ class JsonLines(Progress):
     def trial_progress(self, arm: str, number: int, step: int, score: float) -> None:  # noqa: D102
         self._write("trial_progress", arm=arm, trial=number, step=step, valid_accuracy=score)
 
+    def trial_stage(self, arm: str, number: int, stage: str, share: float) -> None:  # noqa: D102
+        self._write("trial_stage", arm=arm, trial=number, stage=stage, share=round(share, 4))
+
     def trial_ended(  # noqa: D102
         self, arm: str, number: int, status: str, valid_accuracy: float | None, seconds: float, reason: str = ""
     ) -> None:

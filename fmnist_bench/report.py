@@ -53,6 +53,11 @@ def write_report(run: Run, environment: Mapping[str, str], allow_import: Sequenc
     return findings
 
 
+def report_files(run: Run) -> list[Path]:
+    """Give what `write_report` writes: two files and a folder."""
+    return [run.folder / name for name in ("report.html", "report.md", FIGURES)]
+
+
 def gather(run: Run, environment: Mapping[str, str], allow_import: Sequence[str] = ()) -> Findings:
     """Collect what the store knows of a run, and the test predictions of its best models."""
     records = {arm: run.records(arm) for arm in run.state["arms"]}

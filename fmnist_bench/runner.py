@@ -13,8 +13,9 @@ from fmnist_bench.config import load_benchmark
 from fmnist_bench.data import NAMES, Dataset, Split, load_dataset, make_split
 from fmnist_bench.errors import InputError
 from fmnist_bench.hyperspace import with_hyperspaces
+from fmnist_bench.pages import renew
 from fmnist_bench.progress import Progress, make_progress
-from fmnist_bench.report import write_report
+from fmnist_bench.report import report_files, write_report
 from fmnist_bench.reporting.findings import Findings
 from fmnist_bench.session import Options, Outcome, Session
 from fmnist_bench.store import Store, write_text
@@ -136,6 +137,7 @@ def rewrite_report(
         if "environment" not in run.state:
             raise InputError(f"{run.folder}: this run has not come to its end; run {name} again to go on with it")
         findings = write_report(run, run.state["environment"], allow_import)
+        renew(run, report_files(run))
     if markdown is not None:
         write_text(Path(markdown), (run.folder / "report.md").read_text(encoding="utf-8"))
     return findings

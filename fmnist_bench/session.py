@@ -5,9 +5,11 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from fmnist_bench import pages
 from fmnist_bench.arm_search import ArmSearch, make_arm_searches
 from fmnist_bench.budget import Clock
 from fmnist_bench.choice import choose_ensemble
@@ -16,7 +18,7 @@ from fmnist_bench.engine import Search, SearchSettings
 from fmnist_bench.environment import command, cores, machine, versions
 from fmnist_bench.progress import Progress
 from fmnist_bench.registry import registered_name
-from fmnist_bench.report import FIGURES, write_report
+from fmnist_bench.report import report_files, write_report
 from fmnist_bench.reporting.findings import Findings
 from fmnist_bench.store import Run
 from fmnist_bench.study import Benchmark
@@ -110,6 +112,7 @@ class Session:
         tracker = Tracker(self.run, self.benchmark.name, self._tags(), uri, say)
         for arm in self.benchmark.arms:
             tracker.open_arm(arm.name, arm.study.name, arm.settings)
+        tracker.show(partial(pages.begin, about=self._about(), dataset=self.dataset, split=self.split))
         search = self._search(tracker)
         self.progress.message("Choosing the ensemble, then opening the test set for the report")
         self._choose(search.arms, tracker)
@@ -118,6 +121,9 @@ class Session:
         self._log(findings, tracker)
         self.run.save_state(seconds=self.clock.elapsed)
         return Outcome(self.run.folder, findings, self.clock.elapsed)
+
+    def _about(self) -> str:
+        return pages.of_benchmark(self.benchmark, self.dataset, self.split)
 
     def _open(self) -> None:
         data = self.dataset
@@ -211,8 +217,8 @@ class Session:
     def _log(self, findings: Findings, tracker: Tracker) -> None:
         rows = {who.name: findings.scores(who) for who in findings.everyone if who.scored}
         scores = {name: {key: float(row[key]) for key in SCORES} for name, row in rows.items()}
-        files = [self.run.folder / name for name in ("report.html", "report.md", FIGURES)]
-        tracker.log_summary(scores.pop("ensemble", {}), files, scores)
+        tracker.log_summary(scores.pop("ensemble", {}), report_files(self.run), scores)
+        tracker.show(partial(pages.end, about=self._about(), findings=findings))
         tracker.close("FINISHED" if findings.ensemble else "FAILED")
 
 

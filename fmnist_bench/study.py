@@ -1,6 +1,7 @@
 """What is declared: studies, their arms, benchmarks; frozen dataclasses that `config` reads from TOML files."""
 
 import hashlib
+import itertools
 import json
 import math
 import re
@@ -10,7 +11,7 @@ from typing import Any
 
 from sklearn.pipeline import Pipeline
 
-from fmnist_bench.candidate import Candidate
+from fmnist_bench.candidate import Augmentations, Candidate
 from fmnist_bench.errors import InputError
 from fmnist_bench.space import Range, Spec, build, constants_of, ranges
 
@@ -72,7 +73,7 @@ class Study:
     name: str
     model: Spec
     features: tuple[Spec, ...] = ()
-    augment: Spec | None = None
+    augments: tuple[Spec, ...] = ()
     known: tuple[Known, ...] = ()
     fidelity: Fidelity = field(default_factory=Fidelity)
     engine: Engine = field(default_factory=Engine)
@@ -86,25 +87,35 @@ class Study:
     @property
     def uses(self) -> tuple[str, ...]:
         """Dotted names of every class that the study names."""
-        parts = [spec for spec in (self.augment, *self.features, self.model) if spec is not None]
-        return tuple(use for spec in parts for use in spec.uses())
+        return tuple(use for spec in (*self.augments, *self.features, self.model) for use in spec.uses())
+
+    @property
+    def arms(self) -> "tuple[Arm, ...]":
+        """The study as it stands, and with every combination of its augmentations, the smaller ones first."""
+        chosen = (c for n in range(len(self.augments) + 1) for c in itertools.combinations(self.augments, n))
+        return tuple(Arm(self, augments) for augments in chosen)
+
+    def ranges(self) -> dict[str, Range]:
+        """Every range of any of its arms under its scikit-learn name."""
+        return {name: r for arm in self.arms for name, r in arm.ranges().items()}
 
 
 @dataclass(frozen=True)
 class Arm:
-    """A study run one way: as it stands, or with its augmentation."""
+    """A study run one way: as it stands, or with some of its augmentations."""
 
     study: Study
-    augmented: bool = False
+    augments: tuple[Spec, ...] = ()
+
+    @property
+    def augmented(self) -> bool:
+        """Whether there is any augmentation."""
+        return bool(self.augments)
 
     @property
     def name(self) -> str:
-        """Name such as ``cnn``; ``cnn+gan`` with a ``ConditionalGAN``, ``cnn+classic`` by ``ClassicAugmentation``."""
-        if not self.augmented or self.study.augment is None:
-            return self.study.name
-        name = self.study.augment.class_name.removesuffix("Augmentation") or "Augmentation"
-        words = re.findall(r"[A-Z]+(?![a-z])|[A-Z][a-z0-9]*", name)
-        return f"{self.study.name}+{(words or [name])[-1].lower()}"
+        """Name such as ``cnn``, ``cnn+gan`` with a ``ConditionalGAN``, or ``cnn+classic+gan``."""
+        return "+".join([self.study.name, *(_short_name(spec) for spec in self.augments)])
 
     def ranges(self) -> dict[str, Range]:
         """Every range of the arm under its scikit-learn name."""
@@ -124,7 +135,7 @@ class Arm:
         made = {p: build(s, parameters, p, f"{where}, [{p}]", allow_import) for p, s in self._parts()}
         steps = [(name.removeprefix("features__"), made[name]) for name in made if name.startswith("features__")]
         features = Pipeline(steps) if steps else None
-        candidate = Candidate(made["model"], features=features, augment=made.get("augment"))
+        candidate = Candidate(made["model"], features=features, augment=_one_sampler(made))
         rest = {name: value for name, value in parameters.items() if name not in self.ranges()}
         try:
             candidate.set_params(**rest)
@@ -132,17 +143,40 @@ class Arm:
             raise InputError(f"{where}, [[known]]: {str(error).splitlines()[0]}") from error
         return candidate
 
-    def sampler(self, allow_import: Sequence[str] = ()) -> Any:
-        """Build the augmentation alone; what is searched of it does not matter to what it learns."""
-        assert self.study.augment is not None
+    def learner(self, allow_import: Sequence[str] = ()) -> Any:
+        """Build that part of the augmentation which has to learn, None where nothing has to.
+
+        What is searched of it does not matter to what it learns.
+        """
         values = {name: r.choices[0] if r.choices else r.low for name, r in self.ranges().items()}
         where = f"study {self.study.name}, [augment]"
-        return build(self.study.augment, values, "augment", where, allow_import)
+        made = [build(spec, values, prefix, where, allow_import) for prefix, spec in self._samplers()]
+        found = [sampler for sampler in made if hasattr(sampler, "save")]
+        if len(found) > 1:
+            raise InputError(f"{where}: two augmentations of one arm have to learn; only one may")
+        return found[0] if found else None
+
+    def _samplers(self) -> list[tuple[str, Spec]]:
+        if len(self.augments) == 1:
+            return [("augment", self.augments[0])]
+        return [(f"augment__{spec.class_name.lower()}", spec) for spec in self.augments]
 
     def _parts(self) -> list[tuple[str, Spec]]:
-        augment = [("augment", self.study.augment)] if self.augmented and self.study.augment else []
         steps = [(f"features__{spec.class_name.lower()}", spec) for spec in self.study.features]
-        return [*augment, *steps, ("model", self.study.model)]
+        return [*self._samplers(), *steps, ("model", self.study.model)]
+
+
+def _short_name(augment: Spec) -> str:
+    """Write an augmentation as one word: ``gan`` for ``ConditionalGAN``, ``classic`` for ``ClassicAugmentation``."""
+    name = augment.class_name.removesuffix("Augmentation") or "Augmentation"
+    words = re.findall(r"[A-Z]+(?![a-z])|[A-Z][a-z0-9]*", name)
+    return str((words or [name])[-1]).lower()
+
+
+def _one_sampler(made: Mapping[str, Any]) -> Any:
+    """Give the sampler among objects by their names, or several as one, or None."""
+    found = [(name.removeprefix("augment__"), part) for name, part in made.items() if name.startswith("augment")]
+    return Augmentations(found) if len(found) > 1 else found[0][1] if found else None
 
 
 @dataclass(frozen=True)
@@ -176,12 +210,8 @@ class Benchmark:
 
     @property
     def arms(self) -> tuple[Arm, ...]:
-        """Every study as one arm, and as a second one where it has an augmentation."""
-        return tuple(
-            Arm(study, augmented)
-            for study in self.studies
-            for augmented in ([False, True] if study.augment else [False])
-        )
+        """The arms of every study."""
+        return tuple(arm for study in self.studies for arm in study.arms)
 
     def digest(self) -> str:
         """Short hash of all that a search depends on: everything but budget, number of trials and limit of latency."""

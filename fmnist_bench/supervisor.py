@@ -144,8 +144,11 @@ class Line(threading.Event):
                     return reply
         return None
 
-    def report(self, step: int, score: float) -> bool:
-        """Ask whether to prune; without an answer the trial goes on."""
+    def report(self, step: int | str, score: float) -> bool:
+        """Ask whether to prune; without an answer the trial goes on. What is no step is told and not asked."""
+        if isinstance(step, str):
+            self.tell("report", step=step, score=score)
+            return False
         return bool(self.ask("report", ANSWER, step=step, score=score))
 
 

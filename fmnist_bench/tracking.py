@@ -152,6 +152,10 @@ class Tracker:
             what = f"{n} of the trials" if (n := len(self._unlogged)) else "a part"
             self._say(f"MLflow at {self._where} lacks {what} of this run; the same command adds it when run again")
 
+    def show(self, step: Callable[[MlflowStore, Run], None]) -> None:
+        """Do what changes MLflow's pages of the run and is no part of what happened, see `pages`."""
+        self._attempt(partial(step, self._mlflow, self._run))
+
     def close(self, status: str) -> None:
         """End the parent run and the arms with MLflow's `status`."""
         for run_id in (*self._run.state["arms"].values(), self._run.state["mlflow_run"]):

@@ -85,11 +85,11 @@ def run_trial(
 def run_preparation(
     sampler: Any, X: NDArray[np.uint8], y: NDArray[np.int64], split: Split, monitor: Monitor
 ) -> TrialResult:
-    """Let an augmentation that can be saved learn from the fit rows; any other has nothing to prepare."""
+    """Let an augmentation learn from the fit rows; None is one that has nothing to learn."""
     started = time.perf_counter(), cpu_seconds()
     try:
         with parallel_config(backend="threading", n_jobs=cores()):
-            if hasattr(sampler, "save"):
+            if sampler is not None:
                 sampler.fit(X[split.fit], y[split.fit], monitor=monitor)
     except Exception as error:
         return _incomplete(error, sampler, started)

@@ -26,6 +26,10 @@ GRACE = 3.0  # seconds between the polite and the hard end of a worker
 POLL = 0.25  # seconds between two looks at a worker
 WARM = "fmnist_bench.warm"
 
+# Gets ``(step, score)`` while the trial trains, its answer True prunes the trial; and ``(what, share)`` of a long
+# computation before that, such as features, whose answer does not matter.
+OnReport = Callable[[int | str, float], bool]
+
 _main_lock = threading.Lock()
 _imported: set[str] = set()  # what takes long of the modules that this process told its server to import
 
@@ -49,14 +53,14 @@ def prepare(uses: Iterable[str], allow_import: Sequence[str] = ()) -> None:
         forkserver.ensure_running()
 
 
-def run_in_worker(task: Task, on_report: Callable[[int, float], bool], stop: threading.Event) -> TrialResult:
+def run_in_worker(task: Task, on_report: OnReport, stop: threading.Event) -> TrialResult:
     """Run `task` in a process of its own and wait for it.
 
     Parameters
     ----------
     task : Task
     on_report : callable
-        Gets ``(step, score)`` while the trial trains; its answer True prunes the trial.
+        See `OnReport`.
     stop : Event
         Ends the trial when it is set.
 
@@ -173,13 +177,16 @@ def _stop_server() -> None:
 
 
 def _attend(
-    process: Any, connection: Connection, limits: Limits, on_report: Callable[[int, float], bool], stop: threading.Event
+    process: Any, connection: Connection, limits: Limits, on_report: OnReport, stop: threading.Event
 ) -> tuple[str, str] | None:
     """Answer the worker until it ends; return status and reason if it had to be ended."""
     while True:
         if connection.poll(POLL):
             try:
-                connection.send(on_report(*connection.recv()))
+                step, score = connection.recv()
+                prune = on_report(step, score)
+                if not isinstance(step, str):
+                    connection.send(prune)
             except (EOFError, ConnectionError):
                 process.join(GRACE)
                 return None

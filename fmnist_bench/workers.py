@@ -3,7 +3,7 @@
 import queue
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from fmnist_bench.environment import allowed_cores, available_memory, cores
 from fmnist_bench.errors import InputError
 from fmnist_bench.job import Task
 from fmnist_bench.trial import TrialResult
-from fmnist_bench.worker import run_in_worker
+from fmnist_bench.worker import OnReport, run_in_worker
 
 STALL = 120.0  # seconds without a report and without work after which a worker counts as hung
 ROOM = 3 * 2**30  # bytes of memory that a trial should find
@@ -30,7 +30,7 @@ class Workers(ABC):
         """Refuse what `who` asks of a machine if there is none that has it."""
 
     @abstractmethod
-    def run(self, task: Task, on_report: Callable[[int, float], bool], stop: threading.Event) -> TrialResult:
+    def run(self, task: Task, on_report: OnReport, stop: threading.Event) -> TrialResult:
         """Run a trial and wait for it; called from as many threads as there is capacity."""
 
     def close(self) -> None:  # noqa: B027
@@ -69,7 +69,7 @@ class LocalWorkers(Workers):
             if (found := gpus if name == "gpus" else 0) < amount:
                 raise InputError(f"{who}: needs {name} = {amount:g}, this machine has {found}")
 
-    def run(self, task: Task, on_report: Callable[[int, float], bool], stop: threading.Event) -> TrialResult:  # noqa: D102
+    def run(self, task: Task, on_report: OnReport, stop: threading.Event) -> TrialResult:  # noqa: D102
         place = self._places.get()
         try:
             return run_in_worker(replace(task, cpus=place, memory=self._memory, stall=STALL), on_report, stop)

@@ -2,6 +2,7 @@
 
 import pickle
 
+import keras
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -10,6 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from fmnist_bench.augment import ConditionalGAN
 from fmnist_bench.candidate import Candidate, load_model, save_model
 from fmnist_bench.models import _gan_watch
+from fmnist_bench.models._gan import Adversaries, build_discriminator, build_generator
 from fmnist_bench.models._gan_watch import FailedGAN
 
 TINY = {"steps": 20, "width": 4, "latent": 8, "batch_size": 16, "precision": "float32", "random_state": 0}
@@ -38,6 +40,44 @@ def test_it_learns_to_write_digits(digits):
     assert judge.score(X, y) > 0.9
     taught = LogisticRegression(max_iter=1000).fit(X, y)
     assert taught.score(digits.X, digits.y) > 0.7
+
+
+def make_pair(class_weight=0.0, steps=20):
+    keras.utils.set_random_seed(0)
+    generator = build_generator((8, 8, 1), 2, latent=4, width=2)
+    discriminator = build_discriminator((8, 8, 1), 2, width=2, augment=False)
+    return Adversaries(generator, discriminator, 4, learning_rate=1e-3, class_weight=class_weight, steps=steps, seed=0)
+
+
+@pytest.mark.parametrize("steps", [20, 1000, 6000, 50_000])
+def test_the_average_of_the_generator_has_forgotten_its_random_start(steps):
+    assert make_pair(steps=steps).generator_optimizer.ema_momentum ** steps < 1e-3
+
+
+def test_the_class_scales_and_shifts_what_the_generator_makes():
+    generator = make_pair().generator
+    inputs = keras.random.normal((6, 4), seed=0), keras.ops.array([0, 0, 0, 1, 1, 1])
+    before = keras.ops.convert_to_numpy(generator(inputs))
+    shift = [layer for layer in generator.layers if isinstance(layer, keras.layers.Embedding)][-1]
+    shift.set_weights([shift.get_weights()[0] + [[0.0], [1.0]]])
+    after = keras.ops.convert_to_numpy(generator(inputs))
+    changed = np.abs(after - before).max(axis=(1, 2, 3)) > 0
+    assert changed.tolist() == [False] * 3 + [True] * 3
+
+
+def test_the_generator_pays_for_images_of_another_class_and_gradients_are_dense(monkeypatch):
+    labels, losses = keras.ops.array([0, 1, 1, 0]), []
+    for weight in (0.0, 1.0):
+        pair = make_pair(weight)
+        pair.noise = keras.random.SeedGenerator(0)
+        losses.append(float(pair._generator_loss(labels)))
+    assert losses[1] > losses[0] + 0.1
+    seen = []
+    monkeypatch.setattr(pair.generator_optimizer, "apply", lambda gradients, variables: seen.extend(gradients))
+    images = keras.ops.zeros((4, 8, 8, 1))
+    pair.train_step((images, labels))
+    assert len(seen) == len(pair.generator.trainable_variables)
+    assert all(hasattr(gradient, "shape") and not hasattr(gradient, "indices") for gradient in seen)
 
 
 def test_rows_like_the_real_ones(fitted):
@@ -76,6 +116,7 @@ def test_ratio_nought_changes_and_trains_nothing(digits):
     ("arguments", "labels", "words"),
     [
         ({"ratio": -0.1}, [0, 1], "ratio=-0.1: must be at least 0"),
+        ({"class_weight": -1.0}, [0, 1], "class_weight=-1.0: must be at least 0"),
         ({"steps": 0}, [0, 1], "steps=0: must be at least 1"),
         ({}, [1, 1], "one class only"),
         ({"image_shape": (3, 3)}, [0, 1], "rows have 64 features"),

@@ -214,6 +214,27 @@ def test_the_address_that_is_printed_leads_to_the_runs(open_page, mlflow_ui, run
     page.get_by_role("row").get_by_role("link", name="b", exact=True).first.wait_for()
 
 
+def test_the_experiment_says_what_it_is_and_where_the_report_is(open_page, experiment):
+    page = open_page(f"{experiment[1]}/runs")
+    page.get_by_text("a benchmark of fmnist_bench").first.wait_for()
+    with page.expect_popup() as opened:  # MLflow opens links of a description in a tab of their own
+        page.get_by_role("link", name="Report", exact=True).first.click()
+    opened.value.frame_locator("iframe").first.locator("#answer .lead").wait_for()
+
+
+def test_the_best_trials_are_found_by_their_mark(open_page, experiment):
+    page = open_page(f"{experiment[1]}/runs?searchFilter=tags.best%20%3D%20%22yes%22")
+    page.get_by_role("row").get_by_role("link", name="boosted", exact=False).first.wait_for()
+    names = page.get_by_role("row").get_by_role("link").all_inner_texts()
+    assert sum(name.startswith(("boosted ", "bayes ", "bayes+classic ")) for name in names) == 3, names
+
+
+def test_a_runs_page_names_the_rows_that_it_learnt_from(open_page, experiment, run):
+    page = open_page(f"{experiment[1]}/runs/{run.state['mlflow_run']}")
+    page.get_by_text("digits training").first.wait_for()
+    page.get_by_text("digits validation").first.wait_for()
+
+
 def test_a_trials_page_shows_its_curve(open_page, client, experiment):
     number, address = experiment
     trial = client.search_runs([number], "tags.arm = 'boosted' and tags.level = 'trial'")[0].info.run_id

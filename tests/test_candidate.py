@@ -9,7 +9,7 @@ from skops import io
 from troublemakers import Doubler, Trouble
 
 from fmnist_bench import arrays
-from fmnist_bench.candidate import Candidate, forget_places, load_model, save_model, set_where_none
+from fmnist_bench.candidate import Augmentations, Candidate, forget_places, load_model, save_model, set_where_none
 from fmnist_bench.errors import InputError
 from fmnist_bench.features import ImageFeatures
 from fmnist_bench.models.transfer import TransferClassifier
@@ -52,6 +52,12 @@ def test_augmentation_sees_the_fit_rows_alone(digits, split):
     rows = digits.X[split.fit], digits.y[split.fit]
     Candidate(Trouble(), augment=Recorder()).fit(*rows, validation_data=(digits.X[split.valid], digits.y[split.valid]))
     assert Recorder.seen == len(split.fit)
+
+
+def test_several_samplers_append_to_the_real_rows_alone():
+    both = clone(Augmentations([("one", Doubler(ratio=0.5)), ("two", Doubler(ratio=1.0))]))
+    X, y = both.set_params(one__ratio=0.25).fit_resample(np.arange(4)[:, None], np.arange(4))
+    assert X.ravel().tolist() == y.tolist() == [0, 1, 2, 3, 0, 0, 1, 2, 3]
 
 
 def test_no_synthetic_rows_is_no_augmentation_bit_for_bit(digits, split):

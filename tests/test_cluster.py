@@ -172,6 +172,13 @@ def kept(dask_scheduler):
     return [len(of) for of in (there.tasks, there.task_groups, there.task_prefixes, there.extensions["spans"].spans)]
 
 
+def test_a_long_computation_tells_across_the_wire_how_far_it_is(cluster, make_task):
+    seen = []
+    result = run(cluster, make_task("stages"), lambda step, score: seen.append((step, score)))
+    assert result.status == "complete"
+    assert seen and all(what == "counting" and 0 < share <= 1 for what, share in seen)
+
+
 def test_the_answer_to_a_report_prunes_across_the_wire(cluster, make_task):
     seen = []
 

@@ -60,6 +60,17 @@ def test_a_study_with_augmentation_has_two_arms_named_after_it(folder):
     assert [arm.name for arm in benchmark.arms] == ["two", "two+gan", "mine"]
 
 
+def test_several_augmentations_are_tables_of_different_classes(folder):
+    table = '[[augment]]\nuse = "fmnist_bench.{}"\n'
+    gan, classic = table.format("augment.ConditionalGAN"), table.format("classic.ClassicAugmentation")
+    (folder / "studies" / "four.toml").write_text(STUDY + classic + gan)
+    names = [arm.name for arm in load_benchmark("four").arms]
+    assert names == ["four", "four+classic", "four+gan", "four+classic+gan"]
+    (folder / "studies" / "four.toml").write_text(STUDY + classic + classic)
+    with pytest.raises(InputError, match="there would be two arms four.classic"):
+        load_benchmark("four")
+
+
 def test_the_digest_knows_what_makes_runs_comparable(folder):
     (folder / "benchmarks" / "b.toml").write_text('budget = "1m"\nstudies = ["mine"]\n')
     first = load_benchmark("b").digest()

@@ -175,6 +175,7 @@ def test_json_lines_are_events_of_the_schema():
     out = io.StringIO()
     show = make_progress(out, as_json=True)
     list(play(show))
+    show.trial_stage("svm", 1, "HOG", 0.123456)
     show.trial_progress("cnn", 7, 1, float("nan"))
     events = [json.loads(line) for line in out.getvalue().splitlines()]
     for event in events:
@@ -186,6 +187,26 @@ def test_json_lines_are_events_of_the_schema():
     assert ended["arm"] == "svm" and ended["valid_accuracy"] is None
     assert ended["reason"] == "used 5 GiB\nof 4 GiB [bold]"
     assert events[-1]["valid_accuracy"] is None
+    assert (events[-2]["stage"], events[-2]["share"]) == ("HOG", 0.1235)
+
+
+def test_a_long_computation_has_a_bar_until_the_model_trains(now):
+    show = live()
+    show.run_started("run", None, ["svm", "cnn+gan"])
+    show.trial_started("svm", 0)
+    show.trial_started("cnn+gan", -1)
+    show.trial_stage("svm", 0, "HOG", 0.42)
+    show.trial_stage("cnn+gan", -1, "GAN", 0.9)
+    show.trial_progress("cnn+gan", -1, 5400, 0.8)
+    text = drawn(show)
+    assert row(text, "svm").rstrip().endswith("#0 HOG ━━━━╌╌╌╌╌╌ 42%")
+    assert row(text, "cnn+gan").rstrip().endswith("augmentation GAN ━━━━━━━━━╌ 90%")
+    show.trial_stage("svm", 0, "HOG", 1.0)
+    now[0] += 5
+    assert row(drawn(show), "svm").rstrip().endswith("#0 0:05")
+    show.trial_progress("svm", 0, 1, 0.5)
+    assert "step 1: 50.00 %" in row(drawn(show), "svm")
+    show.run_ended()
 
 
 def test_display_fits_the_stream(monkeypatch):

@@ -96,11 +96,25 @@ def augmented(findings):
 def test_an_augmentation_is_held_against_the_same_study_without_it(augmented, findings):
     (row,) = tables.augmented(augmented).rows
     with_it, without = (accuracy_score(findings.y_test, who.test_pred) for who in findings.contestants[::-1])
-    assert row[0].text == "linear+gan"
-    assert [cell.text for cell in row[2:4]] == [f"{100 * without:.2f}", f"{100 * with_it:.2f}"]
-    assert row[4].key == pytest.approx(with_it - without)
+    assert [cell.text for cell in row[:2]] == ["linear+gan", "linear"]
+    assert [cell.text for cell in row[3:5]] == [f"{100 * without:.2f}", f"{100 * with_it:.2f}"]
+    assert row[5].key == pytest.approx(with_it - without)
     found = augmented.compare(*augmented.contestants[::-1])
-    assert row[1].text.partition(" ")[0] == ("inside" if found.low <= 0 <= found.high else "outside")
+    assert row[2].text.partition(" ")[0] == ("inside" if found.low <= 0 <= found.high else "outside")
+
+
+def test_an_arm_is_held_against_each_with_one_augmentation_less(findings):
+    linear = findings.contestants[0]
+    names = ("cnn", "cnn+classic", "cnn+gan", "cnn+classic+gan", "cn", "other+gan")
+    some = dataclasses.replace(
+        findings, contestants=tuple(dataclasses.replace(linear, name=name) for name in names), ensemble=None
+    )
+    assert [(more.name, less.name) for less, more in some.augmented] == [
+        ("cnn+classic", "cnn"),
+        ("cnn+gan", "cnn"),
+        ("cnn+classic+gan", "cnn+classic"),
+        ("cnn+classic+gan", "cnn+gan"),
+    ]
 
 
 def test_what_a_generator_learnt_is_shown_and_is_no_failure(augmented, page):

@@ -15,6 +15,7 @@ import pytest
 from mlflow import MlflowClient
 
 from fmnist_bench import load_ensemble, run_benchmark
+from fmnist_bench.candidate import load_model
 from fmnist_bench.data import load_dataset
 from fmnist_bench.errors import InputError
 from fmnist_bench.progress import PlainLines, Progress
@@ -286,10 +287,14 @@ def test_when_every_trial_fails_the_report_says_so(arena):
     assert "no luck today" in (outcome.folder / "report.md").read_text()
 
 
-def test_an_arm_runs_twice_with_its_augmentation(arena, place):
-    arena("studies/forest.toml", FOREST + '[augment]\nuse = "troublemakers.Doubler"\nratio = 0.5\n')
+def test_a_study_runs_with_every_combination_of_its_augmentations(arena, place):
+    tables = '[[augment]]\nuse = "troublemakers.{}"\nratio = 0.5\n'
+    arena("studies/forest.toml", FOREST + tables.format("Doubler") + tables.format("Copyist"))
     outcome = run_benchmark("tiny", progress=Progress(), trials=1, allow_import=("troublemakers",))
-    assert {trial.arm for trial in outcome.findings.trials} == {"forest", "forest+doubler", "bayes"}
+    found = {trial.arm for trial in outcome.findings.trials if trial.status == "complete"}
+    assert found == {"forest", "forest+doubler", "forest+copyist", "forest+doubler+copyist", "bayes"}
+    candidate = load_model(outcome.folder / "trials/forest+doubler+copyist/0/model.skops", ("troublemakers",))
+    assert [name for name, _ in candidate.augment.samplers] == ["doubler", "copyist"]
 
 
 COPYIST = '[augment]\nuse = "troublemakers.Copyist"\nratio = {{ low = 0.1, high = 1.0 }}\ntalent = {talent}\n'

@@ -17,9 +17,31 @@ TREE = Spec("sklearn.tree.DecisionTreeClassifier", {"max_depth": Range(2, 9), "c
     ],
 )
 def test_an_arm_is_named_after_its_augmentation(augmentation, name):
-    study = Study("tree", TREE, augment=Spec(augmentation, {}))
-    assert Arm(study).name == "tree"
-    assert Arm(study, augmented=True).name == name
+    study = Study("tree", TREE, augments=(Spec(augmentation, {}),))
+    assert [arm.name for arm in study.arms] == ["tree", name]
+
+
+def test_every_combination_of_augmentations_is_an_arm():
+    classic = Spec("fmnist_bench.classic.ClassicAugmentation", {"ratio": Range(0.1, 1.0)})
+    doubler = Spec("troublemakers.Doubler", {"ratio": Range(0.2, 2.0)})
+    study = Study("tree", TREE, augments=(classic, doubler))
+    assert [arm.name for arm in study.arms] == ["tree", "tree+classic", "tree+doubler", "tree+classic+doubler"]
+    _, _, alone, both = study.arms
+    assert [name for name in alone.ranges() if name.startswith("augment")] == ["augment__ratio"]
+    values = {"model__max_depth": 3, "augment__classicaugmentation__ratio": 0.5, "augment__doubler__ratio": 1.0}
+    assert both.ranges().keys() == values.keys()
+    candidate = both.candidate(values, ("troublemakers",))
+    assert {name: candidate.get_params()[name] for name in values} == values
+    candidate.set_params(augment__doubler__ratio=2.0)
+    assert dict(candidate.augment.samplers)["doubler"].ratio == 2.0
+    assert both.learner(("troublemakers",)) is None
+
+
+def test_only_one_augmentation_of_an_arm_may_learn():
+    gans = tuple(Spec(f"troublemakers.{name}", {}) for name in ("Copyist", "OtherCopyist"))
+    *_, both = Study("tree", TREE, augments=gans).arms
+    with pytest.raises(InputError, match="study tree, .augment.: two augmentations of one arm have to learn"):
+        both.learner(("troublemakers",))
 
 
 def test_settings_are_what_set_params_takes():
@@ -53,7 +75,7 @@ def test_uses_are_all_classes_that_a_study_names():
 
 
 def test_the_digest_ignores_the_budget():
-    studies = (Study("a", TREE), Study("b", TREE, augment=Spec("x.GAN", {})))
+    studies = (Study("a", TREE), Study("b", TREE, augments=(Spec("x.GAN", {}),)))
     benchmark = Benchmark("b", studies=studies)
     assert benchmark.digest() == Benchmark("b", studies=studies, budget=5.0, trials=3).digest()
     known = (Study("a", TREE, known=(Known("0", {"model__max_depth": 3}),)), studies[1])

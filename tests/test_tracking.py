@@ -8,6 +8,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,10 @@ from mlflow.artifacts import download_artifacts
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from fmnist_bench import tracking
+from fmnist_bench import pages, tracking
 from fmnist_bench.errors import InputError
 from fmnist_bench.job import MODEL, PROBABILITIES
-from fmnist_bench.mlflow_store import LONGEST_PARAM
+from fmnist_bench.mlflow_store import LONGEST_PARAM, MlflowStore
 from fmnist_bench.store import Run, Store, TrialRecord
 from fmnist_bench.tracking import Tracker
 from fmnist_bench.trial import TrialResult
@@ -123,6 +124,71 @@ def test_going_on_deletes_models_that_an_earlier_call_left(run, tracker):
     again.keep_models("svm", [1])
     assert [run.model_file("svm", number).exists() for number in range(2)] == [False, True]
     assert [MODEL in artifacts(run, number) for number in range(2)] == [False, True]
+
+
+def test_the_best_and_the_members_are_marked_and_nobody_else(run, tracker):
+    for number in range(3):
+        finish(run, tracker, number)
+    tracker.show(partial(pages.mark, best={"svm": 0}, members=[("svm", 0, 0.7), ("svm", 2, 0.3)]))
+    track(run).show(partial(pages.mark, best={"svm": 1}, members=[("svm", 1, 0.6), ("svm", 2, 0.4)]))
+    tags = {number: trial.data.tags for number, trial in trials(run).items()}
+    assert {n: (t.get("best"), t.get("weight")) for n, t in tags.items()} == {
+        0: (None, None),
+        1: ("yes", "0.600"),
+        2: (None, "0.400"),
+    }
+
+
+def test_marks_that_failed_half_way_are_taken_back_later(run, tracker, monkeypatch):
+    for number in range(3):
+        finish(run, tracker, number)
+    tag = MlflowStore.tag
+
+    def fails_at_the_second(store, run_id, tags):
+        monkeypatch.setattr(MlflowStore, "tag", refuse)
+        tag(store, run_id, tags)
+
+    def refuse(store, run_id, tags):
+        raise ConnectionError("away")
+
+    monkeypatch.setattr(MlflowStore, "tag", fails_at_the_second)
+    tracker.show(partial(pages.mark, best={"svm": 0}, members=[("svm", 1, 1.0)]))
+    assert trials(run)[0].data.tags["best"] == "yes"
+    monkeypatch.setattr(MlflowStore, "tag", tag)
+    tracker.show(partial(pages.mark, best={"svm": 2}, members=[]))
+    assert [n for n, trial in trials(run).items() if {"best", "weight"} & trial.data.tags.keys()] == [2]
+
+
+def test_pages_say_what_is_compared_and_which_rows_are_learnt_from(run, tracker, digits, split):
+    run.save_state(data="digits")
+    for about in ("first", "second"):  # a run that goes on, whose experiment tells how it had ended
+        tracker.show(partial(pages.begin, about=about, dataset=digits, split=split))
+    (parent,) = level(run, "benchmark")
+    assert client(run).get_experiment_by_name("b").tags["mlflow.note.content"] == "first"
+    assert parent.data.tags["mlflow.note.content"] == "second"
+    found = {one.tags[0].value: one.dataset for one in parent.inputs.dataset_inputs}
+    assert {context: data.name for context, data in found.items()} == {
+        "training": "digits training",
+        "validation": "digits validation",
+    }
+    assert json.loads(found["training"].profile)["features_shape"] == [len(split.fit), 64]
+    assert len(parent.inputs.dataset_inputs) == 2
+    assert found["training"].digest != found["validation"].digest
+
+
+def test_a_report_that_is_made_again_replaces_the_old_one(run, tracker, tmp_path, caplog):
+    report = run.folder / "report.md"
+    for text in ("old", "new"):
+        report.unlink(missing_ok=True)
+        report.write_text(text)
+        pages.renew(run, [report])
+    where = {"run_id": run.state["mlflow_run"], "tracking_uri": run.store.tracking_uri}
+    assert Path(download_artifacts(artifact_path="report.md", **where)).read_text() == "new"
+    missing = tmp_path / "missing.db"
+    run.save_state(tracking_uri=f"sqlite:///{missing}")
+    pages.renew(run, [report])
+    assert f"MLflow keeps the report as it was: {missing}: there is no such file" in caplog.text
+    assert not missing.exists()
 
 
 def test_a_trial_costs_the_same_whatever_there_is(run, tracker):

@@ -10,6 +10,8 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from threadpoolctl import threadpool_info
 
+from fmnist_bench.stages import in_parts
+
 
 class NoWeights(FileNotFoundError):
     """What a pretrained model raises."""
@@ -75,6 +77,10 @@ class Trouble(ClassifierMixin, BaseEstimator):
     def _no_weights(self, monitor):
         raise NoWeights("none here; get them there")
 
+    def _stages(self, monitor):
+        for _ in in_parts("counting", range(20)):
+            time.sleep(0.1)
+
     def _report(self, monitor):
         for step in range(1, 6):
             monitor(step, step / 10)
@@ -133,6 +139,10 @@ class Copyist(BaseEstimator):
         extra = round(self.ratio * len(X))
         labels = np.resize(classes, extra)
         return np.concatenate([X, means[labels]]), np.concatenate([y, labels])
+
+
+class OtherCopyist(Copyist):
+    """Another one that learns."""
 
 
 def is_loaded(module, connection):

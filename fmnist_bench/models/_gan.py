@@ -22,30 +22,41 @@ def doublings(image_shape: tuple[int, int, int]) -> int:
 
 
 def build_generator(image_shape: tuple[int, int, int], n_classes: int, latent: int, width: int) -> keras.Model:
-    """From noise `(n, latent)` and classes `(n,)` to images from -1 to 1 (Radford et al., 2016)."""
+    """From noise `(n, latent)` and classes `(n,)` to images from -1 to 1 (Radford et al., 2016).
+
+    The class is given to the first layer, and scales and shifts every plane (de Vries et al., 2017; Miyato and Koyama,
+    2018).
+    """
     height, breadth, channels = image_shape
     levels = doublings(image_shape)
     rows, columns = math.ceil(height / 2**levels), math.ceil(breadth / 2**levels)
     noise, label = keras.Input((latent,)), keras.Input((), dtype="int32")
     x = keras.layers.Concatenate()([noise, keras.layers.Embedding(n_classes, latent, name="classes")(label)])
     x = keras.layers.Dense(rows * columns * width * 2**levels, use_bias=False)(x)
-    x = _normalized(keras.layers.Reshape((rows, columns, width * 2**levels))(x))
+    x = _normalized(keras.layers.Reshape((rows, columns, width * 2**levels))(x), label, n_classes)
     for level in reversed(range(levels)):
-        x = _normalized(keras.layers.Conv2DTranspose(width * 2**level, 4, 2, "same", use_bias=False)(x))
+        x = keras.layers.Conv2DTranspose(width * 2**level, 4, 2, "same", use_bias=False)(x)
+        x = _normalized(x, label, n_classes)
     x = keras.layers.Conv2D(channels, 3, padding="same", activation="tanh")(x)
     surplus = ((0, rows * 2**levels - height), (0, columns * 2**levels - breadth))
     return keras.Model([noise, label], keras.layers.Cropping2D(surplus)(x) if any(map(any, surplus)) else x)
 
 
-def _normalized(x: keras.KerasTensor) -> keras.KerasTensor:
-    return keras.layers.ReLU()(FusedBatchNormalization(momentum=0.9)(x))
+def _normalized(x: keras.KerasTensor, label: keras.KerasTensor, n_classes: int) -> keras.KerasTensor:
+    """Normalise by the batch, then scale and shift each plane as the class says."""
+    n_planes, embed = x.shape[-1], keras.layers.Embedding
+    scale = embed(n_classes, n_planes, embeddings_initializer="ones")(label)
+    shift = embed(n_classes, n_planes, embeddings_initializer="zeros")(label)
+    x = FusedBatchNormalization(momentum=0.9, center=False, scale=False)(x)
+    x = keras.layers.Multiply()([x, keras.layers.Reshape((1, 1, n_planes))(scale)])
+    return keras.layers.ReLU()(keras.layers.Add()([x, keras.layers.Reshape((1, 1, n_planes))(shift)]))
 
 
 def build_discriminator(image_shape: tuple[int, int, int], n_classes: int, width: int, augment: bool) -> keras.Model:
-    """From images and classes to scores, above zero for real ones.
+    """From images and classes to scores, above zero for real ones, and to logits of the classes.
 
-    Spectral normalisation of every weight, and a projection of the class on the features (Miyato et al., 2018; Miyato
-    and Koyama, 2018).
+    Spectral normalisation of every weight that a score depends on, and a projection of the class on the features
+    (Miyato et al., 2018; Miyato and Koyama, 2018). The logits are those of an auxiliary classifier.
     """
     image, label = keras.Input(image_shape), keras.Input((), dtype="int32")
     x = Moves(MOVES)(image) if augment else image
@@ -56,7 +67,8 @@ def build_discriminator(image_shape: tuple[int, int, int], n_classes: int, width
     x = keras.layers.Rescaling(area)(keras.layers.GlobalAveragePooling2D()(x))
     looks = _spectral(keras.layers.Dense(x.shape[-1], use_bias=False))(keras.ops.one_hot(label, n_classes))
     fits_class = keras.layers.Dot(1)([x, looks])
-    return keras.Model([image, label], keras.layers.Add()([_spectral(keras.layers.Dense(1))(x), fits_class]))
+    score = keras.layers.Add()([_spectral(keras.layers.Dense(1))(x), fits_class])
+    return keras.Model([image, label], [score, keras.layers.Dense(n_classes)(x)])
 
 
 def _spectral(layer: keras.layers.Layer) -> keras.layers.Layer:
@@ -94,12 +106,17 @@ class Moves(keras.layers.Layer):  # type: ignore[misc]
 class Adversaries(keras.Model):  # type: ignore[misc]
     """Generator and discriminator that learn from each other by the hinge loss (Lim and Ye, 2017).
 
+    Beside it the generator learns to make images that the discriminator takes for the class asked for (Odena et al.,
+    "Conditional Image Synthesis with Auxiliary Classifier GANs", 2017).
+
     Parameters
     ----------
     generator, discriminator : keras.Model
     latent : int
     learning_rate : float
         Of Adam for both.
+    class_weight : float
+        Of the auxiliary classifier's verdict in the generator's loss, 0 or more.
     steps : int
         Of the whole training: the generator's weights are averaged over about its last tenth.
     seed : int
@@ -111,10 +128,12 @@ class Adversaries(keras.Model):  # type: ignore[misc]
         discriminator: keras.Model,
         latent: int,
         learning_rate: float,
+        class_weight: float,
         steps: int,
         seed: int,
     ) -> None:
         super().__init__()
+        self.class_weight = class_weight
         self.generator, self.discriminator, self.latent = generator, discriminator, latent
         self.noise = keras.random.SeedGenerator(seed)
         # The average begins with the first weights, and has to have forgotten them in the end.
@@ -149,11 +168,18 @@ class Adversaries(keras.Model):  # type: ignore[misc]
     def _discriminator_loss(self, images: Any, labels: Any) -> Any:
         fakes = keras.ops.stop_gradient(self._fakes(labels))
         both = keras.ops.concatenate([images, fakes]), keras.ops.concatenate([labels, labels])
-        real, fake = keras.ops.split(self.discriminator(both, training=True), 2)
-        return keras.ops.mean(keras.ops.relu(1.0 - real)) + keras.ops.mean(keras.ops.relu(1.0 + fake))
+        score, logits = self.discriminator(both, training=True)
+        real, fake = keras.ops.split(score, 2)
+        hinge = keras.ops.mean(keras.ops.relu(1.0 - real)) + keras.ops.mean(keras.ops.relu(1.0 + fake))
+        return hinge + self._misses(labels, keras.ops.split(logits, 2)[0])
 
     def _generator_loss(self, labels: Any) -> Any:
-        return -keras.ops.mean(self.discriminator([self._fakes(labels), labels], training=True))
+        score, logits = self.discriminator([self._fakes(labels), labels], training=True)
+        return self.class_weight * self._misses(labels, logits) - keras.ops.mean(score)
+
+    def _misses(self, labels: Any, logits: Any) -> Any:
+        """Cross entropy of the auxiliary classifier, which learns from real images alone."""
+        return keras.ops.mean(keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True))
 
     def _fakes(self, labels: Any) -> Any:
         noise = keras.random.normal((keras.ops.shape(labels)[0], self.latent), seed=self.noise)
@@ -166,7 +192,9 @@ def _descend_tensorflow(loss: Any, network: keras.Model, optimizer: keras.optimi
     with tf.GradientTape() as tape:
         value = loss()
     variables = network.trainable_variables
-    optimizer.apply([*tape.gradient(value, [v.value for v in variables])], variables)
+    found = tape.gradient(value, [v.value for v in variables])
+    # Those of embeddings have a row for each image; Adam has to see their sums.
+    optimizer.apply([tf.convert_to_tensor(gradient) for gradient in found], variables)
     return value
 
 

@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
+from fmnist_bench.stages import tell
+
 from ._gan import Adversaries
 
 Monitor = Callable[[int, float], None]
@@ -106,6 +108,7 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc]
         entry = {"step": float((epoch + 1) * self.params["steps"]), **losses, "fidelity": self.fidelity()}
         for name, value in entry.items():
             self.history.setdefault(name, []).append(value)
+        tell("GAN", (epoch + 1) / self.params["epochs"])
         now = time.monotonic()
         if late := now + (now - self.began) > self.deadline:
             self.model.stop_training = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_bench.arrays import cached_array
+from fmnist_bench.stages import tell
 from fmnist_bench.weights import WEIGHTS
 
 from ._backbones import BACKBONES, ToBackbone, load_backbone, split_at
@@ -159,7 +161,11 @@ random_state
         prepare_backend("float32")  # how TensorFlow rounds to bfloat16 changes when a model is loaded
         frozen = self.network_.get_layer("frozen")
         frozen.jit_compile = False
-        found = frozen.predict(images, batch_size=EMBED_BATCH, verbose=0)
+        n_batches = math.ceil(len(images) / EMBED_BATCH)
+        watch = keras.callbacks.LambdaCallback(
+            on_predict_batch_end=lambda batch, logs: tell("features", (batch + 1) / n_batches)
+        )
+        found = frozen.predict(images, batch_size=EMBED_BATCH, callbacks=[watch], verbose=0)
         prepare_backend(self.precision)
         return np.asarray(found, np.float16)
 

@@ -209,10 +209,17 @@ class Findings:
 
     @property
     def augmented(self) -> list[tuple[Contestant, Contestant]]:
-        """The best trials of each study that has an augmentation: without it, and with it."""
-        scored = {who.name: who for who in self.contestants if who.scored}
-        named = [(name.partition("+"), who) for name, who in scored.items()]
-        return [(scored[study], who) for (study, plus, _), who in named if plus and study in scored]
+        """The best trials of two arms of a study, of which the second one has an augmentation more."""
+        scored = [who for who in self.contestants if who.scored]
+        parts = {who.name: who.name.split("+") for who in scored}
+        return [
+            (less, more)
+            for more in scored
+            for less in scored
+            if len(parts[more.name]) == len(parts[less.name]) + 1
+            and parts[more.name][0] == parts[less.name][0]
+            and set(parts[less.name]) < set(parts[more.name])
+        ]
 
     @property
     def preparations(self) -> list[TrialRow]:

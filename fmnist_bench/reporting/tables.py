@@ -127,8 +127,8 @@ def pairs(findings: Findings, ensemble: Contestant) -> Table:
 
 
 def augmented(findings: Findings) -> Table:
-    """Tabulate each study with its augmentation against the same study without it, on the same test rows."""
-    columns = ("Arm", "Zero is", "Without, %", "With, %", "Difference, points", "95 % interval", "p")
+    """Tabulate each arm against the same one with an augmentation less, on the same test rows."""
+    columns = ("Arm", "Against", "Zero is", "Without, %", "With, %", "Difference, points", "95 % interval", "p")
     rows = []
     for plain, who in findings.augmented:
         found = findings.compare(who, plain)
@@ -136,8 +136,8 @@ def augmented(findings: Findings) -> Table:
         accuracies = [percent(findings.scores(one)["test_accuracy"]) for one in (plain, who)]
         difference = [percent(found.difference, sign="+"), interval(found.low, found.high, "+")]
         p = Cell(p_value(found.p_value), found.p_value)
-        rows.append([text(who.name), text(verdict), *accuracies, *difference, p])
-    return Table("With against without augmentation", columns, rows, n_text=2)
+        rows.append([text(who.name), text(plain.name), text(verdict), *accuracies, *difference, p])
+    return Table("With against without augmentation", columns, rows, n_text=3)
 
 
 def generators(findings: Findings) -> Table:

@@ -1,0 +1,46 @@
+"""How far a long computation is, such as features of all rows: told to whoever watches this process."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+Listener = Callable[[str, float], None]  # gets the name of the computation and the share of it that is done
+PAUSE = 0.5  # seconds between two words at least, also before the first: what is shorter is not worth a word
+
+
+class _Ear:
+    """Who is told, and what it was told last."""
+
+    listener: Listener | None = None
+    what, share, told = "", 1.0, 0.0
+    knows = False  # that this computation has begun, and so wants to know that it has ended
+
+
+def listen(listener: Listener | None) -> None:
+    """Have `listener` called from now on; None for nobody."""
+    _Ear.listener, _Ear.share = listener, 1.0
+
+
+def tell(what: str, share: float) -> None:
+    """Say that a share, 0 to 1, of a computation is done; heard twice a second at most, and at the end."""
+    now = time.monotonic()
+    if what != _Ear.what or share < _Ear.share:  # another one has begun
+        _Ear.told, _Ear.knows = now, False
+    _Ear.what, _Ear.share = what, share
+    if _Ear.listener is not None and (now - _Ear.told >= PAUSE or (share >= 1 and _Ear.knows)):
+        _Ear.told, _Ear.knows = now, True
+        _Ear.listener(what, share)
+
+
+def in_parts(what: str, parts: Sequence[T]) -> Iterator[T]:
+    """Go through the parts of a computation, and tell after each how far it is.
+
+    Examples
+    --------
+    >>> sum(in_parts("sum", [1, 2, 3]))
+    6
+    """
+    for done, part in enumerate(parts, 1):
+        yield part
+        tell(what, done / len(parts))

@@ -1,0 +1,27 @@
+"""What MLflow's pages say of a benchmark."""
+
+import dataclasses
+
+from test_render import findings  # noqa: F401  a fixture
+
+from fmnist_bench.pages import of_benchmark, of_result
+from fmnist_bench.space import Spec
+from fmnist_bench.study import Benchmark, Study
+
+
+def test_a_benchmark_is_said_whole(digits, split):
+    study = Study("knn", Spec("sklearn.neighbors.KNeighborsClassifier", {}))
+    text = of_benchmark(Benchmark("b", budget=600.0, seed=7, studies=(study,)), digits, split)
+    for words in ("**b**", "**digits**", "1,200 fit and 300 valid rows of 8 x 8 pixels", "10 classes", "Arms: knn."):
+        assert words in text
+    assert "Budget 10 minutes for everything, seed 7" in text
+    assert "3 trials of each arm" in of_benchmark(Benchmark("b", trials=3, studies=(study,)), digits, split)
+
+
+def test_the_result_is_the_model_to_use_with_its_interval(findings):  # noqa: F811
+    text = of_result(findings, "#/report.html")
+    score = findings.scores(findings.choice)
+    assert f"**{findings.choice.name}**, {100 * score['test_accuracy']:.2f} %" in text
+    assert text.endswith("[Report](#/report.html)")
+    nothing = dataclasses.replace(findings, contestants=(), ensemble=None, members=())
+    assert of_result(nothing, "there") == "No trial was complete: the [report](there) says why."
