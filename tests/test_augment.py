@@ -77,7 +77,7 @@ def test_the_generator_pays_for_images_of_another_class_and_gradients_are_dense(
     images = keras.ops.zeros((4, 8, 8, 1))
     pair.train_step((images, labels))
     assert len(seen) == len(pair.generator.trainable_variables)
-    assert all(hasattr(gradient, "shape") and not hasattr(gradient, "indices") for gradient in seen)
+    assert not {"IndexedSlices"} & {type(gradient).__name__ for gradient in seen}
 
 
 def test_rows_like_the_real_ones(fitted):
