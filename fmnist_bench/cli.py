@@ -241,10 +241,11 @@ def _predict(options: argparse.Namespace, started: float) -> int:
 
 
 def _ui(options: argparse.Namespace, started: float) -> int:
-    from fmnist_bench.servers import FIRST_PAGE, ui_command
+    from fmnist_bench.servers import first_page, ui_command
 
     command, environment = ui_command(options.mlruns, options.port)
-    print(f"MLflow UI on http://127.0.0.1:{options.port}/{FIRST_PAGE} (Ctrl-C ends it)", flush=True)
+    page = f"http://127.0.0.1:{options.port}/{first_page(options.mlruns)}"
+    print(f"MLflow UI on {page} (Ctrl-C ends it)", flush=True)
     os.execve(command[0], command, environment)
 
 

@@ -4,10 +4,12 @@ import hashlib
 import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from urllib.parse import quote
 
 from fmnist_bench.data import Dataset, Split
 from fmnist_bench.mlflow_store import DESCRIPTION, MlflowStore, patience, reason
 from fmnist_bench.reporting.findings import Findings
+from fmnist_bench.servers import FOR_MODELS
 from fmnist_bench.store import Run
 from fmnist_bench.study import Benchmark
 
@@ -16,10 +18,15 @@ MARKS: Mapping[str, str | None] = {"best": None, "weight": None}  # tags of a tr
 UPLOAD_SECONDS = 120  # for the answer to a report
 WAY = """
 Each run is one call of the benchmark; below it is a run for each arm, and below that one for each trial, with its
-parameters, learning curves, valid probabilities and log. In the table of runs `tags.best = "yes"` finds the best trial
-of each arm, `tags.level = "trial"` all trials, `tags.status = "crashed"` those that crashed; `weight` is that in the
-ensemble.
+parameters, learning curves, valid probabilities and log.
 """
+LISTS = {  # title: filter of MLflow's table of runs
+    "best trial of each arm": 'tags.best = "yes"',
+    "members of the ensemble": "tags.weight LIKE '%'",
+    "all trials": 'tags.level = "trial"',
+    "those that failed": 'attributes.status = "FAILED" AND tags.level = "trial"',
+}
+SORTED = "orderByKey=metrics.%60valid_accuracy%60&orderByAsc=false"  # else MLflow nests trials, and hides them
 
 
 def of_benchmark(benchmark: Benchmark, dataset: Dataset, split: Split) -> str:
@@ -29,8 +36,15 @@ def of_benchmark(benchmark: Benchmark, dataset: Dataset, split: Split) -> str:
     arms = ", ".join(arm.name for arm in benchmark.arms)
     return (
         f"**{benchmark.name}**, a benchmark of fmnist_bench, on **{dataset.name}**: {rows}. "
-        f"{_extent(benchmark)}, seed {benchmark.seed}.\n\nArms: {arms}.\n\n{' '.join(WAY.split())}"
+        f"{_extent(benchmark)}, seed {benchmark.seed}.\n\nArms: {arms}."
     )
+
+
+def ways(experiment: str) -> str:
+    """Say what lies where, with links to lists of trials, each sorted by valid accuracy."""
+    runs = f"#/experiments/{experiment}/runs?{FOR_MODELS}&{SORTED}&searchFilter="
+    lists = ", ".join(f"[{title}]({runs}{quote(query)})" for title, query in LISTS.items())
+    return f"{' '.join(WAY.split())}\n\nBy valid accuracy: {lists}."
 
 
 def of_result(findings: Findings, report: str) -> str:
@@ -48,6 +62,7 @@ def of_result(findings: Findings, report: str) -> str:
 
 def begin(store: MlflowStore, run: Run, about: str, dataset: Dataset, split: Split) -> None:
     """Say what is compared, and which rows are learnt from: fit and valid ones, the test rows are no input."""
+    about = f"{about}\n\n{ways(store.experiment)}"
     if not store.note:  # it may tell how the run before this one ended
         store.note = about
     run_id = str(run.state["mlflow_run"])
@@ -62,7 +77,7 @@ def end(store: MlflowStore, run: Run, about: str, findings: Findings) -> None:
     """Say how it ended, and mark the best trial of each arm and the members of the ensemble."""
     run_id = str(run.state["mlflow_run"])
     report = f"#/experiments/{store.experiment}/runs/{run_id}/artifacts/report.html"
-    store.note = f"{of_result(findings, report)}\n\n{about}"
+    store.note = f"{of_result(findings, report)}\n\n{about}\n\n{ways(store.experiment)}"
     store.tag(run_id, {DESCRIPTION: store.note})
     best = {who.name: who.trial for who in findings.contestants if who.trial is not None}
     mark(store, run, best, findings.members)

@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 from fmnist_bench.errors import InputError
+from fmnist_bench.store import Store
 
 HOST = "127.0.0.1"
-FIRST_PAGE = "#/experiments?workflowType=machine_learning"  # else MLflow shows what it has for language models
+FOR_MODELS = "workflowType=machine_learning"  # else MLflow shows what it has for language models
 Command = tuple[list[str], dict[str, str]]
 
 
@@ -24,6 +25,17 @@ def ui_command(folder: str | Path, port: int) -> Command:
     server = ["--backend-store-uri", _database(folder), "--host", HOST, "--port", _free(port)]
     command = [sys.executable, "-m", "mlflow", "server", *server, "--workers", "1"]
     return command, {**_environment(), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+
+
+def first_page(folder: str | Path) -> str:
+    """Path of the page to open first: the runs of the benchmark that ran last."""
+    try:
+        state = Store(folder).latest_run().state
+    except InputError:
+        return f"#/experiments?{FOR_MODELS}"
+    if "experiment" not in state or state["tracking_uri"]:
+        return f"#/experiments?{FOR_MODELS}"
+    return f"#/experiments/{state['experiment']}/runs?{FOR_MODELS}"
 
 
 def serve_command(model: str, folder: str | Path, tracking_uri: str, port: int) -> Command:

@@ -112,19 +112,21 @@ class Store:
         number = last + 1 if fresh or not last else last
         return Run(self, self.folder / "runs" / f"{stem}-{number}", benchmark.name)
 
-    def latest_run(self, name: str) -> "Run":
-        """Open the run of the benchmark `name` that was written last.
+    def latest_run(self, name: str = "") -> "Run":
+        """Open the run that was written last: of the benchmark `name`, or of any.
 
         Raises
         ------
         InputError
             Where there is none.
         """
-        folders = {path.parent: path.stat().st_mtime for path in self.folder.glob(f"runs/*/{STATE}")}
-        own = {f: t for f, t in folders.items() if json.loads((f / STATE).read_text())["benchmark"] == name}
+        whose = {path: json.loads(path.read_text())["benchmark"] for path in self.folder.glob(f"runs/*/{STATE}")}
+        own = [path for path in whose if not name or whose[path] == name]
         if not own:
-            raise InputError(f"{self.folder}: holds no run of {name}; python -m fmnist_bench run {name} makes one")
-        return Run(self, max(own, key=own.__getitem__), name)
+            said = f"run of {name}; python -m fmnist_bench run {name} makes one" if name else "run"
+            raise InputError(f"{self.folder}: holds no {said}")
+        newest = max(own, key=lambda path: path.stat().st_mtime)
+        return Run(self, newest.parent, whose[newest])
 
 
 class Run:

@@ -188,6 +188,7 @@ class Tracker:
                 arms=dict.fromkeys(state["arms"], ""),
                 registered=None,
             )
+        self._run.save_state(experiment=self._mlflow.experiment)
         self._mlflow.client.update_run(state["mlflow_run"], status="RUNNING")
 
     def _attempt(self, step: Callable[[], None], seconds: int = PATIENCE) -> bool:

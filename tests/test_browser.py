@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 
 from fmnist_bench import run_benchmark
 from fmnist_bench.progress import Progress
-from fmnist_bench.servers import FIRST_PAGE
+from fmnist_bench.servers import first_page
 from fmnist_bench.store import Store
 
 pytestmark = pytest.mark.browser
@@ -208,30 +208,43 @@ def test_mlflow_lists_the_runs_of_the_experiment(open_page, experiment):
 
 
 def test_the_address_that_is_printed_leads_to_the_runs(open_page, mlflow_ui, run):
-    page = open_page(f"{mlflow_ui}/{FIRST_PAGE}")
-    page.get_by_role("link", name="b", exact=True).first.click()
-    page.get_by_role("link", name="Runs", exact=True).first.wait_for()
-    page.get_by_role("row").get_by_role("link", name="b", exact=True).first.wait_for()
+    page = open_page(f"{mlflow_ui}/{first_page(run.store.folder)}")
+    page.get_by_role("link", name="Runs", exact=True).first.wait_for()  # of models: there is no such one for agents
+    page.get_by_role("row").get_by_role("link", name="b", exact=True).first.click()
+    page.get_by_text("Registered models").first.wait_for()
 
 
 def test_the_experiment_says_what_it_is_and_where_the_report_is(open_page, experiment):
     page = open_page(f"{experiment[1]}/runs")
     page.get_by_text("a benchmark of fmnist_bench").first.wait_for()
-    with page.expect_popup() as opened:  # MLflow opens links of a description in a tab of their own
-        page.get_by_role("link", name="Report", exact=True).first.click()
-    opened.value.frame_locator("iframe").first.locator("#answer .lead").wait_for()
+    _popup(page, "Report").frame_locator("iframe").first.locator("#answer .lead").wait_for()
 
 
-def test_the_best_trials_are_found_by_their_mark(open_page, experiment):
-    page = open_page(f"{experiment[1]}/runs?searchFilter=tags.best%20%3D%20%22yes%22")
-    page.get_by_role("row").get_by_role("link", name="boosted", exact=False).first.wait_for()
-    names = page.get_by_role("row").get_by_role("link").all_inner_texts()
-    assert sum(name.startswith(("boosted ", "bayes ", "bayes+classic ")) for name in names) == 3, names
+@pytest.mark.parametrize(
+    ("link", "arms"),
+    [
+        ("best trial of each arm", {"boosted", "bayes", "bayes+classic"}),
+        ("all trials", {"boosted", "bayes", "bayes+classic", "broken"}),
+        ("those that failed", {"broken"}),
+    ],
+)
+def test_the_experiment_leads_to_lists_of_trials(open_page, experiment, link, arms):
+    listed = _popup(open_page(f"{experiment[1]}/runs"), link).get_by_role("row").get_by_role("link")
+    listed.first.wait_for()
+    assert {name.split()[0] for name in listed.all_inner_texts()} == arms
+
+
+def _popup(page, link):
+    """Follow a link of a description: MLflow opens it in a tab of its own."""
+    with page.expect_popup() as opened:
+        page.get_by_role("link", name=link, exact=True).first.click()
+    return opened.value
 
 
 def test_a_runs_page_names_the_rows_that_it_learnt_from(open_page, experiment, run):
     page = open_page(f"{experiment[1]}/runs/{run.state['mlflow_run']}")
     page.get_by_text("digits training").first.wait_for()
+    page.get_by_text("+1", exact=True).first.click()  # the others are folded away
     page.get_by_text("digits validation").first.wait_for()
 
 

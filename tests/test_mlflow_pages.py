@@ -1,10 +1,12 @@
 """What MLflow's pages say of a benchmark."""
 
 import dataclasses
+import re
+from urllib.parse import parse_qs
 
 from test_render import findings  # noqa: F401  a fixture
 
-from fmnist_bench.pages import of_benchmark, of_result
+from fmnist_bench.pages import LISTS, of_benchmark, of_result, ways
 from fmnist_bench.space import Spec
 from fmnist_bench.study import Benchmark, Study
 
@@ -16,6 +18,14 @@ def test_a_benchmark_is_said_whole(digits, split):
         assert words in text
     assert "Budget 10 minutes for everything, seed 7" in text
     assert "3 trials of each arm" in of_benchmark(Benchmark("b", trials=3, studies=(study,)), digits, split)
+
+
+def test_lists_of_trials_are_links_to_a_search_of_this_experiment():
+    addresses = re.findall(r"\]\((\S+)\)", ways("7"))
+    assert all(address.startswith("#/experiments/7/runs?") for address in addresses)
+    assert [parse_qs(address.partition("?")[2])["searchFilter"] for address in addresses] == [
+        [q] for q in LISTS.values()
+    ]
 
 
 def test_the_result_is_the_model_to_use_with_its_interval(findings):  # noqa: F811

@@ -18,7 +18,8 @@ import pytest
 from fmnist_bench import load_dataset, load_ensemble
 from fmnist_bench.cli import main
 from fmnist_bench.errors import InputError
-from fmnist_bench.servers import serve_command, ui_command
+from fmnist_bench.servers import first_page, serve_command, ui_command
+from fmnist_bench.store import Store
 
 STUDY = '[model]\nuse = "sklearn.naive_bayes.GaussianNB"\nvar_smoothing = { low = 1e-3, high = 1e-1, log = true }\n'
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
@@ -90,6 +91,18 @@ def test_they_bind_this_machine_alone(tmp_path):
         ui_command(tmp_path / "elsewhere", free_port())
     with pytest.raises(InputError, match="must be NAME@ALIAS or NAME/VERSION"):
         serve_command("fmnist-ensemble", tmp_path, "", free_port())
+
+
+def test_the_first_page_is_that_of_the_benchmark_that_ran_last(saved):
+    folder, _ = saved
+    run = Store(folder).latest_run()
+    assert first_page(folder) == f"#/experiments/{run.state['experiment']}/runs?workflowType=machine_learning"
+    run.save_state(tracking_uri="http://elsewhere")
+    assert first_page(folder) == "#/experiments?workflowType=machine_learning"
+
+
+def test_the_first_page_of_an_empty_folder_lists_experiments(tmp_path):
+    assert first_page(tmp_path) == "#/experiments?workflowType=machine_learning"
 
 
 @pytest.mark.slow

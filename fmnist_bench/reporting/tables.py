@@ -137,7 +137,7 @@ def augmented(findings: Findings) -> Table:
         difference = [percent(found.difference, sign="+"), interval(found.low, found.high, "+")]
         p = Cell(p_value(found.p_value), found.p_value)
         rows.append([text(who.name), text(plain.name), text(verdict), *accuracies, *difference, p])
-    return Table("With against without augmentation", columns, rows, n_text=3)
+    return Table("Gain of each augmentation", columns, rows, n_text=3)
 
 
 def generators(findings: Findings) -> Table:
