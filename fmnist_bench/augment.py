@@ -96,7 +96,7 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
         latent: int = 64,
         width: int = 32,
         learning_rate: float = 4e-4,
-        class_weight: float = 0.3,
+        class_weight: float = 1.0,
         batch_size: int = 64,
         precision: str = "auto",
         cache_dir: str | None = None,
@@ -286,7 +286,7 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
         steps = self._steps_an_epoch
         adversaries.compile(steps_per_execution=steps_per_execution(steps), jit_compile=False)
         adversaries.fit(
-            batches,
+            batches.stream(),
             steps_per_epoch=steps,
             initial_epoch=done,
             epochs=self._epochs,

@@ -236,6 +236,16 @@ def test_batches_cover_all_rows_and_depend_on_the_number_alone():
     np.testing.assert_array_equal(batches[0][0].ravel(), first[0])
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="others are given the batches themselves")
+def test_what_tensorflow_is_given_is_the_same_and_does_not_tune_itself():
+    batches = Batches(np.arange(40, dtype=np.uint8).reshape(10, 2, 2, 1), np.eye(10, dtype=np.float32), 3, Augment(), 7)
+    stream = batches.stream()
+    assert not stream.options().autotune.enabled  # else whoever drops it waits for up to a minute
+    for number, (images, targets) in zip(range(7), stream.as_numpy_iterator(), strict=False):
+        np.testing.assert_array_equal(images, batches[number][0])
+        np.testing.assert_array_equal(targets, batches[number][1])
+
+
 def test_shifts_move_whole_images_and_black_moves_in():
     images = np.zeros((50, 6, 8, 1), np.uint8)
     images[:, 2, 3] = 200

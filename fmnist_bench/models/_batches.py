@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import keras
@@ -9,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_bench.classic import Augment
+
+PREFETCHED = 4  # batches
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]
@@ -33,3 +36,22 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
             self._order = (number, np.random.default_rng([self.seed, 0, number]).permutation(len(self.images)))
         rows = self._order[1][place * self.batch_size : (place + 1) * self.batch_size]
         return self.augment(self.images[rows], (self.seed, 1, index)), self.targets[rows]
+
+    def stream(self) -> Any:
+        """Return what ``Model.fit`` is given: on TensorFlow a data set that is dropped at once when training ends.
+
+        The one that Keras makes of these batches tunes itself, in a thread whose naps grow to a minute, and whoever
+        drops it waits for the end of the nap.
+        """
+        if keras.backend.backend() != "tensorflow":
+            return self
+        import tensorflow as tf
+
+        arrays = [np.asarray(array) for array in self[0]]
+        signature = tuple(tf.TensorSpec((None, *array.shape[1:]), array.dtype) for array in arrays)
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        batches = tf.data.Dataset.from_generator(
+            lambda: map(self.__getitem__, itertools.count()), output_signature=signature
+        )
+        return batches.prefetch(PREFETCHED).with_options(options)

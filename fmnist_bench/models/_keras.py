@@ -320,7 +320,7 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
             jit_compile=False,
         )
         trainer.fit(
-            batches,
+            batches.stream(),
             steps_per_epoch=course.steps_per_epoch,
             epochs=self.epochs,
             callbacks=[course],
