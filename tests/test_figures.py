@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from fmnist_bench.reporting import figures
 from fmnist_bench.reporting.canvas import NARROW
@@ -24,6 +25,19 @@ def test_the_front_is_of_those_that_none_beats_in_both():
 def test_only_the_front_is_named_in_the_figure_of_costs():
     scores = {"slow": score(0.95, 9), "worse": score(0.9, 2), "quick": score(0.92, 1)}
     assert texts(figures.accuracy_against_cost(scores).axes[0]) == ["quick", "slow"]
+
+
+@pytest.mark.parametrize(
+    ("costs", "written"), [((0.003, 0.03), ["0.005", "0.01", "0.02"]), ((0.02, 40), ["0.1", "1", "10"])]
+)
+def test_an_axis_of_costs_is_written_in_plain_numbers(costs, written):
+    figure = figures.accuracy_against_cost({str(cost): score(0.9, cost) for cost in costs})
+    FigureCanvasAgg(figure).draw()
+    axis, labels = figure.axes[0].xaxis, []
+    for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks()):
+        inside = costs[0] < tick.get_loc() < costs[1]
+        labels += [tick.label1.get_text()] if inside and tick.label1.get_text() else []
+    assert sorted(labels, key=float) == written
 
 
 def test_a_narrow_figure_names_each_row_above_it_instead_of_beside_it():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -85,8 +86,16 @@ def accuracy_against_cost(scores: Mapping[str, Score], width: float = WIDE) -> F
     ax.margins(x=0.12, y=0.1)
     _name_points(ax, {name: scores[name] for name in best})
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.xaxis.set_minor_formatter(
+        FuncFormatter(partial(_between_powers, few=bool(np.divide(*ax.get_xlim()[::-1]) < 30)))
+    )
     ax.yaxis.set_major_formatter(PERCENT)
     return fig
+
+
+def _between_powers(value: float, _: int, few: bool) -> str:
+    """Write the twos and fives between the powers of ten of an axis that shows but a few of those."""
+    return f"{value:g}" if few and f"{value:e}"[0] in "25" else ""
 
 
 def front(scores: Mapping[str, Score]) -> list[str]:
