@@ -1,7 +1,7 @@
 """Pixels to a served ensemble, and what it answers.
 
     python -m fmnist_bench serve                      in one terminal: the champion on 127.0.0.1:5001
-    python examples/post.py                           in another one
+    python examples/post.py [PORT N_PIXELS]           in another one; 5001 and 784 where nothing is said
 
 Nothing of fmnist_bench is needed where this runs; any language that speaks HTTP and JSON does as well.
 """

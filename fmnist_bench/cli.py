@@ -8,6 +8,7 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fmnist_bench.errors import InputError
@@ -97,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         help="let studies name classes of this package too, such as my_package (runs its code)",
     )
     data = argparse.ArgumentParser(add_help=False)
-    data.add_argument("--data", metavar="DIR", help="folder with the data set's IDX files")
+    data.add_argument("--data", metavar="DIR", help="digits, a folder of IDX files, or an .npz of images")
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
 
     run = verbs.add_parser("run", parents=[data, mlruns, imports, shared], help="run a benchmark, or go on with it")
@@ -233,10 +234,12 @@ def _status(findings: "Findings") -> int:
 
 
 def _predict(options: argparse.Namespace, started: float) -> int:
-    from fmnist_bench.predict import as_text, predict_images
+    from fmnist_bench.predict import as_text, newest_ensemble, predict_images
 
-    table = predict_images(options.images, options.ensemble, options.mlruns, options.allow_import)
-    print(as_text(table, options.format))
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow says at length what it did not find
+    ensemble = options.ensemble or newest_ensemble(Path(options.mlruns))
+    print(f"Ensemble: {ensemble}", file=sys.stderr)
+    print(as_text(predict_images(options.images, ensemble, allow_import=options.allow_import), options.format))
     return 0
 
 
@@ -250,9 +253,10 @@ def _ui(options: argparse.Namespace, started: float) -> int:
 
 
 def _serve(options: argparse.Namespace, started: float) -> int:
-    from fmnist_bench.servers import serve_command
+    from fmnist_bench.servers import check_registered, serve_command
 
     command, environment = serve_command(options.model, options.mlruns, options.tracking_uri, options.port)
+    check_registered(options.model, environment["MLFLOW_TRACKING_URI"])
     print(f"{options.model} on http://127.0.0.1:{options.port}/invocations (Ctrl-C ends it)", flush=True)
     os.execve(command[0], command, environment)
 

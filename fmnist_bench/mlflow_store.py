@@ -56,7 +56,7 @@ class MlflowStore:
             raise FileNotFoundError(f"{file}: there is no such file")
         if own is not None and not (database := own.parent / "mlflow.db").exists():
             _make_database(database)
-        self._uri, self.client = uri, _client(uri)
+        self._uri, self.client = uri, make_client(uri)
         found = self._open_experiment(experiment, own.as_uri() if own else None, make)
         self.experiment = str(found.experiment_id)
         self.owned = own is not None and _local_path(found.artifact_location) == own
@@ -234,7 +234,7 @@ class MlflowStore:
 def open_database(path: Path) -> int:
     """Open a database that is there, and count its experiments; any fault of it is an exception."""
     warm_up()
-    return len(_client(f"sqlite:///{path}").search_experiments())
+    return len(make_client(f"sqlite:///{path}").search_experiments())
 
 
 def warm_up() -> None:
@@ -293,8 +293,8 @@ def _make_database(path: Path) -> None:
     from mlflow import MlflowClient
 
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     try:
+        memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
         with tempfile.TemporaryDirectory(prefix=f"fmnist_bench-{os.getpid()}-", dir=memory) as folder:
             MlflowClient(f"sqlite:///{folder}/{path.name}").search_experiments()
             shutil.copyfile(f"{folder}/{path.name}", temporary)
@@ -334,15 +334,15 @@ def _write_pyfunc(place: Path, folder: Path, model: Any, example: ArrayLike, col
     about.save(str(place / "MLmodel"))
 
 
-def _client(uri: str) -> Any:
+def make_client(uri: str) -> Any:
+    """Give MLflow's client of a store; a database has answered."""
     from mlflow import MlflowClient
     from mlflow.store.db.db_types import DATABASE_ENGINES
     from mlflow.store.db.utils import create_sqlalchemy_engine
 
     if re.split(r"[+:]", uri)[0] in DATABASE_ENGINES:  # MLflow itself would try a wrong address for minutes
-        engine = create_sqlalchemy_engine(uri)  # type: ignore[no-untyped-call]
-        engine.connect().close()
-        engine.dispose()
+        with contextlib.closing(create_sqlalchemy_engine(uri).connect()) as connection:  # type: ignore[no-untyped-call]
+            connection.engine.dispose()
     return MlflowClient(uri)
 
 

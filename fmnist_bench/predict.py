@@ -41,6 +41,8 @@ def predict_images(
     InputError
         Where there are no images, or no ensemble.
     """
+    if not Path(source).exists():
+        raise InputError(f"{source}: no such file")
     served = ServedEnsemble(newest_ensemble(Path(mlruns)) if ensemble is None else Path(ensemble), allow_import)
     names, X = read_images(Path(source), served.image_shape)
     table = served.predict(X)

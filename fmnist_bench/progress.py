@@ -62,9 +62,8 @@ class PlainLines(Progress):
     def run_started(self, title: str, budget_seconds: float | None, arms: list[str]) -> None:  # noqa: D102
         self._start = time.monotonic()
         budget = "no time limit" if budget_seconds is None else f"budget {clock(budget_seconds)}"
-        self.message(
-            f"{title}: {len(arms)} arms ({', '.join(arms)}), {budget}; Ctrl-C ends the search and keeps everything"
-        )
+        count = "1 arm" if len(arms) == 1 else f"{len(arms)} arms"
+        self.message(f"{title}: {count} ({', '.join(arms)}), {budget}; Ctrl-C ends the search and keeps everything")
 
     def arm_state(self, arm: str, counts: dict[str, int], best: float | None, seconds: float) -> None:  # noqa: D102
         if counts:

@@ -16,7 +16,7 @@ from fmnist_bench.job import SAMPLES
 from fmnist_bench.registry import serve_hint
 from fmnist_bench.reporting.findings import Contestant, Findings, Importances, TrialRow
 from fmnist_bench.search import importances
-from fmnist_bench.selection import Combination
+from fmnist_bench.selection import Combination, weighted_mean
 from fmnist_bench.store import Run, TrialRecord, best, write_text
 from fmnist_bench.trial import PREPARATION
 from fmnist_bench.worker import predict_in_worker
@@ -80,6 +80,7 @@ def gather(run: Run, environment: Mapping[str, str], allow_import: Sequence[str]
         environment={**_data(run, test), **environment},
         how_to_open=how_to_open(run),
         temperature=_temperature(run),
+        uncalibrated=weighted_mean(*_parts(members, predicted)) if members else None,
         X_test=test.X,
         image_shape=test.image_shape,
         importances=_importances(run, records),
@@ -130,7 +131,11 @@ def how_to_open(run: Run) -> dict[str, str]:
         "Report": _short(run.folder / "report.html"),
         "MLflow": run.state.get("tracking_uri") or f"python -m fmnist_bench ui --mlruns {_short(run.store.folder)}",
         **serve_hint(run.state.get("registered"), _short(run.store.folder), run.state.get("tracking_uri", "")),
-        "Ensemble": f'fmnist_bench.load_ensemble("{_short(run.ensemble_folder)}")',
+        **(
+            {"Ensemble": f'fmnist_bench.load_ensemble("{_short(run.ensemble_folder)}")'}
+            if run.state.get("members")
+            else {}
+        ),
     }
 
 
@@ -184,7 +189,7 @@ def _ensemble(
     records: Mapping[str, Sequence[TrialRecord]],
     predicted: Mapping[tuple[str, int], Probabilities],
 ) -> Contestant:
-    weights = np.array([weight for *_, weight in members])
+    probabilities, weights = _parts(members, predicted)
     combination = Combination(weights, _temperature(run))
     results = [next(r.result for r in records[arm] if r.number == number) for arm, number, _ in members]
     return Contestant(
@@ -193,11 +198,18 @@ def _ensemble(
         parameters={f"{arm} {number}": round(weight, 3) for arm, number, weight in members},
         n_trials={},
         valid_probabilities=combination.apply(np.stack([run.valid_probabilities(arm, n) for arm, n, _ in members])),
-        test_probabilities=combination.apply(np.stack([predicted[arm, n] for arm, n, _ in members])),
+        test_probabilities=combination.apply(probabilities),
         fit_seconds=sum(result.fit_seconds for result in results),
         predict_seconds=sum(result.predict_seconds for result in results),
         search_seconds=sum(record.seconds for rows in records.values() for record in rows),
     )
+
+
+def _parts(
+    members: Sequence[tuple[str, int, float]], predicted: Mapping[tuple[str, int], Probabilities]
+) -> tuple[Probabilities, NDArray[np.float64]]:
+    """Give what a weighted mean is made of: the members' probabilities of the test rows, and their weights."""
+    return np.stack([predicted[arm, n] for arm, n, _ in members]), np.array([weight for *_, weight in members])
 
 
 def _temperature(run: Run) -> float:

@@ -111,9 +111,10 @@ def check_benchmark(name: str | Path, data: str | Path | None = None, allow_impo
     """Build everything that a run would build, train nothing, write nothing; say what there is."""
     benchmark, path = _with_data(load_benchmark(name), data)
     benchmark, dataset, split = _load_and_check(benchmark, path, tuple(allow_import))
+    arms = [arm.name for arm in benchmark.arms]
     return (
         f"{benchmark.name}: {dataset.name}, {len(split.fit)} fit and {len(split.valid)} valid rows, "
-        f"{len(benchmark.arms)} arms ({', '.join(arm.name for arm in benchmark.arms)}): all can be built"
+        f"{'1 arm' if len(arms) == 1 else f'{len(arms)} arms'} ({', '.join(arms)}): all can be built"
     )
 
 

@@ -176,6 +176,9 @@ def weighted_mean(probabilities: Floats, weights: ArrayLike) -> NDArray[np.float
 def fit_temperature(probabilities: Floats, y: Integers) -> float:
     """Find the temperature at which probabilities have the lowest log loss (Guo et al., 2017).
 
+    The labels are taken for wrong in one row more than there are (Platt, 1999): where every row is right, no log loss
+    is low enough, and the model would be made as sure of itself as can be.
+
     Parameters
     ----------
     probabilities : ndarray of shape (n_rows, n_classes)
@@ -189,11 +192,13 @@ def fit_temperature(probabilities: Floats, y: Integers) -> float:
         Above 1 where the model is too sure of itself, below 1 where it is too modest.
     """
     logs = np.log(np.clip(np.asarray(probabilities, dtype=np.float64), TINY, None))
-    rows = np.arange(len(y))
+    n_rows, n_classes = logs.shape
+    targets = np.full(logs.shape, 1 / (n_rows + 2) / max(1, n_classes - 1))
+    targets[np.arange(n_rows), y] = (n_rows + 1) / (n_rows + 2)
 
     def loss(log_temperature: float) -> float:
         scaled = logs / np.exp(log_temperature)
-        return float((np.logaddexp.reduce(scaled, axis=1) - scaled[rows, y]).mean())
+        return float((np.logaddexp.reduce(scaled, axis=1) - (targets * scaled).sum(axis=1)).mean())
 
     found = minimize_scalar(loss, bounds=(np.log(COLDEST), np.log(HOTTEST)), method="bounded")
     return float(np.exp(found.x))

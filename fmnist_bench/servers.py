@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 
 from fmnist_bench.errors import InputError
+from fmnist_bench.mlflow_store import make_client, patience, reason
 from fmnist_bench.store import Store
 
 HOST = "127.0.0.1"
 FOR_MODELS = "workflowType=machine_learning"  # else MLflow shows what it has for language models
+QUIET = {"TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3")}  # it says what it did not find
 Command = tuple[list[str], dict[str, str]]
 
 
@@ -65,8 +67,29 @@ def serve_command(model: str, folder: str | Path, tracking_uri: str, port: int) 
     return [sys.executable, "-m", "mlflow", "models", "serve", *served], environment
 
 
+def check_registered(model: str, uri: str) -> None:
+    """Refuse a model that is not registered there.
+
+    Raises
+    ------
+    InputError
+        Naming those that are; or where the store cannot be asked.
+    """
+    name, kind, which = re.split("([@/])", model)
+    try:
+        with patience():
+            client = make_client(uri)
+            aliases = {known.name: dict(known.aliases) for known in client.search_registered_models()}
+            versions = {known.version for known in client.search_model_versions(f"name = '{name}'")}
+    except Exception as error:  # a store raises whatever its libraries raise
+        raise InputError(f"{uri}: MLflow cannot be used there: {reason(error)}") from error
+    if which not in (aliases.get(name, {}) if kind == "@" else map(str, versions)):
+        there = ", ".join(f"{other}@{alias}" for other, found in sorted(aliases.items()) for alias in found)
+        raise InputError(f"model {model}: not registered; there is {there or 'none: a run registers its ensemble'}")
+
+
 def _environment() -> dict[str, str]:
-    return {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    return {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", **QUIET}
 
 
 def _database(folder: str | Path) -> str:

@@ -19,6 +19,8 @@ from sklearn.naive_bayes import GaussianNB
 from fmnist_bench.reporting import draw as drawing
 from fmnist_bench.reporting import render, tables
 from fmnist_bench.reporting.findings import Contestant, Findings, Importances, TrialRow
+from fmnist_bench.reporting.metrics import expected_calibration_error
+from fmnist_bench.selection import with_temperature
 
 NAMES = ("<b>", "a|b", "two & a half", '"three"', "$4$", "_five_", "six", "seven", "eight", "nine")
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="  # a PNG file
@@ -369,9 +371,11 @@ def test_many_classes_get_a_list_of_confusions_instead_of_a_matrix():
 
 def test_the_page_says_what_the_temperature_did(findings):
     assert "temperature" not in render.render_markdown(findings)
-    text = render.render_markdown(dataclasses.replace(findings, temperature=2.0))
+    uncalibrated = with_temperature(findings.ensemble.test_probabilities, 0.5)
+    scaled = dataclasses.replace(findings, temperature=2.0, uncalibrated=uncalibrated)
+    text = render.render_markdown(scaled)
     assert "one temperature, 2.00" in text
-    before = dataclasses.replace(findings, temperature=2.0).uncalibrated_error
+    before = expected_calibration_error(uncalibrated, findings.y_test)
     after = findings.scores(findings.ensemble)["test_calibration_error"]
     assert f"{100 * before:.2f} % without it and {100 * after:.2f} % with it" in text
     assert before != after

@@ -10,6 +10,7 @@ from fmnist_bench import report as module
 from fmnist_bench import runner
 from fmnist_bench.candidate import load_model
 from fmnist_bench.data import load_dataset
+from fmnist_bench.ensemble import load_ensemble
 from fmnist_bench.errors import InputError
 from fmnist_bench.progress import Progress
 
@@ -70,6 +71,13 @@ def test_the_report_says_which_parameters_mattered_and_how_to_load_the_model_to_
     np.testing.assert_allclose(
         load_model(Path(path)).predict_proba(test.X), single.choice.test_probabilities, atol=1e-6
     )
+
+
+def test_the_ensemble_without_its_temperature_is_the_mean_of_its_members(place):
+    outcome = runner.run_benchmark("tiny", trials=3, progress=Progress())
+    found, ensemble = outcome.findings, load_ensemble(outcome.folder / "ensemble")
+    members = np.stack([member.predict_proba(found.X_test) for _, member in ensemble.members_])
+    np.testing.assert_allclose(found.uncalibrated, np.average(members, axis=0, weights=ensemble.weights_), atol=1e-6)
 
 
 def test_a_model_that_was_changed_is_refused_when_the_report_needs_it(place):

@@ -18,7 +18,7 @@ import pytest
 from fmnist_bench import load_dataset, load_ensemble
 from fmnist_bench.cli import main
 from fmnist_bench.errors import InputError
-from fmnist_bench.servers import first_page, serve_command, ui_command
+from fmnist_bench.servers import check_registered, first_page, serve_command, ui_command
 from fmnist_bench.store import Store
 
 STUDY = '[model]\nuse = "sklearn.naive_bayes.GaussianNB"\nvar_smoothing = { low = 1e-3, high = 1e-1, log = true }\n'
@@ -91,6 +91,19 @@ def test_they_bind_this_machine_alone(tmp_path):
         ui_command(tmp_path / "elsewhere", free_port())
     with pytest.raises(InputError, match="must be NAME@ALIAS or NAME/VERSION"):
         serve_command("fmnist-ensemble", tmp_path, "", free_port())
+
+
+def test_a_model_that_is_not_registered_is_refused_before_a_server_starts(saved, capsys):
+    uri = f"sqlite:///{saved[0]}/mlflow.db"
+    for there in ("digits-ensemble@champion", "digits-ensemble/1"):
+        check_registered(there, uri)
+    for absent in ("digits-ensemble@nosuch", "digits-ensemble/7", "fmnist-ensemble@champion"):
+        with pytest.raises(InputError, match=f"{absent}: not registered; there is digits-ensemble@champion"):
+            check_registered(absent, uri)
+    assert main(["serve", "--mlruns", str(saved[0])]) == 2
+    assert capsys.readouterr().out == ""
+    with pytest.raises(InputError, match="cannot be used there"):
+        check_registered("digits-ensemble@champion", "sqlite:////nowhere/mlflow.db")
 
 
 def test_the_first_page_is_that_of_the_benchmark_that_ran_last(saved):

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix
 
 from fmnist_bench.reporting import metrics
-from fmnist_bench.selection import with_temperature
 from fmnist_bench.trial import PREPARATION, PREPARED, STATUSES
 
 Array = NDArray[Any]
@@ -138,6 +137,8 @@ class Findings:
         Label to command or path.
     temperature : float
         By which the ensemble's probabilities were scaled.
+    uncalibrated : ndarray of shape (n, n_classes), or None
+        The ensemble's probabilities of the test rows without that temperature.
     X_test : ndarray of uint8, shape (n, n_pixels), or None
         Pixels of the test rows; None leaves the pictures out.
     image_shape : tuple of int
@@ -159,6 +160,7 @@ class Findings:
     environment: dict[str, str] = field(default_factory=dict)
     how_to_open: dict[str, str] = field(default_factory=dict)
     temperature: float = 1.0
+    uncalibrated: Array | None = None
     X_test: Array | None = None
     image_shape: tuple[int, ...] = ()
     importances: dict[str, Importances] = field(default_factory=dict)
@@ -252,10 +254,9 @@ class Findings:
     @property
     def uncalibrated_error(self) -> float:
         """Calibration error that the ensemble would have on the test rows without its temperature."""
-        if self.ensemble is None:
+        if self.uncalibrated is None:
             return np.nan
-        raw = with_temperature(self.ensemble.test_probabilities, 1 / self.temperature)
-        return metrics.expected_calibration_error(raw, self.y_test)
+        return metrics.expected_calibration_error(self.uncalibrated, self.y_test)
 
     def compare(self, first: Contestant, second: Contestant) -> metrics.McNemarResult:
         """Compare two contestants on the test rows."""
