@@ -85,7 +85,8 @@ def _idx_shape(data: bytes, name: str) -> tuple[tuple[int, ...], int]:
 def locate(folder: Path, stem: str) -> Path:
     """Return what `find_file` finds; nothing there is an `InputError`."""
     if not os.path.isdir(folder):
-        raise InputError(f"no such folder: {folder}")
+        hint = ": it is a file, neither a folder of IDX files nor an .npz" if os.path.exists(folder) else ""
+        raise InputError(f"no such folder: {folder}{hint}")
     if (file := find_file(folder, stem)) is None:
         raise InputError(
             f"{folder} lacks {stem} (or {stem}.gz); it must hold {', '.join(sum(IDX_FILES.values(), ()))}, .gz or plain"

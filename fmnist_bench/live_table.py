@@ -34,7 +34,7 @@ class _Arm:
 
     @property
     def failed(self) -> int:
-        return self.counts.total() - sum(self.counts[status] for status in AS_WANTED)
+        return self.counts.total() - sum(self.counts[status] for status in (*AS_WANTED, "interrupted", "no_weights"))
 
     def spent(self, now: float) -> float:
         return self.seconds + sum(now - trial.began for trial in self.running.values())

@@ -149,6 +149,16 @@ def test_what_an_augmentation_learns_is_no_failed_trial(now):
     assert "cnn+gan augmentation: started" in out.getvalue()
 
 
+@pytest.mark.parametrize(("status", "failed"), [("interrupted", "–"), ("no_weights", "–"), ("crashed", "1")])
+def test_the_column_of_failed_trials_counts_those_alone(now, status, failed):
+    show = live()
+    show.run_started("smoke", 60.0, ["cnn"])
+    show.trial_started("cnn", 0)
+    show.trial_ended("cnn", 0, status, None, 5.0)
+    assert row(drawn(show), "cnn").split()[3] == failed
+    show.run_ended()
+
+
 def test_live_table_shows_running_arms_first_where_not_all_fit(now):
     show = live()
     show.run_started("smoke", 60.0, [f"arm{number}" for number in range(40)])
