@@ -164,8 +164,8 @@ def test_pages_say_what_is_compared_and_which_rows_are_learnt_from(run, tracker,
     for about in ("first", "second"):  # a run that goes on, whose experiment tells how it had ended
         tracker.show(partial(pages.begin, about=about, dataset=digits, split=split))
     (parent,) = level(run, "benchmark")
-    assert client(run).get_experiment_by_name("b").tags["mlflow.note.content"] == "first"
-    assert parent.data.tags["mlflow.note.content"] == "second"
+    assert client(run).get_experiment_by_name("b").tags["mlflow.note.content"].startswith("first\n\nEach run is")
+    assert parent.data.tags["mlflow.note.content"].startswith("second\n\nEach run is")
     found = {one.tags[0].value: one.dataset for one in parent.inputs.dataset_inputs}
     assert {context: data.name for context, data in found.items()} == {
         "training": "digits training",
