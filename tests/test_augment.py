@@ -34,7 +34,7 @@ def fitted(digits):
 
 @pytest.mark.slow
 def test_it_learns_to_write_digits(digits):
-    gan = ConditionalGAN(steps=4000, width=16, latent=32, random_state=0).fit(digits.X, digits.y)
+    gan = ConditionalGAN(steps=4000, width=16, latent=32, class_weight=0.3, random_state=0).fit(digits.X, digits.y)
     X, y = gan.sample(1000, random_state=0)
     judge = LogisticRegression(max_iter=1000).fit(digits.X, digits.y)
     assert judge.score(X, y) > 0.9
