@@ -8,7 +8,6 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fmnist_bench.errors import InputError
@@ -37,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         be used, or 70 after a fault of this program, or 130 after Ctrl-C.
     """
     started = time.monotonic()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # else TensorFlow says at length what it did not find
     options = _parser().parse_args(arguments)
     if not getattr(options, "quiet", False):
         _show_messages()
@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         help="let studies name classes of this package too, such as my_package (runs its code)",
     )
     data = argparse.ArgumentParser(add_help=False)
-    data.add_argument("--data", metavar="DIR", help="digits, a folder of IDX files, or an .npz of images")
+    data.add_argument("--data", metavar="DATA", help="digits, a folder of IDX files, or an .npz of images")
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
 
     run = verbs.add_parser("run", parents=[data, mlruns, imports, shared], help="run a benchmark, or go on with it")
@@ -234,12 +234,11 @@ def _status(findings: "Findings") -> int:
 
 
 def _predict(options: argparse.Namespace, started: float) -> int:
-    from fmnist_bench.predict import as_text, newest_ensemble, predict_images
+    from fmnist_bench.predict import as_text, predict_images
 
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow says at length what it did not find
-    ensemble = options.ensemble or newest_ensemble(Path(options.mlruns))
-    print(f"Ensemble: {ensemble}", file=sys.stderr)
-    print(as_text(predict_images(options.images, ensemble, allow_import=options.allow_import), options.format))
+    table = predict_images(options.images, options.ensemble, options.mlruns, options.allow_import)
+    print(f"Ensemble: {table.attrs['ensemble']}", file=sys.stderr)
+    print(as_text(table, options.format))
     return 0
 
 

@@ -1,9 +1,10 @@
 """The events of a run, for whoever watches it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-AS_WANTED = ("complete", "prepared", "pruned")  # statuses that are no failure
+AS_WANTED = ("complete", "prepared", "pruned")  # statuses of which nothing has to be said
+NO_FAILURE = (*AS_WANTED, "interrupted", "no_weights")
 
 
 class Progress:
@@ -62,3 +63,8 @@ def clock(seconds: float) -> str:
     whole = round(seconds)
     hours, minutes = whole // 3600, whole // 60 % 60
     return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
+
+
+def listed(arms: Sequence[str]) -> str:
+    """Count the arms, and name them."""
+    return f"{len(arms)} {'arm' if len(arms) == 1 else 'arms'} ({', '.join(arms)})"

@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fmnist_bench.events import AS_WANTED, Progress, clock, percent, trial_name, words
+from fmnist_bench.events import AS_WANTED, NO_FAILURE, Progress, clock, percent, trial_name, words
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -34,7 +34,7 @@ class _Arm:
 
     @property
     def failed(self) -> int:
-        return self.counts.total() - sum(self.counts[status] for status in (*AS_WANTED, "interrupted", "no_weights"))
+        return self.counts.total() - sum(self.counts[status] for status in NO_FAILURE)
 
     def spent(self, now: float) -> float:
         return self.seconds + sum(now - trial.began for trial in self.running.values())

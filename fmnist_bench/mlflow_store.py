@@ -96,8 +96,7 @@ class MlflowStore:
 
     def create(self, name: str, tags: Mapping[str, Any], parent: str = "", started: int | None = None) -> Any:
         """Make a run, `started` in milliseconds; give MLflow's RunInfo."""
-        labels = {key: str(value) for key, value in tags.items()}
-        labels |= {"mlflow.parentRunId": parent} if parent else {}
+        labels = {key: str(value) for key, value in tags.items()} | ({"mlflow.parentRunId": parent} if parent else {})
         return self.client.create_run(self.experiment, started, labels, name).info
 
     def find(self, parent: str, trial: int) -> list[Any]:
@@ -233,7 +232,6 @@ class MlflowStore:
 
 def open_database(path: Path) -> int:
     """Open a database that is there, and count its experiments; any fault of it is an exception."""
-    warm_up()
     return len(make_client(f"sqlite:///{path}").search_experiments())
 
 
@@ -293,8 +291,8 @@ def _make_database(path: Path) -> None:
     from mlflow import MlflowClient
 
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     try:
-        memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
         with tempfile.TemporaryDirectory(prefix=f"fmnist_bench-{os.getpid()}-", dir=memory) as folder:
             MlflowClient(f"sqlite:///{folder}/{path.name}").search_experiments()
             shutil.copyfile(f"{folder}/{path.name}", temporary)
@@ -336,13 +334,15 @@ def _write_pyfunc(place: Path, folder: Path, model: Any, example: ArrayLike, col
 
 def make_client(uri: str) -> Any:
     """Give MLflow's client of a store; a database has answered."""
+    warm_up()
     from mlflow import MlflowClient
     from mlflow.store.db.db_types import DATABASE_ENGINES
     from mlflow.store.db.utils import create_sqlalchemy_engine
 
     if re.split(r"[+:]", uri)[0] in DATABASE_ENGINES:  # MLflow itself would try a wrong address for minutes
-        with contextlib.closing(create_sqlalchemy_engine(uri).connect()) as connection:  # type: ignore[no-untyped-call]
-            connection.engine.dispose()
+        engine = create_sqlalchemy_engine(uri)  # type: ignore[no-untyped-call]
+        engine.connect().close()
+        engine.dispose()
     return MlflowClient(uri)
 
 

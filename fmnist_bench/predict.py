@@ -34,7 +34,8 @@ def predict_images(
     Returns
     -------
     DataFrame
-        One row an image: `image`, `label`, `probability`, and a column of probabilities for each class.
+        One row an image: `image`, `label`, `probability`, and a column of probabilities for each class. Its
+        ``attrs["ensemble"]`` is the folder of the ensemble.
 
     Raises
     ------
@@ -43,11 +44,13 @@ def predict_images(
     """
     if not Path(source).exists():
         raise InputError(f"{source}: no such file")
-    served = ServedEnsemble(newest_ensemble(Path(mlruns)) if ensemble is None else Path(ensemble), allow_import)
+    folder = newest_ensemble(Path(mlruns)) if ensemble is None else Path(ensemble)
+    served = ServedEnsemble(folder, allow_import)
     names, X = read_images(Path(source), served.image_shape)
     table = served.predict(X)
     table.insert(0, "image", names, allow_duplicates=True)
     table.insert(2, "probability", table.iloc[:, 2:].max(axis=1), allow_duplicates=True)
+    table.attrs["ensemble"] = str(folder)
     return table
 
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, TextIO
 
-from fmnist_bench.events import Progress, clock, percent, trial_name, words
+from fmnist_bench.events import Progress, clock, listed, percent, trial_name, words
 
 __all__ = ["JsonLines", "PlainLines", "Progress", "make_progress"]
 
@@ -62,8 +62,7 @@ class PlainLines(Progress):
     def run_started(self, title: str, budget_seconds: float | None, arms: list[str]) -> None:  # noqa: D102
         self._start = time.monotonic()
         budget = "no time limit" if budget_seconds is None else f"budget {clock(budget_seconds)}"
-        count = "1 arm" if len(arms) == 1 else f"{len(arms)} arms"
-        self.message(f"{title}: {count} ({', '.join(arms)}), {budget}; Ctrl-C ends the search and keeps everything")
+        self.message(f"{title}: {listed(arms)}, {budget}; Ctrl-C ends the search and keeps everything")
 
     def arm_state(self, arm: str, counts: dict[str, int], best: float | None, seconds: float) -> None:  # noqa: D102
         if counts:

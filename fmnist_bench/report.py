@@ -127,16 +127,14 @@ def _importances(run: Run, records: Mapping[str, Sequence[TrialRecord]]) -> dict
 
 def how_to_open(run: Run) -> dict[str, str]:
     """Say how to look at a run and how to load its ensemble."""
-    return {
+    found = {
         "Report": _short(run.folder / "report.html"),
         "MLflow": run.state.get("tracking_uri") or f"python -m fmnist_bench ui --mlruns {_short(run.store.folder)}",
         **serve_hint(run.state.get("registered"), _short(run.store.folder), run.state.get("tracking_uri", "")),
-        **(
-            {"Ensemble": f'fmnist_bench.load_ensemble("{_short(run.ensemble_folder)}")'}
-            if run.state.get("members")
-            else {}
-        ),
     }
+    if run.state.get("members"):
+        found["Ensemble"] = f'fmnist_bench.load_ensemble("{_short(run.ensemble_folder)}")'
+    return found
 
 
 def _short(path: Path) -> str:

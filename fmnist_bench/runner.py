@@ -12,6 +12,7 @@ from fmnist_bench.budget import Clock
 from fmnist_bench.config import load_benchmark
 from fmnist_bench.data import NAMES, Dataset, Split, load_dataset, make_split
 from fmnist_bench.errors import InputError
+from fmnist_bench.events import listed
 from fmnist_bench.hyperspace import with_hyperspaces
 from fmnist_bench.pages import renew
 from fmnist_bench.progress import Progress, make_progress
@@ -111,10 +112,9 @@ def check_benchmark(name: str | Path, data: str | Path | None = None, allow_impo
     """Build everything that a run would build, train nothing, write nothing; say what there is."""
     benchmark, path = _with_data(load_benchmark(name), data)
     benchmark, dataset, split = _load_and_check(benchmark, path, tuple(allow_import))
-    arms = [arm.name for arm in benchmark.arms]
     return (
         f"{benchmark.name}: {dataset.name}, {len(split.fit)} fit and {len(split.valid)} valid rows, "
-        f"{'1 arm' if len(arms) == 1 else f'{len(arms)} arms'} ({', '.join(arms)}): all can be built"
+        f"{listed([arm.name for arm in benchmark.arms])}: all can be built"
     )
 
 

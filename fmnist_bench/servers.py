@@ -1,4 +1,4 @@
-"""Command lines of MLflow's two servers, the UI and the model server, on 127.0.0.1 alone."""
+"""MLflow's two servers, the UI and the model server, on 127.0.0.1 alone: command lines, first page, what is there."""
 
 import os
 import re
@@ -12,7 +12,6 @@ from fmnist_bench.store import Store
 
 HOST = "127.0.0.1"
 FOR_MODELS = "workflowType=machine_learning"  # else MLflow shows what it has for language models
-QUIET = {"TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3")}  # it says what it did not find
 Command = tuple[list[str], dict[str, str]]
 
 
@@ -33,8 +32,8 @@ def first_page(folder: str | Path) -> str:
     """Path of the page to open first: the runs of the benchmark that ran last."""
     try:
         state = Store(folder).latest_run().state
-    except InputError:
-        return f"#/experiments?{FOR_MODELS}"
+    except (InputError, ValueError):  # none, or one that cannot be read, which `doctor` says
+        state = {}
     if "experiment" not in state or state["tracking_uri"]:
         return f"#/experiments?{FOR_MODELS}"
     return f"#/experiments/{state['experiment']}/runs?{FOR_MODELS}"
@@ -89,7 +88,7 @@ def check_registered(model: str, uri: str) -> None:
 
 
 def _environment() -> dict[str, str]:
-    return {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", **QUIET}
+    return {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
 
 
 def _database(folder: str | Path) -> str:
