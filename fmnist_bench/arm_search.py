@@ -51,8 +51,9 @@ class Running:
 class ArmSearch:
     """Known configurations first, then the better ones more thoroughly, then new ones.
 
-    An arm with an augmentation begins when that has learnt, once for all trials, and the other arm of its study has a
-    result: instead of the known configurations it tries the other arm's best ones, as thoroughly as they were.
+    An arm with an augmentation begins when the other arm of its study has a result, and the augmentation has learnt,
+    once for all trials: instead of the known configurations it tries the other arm's best ones, as thoroughly as they
+    were.
 
     Parameters
     ----------
@@ -97,9 +98,10 @@ class ArmSearch:
     def claim(self, proposal: Proposal, fair: float) -> ArmClaim:
         """Say what `next_arm` must know; `fair` seconds are an even share of the time that is left.
 
-        A known configuration that is likely to take longer has to earn its time like any other trial.
+        A known configuration that is likely to take longer has to earn its time like any other trial, and so has what
+        an augmentation must learn.
         """
-        first = self.untried and proposal.seconds <= fair
+        first = self.untried and not proposal.preparation and proposal.seconds <= fair
         return ArmClaim(self.arm.study.name, self.ladder.promise(), self.spent, self.count(), proposal.seconds, first)
 
     def ask(self, proposal: Proposal) -> Ask | None:
@@ -159,13 +161,13 @@ class ArmSearch:
         return bool(self._queue) or self.count() == 0
 
     def _proposals(self, left: float) -> Iterator[Proposal]:
+        if self._plain is not None and not self._plain.records:
+            return
         if not self._learnt:
             if PREPARATION not in self.running and not self.exhausted:
                 yield Proposal({}, "", AS_IT_STANDS, 0.0, preparation=True)
             return
         if self._plain is not None:
-            if not self._plain.records:
-                return
             yield from self._of_plain(self._plain)
         for wish in self._queue.values():
             yield Proposal(wish.parameters, wish.known, wish.rung, self.ladder.seconds(wish.config, wish.rung))

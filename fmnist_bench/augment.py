@@ -27,7 +27,7 @@ from fmnist_bench.models._training import steps_per_execution
 
 SAMPLE_BATCH = 1000
 NORMALISED = 5000  # synthetic rows over which the statistics of the averaged generator are taken
-SCARCE = 20_000  # rows; with fewer the discriminator sees images moved at random
+SCARCE = 20_000  # rows; with fewer the discriminator sees images moved at random, and the classes weigh less
 
 
 class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
@@ -50,9 +50,9 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
         Filters of the layers at full resolution; each further layer has twice as many.
     learning_rate : float
         Of Adam.
-    class_weight : float
+    class_weight : float or None
         Of the auxiliary classifier's verdict in the generator's loss, 0 or more: the higher, the more images are of the
-        class asked for, and the more alike.
+        class asked for, and the more alike. None means 1, and 0.3 with fewer than 20,000 rows.
     batch_size : int
         Rows a step; fewer when there are fewer rows.
     precision : str
@@ -96,7 +96,7 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
         latent: int = 64,
         width: int = 32,
         learning_rate: float = 4e-4,
-        class_weight: float = 1.0,
+        class_weight: float | None = None,
         batch_size: int = 64,
         precision: str = "auto",
         cache_dir: str | None = None,
@@ -204,7 +204,7 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
 
     def _check_parameters(self) -> None:
         for name in ("ratio", "class_weight"):
-            if getattr(self, name) < 0:
+            if (getattr(self, name) or 0) < 0:
                 raise ValueError(f"{name}={getattr(self, name)!r}: must be at least 0")
         for name in ("steps", "latent", "width", "batch_size"):
             if getattr(self, name) < 1:
@@ -273,10 +273,10 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         keras.utils.set_random_seed(seed)
         generator = self.network_ = build_generator(self._shape, len(self.classes_), self.latent, self.width)
-        discriminator = build_discriminator(self._shape, len(self.classes_), self.width, len(rows) < SCARCE)
-        adversaries = Adversaries(
-            generator, discriminator, self.latent, self.learning_rate, self.class_weight, self.steps, seed
-        )
+        scarce = len(rows) < SCARCE
+        discriminator = build_discriminator(self._shape, len(self.classes_), self.width, scarce)
+        weight = (0.3 if scarce else 1.0) if self.class_weight is None else self.class_weight
+        adversaries = Adversaries(generator, discriminator, self.latent, self.learning_rate, weight, self.steps, seed)
         images = rows.reshape(-1, *self._shape)
         batches = Batches(images, codes.astype(np.int32), self.batch_size, Augment(), seed)
         judge = Judge(rows, codes)

@@ -16,7 +16,7 @@ from fmnist_bench.study import DEFAULT_BUDGET, ROWS, Benchmark, Engine, Ensemble
 PACKAGE = Path(__file__).parent
 STUDY_KEYS = {"augment", "features", "model", "known", "fidelity", "search", "resources"}
 ENGINES = {"optuna": ("tpe", "random"), "keras-tuner": ("hyperband", "bayesian", "random")}
-BENCHMARK_KEYS = {"data", "rows", "valid_size", "seed", "budget", "trials", "studies", "ensemble"}
+BENCHMARK_KEYS = {"data", "rows", "valid_size", "seed", "budget", "trials", "studies", "augment", "ensemble"}
 
 
 def parse_duration(text: str | float) -> float:
@@ -265,13 +265,16 @@ def _parse_benchmark(path: Path) -> Benchmark:
     if twice := [name for name in names if names.count(name) > 1]:
         raise InputError(f"{path}, studies: {twice[0]} is named twice")
     plain = {key: _checked(table[key], key, path) for key in ("rows", "valid_size", "seed", "trials") if key in table}
+    if not isinstance(augment := table.get("augment", True), bool):
+        raise InputError(f"{path}: augment must be true or false, found {augment!r}")
+    studies = tuple(load_study(name) for name in names)
     ensemble = _table(table, "ensemble", path)
     _check_keys(ensemble, set(EnsembleConfig.__dataclass_fields__), f"{path}, [ensemble]")
     return Benchmark(
         name=path.stem,
         data=_text(table, "data", "fashion-mnist", path),
         budget=parse_duration(table["budget"]) if "budget" in table else None if "trials" in table else DEFAULT_BUDGET,
-        studies=tuple(load_study(name) for name in names),
+        studies=studies if augment else tuple(replace(study, augments=()) for study in studies),
         ensemble=EnsembleConfig(**{k: _checked(v, f"ensemble.{k}", path) for k, v in ensemble.items()}),
         **plain,
     )

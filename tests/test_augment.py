@@ -1,6 +1,7 @@
 """The GAN as a sampler: what it returns, what it keeps, what it refuses."""
 
 import pickle
+import time
 
 import keras
 import numpy as np
@@ -34,7 +35,7 @@ def fitted(digits):
 
 @pytest.mark.slow
 def test_it_learns_to_write_digits(digits):
-    gan = ConditionalGAN(steps=4000, width=16, latent=32, class_weight=0.3, random_state=0).fit(digits.X, digits.y)
+    gan = ConditionalGAN(steps=4000, width=16, latent=32, random_state=0).fit(digits.X, digits.y)
     X, y = gan.sample(1000, random_state=0)
     judge = LogisticRegression(max_iter=1000).fit(digits.X, digits.y)
     assert judge.score(X, y) > 0.9
@@ -229,6 +230,15 @@ def test_it_ends_in_time_and_goes_on_when_there_is_more(digits, any_will_do, tmp
     assert len(list(tmp_path.glob("*.keras"))) == 1
     with pytest.raises(ValueError, match="max_seconds=0: must be above 0"):
         gan.set_params(max_seconds=0).fit(X, y)
+
+
+def test_it_gives_up_early_where_the_time_is_far_too_short(digits, any_will_do):
+    gan = ConditionalGAN(max_seconds=20, **{**TINY, "steps": 10_000_000})
+    started = time.monotonic()
+    with pytest.raises(FailedGAN, match=r"there is time for [\d,]+ of 10,000,000 steps only"):
+        gan.fit(digits.X[:200], digits.y[:200])
+    assert gan.history_["step"] == [100, 200]
+    assert time.monotonic() - started < 20
 
 
 def test_a_saved_generator_is_taken_for_any_rows_of_its_classes(fitted, digits, tmp_path):

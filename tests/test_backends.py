@@ -53,7 +53,9 @@ def test_a_model_saved_under_one_back_end_loads_under_the_other(kind, first, sec
 
 
 def test_a_benchmark_runs_on_torch(tmp_path):
-    (tmp_path / "b.toml").write_text('data = "digits"\nvalid_size = 0.3\ntrials = 1\nstudies = ["cnn"]\n')
+    (tmp_path / "b.toml").write_text(
+        'data = "digits"\nvalid_size = 0.3\ntrials = 1\naugment = false\nstudies = ["cnn"]\n'
+    )
     command = [sys.executable, "-m", "fmnist_bench", "run", "b.toml"]
     environment = {**os.environ, "KERAS_BACKEND": "torch"}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)

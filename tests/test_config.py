@@ -58,6 +58,8 @@ def test_a_study_with_augmentation_has_two_arms_named_after_it(folder):
     (folder / "benchmarks" / "b.toml").write_text('studies = ["two", "mine"]\n')
     benchmark = load_benchmark("b")
     assert [arm.name for arm in benchmark.arms] == ["two", "two+gan", "mine"]
+    (folder / "benchmarks" / "b.toml").write_text('studies = ["two", "mine"]\naugment = false\n')
+    assert [arm.name for arm in load_benchmark("b").arms] == ["two", "mine"]
 
 
 def test_several_augmentations_are_tables_of_different_classes(folder):
@@ -109,6 +111,7 @@ def test_a_bad_study_names_file_and_fault(folder, text, words):
         ('studies = ["mine", "mine"]\n', "named twice"),
         ('rows = 0\nstudies = ["mine"]\n', "rows must be a whole number of at least 1"),
         ('valid_size = 1.5\nstudies = ["mine"]\n', "fraction between 0 and 1"),
+        ('augment = 1\nstudies = ["mine"]\n', "augment must be true or false, found 1"),
         ('seed = -1\nstudies = ["mine"]\n', "seed must be a whole number of at least 0"),
         ('budget = "0"\nstudies = ["mine"]\n', "above zero"),
         ('bugdet = 3\nstudies = ["mine"]\n', "did you mean budget"),

@@ -4,11 +4,12 @@ import optuna
 import pytest
 
 from fmnist_bench.arm_search import ArmSearch
+from fmnist_bench.ladder import AS_IT_STANDS
 from fmnist_bench.search import FEWEST, OptunaAsker, distribution, importances, open_journal
 from fmnist_bench.space import Range, Spec
 from fmnist_bench.store import Run, Store, TrialRecord
 from fmnist_bench.study import Arm, Fidelity, Known, Study
-from fmnist_bench.trial import TrialResult
+from fmnist_bench.trial import PREPARATION, PREPARED, TrialResult
 
 SPACE = Spec("sklearn.svm.SVC", {"C": Range(0.1, 10.0, log=True), "degree": Range(1, 5)})
 
@@ -240,6 +241,24 @@ def test_a_known_configuration_that_takes_more_than_its_share_has_to_earn_it(run
     assert proposal.seconds == 30.0
     assert search.claim(proposal, fair=31.0).untried
     assert not search.claim(proposal, fair=29.0).untried
+
+
+def test_an_augmentation_learns_when_there_is_a_result_without_it_and_its_study_is_due(run):
+    plain = make(run, known=[Known("one", {"model__C": 3.0})])
+    arm = Arm(plain.arm.study, (Spec("imblearn.SMOTE", {}),))
+    augmented = ArmSearch(arm, run, OptunaAsker(arm, run, seed=0), plain=plain)
+    assert augmented.propose(math.inf) is None
+    answer(plain, run, ask(plain))
+    learning = augmented.propose(math.inf)
+    assert learning.preparation
+    assert not augmented.claim(learning, fair=1000.0).untried, "known configurations of all arms come first"
+    assert augmented.ask(learning).number == PREPARATION
+    assert augmented.propose(math.inf) is None, "it learns once"
+    augmented.tell(TrialRecord(arm.name, PREPARATION, {}, "", TrialResult(PREPARED), 40.0, 0.0, AS_IT_STANDS, {}))
+    assert augmented.spent == 40.0
+    first = augmented.propose(math.inf)
+    assert first.parameters["model__C"] == 3.0
+    assert augmented.claim(first, fair=1000.0).untried
 
 
 def test_importances_tell_what_mattered_from_what_did_not(run):

@@ -24,6 +24,7 @@ STEPS_AN_EPOCH = 100  # of the history
 EPOCHS_A_CHECKPOINT = 10
 JUDGED = 2000  # rows by which a GAN is judged
 LEAST_FIDELITY = 0.6  # of a plain classifier's accuracy on real rows that it must reach on synthetic ones
+LEAST_STEPS = 0.25  # of those that were planned, for which there must be time
 LEAST_SPREAD = 0.15  # of the deviation of real pixels within a class that synthetic ones must reach
 
 
@@ -94,7 +95,7 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         self.history, self.fidelity, self.checkpoint = history, fidelity, checkpoint
-        self.deadline, self.monitor = deadline, monitor
+        self.deadline, self.monitor, self.has_traced = deadline, monitor, False
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Look at the clock."""
@@ -112,10 +113,19 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc]
         now = time.monotonic()
         if late := now + (now - self.began) > self.deadline:
             self.model.stop_training = True
+        self._check_time(epoch + 1, now)
         if self.checkpoint is not None and (late or (epoch + 1) % EPOCHS_A_CHECKPOINT == 0):
             self._keep(epoch + 1)
         if self.monitor is not None:
             self.monitor(int(entry["step"]), entry["fidelity"])
+
+    def _check_time(self, done: int, now: float) -> None:
+        """Give up early where the deadline leaves too few steps: nobody should wait for images that are not good."""
+        left = max(0.0, self.deadline - now) / (now - self.began)
+        planned, steps = self.params["epochs"], self.params["steps"]
+        if self.has_traced and done + left < LEAST_STEPS * planned:
+            raise FailedGAN(f"there is time for {(done + int(left)) * steps:,} of {planned * steps:,} steps only")
+        self.has_traced = True  # the first epoch takes longer
 
     def resume(self, adversaries: Adversaries) -> int:
         """Put back what the last checkpoint holds; return the epochs that are done."""
