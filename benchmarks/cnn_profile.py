@@ -15,11 +15,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+from cnn_speed import BATCH, NETWORKS, estimator  # before TensorFlow, which is quiet then
 
+# isort: split
 import keras
 import tensorflow as tf
-from cnn_speed import BATCH, NETWORKS, estimator
 
 from fmnist_bench.data import load_dataset
 from fmnist_bench.environment import allowed_cores

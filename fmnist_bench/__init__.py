@@ -4,6 +4,7 @@ The public names are imported when they are first used, so that ``import fmnist_
 """
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from fmnist_bench.runner import run_benchmark as run_benchmark
 
 __version__ = "0.1.0"
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # else TensorFlow says at length what it did not find
 
 _HOME = {
     "Candidate": "candidate",

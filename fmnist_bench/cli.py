@@ -8,7 +8,7 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from fmnist_bench.errors import InputError
 from fmnist_bench.schemas import NAMES, schema_file
@@ -36,7 +36,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         be used, or 70 after a fault of this program, or 130 after Ctrl-C.
     """
     started = time.monotonic()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # else TensorFlow says at length what it did not find
     options = _parser().parse_args(arguments)
     if not getattr(options, "quiet", False):
         _show_messages()
@@ -78,18 +77,23 @@ def _in_one_line(error: Exception) -> tuple[int, str]:
     return 70, f"{what}; this is a fault of fmnist_bench: its trace is in {file.name}, --debug shows it"
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message}; {self.prog} --help shows what there is\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m fmnist_bench",
         description="AutoML benchmark for Fashion-MNIST and data shaped like it.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    shared = argparse.ArgumentParser(add_help=False)
+    shared = _Parser(add_help=False)
     shared.add_argument("--debug", action="store_true", help="show the trace of an error")
-    mlruns = argparse.ArgumentParser(add_help=False)
+    mlruns = _Parser(add_help=False)
     mlruns.add_argument("--mlruns", default="mlruns", metavar="DIR", help="folder of all results (default: mlruns)")
-    imports = argparse.ArgumentParser(add_help=False)
+    imports = _Parser(add_help=False)
     imports.add_argument(
         "--allow-import",
         action="append",
@@ -97,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PREFIX",
         help="let studies name classes of this package too, such as my_package (runs its code)",
     )
-    data = argparse.ArgumentParser(add_help=False)
+    data = _Parser(add_help=False)
     data.add_argument("--data", metavar="DATA", help="digits, a folder of IDX files, or an .npz of images")
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
 

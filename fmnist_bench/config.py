@@ -1,10 +1,11 @@
 """TOML files into studies and benchmarks, with an error of one line for everything else."""
 
+import contextlib
 import itertools
 import math
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -267,17 +268,29 @@ def _parse_benchmark(path: Path) -> Benchmark:
     plain = {key: _checked(table[key], key, path) for key in ("rows", "valid_size", "seed", "trials") if key in table}
     if not isinstance(augment := table.get("augment", True), bool):
         raise InputError(f"{path}: augment must be true or false, found {augment!r}")
-    studies = tuple(load_study(name) for name in names)
+    with _mistakes_of(f"{path}, studies"):
+        studies = tuple(load_study(name) for name in names)
+    with _mistakes_of(f"{path}"):
+        budget = parse_duration(table["budget"]) if "budget" in table else None
     ensemble = _table(table, "ensemble", path)
     _check_keys(ensemble, set(EnsembleConfig.__dataclass_fields__), f"{path}, [ensemble]")
     return Benchmark(
         name=path.stem,
         data=_text(table, "data", "fashion-mnist", path),
-        budget=parse_duration(table["budget"]) if "budget" in table else None if "trials" in table else DEFAULT_BUDGET,
+        budget=budget if budget or "trials" in table else DEFAULT_BUDGET,
         studies=studies if augment else tuple(replace(study, augments=()) for study in studies),
         ensemble=EnsembleConfig(**{k: _checked(v, f"ensemble.{k}", path) for k, v in ensemble.items()}),
         **plain,
     )
+
+
+@contextlib.contextmanager
+def _mistakes_of(where: str) -> Iterator[None]:
+    """Say in which file and under which key what is wrong was written."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
 
 
 def _checked(value: Any, key: str, path: Path) -> Any:

@@ -18,7 +18,7 @@ from fmnist_bench.pages import renew
 from fmnist_bench.progress import Progress, make_progress
 from fmnist_bench.report import report_files, write_report
 from fmnist_bench.reporting.findings import Findings
-from fmnist_bench.session import Options, Outcome, Session
+from fmnist_bench.session import END_SECONDS, Options, Outcome, Session
 from fmnist_bench.store import Store, write_text
 from fmnist_bench.study import Benchmark
 from fmnist_bench.tracking import warm_up
@@ -164,8 +164,6 @@ def _with_overrides(
 ) -> Benchmark:
     if trials is not None and trials < 1:
         raise InputError(f"trials {trials}: must be at least 1")
-    if budget is not None and budget <= 0:
-        raise InputError(f"budget {budget}: must be above zero seconds")
     if seed is not None and seed < 0:
         raise InputError(f"seed {seed}: must be at least 0")
     if max_latency is not None:
@@ -175,6 +173,10 @@ def _with_overrides(
     if trials is not None:
         benchmark = replace(benchmark, trials=trials, budget=None)
     benchmark = replace(benchmark, budget=benchmark.budget if budget is None else float(budget))
+    if benchmark.budget is not None and benchmark.budget <= END_SECONDS:
+        raise InputError(
+            f"budget {benchmark.budget:g} s: must be more than the {END_SECONDS:g} s kept aside for ensemble and report"
+        )
     return benchmark if seed is None else replace(benchmark, seed=seed)
 
 

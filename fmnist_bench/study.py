@@ -12,7 +12,7 @@ from typing import Any
 from sklearn.pipeline import Pipeline
 
 from fmnist_bench.candidate import Augmentations, Candidate
-from fmnist_bench.errors import InputError
+from fmnist_bench.errors import InputError, nearest
 from fmnist_bench.space import Range, Spec, build, constants_of, ranges
 
 DEFAULT_BUDGET = 1800.0  # seconds
@@ -137,10 +137,10 @@ class Arm:
         features = Pipeline(steps) if steps else None
         candidate = Candidate(made["model"], features=features, augment=_one_sampler(made))
         rest = {name: value for name, value in parameters.items() if name not in self.ranges()}
-        try:
-            candidate.set_params(**rest)
-        except ValueError as error:
-            raise InputError(f"{where}, [[known]]: {str(error).splitlines()[0]}") from error
+        names = list(candidate.get_params())
+        if unknown := [name for name in rest if name not in names]:
+            raise InputError(f"{where}, [[known]]: there is no parameter {unknown[0]}{nearest(unknown[0], names)}")
+        candidate.set_params(**rest)
         return candidate
 
     def learner(self, allow_import: Sequence[str] = ()) -> Any:

@@ -39,7 +39,6 @@ def prepare(uses: Iterable[str], allow_import: Sequence[str] = ()) -> None:
 
     One that was started for less is replaced, unless processes that it forked still run.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     modules = {use.rpartition(".")[0] for use in uses if is_allowed(use, allow_import)}
     slow = {WARM, *(name for name in modules if not name.startswith("sklearn."))}  # skops imports all of sklearn
     # TensorFlow greets; a worker writes to a log of its own

@@ -13,7 +13,6 @@ from fmnist_bench.store import Store
 from fmnist_bench.study import Arm, Study
 from fmnist_bench.worker import prepare
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 

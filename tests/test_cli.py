@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -25,6 +26,19 @@ def run(*arguments, **environment):
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), **environment}
     command = [sys.executable, "-m", "fmnist_bench", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, env=env)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [([], "VERB"), (["rnu"], "choose from .?run"), (["run", "all", "--trials", "x"], "--trials: invalid")],
+)
+def test_a_mistake_on_the_command_line_is_one_line(capsys, arguments, words):
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert ended.value.code == 2
+    assert line.startswith("error: ")
+    assert re.search(words, line)
 
 
 def test_help_imports_nothing_heavy():
@@ -114,6 +128,7 @@ def test_report_list_check_and_data(place, capsys):
         (["run", "tinny"], "did you mean tiny?"),
         (["run", "nowhere.toml"], "no such file"),
         (["run", "tiny", "--budget", "0"], "above zero"),
+        (["run", "tiny", "--budget", "3s"], "budget 3 s: must be more than the 20 s kept aside"),
         (["run", "tiny", "--budget", "soon"], "such as 90s, 10m, 2h"),
         (["run", "tiny", "--max-latency", "0"], "max-latency 0.0: must be above zero milliseconds"),
         (["run", "tiny", "--trials", "0"], "at least 1"),

@@ -121,8 +121,9 @@ def test_a_bad_study_names_file_and_fault(folder, text, words):
 )
 def test_a_bad_benchmark_is_refused(folder, text, words):
     (folder / "benchmarks" / "bad.toml").write_text(text)
-    with pytest.raises(InputError, match=words):
+    with pytest.raises(InputError, match=words) as error:
         load_benchmark("bad")
+    assert "bad.toml" in str(error.value)
 
 
 def test_unknown_names_get_the_nearest():

@@ -60,7 +60,7 @@ def test_settings_are_what_set_params_takes():
 def test_known_values_may_set_constants_but_not_what_does_not_exist():
     arm = Arm(Study("tree", TREE))
     assert arm.candidate({"model__max_depth": 3, "model__criterion": "gini"}).model.criterion == "gini"
-    with pytest.raises(InputError, match="Invalid parameter 'depth'"):
+    with pytest.raises(InputError, match=r"no parameter model__depth; did you mean model__max_depth\?"):
         arm.candidate({"model__max_depth": 3, "model__depth": 3})
 
 
