@@ -7,7 +7,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from fmnist_bench.data import Dataset, Split
-from fmnist_bench.mlflow_store import DESCRIPTION, MlflowStore, patience, reason
+from fmnist_bench.mlflow_access import patience, reason
+from fmnist_bench.mlflow_store import DESCRIPTION, MlflowStore
 from fmnist_bench.reporting.findings import Findings
 from fmnist_bench.servers import FOR_MODELS
 from fmnist_bench.store import Run

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from fmnist_bench.errors import InputError
-from fmnist_bench.mlflow_store import make_client, patience, reason
+from fmnist_bench.mlflow_access import make_client, patience, reason
 from fmnist_bench.store import Store
 
 HOST = "127.0.0.1"

@@ -11,7 +11,7 @@ from typing import Any
 
 from fmnist_bench.bundle import MANIFEST
 from fmnist_bench.job import PROBABILITIES
-from fmnist_bench.mlflow_store import open_database, reason
+from fmnist_bench.mlflow_access import open_database, reason
 from fmnist_bench.store import RECORD, SPLIT, STATE
 
 Fault = tuple[str, str]  # what is wrong, and what to do about it

@@ -20,7 +20,9 @@ from numpy.typing import ArrayLike
 from fmnist_bench.bundle import MANIFEST
 from fmnist_bench.errors import InputError
 from fmnist_bench.job import LOG, MODEL, PROBABILITIES, SAMPLES
-from fmnist_bench.mlflow_store import PATIENCE, MlflowStore, Point, patience, reason, shortened, warm_up
+from fmnist_bench.mlflow_access import PATIENCE, patience, reason, shortened, warm_up
+from fmnist_bench.mlflow_models import RegisteredModels
+from fmnist_bench.mlflow_store import MlflowStore, Point
 from fmnist_bench.registry import CHAMPION, describe, is_better
 from fmnist_bench.store import RECORD, Run, TrialRecord
 from fmnist_bench.trial import PREPARATION, PREPARED, TrialResult
@@ -164,11 +166,11 @@ class Tracker:
     def _register(
         self, name: str, tags: Mapping[str, str], example: ArrayLike, columns: Sequence[str], manifest: str
     ) -> None:
-        run_id = self._run.state["mlflow_run"]
-        version = self._mlflow.register(name, run_id, self._run.ensemble_folder, example, columns, tags)
-        champion = self._mlflow.tags_of(name, CHAMPION)
+        run_id, models = self._run.state["mlflow_run"], RegisteredModels(self._mlflow)
+        version = models.register(name, run_id, self._run.ensemble_folder, example, columns, tags)
+        champion = models.tags_of(name, CHAMPION)
         if better := is_better(tags, champion):
-            self._mlflow.name_version(name, CHAMPION, version)
+            models.name_version(name, CHAMPION, version)
         where = f"{name}@{CHAMPION}" if better else f"{name}/{version}"
         self._run.save_state(registered={"model": where, "name": name, "version": version, "manifest": manifest})
         self._say(describe(name, version, tags, champion))
