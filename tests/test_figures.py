@@ -1,11 +1,13 @@
 """Figures of what the models are worth: that they draw what they were given."""
 
+import itertools
+
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from fmnist_bench.reporting import figures
-from fmnist_bench.reporting.canvas import NARROW
+from fmnist_bench.reporting.canvas import NARROW, WIDE
 from fmnist_bench.reporting.figures import Score
 
 
@@ -70,3 +72,13 @@ def test_pictures_are_shown_as_they_are(shape):
     assert len(fig.axes) == 7
     np.testing.assert_array_equal(fig.axes[6].images[0].get_array(), pixels)
     assert texts(fig.axes[6]) == ["number 6"]
+
+
+@pytest.mark.parametrize("width", [WIDE, NARROW])
+def test_names_of_near_points_do_not_sit_on_each_other(width):
+    scores = {f"arm number {i}": score(0.94 + i / 20_000, 1 + i / 500) for i in range(4)}
+    fig = figures.accuracy_against_cost(scores, width)
+    fig.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in fig.axes[0].texts]
+    assert len(boxes) == 4
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -112,17 +112,12 @@ def _name_points(ax: Axes, scores: Mapping[str, Score]) -> None:
     low, high = ax.get_xlim()
     longest = max(len(plain(name)) for name in scores)
     ax.set_xlim(low / (high / low) ** (0.012 * longest), high)  # room for the name of the cheapest
-    for name, score in scores.items():
-        ax.annotate(
-            plain(name),
-            (score.cost, score.accuracy),
-            xytext=(-6, 4),
-            textcoords="offset points",
-            ha="right",
-            va="bottom",
-            fontsize=9,
-            color=INK,
-        )
+    style: dict[str, Any] = {"textcoords": "offset points", "ha": "right", "va": "bottom", "fontsize": 9, "color": INK}
+    names = [ax.annotate(plain(name), (s.cost, s.accuracy), xytext=(-6, 4), **style) for name, s in scores.items()]
+    ax.figure.draw_without_rendering()  # type: ignore[union-attr]  # places the axes
+    for i, name in enumerate(names):  # from the lowest point to the highest
+        while any(name.get_window_extent().overlaps(other.get_window_extent()) for other in names[:i]):
+            name.xyann = (-6, name.xyann[1] + 1)
 
 
 def confusion(matrix: NDArray[np.int64], class_names: Sequence[str], title: str, *, signed: bool = False) -> Figure:
