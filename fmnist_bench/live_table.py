@@ -129,6 +129,7 @@ class LiveTable(Progress):
             return line
         left = self._budget - elapsed
         words = f"{clock(left)} left of" if left >= 0 else f"{clock(-left)} beyond"
+        words = f"{clock(elapsed)} used of" if self._end else words
         bar = ProgressBar(total=max(self._budget, 1e-9), completed=min(elapsed, self._budget), width=30)
         line.add_row(bar, f"{words} {clock(self._budget)}")
         return line

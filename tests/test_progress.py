@@ -93,7 +93,7 @@ def test_live_table_leaves_the_last_state_and_messages_without_markup_on_the_scr
     assert "building the [ensemble]" in screen
     assert "Ctrl-C" not in drawn(show)
     now[0] += 1000
-    assert "10:00 left of 10:00" in drawn(show)
+    assert "0:00 used of 10:00" in drawn(show)
 
 
 def test_live_table_clock_stops_for_a_trial_that_was_interrupted(now):
