@@ -85,8 +85,8 @@ class ArmSearch:
                 says_all = arm.study.fidelity.levels.keys() & known.parameters.keys()
                 self._enqueue(known.parameters, known.name, AS_IT_STANDS if says_all else self.first_rung)
         told = asker.told()
-        for record in run.records(arm.name):
-            if record.number in told or record.number == PREPARATION:
+        for record in run.records(arm.name):  # what had no time to learn may have it now
+            if record.number in told or (record.number == PREPARATION and record.result.status != "timeout"):
                 self._take(record)
 
     def propose(self, left: float) -> Proposal | None:

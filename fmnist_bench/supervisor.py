@@ -22,7 +22,7 @@ import psutil
 
 from fmnist_bench.data import Split
 from fmnist_bench.environment import allowed_cores
-from fmnist_bench.job import RESULT, Task, unfinished
+from fmnist_bench.job import RESULT, Task, make_whole, unfinished
 from fmnist_bench.trial import TrialResult
 from fmnist_bench.worker import prepare, run_in_worker
 from fmnist_bench.workers import STALL, divide
@@ -96,7 +96,7 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
     for name, content in files.items():
         (temporary / Path(name).name).write_bytes(content)
     if RESULT in files or SPLIT in files:
-        os.replace(temporary, folder)
+        make_whole(folder)
 
 
 def answer(trial: str, content: tuple[int, Any]) -> None:

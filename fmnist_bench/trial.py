@@ -135,8 +135,8 @@ def _incomplete(error: Exception, learner: Any, started: tuple[float, float]) ->
         return TrialResult("pruned", str(error), **shared)
     if isinstance(error, MemoryError):
         return TrialResult("out_of_memory", f"MemoryError: {error}", **shared)
-    status = NO_WEIGHTS if getattr(error, "status", "") == NO_WEIGHTS else "failed"
-    return TrialResult(status, _describe(error), **shared)
+    status = getattr(error, "status", "")  # other libraries' errors have numbers there
+    return TrialResult(status if status in STATUSES else "failed", _describe(error), **shared)
 
 
 def _history(learner: Any) -> dict[str, list[float]]:

@@ -327,6 +327,23 @@ def test_an_augmentation_learns_once_and_starts_from_the_best_without_it(arena, 
     assert ensemble.predict(load_dataset("digits").X[:2]).shape == (2,)
 
 
+@pytest.mark.parametrize("status", ["interrupted", "timeout"])
+def test_an_augmentation_that_was_stopped_learns_when_the_same_command_goes_on(arena, place, status):
+    arena("studies/forest.toml", FOREST + COPYIST.format(talent="true"))
+    outcome = run_benchmark("tiny", progress=Progress(), trials=1, allow_import=("troublemakers",))
+    learnt = outcome.folder / "trials/forest+copyist/-1"
+    record = json.loads((learnt / "trial.json").read_text())
+    for path in learnt.iterdir():
+        path.unlink()
+    record["result"]["status"] = status
+    (learnt / "trial.json").write_text(json.dumps(record))
+    run_benchmark("tiny", progress=Progress(), trials=2, allow_import=("troublemakers",))
+    with Store("mlruns").latest_run("tiny") as run:
+        prepared, *trials = run.records("forest+copyist")
+    assert prepared.result.status == "prepared", prepared.result.reason
+    assert [trial.result.status for trial in trials] == ["complete"] * 2
+
+
 def test_an_augmentation_that_has_not_learnt_is_a_row_with_its_reason(arena, place):
     arena("studies/forest.toml", FOREST + COPYIST.format(talent="false"))
     outcome = run_benchmark("tiny", progress=Progress(), trials=2, allow_import=("troublemakers",))

@@ -24,12 +24,18 @@ STEPS_AN_EPOCH = 100  # of the history
 EPOCHS_A_CHECKPOINT = 10
 JUDGED = 2000  # rows by which a GAN is judged
 LEAST_FIDELITY = 0.6  # of a plain classifier's accuracy on real rows that it must reach on synthetic ones
-LEAST_STEPS = 0.25  # of those that were planned, for which there must be time
+LEAST_STEPS = 0.4  # of those that were planned, for which there must be time
 LEAST_SPREAD = 0.15  # of the deviation of real pixels within a class that synthetic ones must reach
 
 
 class FailedGAN(RuntimeError):
     """The GAN has not learnt, so its images would spoil what is trained with them."""
+
+
+class TooLittleTime(FailedGAN):
+    """The time that it may take is far too short for it to learn."""
+
+    status = "timeout"  # what a trial that ends with it is called
 
 
 class Judge:
@@ -124,7 +130,7 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc]
         left = max(0.0, self.deadline - now) / (now - self.began)
         planned, steps = self.params["epochs"], self.params["steps"]
         if self.has_traced and done + left < LEAST_STEPS * planned:
-            raise FailedGAN(f"there is time for {(done + int(left)) * steps:,} of {planned * steps:,} steps only")
+            raise TooLittleTime(f"there is time for {(done + int(left)) * steps:,} of {planned * steps:,} steps only")
         self.has_traced = True  # the first epoch takes longer
 
     def resume(self, adversaries: Adversaries) -> int:
