@@ -64,12 +64,20 @@ class ArmSearch:
         Run every trial as its study says, without the ladder.
     plain : ArmSearch or None
         Of the same study without its augmentation.
+    seed : int
+        Of every model, unless it is trained again.
     """
 
     def __init__(
-        self, arm: Arm, run: Run, asker: Asker, thorough: bool = False, plain: "ArmSearch | None" = None
+        self,
+        arm: Arm,
+        run: Run,
+        asker: Asker,
+        thorough: bool = False,
+        plain: "ArmSearch | None" = None,
+        seed: int = 0,
     ) -> None:
-        self.arm, self._asker, self._plain = arm, asker, plain
+        self.arm, self._asker, self._plain, self._seed = arm, asker, plain, seed
         self.ladder = Ladder(arm.study.fidelity.costs)
         self.first_rung = AS_IT_STANDS if thorough and arm.study.fidelity.levels else 0
         self.exhausted = False
@@ -79,14 +87,16 @@ class ArmSearch:
         self._parameters: dict[Hashable, tuple[Mapping[str, Any], str]] = {}
         self._taken_over: set[str] = set()
         self._learnt = not arm.augmented
-        self._learning_seconds = 0.0
+        self.learning_seconds = 0.0
         for known in arm.study.known:
             if not known.alone and plain is None:
                 says_all = arm.study.fidelity.levels.keys() & known.parameters.keys()
                 self._enqueue(known.parameters, known.name, AS_IT_STANDS if says_all else self.first_rung)
         told = asker.told()
-        for record in run.records(arm.name):  # what had no time to learn may have it now
-            if record.number in told or (record.number == PREPARATION and record.result.status != "timeout"):
+        for record in run.records(arm.name):
+            if record.number == PREPARATION:
+                self._take_preparation(record, ("interrupted", "timeout"))  # there may be more time now
+            elif record.number in told:
                 self._take(record)
 
     def propose(self, left: float) -> Proposal | None:
@@ -95,14 +105,17 @@ class ArmSearch:
             return None
         return next((proposal for proposal in self._proposals(left) if proposal.seconds <= left), None)
 
-    def claim(self, proposal: Proposal, fair: float) -> ArmClaim:
+    def claim(self, proposal: Proposal | None, fair: float) -> ArmClaim:
         """Say what `next_arm` must know; `fair` seconds are an even share of the time that is left.
 
         A known configuration that is likely to take longer has to earn its time like any other trial, and so has what
         an augmentation must learn.
         """
+        study, promise, spent = self.arm.study.name, self.ladder.promise(), self.spent
+        if proposal is None:
+            return ArmClaim(study, promise, spent, self.count(), ready=False)
         first = self.untried and not proposal.preparation and proposal.seconds <= fair
-        return ArmClaim(self.arm.study.name, self.ladder.promise(), self.spent, self.count(), proposal.seconds, first)
+        return ArmClaim(study, promise, spent, self.count(), proposal.seconds, first)
 
     def ask(self, proposal: Proposal) -> Ask | None:
         """Begin a trial; None where no configuration is left that has not been tried."""
@@ -153,15 +166,20 @@ class ArmSearch:
         """Seconds that the arm's trials have taken, and those that run are likely to take, or have taken already."""
         now = time.monotonic()
         running = sum(max(trial.expected, now - trial.started) for trial in self.running.values())
-        return running + self._learning_seconds + sum(attempt.seconds for attempt in self.ladder.attempts)
+        return running + self.learning_seconds + sum(attempt.seconds for attempt in self.ladder.attempts)
 
     @property
     def untried(self) -> bool:
         """Whether a known configuration waits for its first trial, or the arm has not had any."""
         return bool(self._queue) or self.count() == 0
 
+    @property
+    def has_result(self) -> bool:
+        """Whether any trial has come to an end of its own."""
+        return any(record.result.status not in (NO_WEIGHTS, "interrupted") for record in self.records)
+
     def _proposals(self, left: float) -> Iterator[Proposal]:
-        if self._plain is not None and not self._plain.records:
+        if self._plain is not None and not self._plain.has_result:
             return
         if not self._learnt:
             if PREPARATION not in self.running and not self.exhausted:
@@ -204,7 +222,7 @@ class ArmSearch:
         for number in range(1, AGAIN + 1):
             name = f"{record.number} again {number}"
             if name not in self._taken_over:
-                parameters = {**record.parameters, SEED: number}
+                parameters = {**record.parameters, SEED: self._seed + number}
                 yield Proposal(parameters, name, record.rung, self.ladder.seconds(ask.config, record.rung))
 
     def _highest(self) -> TrialRecord | None:
@@ -215,7 +233,7 @@ class ArmSearch:
 
     def _take(self, record: TrialRecord) -> None:
         if record.number == PREPARATION:
-            self._take_preparation(record)
+            self._take_preparation(record, ("interrupted",))
             return
         ask = Ask(record.number, record.parameters, record.known, record.rung)
         self.running.pop(record.number, None)
@@ -234,12 +252,12 @@ class ArmSearch:
             self.exhausted = True
             self._queue.clear()
 
-    def _take_preparation(self, record: TrialRecord) -> None:
-        """Begin, or end where the augmentation could not learn; one that was interrupted goes on from its file."""
+    def _take_preparation(self, record: TrialRecord, again: Sequence[str]) -> None:
+        """Begin, or end where the augmentation could not learn; with a status of `again` it goes on from its file."""
         self.running.pop(PREPARATION, None)
-        self._learning_seconds += record.seconds
+        self.learning_seconds = record.seconds  # those of every time
         self._learnt = record.result.status == PREPARED
-        if not self._learnt and record.result.status != "interrupted":
+        if not self._learnt and record.result.status not in again:
             self.records.append(record)
             self.exhausted = True
 
@@ -258,8 +276,8 @@ def make_arm_search(arm: Arm, run: Run, seed: int, thorough: bool, plain: ArmSea
     if arm.study.engine.name == "keras-tuner":
         from fmnist_bench.search_kt import OracleAsker
 
-        return ArmSearch(arm, run, OracleAsker(arm, run, seed), thorough, plain)
-    return ArmSearch(arm, run, OptunaAsker(arm, run, seed, arm.study.engine.oracle), thorough, plain)
+        return ArmSearch(arm, run, OracleAsker(arm, run, seed), thorough, plain, seed)
+    return ArmSearch(arm, run, OptunaAsker(arm, run, seed, arm.study.engine.oracle), thorough, plain, seed)
 
 
 def make_arm_searches(arms: Sequence[Arm], run: Run, seed: int, thorough: bool) -> list[ArmSearch]:

@@ -140,6 +140,7 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
         FailedGAN
             A loss that is no longer finite, images of the wrong class, or all alike.
         """
+        self._started = time.monotonic()
         self._check_parameters()
         rows, labels = validate_data(self, as_rows(X), y, dtype="numeric")
         self.classes_, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
@@ -268,7 +269,6 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
     def _trained(
         self, rows: NDArray[Any], codes: NDArray[np.int64], checkpoint: Path | None, monitor: Monitor | None
     ) -> keras.Model:
-        started = time.monotonic()
         prepare_backend(self.precision)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         keras.utils.set_random_seed(seed)
@@ -280,7 +280,7 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
         images = rows.reshape(-1, *self._shape)
         batches = Batches(images, codes.astype(np.int32), self.batch_size, Augment(), seed)
         judge = Judge(rows, codes)
-        deadline = math.inf if self.max_seconds is None else started + self.max_seconds
+        deadline = math.inf if self.max_seconds is None else self._started + self.max_seconds
         watch = Watch(self.history_, lambda: judge.fidelity(*self._drawn(judge.rows)), checkpoint, deadline, monitor)
         done = watch.resume(adversaries)
         steps = self._steps_an_epoch

@@ -26,6 +26,8 @@ class ArmClaim:
     untried : bool
         Whether the next trial is of a known configuration that has not been tried, and is likely to take no more than
         an even share of the time that is left.
+    ready : bool
+        Whether it has anything to try; the time of one that has not still counts for its study.
     """
 
     study: str
@@ -34,6 +36,7 @@ class ArmClaim:
     count: int = 0
     seconds: float = 0.0
     untried: bool = False
+    ready: bool = True
 
 
 def next_arm(claims: Sequence[ArmClaim], ratio: float = RATIO) -> int:
@@ -53,16 +56,18 @@ def next_arm(claims: Sequence[ArmClaim], ratio: float = RATIO) -> int:
     >>> next_arm([ArmClaim("cnn", promise=0.94, spent=900, count=9), forest])
     1
     """
-    untried = [i for i, claim in enumerate(claims) if claim.untried]
+    ready = [i for i, claim in enumerate(claims) if claim.ready]
+    untried = [i for i in ready if claims[i].untried]
     if untried:
         return min(untried, key=lambda i: (claims[i].count, claims[i].seconds))
     best: dict[str, float] = {}
     spent: dict[str, float] = {}
-    for claim in claims:
+    studies = {claims[i].study for i in ready}
+    for claim in (claim for claim in claims if claim.study in studies):
         best[claim.study] = max(best.get(claim.study, 0.0), claim.promise)
         spent[claim.study] = spent.get(claim.study, 0.0) + claim.spent
     part = {study: ratio**rank for rank, study in enumerate(sorted(best, key=lambda study: -best[study]))}
-    return min(range(len(claims)), key=lambda i: (spent[claims[i].study] / part[claims[i].study], claims[i].spent))
+    return min(ready, key=lambda i: (spent[claims[i].study] / part[claims[i].study], claims[i].spent))
 
 
 class Clock:

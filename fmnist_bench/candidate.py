@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 import os
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -17,6 +18,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from fmnist_bench.arrays import as_rows, cached_array
 from fmnist_bench.errors import InputError
+
+LEAST_SECONDS = 1.0  # that a model with a limit may take to train, however long what comes before it took
 
 # What a saved model may be made of beside what skops trusts by itself. Names, not prefixes: a file that names
 # anything else is refused, so loading one runs no code but the state setters of these classes.
@@ -97,12 +100,13 @@ class Candidate(ClassifierMixin, BaseEstimator):
         monitor : callable or None
             Called as ``monitor(step, score)`` while the model trains, where it can; may raise to stop it.
         """
-        pixels = as_rows(np.asarray(X))
+        started, pixels = time.monotonic(), as_rows(np.asarray(X))
         self.n_features_in_ = pixels.shape[1]
         self.model_ = clone(self.model)
         self.features_ = clone(self.features) if self.features is not None else None
         rows, labels = clone(self.augment).fit_resample(pixels, y) if self.augment is not None else (pixels, y)
         transformed = self._fit_features(rows, labels)
+        _take_from_limit(self.model_, time.monotonic() - started)
         self.model_.fit(transformed, labels, **self._extras(validation_data, monitor))
         self.classes_ = self.model_.classes_
         return self
@@ -183,6 +187,12 @@ def set_where_none(estimator: BaseEstimator, **values: Any) -> None:
         if current is None and name.rpartition("__")[2] in values
     }
     estimator.set_params(**found)
+
+
+def _take_from_limit(model: BaseEstimator, seconds: float) -> None:
+    """Leave a model the time that augmentation and features have not taken of its `max_seconds`."""
+    limits = {name: most for name, most in model.get_params().items() if name.rpartition("__")[2] == "max_seconds"}
+    model.set_params(**{name: max(most - seconds, LEAST_SECONDS) for name, most in limits.items() if most is not None})
 
 
 def forget_places(candidate: Candidate) -> None:

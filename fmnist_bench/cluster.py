@@ -198,6 +198,7 @@ class _Watch:
             replace(self.task, split=none),
             Call(self.cluster.client.id, self.trial, key),
             pack_name(self.task),
+            self.task.generator and self.task.generator.read_bytes(),
             self.cluster.uses,
             key=key,
             resources=dict(self.task.resources) or None,

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -79,6 +80,8 @@ class Search:
                     result = result or TrialResult("interrupted", "the benchmark was stopped while it ran")
                     record = self._record(search, ask, result, result.fit_seconds + result.predict_seconds)
                 self._close(search, record)
+            if (prepared := self.run.record(search.arm.name, PREPARATION)) is not None:  # Optuna knows nothing of it
+                self.tracker.log_missing(prepared)
 
     def loop(self, reserve: Callable[[], float]) -> None:
         """Run trials until budget or count is used up; `reserve` says how many seconds the end phase needs."""
@@ -91,7 +94,9 @@ class Search:
                     return
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     search, ask = running.pop(future)
-                    self._close(search, self._record(search, ask, *future.result()))
+                    result, seconds = future.result()
+                    earlier = search.learning_seconds if ask.number == PREPARATION else 0.0
+                    self._close(search, self._record(search, ask, result, earlier + seconds))
 
     @contextlib.contextmanager
     def _stops_on_error(self) -> Iterator[None]:
@@ -111,24 +116,34 @@ class Search:
             with self._lock:
                 ask = search.ask(proposal)
             if ask is not None:
+                if proposal.preparation:
+                    self._forget_preparation(search.arm.name)
                 limit = self._limit(search.running[ask.number].expected, reserve, proposal.preparation)
                 self.progress.trial_started(search.arm.name, ask.number)
                 return {threads.submit(self._attend, search, ask, limit): (search, ask)}
         return {}
 
+    def _forget_preparation(self, arm: str) -> None:
+        """Take away what an earlier call left of an augmentation that was stopped in learning, or had no time to."""
+        if self.run.record(arm, PREPARATION) is not None:
+            self.tracker.forget_trial(arm, PREPARATION)
+            shutil.rmtree(self.run.trial_folder(arm, PREPARATION), ignore_errors=True)
+
     def _next(self, reserve: float) -> tuple[ArmSearch, Proposal] | None:
         left = self.clock.left(reserve)
         time_left = math.inf if left is None else left
-        arms = [search for search in self.arms if self._is_due(search)]
-        pairs = [(search, proposal) for search in arms if (proposal := search.propose(time_left)) is not None]
+        proposals = [search.propose(time_left) if self._is_due(search) else None for search in self.arms]
         if any(PREPARATION in search.running for search in self.arms):  # another one may find in a file what it learns
-            pairs = [pair for pair in pairs if not pair[1].preparation]
+            proposals = [None if proposal and proposal.preparation else proposal for proposal in proposals]
+        pairs = [(search, proposal) for search, proposal in zip(self.arms, proposals, strict=True) if proposal]
         if not pairs:
             return None
         if self._counted:
             return min(pairs, key=lambda pair: pair[0].count())
         fair = self._fair(reserve)
-        return pairs[next_arm([search.claim(proposal, fair) for search, proposal in pairs])]
+        claims = [search.claim(proposal, fair) for search, proposal in zip(self.arms, proposals, strict=True)]
+        chosen = next_arm(claims)
+        return next(pair for pair in pairs if pair[0] is self.arms[chosen])
 
     @property
     def _counted(self) -> bool:
@@ -142,8 +157,9 @@ class Search:
         left = self.clock.left(reserve)
         if left is None or self._counted:
             return left
-        shares = LEARNING_SHARES if preparation else 1.0
-        return min(left, max(PATIENCE * expected, shares * self._fair(reserve), FIRST_LIMIT))
+        if preparation:
+            return min(left / 2, max(LEARNING_SHARES * self._fair(reserve), FIRST_LIMIT))
+        return min(left, max(PATIENCE * expected, self._fair(reserve), FIRST_LIMIT))
 
     def _fair(self, reserve: float) -> float:
         """Seconds that each arm would get if what is left were shared evenly."""

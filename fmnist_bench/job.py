@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import queue
-import shutil
 import signal
 import sys
 import threading
@@ -102,7 +101,7 @@ def work(task: Task, connection: Connection) -> None:
         _prepare(task, folder, monitor)
     else:
         _run(task, folder, monitor)
-    make_whole(task.folder)
+    os.replace(folder, task.folder)
 
 
 def _run(task: Task, folder: Path, monitor: Monitor) -> None:
@@ -256,9 +255,3 @@ def _check_arm(arm: Arm, allow_import: tuple[str, ...]) -> None:
 def unfinished(folder: Path) -> Path:
     """Give the name that the folder of a trial has until it is whole."""
     return folder.with_name(folder.name + ".tmp")
-
-
-def make_whole(folder: Path) -> None:
-    """Give a finished folder its own name; an augmentation that was stopped in learning has left a record there."""
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(unfinished(folder), folder)

@@ -118,7 +118,8 @@ class Ladder:
         """How many times longer a trial takes on the rung `high` than on the rung `low`."""
         if low == high:
             return 1.0
-        by_rung = {rung: {a.config: a.seconds for a in self.attempts if a.rung == rung} for rung in (low, high)}
+        ended = [a for a in self.attempts if a.accuracy is not None]
+        by_rung = {rung: {a.config: a.seconds for a in ended if a.rung == rung} for rung in (low, high)}
         both = by_rung[low].keys() & by_rung[high].keys()
         ratios = [by_rung[high][c] / by_rung[low][c] for c in both if by_rung[low][c] > 0]
         return statistics.median(ratios) if ratios else self.costs[high] / self.costs[low]

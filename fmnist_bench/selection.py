@@ -41,7 +41,8 @@ class Combination:
         if self.stacker is None:
             combined = weighted_mean(probabilities, self.weights)
         else:
-            combined = self.stacker.predict_proba(log_features(probabilities))
+            stacked = self.stacker.predict_proba(log_features(probabilities))
+            combined = _in_all_classes(stacked, self.stacker.classes_, probabilities.shape[2])
         return combined if self.temperature == 1 else with_temperature(combined, self.temperature)
 
 
@@ -86,12 +87,21 @@ def _stack(probabilities: Floats, y: Integers) -> tuple[Any, NDArray[np.float64]
     """Fit a stacker; return it, each member's share of it, and what it predicts for rows of other folds."""
     features, outside = log_features(probabilities), None
     stacker = LogisticRegression(C=0.01, max_iter=1000)
-    if (folds := min(FOLDS, int(np.bincount(y).min()))) > 1:
+    classes, counts = np.unique(y, return_counts=True)
+    if (folds := min(FOLDS, int(counts.min()))) > 1:
         splits = StratifiedKFold(folds, shuffle=True, random_state=0)
         outside = cross_val_predict(stacker, features, y, cv=splits, method="predict_proba")
+        outside = _in_all_classes(outside, classes, probabilities.shape[2])
     stacker.fit(features, y)
     sizes = np.abs(stacker.coef_).reshape(len(stacker.coef_), len(probabilities), -1).sum(axis=(0, 2))
     return stacker, sizes / max(sizes.sum(), TINY), outside
+
+
+def _in_all_classes(stacked: NDArray[Any], classes: Integers, n_classes: int) -> NDArray[np.float64]:
+    """Give a column to the classes, too, of which the stacker has seen no row."""
+    spread = np.zeros((len(stacked), n_classes))
+    spread[:, classes] = stacked
+    return spread
 
 
 def greedy_selection(

@@ -16,6 +16,7 @@ from fmnist_bench.errors import InputError, nearest
 from fmnist_bench.space import Range, Spec, build, constants_of, ranges
 
 DEFAULT_BUDGET = 1800.0  # seconds
+SEARCHED = ("ratio", "balance")  # of an augmentation that learns once for all trials
 ROWS = "rows"  # the one fidelity that is no argument: share of the fit rows
 
 
@@ -146,12 +147,19 @@ class Arm:
     def learner(self, allow_import: Sequence[str] = ()) -> Any:
         """Build that part of the augmentation which has to learn, None where nothing has to.
 
-        What is searched of it does not matter to what it learns.
+        Of it `ratio` and `balance` alone may be searched, which do not matter to what it learns.
         """
         values = {name: r.choices[0] if r.choices else r.low for name, r in self.ranges().items()}
         where = f"study {self.study.name}, [augment]"
-        made = [build(spec, values, prefix, where, allow_import) for prefix, spec in self._samplers()]
-        found = [sampler for sampler in made if hasattr(sampler, "save")]
+        found = []
+        for prefix, spec in self._samplers():
+            if hasattr(sampler := build(spec, values, prefix, where, allow_import), "save"):
+                found.append(sampler)
+                names = [name for name, _ in ranges(spec, prefix)]
+                if wrong := [name for name in names if name.removeprefix(f"{prefix}__") not in SEARCHED]:
+                    raise InputError(
+                        f"{where}: {wrong[0]}: only {' and '.join(SEARCHED)} may have a range: it learns once"
+                    )
         if len(found) > 1:
             raise InputError(f"{where}: two augmentations of one arm have to learn; only one may")
         return found[0] if found else None

@@ -22,7 +22,7 @@ import psutil
 
 from fmnist_bench.data import Split
 from fmnist_bench.environment import allowed_cores
-from fmnist_bench.job import RESULT, Task, make_whole, unfinished
+from fmnist_bench.job import GENERATOR, RESULT, Task, unfinished
 from fmnist_bench.trial import TrialResult
 from fmnist_bench.worker import prepare, run_in_worker
 from fmnist_bench.workers import STALL, divide
@@ -46,8 +46,12 @@ class Call(NamedTuple):
     key: tuple[str, str]
 
 
-def supervise(task: Task, call: Call, data: str, uses: Iterable[str]) -> tuple[TrialResult, dict[str, bytes]]:
+def supervise(
+    task: Task, call: Call, data: str, generator: bytes | None, uses: Iterable[str]
+) -> tuple[TrialResult, dict[str, bytes]]:
     """Run a trial in a child of this Dask worker, with the rows that the folder `data` here holds or will hold.
+
+    `generator` is what the arm's augmentation has learnt.
 
     Returns
     -------
@@ -68,6 +72,9 @@ def supervise(task: Task, call: Call, data: str, uses: Iterable[str]) -> tuple[T
             status = "interrupted" if line.is_set() else "crashed"
             return TrialResult(status, f"the rows did not come within {TRANSFER:.0f} s"), {}
         task = _localized(task, worker, folder / "trial", rows)
+        if generator is not None:
+            (folder / GENERATOR).write_bytes(generator)
+            task = replace(task, generator=folder / GENERATOR)
         result = run_in_worker(replace(task, cpus=place), line.report, line)
         if result.status == "crashed" and line.wait(GRACE):  # the end of a batch job is that of all its processes
             result = replace(result, status="interrupted")
@@ -96,7 +103,7 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
     for name, content in files.items():
         (temporary / Path(name).name).write_bytes(content)
     if RESULT in files or SPLIT in files:
-        make_whole(folder)
+        os.replace(temporary, folder)
 
 
 def answer(trial: str, content: tuple[int, Any]) -> None:

@@ -103,6 +103,11 @@ class Tracker:
         else:
             self._postpone(arm, number)
 
+    def log_missing(self, record: TrialRecord) -> None:
+        """Write a trial that a killed process has recorded and not logged."""
+        if not self._attempt(partial(self._write_missing, record)):
+            self._postpone(record.arm, record.number)
+
     def forget_trial(self, arm: str, number: int) -> None:
         """Delete what an interrupted call wrote of a trial to MLflow."""
         if not self._attempt(partial(self._delete_trial, arm, number)):
@@ -246,6 +251,10 @@ class Tracker:
             if path.exists() and path.stat().st_size:
                 self._mlflow.put(run, path)
         self._mlflow.client.set_terminated(run.run_id, MLFLOW_STATUS.get(result.status, "FAILED"), ended)
+
+    def _write_missing(self, record: TrialRecord) -> None:
+        if not self._find(record.arm, record.number):
+            self._write_trial(record)
 
     def _write_summary(
         self, metrics: Mapping[str, float], files: Iterable[Path], arms: Mapping[str, Mapping[str, float]]

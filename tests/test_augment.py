@@ -222,11 +222,11 @@ def test_it_goes_on_from_its_last_checkpoint(digits, any_will_do, tmp_path, monk
 
 def test_it_ends_in_time_and_goes_on_when_there_is_more(digits, any_will_do, tmp_path):
     X, y = digits.X[:200], digits.y[:200]
-    gan = ConditionalGAN(cache_dir=str(tmp_path), max_seconds=0.1, **{**TINY, "steps": 300}).fit(X, y)
+    gan = ConditionalGAN(cache_dir=str(tmp_path), max_seconds=0.1, **{**TINY, "steps": 200}).fit(X, y)
     assert gan.history_["step"] == [100]
     assert not list(tmp_path.glob("*.keras")), "what was cut short is not for others"
     gan.set_params(max_seconds=None).fit(X, y)
-    assert gan.history_["step"] == [200, 300]
+    assert gan.history_["step"] == [200]
     assert len(list(tmp_path.glob("*.keras"))) == 1
     with pytest.raises(ValueError, match="max_seconds=0: must be above 0"):
         gan.set_params(max_seconds=0).fit(X, y)

@@ -55,3 +55,14 @@ def test_the_clock_counts_earlier_calls():
     assert 9.0 < clock.left() <= 10.0
     assert clock.left(reserve=20.0) == 0.0
     assert Clock(None).left() is None
+
+
+def test_the_time_of_an_arm_that_has_nothing_to_try_counts_for_its_study():
+    learning = ArmClaim("cnn", spent=500.0, ready=False)
+    cnn, forest = (
+        ArmClaim("cnn", promise=0.94, spent=100, count=3),
+        ArmClaim("forest", promise=0.88, spent=100, count=3),
+    )
+    assert next_arm([cnn, forest]) == 0
+    assert next_arm([learning, cnn, forest]) == 2
+    assert next_arm([ArmClaim("gone", promise=0.99, ready=False), cnn, forest]) == 1

@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -134,3 +136,20 @@ def test_a_model_forgets_the_folders_of_the_machine():
         assert model.weights_dir is None
     assert candidate.cache_dir is None
     assert candidate.model.weights == "imagenet"
+
+
+def test_what_comes_before_the_model_takes_from_its_limit(digits, split):
+    class Slow(Doubler):
+        def fit_resample(self, X, y):
+            time.sleep(0.3)
+            return super().fit_resample(X, y)
+
+    class Limited(LogisticRegression):
+        def __init__(self, max_seconds=None):
+            super().__init__()
+            self.max_seconds = max_seconds
+
+    rows = digits.X[split.fit], digits.y[split.fit]
+    assert 5 < Candidate(Limited(10.0), augment=Slow()).fit(*rows).model_.max_seconds <= 9.7
+    assert Candidate(Limited(1.1), augment=Slow()).fit(*rows).model_.max_seconds == 1.0
+    assert Candidate(Limited(), augment=Slow()).fit(*rows).model_.max_seconds is None

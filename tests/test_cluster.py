@@ -97,6 +97,21 @@ def run(cluster, task, on_report=lambda step, score: False, stop=None):
     return cluster.run(task, on_report, stop or threading.Event())
 
 
+def test_what_an_augmentation_has_learnt_travels_with_the_trial(cluster, make_task, tmp_path):
+    arm = Arm(
+        Study("bayes", Spec("sklearn.naive_bayes.GaussianNB", {})), (Spec("troublemakers.Copyist", {"ratio": 0.1}),)
+    )
+    task = make_task("none")
+    X, y = task.rows.load()
+    with (tmp_path / "learnt").open("w+b") as file:
+        np.savez(file, means=np.stack([X[y == label].mean(axis=0) for label in np.unique(y)]), classes=np.unique(y))
+        file.flush()
+        of_this_process_alone = Path(f"/proc/self/fd/{file.fileno()}")
+        task = dataclasses.replace(task, arm=arm, generator=of_this_process_alone)
+        result = run(cluster, task)
+    assert (result.status, result.reason) == ("complete", "")
+
+
 def sleeper(make_task, seconds, name="sleeper", **changes):
     arm = Arm(Study("trouble", Spec("troublemakers.Trouble", {"kind": "none", "seconds": seconds})))
     task = make_task("none")

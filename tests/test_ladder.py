@@ -95,3 +95,11 @@ def test_climbing_ends(accuracies, rungs):
         assert climbed <= len(accuracies) * rungs
     best = max(range(len(accuracies)), key=lambda i: (accuracies[i], -i))
     assert ladder.has(best, rungs - 1)
+
+
+def test_a_trial_that_failed_early_does_not_make_its_rung_look_cheap():
+    ladder = Ladder((0.1, 1.0))
+    ladder.end(Attempt("a", 0, 60.0, 0.9))
+    ladder.end(Attempt("a", 1, 3.0, None))
+    ladder.end(Attempt("b", 0, 60.0, 0.9))
+    assert ladder.seconds("b", 1) == 600.0

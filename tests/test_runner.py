@@ -333,14 +333,18 @@ def test_an_augmentation_that_was_stopped_learns_when_the_same_command_goes_on(a
     outcome = run_benchmark("tiny", progress=Progress(), trials=1, allow_import=("troublemakers",))
     learnt = outcome.folder / "trials/forest+copyist/-1"
     record = json.loads((learnt / "trial.json").read_text())
-    for path in learnt.iterdir():
-        path.unlink()
-    record["result"]["status"] = status
+    (learnt / "generator.keras").unlink()
+    record["result"]["status"], record["seconds"] = status, 100.0
     (learnt / "trial.json").write_text(json.dumps(record))
+    (learnt / "result.json").write_text(json.dumps(record["result"]))
     run_benchmark("tiny", progress=Progress(), trials=2, allow_import=("troublemakers",))
     with Store("mlruns").latest_run("tiny") as run:
         prepared, *trials = run.records("forest+copyist")
     assert prepared.result.status == "prepared", prepared.result.reason
+    assert 100 < prepared.seconds < 150, "the seconds of both times"
+    client = MlflowClient(Store("mlruns").tracking_uri)
+    logged = client.search_runs([client.get_experiment_by_name("tiny").experiment_id], "tags.trial = '-1'")
+    assert [run.data.tags["status"] for run in logged] == ["prepared"]
     assert [trial.result.status for trial in trials] == ["complete"] * 2
 
 

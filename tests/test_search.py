@@ -248,6 +248,8 @@ def test_an_augmentation_learns_when_there_is_a_result_without_it_and_its_study_
     arm = Arm(plain.arm.study, (Spec("imblearn.SMOTE", {}),))
     augmented = ArmSearch(arm, run, OptunaAsker(arm, run, seed=0), plain=plain)
     assert augmented.propose(math.inf) is None
+    answer(plain, run, ask(plain), status="interrupted", accuracy=None)
+    assert augmented.propose(math.inf) is None, "that is no result"
     answer(plain, run, ask(plain))
     learning = augmented.propose(math.inf)
     assert learning.preparation

@@ -125,3 +125,14 @@ def test_without_calibration_the_mean_stays_as_it_is(three):
     assert (learned.temperature, learned.stacker) == (1.0, None)
     assert np.allclose(learned.apply(probabilities), probabilities.mean(axis=0))
     assert np.allclose(Combination(learned.weights).apply(probabilities), probabilities.mean(axis=0))
+
+
+def test_a_stack_gives_a_class_that_it_has_not_seen_a_column_of_its_own():
+    generator = np.random.default_rng(0)
+    y = generator.choice([0, 2], 200)
+    probabilities = np.full((2, 200, 3), 0.05)
+    probabilities[:, np.arange(200), y] = 0.9
+    combined = learn_combination(probabilities, y, "logistic").apply(probabilities)
+    assert combined.shape == (200, 3)
+    assert (combined.argmax(axis=1) == y).all()
+    assert combined[:, 1].max() < 1e-6

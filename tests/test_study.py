@@ -80,3 +80,12 @@ def test_the_digest_ignores_the_budget():
     assert benchmark.digest() == Benchmark("b", studies=studies, budget=5.0, trials=3).digest()
     known = (Study("a", TREE, known=(Known("0", {"model__max_depth": 3}),)), studies[1])
     assert benchmark.digest() != Benchmark("b", studies=known).digest()
+
+
+def test_an_augmentation_that_learns_once_may_be_searched_in_what_does_not_matter_to_it_alone():
+    gan = "fmnist_bench.augment.ConditionalGAN"
+    ratio, latent = {"ratio": Range(0.1, 1.0)}, {"latent": Range(32, 128)}
+    assert Arm(Study("tree", TREE), (Spec(gan, ratio),)).learner() is not None
+    with pytest.raises(InputError, match=r"augment__latent: only ratio and balance may have a range"):
+        Arm(Study("tree", TREE), (Spec(gan, {**ratio, **latent}),)).learner()
+    assert Arm(Study("tree", TREE), (Spec("fmnist_bench.classic.ClassicAugmentation", ratio),)).learner() is None

@@ -119,17 +119,17 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc]
         now = time.monotonic()
         if late := now + (now - self.began) > self.deadline:
             self.model.stop_training = True
-        self._check_time(epoch + 1, now)
         if self.checkpoint is not None and (late or (epoch + 1) % EPOCHS_A_CHECKPOINT == 0):
             self._keep(epoch + 1)
+        self._check_time(epoch + 1, now)
         if self.monitor is not None:
             self.monitor(int(entry["step"]), entry["fidelity"])
 
     def _check_time(self, done: int, now: float) -> None:
         """Give up early where the deadline leaves too few steps: nobody should wait for images that are not good."""
-        left = max(0.0, self.deadline - now) / (now - self.began)
+        left = 0.0 if self.model.stop_training else (self.deadline - now) / (now - self.began)
         planned, steps = self.params["epochs"], self.params["steps"]
-        if self.has_traced and done + left < LEAST_STEPS * planned:
+        if (self.has_traced or self.model.stop_training) and done + left < LEAST_STEPS * planned:
             raise TooLittleTime(f"there is time for {(done + int(left)) * steps:,} of {planned * steps:,} steps only")
         self.has_traced = True  # the first epoch takes longer
 
