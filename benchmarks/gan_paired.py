@@ -4,10 +4,11 @@
 
 Each family's known configuration, on a part of the fit rows: as it is, with classic augmentation, with a GAN trained
 on that same part, with both; one synthetic or changed row for each real one (networks change every batch instead). On
-all rows the families that are no networks go without classic augmentation, to save hours. A network's epochs fall
-with the square root of the rows, and are the same in every way; so synthetic rows mean more steps, and more time.
-Seeds run side by side, one core each. Every call adds to what lies in --results, and writes all of it to gan_paired.md
-and gan_paired.svg beside itself. Test rows are predicted once by each model; nothing is chosen by them.
+all rows the families that are not the CNN go without classic augmentation, to save hours. The CNN's epochs are the same
+in every way, more where rows are few; so synthetic rows mean more steps, and more time. Seeds run side by side, one core
+each. A call that was stopped goes on from what lies in --results; every call adds to what gan_paired.json beside this
+file holds, and writes all of it to gan_paired.md and gan_paired.svg. Test rows are predicted once by each model; nothing
+is chosen by them.
 """
 
 import argparse
@@ -40,7 +41,9 @@ FAMILIES = ("logistic_regression", "random_forest", "xgboost", "cnn", "efficient
 NETWORKS = ("cnn",)  # change every batch by themselves
 WAYS = ("plain", "classic", "gan", "classic+gan")
 PAIRS = (("plain", "gan"), ("plain", "classic"), ("classic", "classic+gan"))
-VALID, EPOCHS = 10_000, 4  # of the CNN on all rows
+VALID = 10_000
+EPOCHS, RISE = 4, 0.7  # of the CNN on all rows; on a tenth 20, on a hundredth 100
+KEPT = Path(__file__).with_suffix(".json")
 CHANGES = {"flip": True, "shift": 2, "erase": 0.25}
 
 
@@ -50,13 +53,18 @@ def main() -> None:
         share, seed = options.one
         measure(share, int(seed), options.results)
         return
+    rows = _rows(options.results)
     seeds = {share: options.seeds_of_all if share == 1 else options.seeds for share in options.shares}
     wanted = [(share, seed) for share in sorted(seeds, reverse=True) for seed in range(seeds[share])]  # longest first
-    missing = [(share, seed) for share, seed in wanted if not _place(options.results, share, seed).exists()]
-    run_each(__file__, [("--one", share, seed, "--results", options.results) for share, seed in missing])
-    rows = [json.loads(path.read_text()) for path in sorted(options.results.glob("*.json"))]
-    write_text(Path(__file__).with_suffix(".md"), "\n".join(report(rows)) + "\n")
-    draw(rows, Path(__file__).with_suffix(".svg"))
+    missing = [(share, seed) for share, seed in wanted if not _is_whole(rows.get((share, seed)), share)]
+    try:
+        run_each(__file__, [("--one", share, seed, "--results", options.results) for share, seed in missing])
+    finally:
+        rows = _rows(options.results)
+        write_text(KEPT, json.dumps([rows[key] for key in sorted(rows)], indent=1) + "\n")
+    whole = [row for (share, _), row in sorted(rows.items()) if _is_whole(row, share)]
+    write_text(KEPT.with_suffix(".md"), "\n".join(report(whole)) + "\n")
+    draw(whole, KEPT.with_suffix(".svg"))
 
 
 def _options() -> argparse.Namespace:
@@ -69,31 +77,44 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _place(results: Path, share: float, seed: int) -> Path:
-    return results / f"{share:g}-{seed}.json"
+def _rows(results: Path) -> dict[tuple[float, int], dict[str, Any]]:
+    """What was measured, by share and seed: earlier, and in this folder."""
+    earlier = json.loads(KEPT.read_text()) if KEPT.exists() else []
+    rows = [*earlier, *(json.loads(path.read_text()) for path in results.glob("*.json"))]
+    return {(row["share"], row["seed"]): row for row in rows}
+
+
+def _is_whole(row: dict[str, Any] | None, share: float) -> bool:
+    return row is not None and {f"{family} {way}" for family, way in _contestants(share)} <= row["accuracy"].keys()
 
 
 def measure(share: float, seed: int, results: Path) -> None:
-    """Train one GAN on a part of the rows, then every family in every way; keep the accuracies."""
+    """Train one GAN on a part of the rows, then every family in every way; keep the accuracies, each at once."""
+    results.mkdir(parents=True, exist_ok=True)
+    place = results / f"{share:g}-{seed}.json"
     train, test = load_dataset(subset="train"), load_dataset(subset="test")
     split = make_split(train.y, VALID, seed)
     part = (split if share == 1 else split.part(share, train.y, seed)).fit
     X, y = train.X[part], train.y[part]
-    started = time.monotonic()
-    gan = ConditionalGAN(random_state=seed).fit(X, y)
     row: dict[str, Any] = {"share": share, "seed": seed, "rows": len(X), "accuracy": {}, "seconds": {}}
-    row["seconds"]["gan"] = round(time.monotonic() - started, 1)
-    with tempfile.TemporaryDirectory() as folder:
-        gan.save(Path(folder) / "generator.keras")
+    if place.exists():
+        row = json.loads(place.read_text())
+    if not (generator := place.with_suffix(".keras")).exists():
+        started = time.monotonic()
+        ConditionalGAN(random_state=seed).fit(X, y).save(generator)
+        row["seconds"]["gan"] = round(time.monotonic() - started, 1)
+        write_text(place, json.dumps(row) + "\n")
+    with tempfile.TemporaryDirectory() as cache:
         for family, way in _contestants(share):
+            if (name := f"{family} {way}") in row["accuracy"]:
+                continue
+            candidate = _candidate(family, way, share, generator)
+            set_where_none(candidate, random_state=seed, cache_dir=cache)
             started = time.monotonic()
-            candidate = _candidate(family, way, share, str(Path(folder) / "generator.keras"), seed)
             candidate.fit(X, y)
-            row["seconds"][f"{family} {way}"] = round(time.monotonic() - started, 1)
-            row["accuracy"][f"{family} {way}"] = float(candidate.score(test.X, test.y))
-            print(share, seed, family, way, row["accuracy"][f"{family} {way}"], flush=True)
-    results.mkdir(parents=True, exist_ok=True)
-    write_text(_place(results, share, seed), json.dumps(row) + "\n")
+            row["seconds"][name] = round(time.monotonic() - started, 1)
+            row["accuracy"][name] = float(candidate.score(test.X, test.y))
+            write_text(place, json.dumps(row) + "\n")
 
 
 def _contestants(share: float) -> Iterator[tuple[str, str]]:
@@ -103,22 +124,21 @@ def _contestants(share: float) -> Iterator[tuple[str, str]]:
                 yield family, way
 
 
-def _candidate(family: str, way: str, share: float, generator: str, seed: int) -> Any:
-    study = load_study(family)
+def _candidate(family: str, way: str, share: float, generator: Path) -> Any:
+    arm = Arm(load_study(family))
+    left_open = {name: r.choices[0] if r.choices else r.low for name, r in arm.ranges().items()}
     arguments: dict[str, Any] = {}
     if family in NETWORKS:
         classic = CHANGES if "classic" in way else {"flip": False, "shift": 0, "erase": 0.0}
-        arguments = {**classic, "epochs": round(EPOCHS / math.sqrt(share))}
-    candidate = Arm(study).candidate(
-        {**study.known[0].parameters, **{f"model__{key}": value for key, value in arguments.items()}}
-    )
+        arguments = {**classic, "epochs": round(EPOCHS / share**RISE)}
+    own = {f"model__{key}": value for key, value in arguments.items()}
+    candidate = arm.candidate({**left_open, **arm.study.known[0].parameters, **own})
     samplers: list[tuple[str, Any]] = []
     if "gan" in way:
-        samplers.append(("gan", ConditionalGAN(ratio=1.0, generator=generator)))
+        samplers.append(("gan", ConditionalGAN(ratio=1.0, generator=str(generator))))
     if "classic" in way and family not in NETWORKS:
         samplers.append(("classic", ClassicAugmentation(ratio=1.0, **CHANGES)))
     candidate.set_params(augment=Augmentations(samplers) if samplers else None)
-    set_where_none(candidate, random_state=seed, cache_dir=str(Path(generator).parent))
     return candidate
 
 
