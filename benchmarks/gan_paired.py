@@ -5,10 +5,10 @@
 Each family's known configuration, on a part of the fit rows: as it is, with classic augmentation, with a GAN trained
 on that same part, with both; one synthetic or changed row for each real one (networks change every batch instead). On
 all rows the families that are not the CNN go without classic augmentation, to save hours. The CNN's epochs are the same
-in every way, more where rows are few; so synthetic rows mean more steps, and more time. Seeds run side by side, one core
-each. A call that was stopped goes on from what lies in --results; every call adds to what gan_paired.json beside this
-file holds, and writes all of it to gan_paired.md and gan_paired.svg. Test rows are predicted once by each model; nothing
-is chosen by them.
+in every way, more where rows are few; so synthetic rows mean more steps, and more time. Seeds run side by side, one
+core each. A call that was stopped goes on from what lies in --results; every call adds to what gan_paired.json beside
+this file holds, and writes all of it to gan_paired.md and gan_paired.svg. Test rows are predicted once by each model;
+nothing is chosen by them.
 """
 
 import argparse

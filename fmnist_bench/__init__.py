@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fmnist_bench.candidate import Candidate as Candidate
+    from fmnist_bench.candidate import load_model as load_model
     from fmnist_bench.config import load_benchmark as load_benchmark
     from fmnist_bench.data import load_dataset as load_dataset
     from fmnist_bench.ensemble import StackedEnsemble as StackedEnsemble
@@ -27,6 +28,7 @@ _HOME = {
     "load_benchmark": "config",
     "load_dataset": "data",
     "load_ensemble": "ensemble",
+    "load_model": "candidate",
     "run_benchmark": "runner",
 }
 __all__ = ["__version__", *_HOME]

@@ -102,7 +102,11 @@ def _parser() -> argparse.ArgumentParser:
         help="let studies name classes of this package too, such as my_package (runs its code)",
     )
     data = _Parser(add_help=False)
-    data.add_argument("--data", metavar="DATA", help="digits, a folder of IDX files, or an .npz of images")
+    data.add_argument(
+        "--data", metavar="DATA", help="digits, an .npz of images, or a folder with Fashion-MNIST's files"
+    )
+    files = _Parser(add_help=False)
+    files.add_argument("--data", metavar="DIR", help="folder with Fashion-MNIST's four files")
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
 
     run = verbs.add_parser("run", parents=[data, mlruns, imports, shared], help="run a benchmark, or go on with it")
@@ -143,13 +147,13 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("name", metavar="NAME", help="a benchmark, a study, or the path of a TOML file")
     check.set_defaults(verb=_check)
 
-    show = verbs.add_parser("data", parents=[data, shared], help="fetch, verify and show a data set")
+    show = verbs.add_parser("data", parents=[files, shared], help="fetch, verify and show a data set")
     show.add_argument(
         "name", nargs="?", default="fashion-mnist", metavar="NAME", help="fashion-mnist, digits or a path"
     )
     show.set_defaults(verb=_data)
 
-    doctor = verbs.add_parser("doctor", parents=[data, mlruns, shared], help="say what a run would find here")
+    doctor = verbs.add_parser("doctor", parents=[files, mlruns, shared], help="say what a run would find here")
     doctor.add_argument("--weights", metavar="DIR", help="folder with files of pretrained weights")
     doctor.add_argument("--json", action="store_true", help="print one JSON object for each check")
     doctor.set_defaults(verb=_doctor)

@@ -34,7 +34,7 @@ def connect(address: str, timeout: float) -> Any:
     try:
         dask: Any = importlib.import_module("distributed")
     except ImportError as error:
-        raise InputError('a Dask cluster needs a package more: pip install "fmnist-bench[cluster]"') from error
+        raise InputError('a Dask cluster needs a package more: pip install "distributed>=2025.1"') from error
     try:
         with ThreadPoolExecutor(1) as thread:  # of its own: the caller's may run an event loop already
             thread.submit(asyncio.run, _knock(address, timeout)).result()

@@ -11,16 +11,19 @@ from numpy.typing import NDArray
 from fmnist_bench.errors import InputError
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
-BRIGHT = 127  # mean of the pixels at the edge above which the background is taken to be white
+DARK, BRIGHT = 64, 191  # mean of the pixels at the edge below and above which a background is black or white
 LARGEST = 10_000  # pixels, height or width of a file that is opened
 
 
-def read_images(source: Path, image_shape: Sequence[int]) -> tuple[list[str], NDArray[np.uint8]]:
+def read_images(
+    source: Path, image_shape: Sequence[int], background: float = 0.0
+) -> tuple[list[str], NDArray[np.uint8]]:
     """Read what somebody wants to have classified.
 
     Files of another size are scaled, their proportions kept, and stand in the middle; colour becomes gray where gray is
-    wanted; what is transparent becomes black, and an image with a bright edge is inverted, for the clothes are bright
-    on black. Arrays keep their pixels; floating-point ones of 0 to 1 are multiplied by 255.
+    wanted; what is transparent becomes black, or white where the background is. An image on white is inverted where the
+    background is black, as that of the clothes is, and one on black where it is white. Arrays keep their pixels;
+    floating-point ones of 0 to 1 are multiplied by 255.
 
     Parameters
     ----------
@@ -28,6 +31,8 @@ def read_images(source: Path, image_shape: Sequence[int]) -> tuple[list[str], ND
         A PNG or JPEG file, a folder of them, or an ``.npz`` of images.
     image_shape : sequence of int
         ``(height, width)`` or ``(height, width, 3)`` of the rows that are wanted.
+    background : float
+        Mean of the pixels at the edges of the images that were learnt from, 0 to 255: black below 64, white above 191.
 
     Returns
     -------
@@ -47,7 +52,9 @@ def read_images(source: Path, image_shape: Sequence[int]) -> tuple[list[str], ND
         paths = sorted(path for path in source.iterdir() if path.suffix.lower() in SUFFIXES)
         if not paths:
             raise InputError(f"{source}: holds no images ({', '.join(SUFFIXES)})")
-    return [path.name for path in paths], np.stack([_read_file(path, tuple(image_shape)).ravel() for path in paths])
+    return [path.name for path in paths], np.stack(
+        [_read_file(path, tuple(image_shape), background).ravel() for path in paths]
+    )
 
 
 def _read_npz(path: Path, image_shape: tuple[int, ...]) -> tuple[list[str], NDArray[np.uint8]]:
@@ -67,7 +74,13 @@ def _read_npz(path: Path, image_shape: tuple[int, ...]) -> tuple[list[str], NDAr
     return [str(number) for number in range(len(rows))], np.rint(rows).astype(np.uint8)
 
 
-def _read_file(path: Path, image_shape: tuple[int, ...]) -> NDArray[np.uint8]:
+def edge_brightness(images: NDArray[np.uint8]) -> float:
+    """Mean of the pixels at the edges of images of shape (n, height, width[, channels])."""
+    lines = (images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1])
+    return float(np.concatenate([line.reshape(-1) for line in lines]).mean())
+
+
+def _read_file(path: Path, image_shape: tuple[int, ...], background: float) -> NDArray[np.uint8]:
     from PIL import Image
 
     try:
@@ -76,32 +89,29 @@ def _read_file(path: Path, image_shape: tuple[int, ...]) -> NDArray[np.uint8]:
             with Image.open(path) as image:
                 if max(image.size) > LARGEST:
                     raise InputError(f"{path}: {image.width} x {image.height} pixels, at most {LARGEST} each way")
-                return _convert(image, image_shape)
+                return _convert(image, image_shape, background)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise InputError(f"{path}: not a readable image: {error}") from error
 
 
-def _convert(image: Any, image_shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Make the background black, then fit the image into the middle of the plane without changing its proportions."""
+def _convert(image: Any, image_shape: tuple[int, ...], background: float) -> NDArray[np.uint8]:
+    """Make the background that of the others, then fit the image into the middle without changing its proportions."""
     from PIL import Image, ImageOps
 
     height, width = image_shape[:2]
+    colour = "white" if background > BRIGHT else "black"
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image)
+        image = Image.alpha_composite(Image.new("RGBA", image.size, colour), image)
     image = image.convert("RGB" if len(image_shape) == 3 else "L")
-    if _edge_brightness(np.asarray(image)) > BRIGHT:
+    own = edge_brightness(np.asarray(image)[np.newaxis])
+    if (background < DARK and own > 127) or (background > BRIGHT and own < 128):
         image = ImageOps.invert(image)
     if image.size != (width, height):
-        image = ImageOps.pad(image, (width, height), Image.Resampling.LANCZOS, color=0)
+        image = ImageOps.pad(image, (width, height), Image.Resampling.LANCZOS, color=colour)
     return np.asarray(image, dtype=np.uint8)
-
-
-def _edge_brightness(pixels: NDArray[np.uint8]) -> float:
-    edge = [pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]]
-    return float(np.concatenate([line.reshape(-1) for line in edge]).mean())
 
 
 def write_grid(rows: NDArray[np.uint8], image_shape: Sequence[int], columns: int, path: Path) -> None:

@@ -115,6 +115,8 @@ def renew(run: Run, files: Iterable[Path]) -> None:
 
 
 def _extent(benchmark: Benchmark) -> str:
-    if benchmark.trials is not None or benchmark.budget is None:
-        return f"{benchmark.trials or 1} trials of each arm"
-    return f"Budget {benchmark.budget / 60:g} minutes for everything"
+    budget = "" if benchmark.budget is None else f"budget {benchmark.budget / 60:g} minutes for everything"
+    if benchmark.trials is None and budget:
+        return budget.capitalize()
+    n = benchmark.trials or 1
+    return ", ".join(filter(None, (f"{n} {'trial' if n == 1 else 'trials'} of each arm", budget)))

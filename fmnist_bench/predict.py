@@ -46,7 +46,7 @@ def predict_images(
         raise InputError(f"{source}: no such file")
     folder = newest_ensemble(Path(mlruns)) if ensemble is None else Path(ensemble)
     served = ServedEnsemble(folder, allow_import)
-    names, X = read_images(Path(source), served.image_shape)
+    names, X = read_images(Path(source), served.image_shape, served.background)
     table = served.predict(X)
     table.insert(0, "image", names, allow_duplicates=True)
     table.insert(2, "probability", table.iloc[:, 2:].max(axis=1), allow_duplicates=True)

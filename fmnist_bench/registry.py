@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any
 
 CHAMPION = "champion"
-DEFAULT = f"fmnist-ensemble@{CHAMPION}"
 ALIKE = ("data_fingerprint", "fit_rows", "valid_rows")  # accuracies are compared where these tags are equal
 ACCURACY = "valid_accuracy"
 
@@ -59,6 +58,5 @@ def serve_hint(registered: Mapping[str, Any] | None, mlruns: str, tracking_uri: 
     """Give the command that serves the ensemble of a run, under its label; nothing where it is not registered."""
     if not registered:
         return {}
-    words = ["python -m fmnist_bench serve", registered["model"] if registered["model"] != DEFAULT else ""]
-    words.append(f"--tracking-uri {tracking_uri}" if tracking_uri else f"--mlruns {mlruns}")
-    return {"Serve": " ".join(word for word in words if word)}
+    where = f"--tracking-uri {tracking_uri}" if tracking_uri else f"--mlruns {mlruns}"
+    return {"Serve": f"python -m fmnist_bench serve {registered['model']} {where}"}

@@ -104,7 +104,7 @@ def _how_to_load(run: Run, findings: Findings) -> dict[str, str]:
     who = findings.choice
     if who is None or who.trial is None:
         return {}
-    return {"Model": f'fmnist_bench.candidate.load_model("{_short(run.model_file(who.name, who.trial))}")'}
+    return {"Model": f'fmnist_bench.load_model("{_short(run.model_file(who.name, who.trial))}")'}
 
 
 def _samples(run: Run) -> dict[str, bytes]:

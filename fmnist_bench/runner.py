@@ -88,7 +88,7 @@ def run_benchmark(
     Raises
     ------
     InputError
-        Where something that the user gave cannot be used; nothing has been written then.
+        Where something that the user gave cannot be used; no trial has begun then.
     """
     started = time.monotonic() if started is None else started
     benchmark, path = _with_data(_with_overrides(load_benchmark(name), budget, trials, seed, max_latency), data)

