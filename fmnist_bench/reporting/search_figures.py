@@ -177,7 +177,7 @@ def _look(curve: Curve) -> dict[str, Any]:
 def fidelity(arms: Mapping[str, Mapping[str, Sequence[float]]], width: float = WIDE) -> Figure:
     """Draw how the images of each arm's generator became what was asked of it, by its histories of the training."""
     fig = figure("Label fidelity of the synthetic images", 2.4, width)
-    ax = axes(fig, xlabel="training step", ylabel="images of the class asked for, %")
+    ax = axes(fig, xlabel="training step", ylabel="of the right class, %")
     styles = arm_styles(list(arms))
     for arm, history in arms.items():
         ax.plot(history["step"], history["fidelity"], label=plain(arm), color=styles[arm]["color"])
