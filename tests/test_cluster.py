@@ -344,7 +344,7 @@ def test_nobody_at_the_address_is_said_within_seconds():
 
 def test_without_dask_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(InputError, match=r'pip install "fmnist-bench\[cluster\]"'):
+    with pytest.raises(InputError, match='pip install "distributed'):
         Cluster("tcp://127.0.0.1:9")
 
 
