@@ -302,7 +302,7 @@ def _or_refuse(where: str) -> Iterator[None]:
 
 def _without_password(uri: str) -> str:
     bare = re.sub(r"(://[^/@:]*):[^/]*@", r"\1@", uri)
-    return re.sub(r"([?&])[^=&]*password=[^&]*", r"\1", bare).rstrip("/?&")
+    return re.sub(r"(?<=[?&])[^=&]*password=[^&]*&?", "", bare).rstrip("/?&")
 
 
 def _metrics(result: TrialResult) -> Iterator[Point]:

@@ -1,9 +1,12 @@
 import math
+from types import SimpleNamespace
 
 import optuna
 import pytest
 
 from fmnist_bench.arm_search import ArmSearch
+from fmnist_bench.budget import Clock
+from fmnist_bench.engine import Search
 from fmnist_bench.ladder import AS_IT_STANDS
 from fmnist_bench.search import FEWEST, OptunaAsker, distribution, importances, open_journal
 from fmnist_bench.space import Range, Spec
@@ -11,6 +14,7 @@ from fmnist_bench.store import Run, Store, TrialRecord
 from fmnist_bench.study import Arm, Fidelity, Known, Study
 from fmnist_bench.trial import PREPARATION, PREPARED, TrialResult
 
+EPOCHS = {"model__epochs": (2, 6, 14)}
 SPACE = Spec("sklearn.svm.SVC", {"C": Range(0.1, 10.0, log=True), "degree": Range(1, 5)})
 
 
@@ -310,3 +314,20 @@ def test_what_learns_on_a_part_of_the_rows_is_not_trained_again(run):
     search = make(run, [Known("one", {"model__C": 3.0})], levels={"rows": (0.1, 1.0)})
     answer(search, run, ask(search), accuracy=0.8, seconds=20.0)
     assert search.propose(30.0).parameters is None
+
+
+def test_a_seed_with_which_a_network_is_trained_again_is_not_that_of_the_run(run):
+    space = Spec("fmnist_bench.models.cnn.CNNClassifier", {"learning_rate": Range(0.1, 1.0)})
+    arm = Arm(Study("svm", space, known=(Known("one", {"model__learning_rate": 0.5}),), fidelity=Fidelity(EPOCHS)))
+    search = ArmSearch(arm, run, OptunaAsker(arm, run, seed=1), seed=1)
+    answer(search, run, ask(search), accuracy=0.8, seconds=20.0)
+    assert search.propose(30.0).parameters["model__random_state"] == 2
+
+
+@pytest.mark.parametrize("n_arms", [2, 14])
+def test_an_augmentation_leaves_half_of_the_time_for_trials(n_arms):
+    workers, settings = SimpleNamespace(capacity=2), SimpleNamespace(trials=None)
+    search = Search([None] * n_arms, None, None, Clock(1000.0), workers, settings, None)
+    limit, fair = search._limit(0.0, 0.0, preparation=True), 2 * 1000 / n_arms
+    assert limit == pytest.approx(min(500, 2 * fair), rel=0.01)
+    assert search._limit(0.0, 0.0) == pytest.approx(fair, rel=0.01)

@@ -83,3 +83,13 @@ def test_a_disk_that_fills_up_leaves_the_old_file(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         module.write_text(path, "new")
     assert path.read_text() == "old"
+
+
+def test_a_run_that_is_damaged_does_not_hide_the_others(tmp_path):
+    store = Store(tmp_path / "mlruns")
+    with store.open_run(Benchmark("b"), "f" * 64) as run:
+        run.save_state()
+    damaged = tmp_path / "mlruns" / "runs" / "c-1"
+    damaged.mkdir()
+    (damaged / "run.json").write_text("{")
+    assert store.latest_run().folder == run.folder

@@ -23,7 +23,7 @@ from fmnist_bench.errors import InputError
 from fmnist_bench.job import MODEL, PROBABILITIES
 from fmnist_bench.mlflow_store import LONGEST_PARAM, MlflowStore
 from fmnist_bench.store import Run, Store, TrialRecord
-from fmnist_bench.tracking import Tracker
+from fmnist_bench.tracking import Tracker, _without_password
 from fmnist_bench.trial import TrialResult
 
 
@@ -541,3 +541,27 @@ def patiently(request, server, seconds=60):
             assert server.poll() is None, server.stdout.read()
             assert time.monotonic() < deadline, "the UI does not answer"
             time.sleep(0.5)
+
+
+@pytest.mark.parametrize(
+    ("uri", "kept"),
+    [
+        ("http://me:secret@host:5000/", "http://me@host:5000"),
+        ("postgresql://me@db/mlflow?sslmode=require", "postgresql://me@db/mlflow?sslmode=require"),
+        ("postgresql://db/mlflow?password=secret&sslmode=require", "postgresql://db/mlflow?sslmode=require"),
+        ("sqlite:////a/mlflow.db", "sqlite:////a/mlflow.db"),
+    ],
+)
+def test_an_address_is_kept_without_its_password(uri, kept):
+    assert _without_password(uri) == kept
+
+
+def test_what_a_killed_process_recorded_and_did_not_log_is_logged_once(run, tracker):
+    finish(run, tracker, 0)
+    record = run.record("svm", 0)
+    tracker.log_missing(record)
+    assert trials(run).keys() == {0}
+    tracker.forget_trial("svm", 0)
+    assert not trials(run)
+    tracker.log_missing(record)
+    assert trials(run).keys() == {0}
