@@ -107,9 +107,10 @@ class Session:
             self.progress.run_ended()
 
     def _play(self) -> Outcome:
-        self._open()
         uri, say = self.options.tracking_uri, self.progress.message
+        # First: what MLflow refuses leaves nothing behind that `report` could take for a run.
         tracker = Tracker(self.run, self.benchmark.name, self._tags(), uri, say)
+        self._open()
         for arm in self.benchmark.arms:
             tracker.open_arm(arm.name, arm.study.name, arm.settings)
         tracker.show(partial(pages.begin, about=self._about(), dataset=self.dataset, split=self.split))

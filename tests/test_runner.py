@@ -385,3 +385,10 @@ def test_nothing_is_written_before_the_input_is_checked(place, arena):
     with pytest.raises(InputError, match="did you mean GaussianNB"):
         run_benchmark("tiny", progress=Progress())
     assert os.listdir(place / "mlruns") == ["mlflow.db"]
+
+
+def test_a_run_that_mlflow_refuses_leaves_the_earlier_one_the_newest(place):
+    outcome = run_benchmark("tiny", progress=Progress())
+    with pytest.raises(InputError, match="nowhere"):
+        run_benchmark("tiny", seed=7, tracking_uri=f"sqlite:///{place}/nowhere/mlflow.db", progress=Progress())
+    assert Store("mlruns").latest_run().folder == outcome.folder
