@@ -5,11 +5,14 @@
     python benchmarks/cnn_speed.py --minutes 5 --seeds 3    test accuracy of one network after so much time
 
 Every figure comes from a process of its own that has all cores. Rows a second are those of the epochs after the first,
-in which graphs are traced and compiled. Each call adds to what cnn_speed.json beside it holds, and writes all of it to
-cnn_speed.md.
+in which graphs are traced and compiled, without any scoring; the programs take turns. On a CPU Keras as shipped does
+not compile by XLA, so that is a program of its own. Without PyTorch its rows are left out, and it is said. A call that
+was stopped goes on where it was: every figure is added to cnn_speed.json beside this file at once, and all of them are
+written to cnn_speed.md. Delete the json to measure anew.
 """
 
 import argparse
+import importlib.util
 import json
 import statistics
 import subprocess
@@ -23,6 +26,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from _kept import keep_figures, open_figures
+
 from fmnist_bench.config import load_study
 from fmnist_bench.data import load_dataset
 from fmnist_bench.environment import machine
@@ -31,7 +36,7 @@ from fmnist_bench.store import write_text
 HERE = Path(__file__).resolve().parent
 BATCH = 128
 NETWORKS = ("4conv", "6conv")
-CONTENDERS = ("CNNClassifier", "Keras, as shipped", "Keras, without XLA", "PyTorch", "PyTorch, compiled")
+CONTENDERS = ("CNNClassifier", "Keras, as shipped", "Keras, with XLA", "PyTorch", "PyTorch, compiled")
 KEPT = HERE / "cnn_speed.json"
 
 
@@ -40,31 +45,46 @@ def main() -> None:
     if options.one:
         print(json.dumps(run(options.one, options)))
         return
-    found = json.loads(KEPT.read_text()) if KEPT.exists() else {"speed": {}, "accuracy": []}
-    if options.minutes is None:
-        for network in NETWORKS:
-            for contender in CONTENDERS:
-                arguments = ("--one", contender, "--network", network, "--rows", options.rows)
-                found["speed"].setdefault(network, {})[contender] = [_apart(*arguments) for _ in range(options.seeds)]
-                print(network, contender, found["speed"][network][contender], flush=True)
-    for seed in range(options.seeds if options.minutes else 0):
-        found["accuracy"].append(
-            {"minutes": options.minutes, **_apart("--one", "accuracy", "--minutes", options.minutes, "--seed", seed)}
-        )
-        print(found["accuracy"][-1], flush=True)
-    write_text(KEPT, json.dumps(found, indent=1) + "\n")
-    write_text(KEPT.with_suffix(".md"), "\n".join(report(found)) + "\n")
+    found = {"speed": {}, "accuracy": [], **open_figures(KEPT, rows=options.rows)}
+    for figure in measure_accuracy(found, options) if options.minutes else measure_speed(found, options):
+        print(figure, flush=True)
+        keep_figures(KEPT, found)
+        write_text(KEPT.with_suffix(".md"), "\n".join(report(found)) + "\n")
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--minutes", type=float, metavar="M", help="train one network for so long instead")
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="repetitions (default 3)")
-    parser.add_argument("--rows", type=int, default=20_000, metavar="N", help="rows an epoch (default 20000)")
+    parser.add_argument("--rows", type=int, default=156 * BATCH, metavar="N", help="rows an epoch (default 19968)")
     parser.add_argument("--one", choices=[*CONTENDERS, "accuracy"], help=argparse.SUPPRESS)
     parser.add_argument("--network", choices=NETWORKS, help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
     return parser.parse_args()
+
+
+def measure_speed(found: dict[str, Any], options: argparse.Namespace) -> Iterator[Any]:
+    """Add what is missing of rows a second, a round of all programs at a time."""
+    contenders = [name for name in CONTENDERS if "PyTorch" not in name or importlib.util.find_spec("torch")]
+    if left_out := set(CONTENDERS) - set(contenders):
+        print(f"not installed, left out: {', '.join(sorted(left_out))}", flush=True)
+    for network in NETWORKS:
+        for turn in range(options.seeds):
+            for contender in contenders:
+                rates = found["speed"].setdefault(network, {}).setdefault(contender, [])
+                if len(rates) <= turn:
+                    rates.append(_apart("--one", contender, "--network", network, "--rows", options.rows))
+                    yield network, contender, rates[-1]
+
+
+def measure_accuracy(found: dict[str, Any], options: argparse.Namespace) -> Iterator[Any]:
+    """Add what is missing of test accuracy after so many minutes, a seed at a time."""
+    there = {(row["minutes"], row["seed"]) for row in found["accuracy"]}
+    for seed in range(options.seeds):
+        if (options.minutes, seed) not in there:
+            row = _apart("--one", "accuracy", "--minutes", options.minutes, "--seed", seed)
+            found["accuracy"].append({"minutes": options.minutes, **row})
+            yield found["accuracy"][-1]
 
 
 def _apart(*arguments: object) -> Any:
@@ -82,9 +102,9 @@ def run(contender: str, options: argparse.Namespace) -> Any:
     X, y = data.X[: options.rows], data.y[: options.rows]
     model = estimator(options.network, epochs=3)
     if contender == "CNNClassifier":
-        return _rate(len(X), lambda tick: model.fit(X, y, (X[:100], y[:100]), monitor=lambda step, score: tick()))
+        return _rate(len(X), lambda tick: own_keras(model, X, y, tick))
     if contender.startswith("Keras"):
-        return _rate(len(X), lambda tick: plain_keras(model, X, y, tick, "XLA" not in contender))
+        return _rate(len(X), lambda tick: plain_keras(model, X, y, tick, "XLA" in contender))
     return _rate(len(X), lambda tick: plain_torch(model, X, y, tick, "compiled" in contender))
 
 
@@ -107,17 +127,38 @@ def estimator(name: str, **arguments: Any) -> Any:
     return candidate.model.set_params(batch_size=BATCH, **arguments)
 
 
-def plain_keras(model: Any, X: Any, y: Any, tick: Callable[[], None], as_shipped: bool) -> None:
+def own_keras(model: Any, X: Any, y: Any, tick: Callable[[], None]) -> None:
+    """Train by `CNNClassifier`, and be told of the end of each epoch."""
+    from fmnist_bench.models._training import Course
+
+    end = Course.on_epoch_end
+    Course.on_epoch_end = lambda course, epoch, logs=None: (end(course, epoch, logs), tick())  # type: ignore[assignment]
+    model.fit(X, y)
+
+
+def plain_network(model: Any) -> Any:
+    """Build the same network of Keras' own layers alone."""
+    import keras
+
+    def plain(layer: Any) -> Any:
+        shipped = keras.layers.BatchNormalization
+        return shipped.from_config(layer.get_config()) if isinstance(layer, shipped) else layer
+
+    inputs = keras.Input((28, 28, 1))
+    network = keras.models.clone_model(model._build((28, 28, 1), 10), clone_function=plain)
+    return keras.Model(inputs, network(keras.layers.Rescaling(1 / 255)(inputs)))
+
+
+def plain_keras(model: Any, X: Any, y: Any, tick: Callable[[], None], xla: bool) -> None:
     """Train the same network as Keras' guides do."""
     import keras
 
-    inputs = keras.Input((28, 28, 1))
-    network = keras.Model(inputs, model._build((28, 28, 1), 10)(keras.layers.Rescaling(1 / 255)(inputs)))
+    network = plain_network(model)
     network.compile(
         keras.optimizers.SGD(model.learning_rate, momentum=0.9, nesterov=True),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
-        jit_compile="auto" if as_shipped else False,
+        jit_compile=True if xla else "auto",
     )
     end = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: tick())
     network.fit(X.reshape(-1, 28, 28, 1), y, batch_size=BATCH, epochs=model.epochs, callbacks=[end], verbose=0)
@@ -202,7 +243,7 @@ def report(found: dict[str, Any]) -> Iterator[str]:
         spread = f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
         yield f"| {minutes:g} | {spread} | {len(values)} |"
     yield from ("", "`python benchmarks/cnn_speed.py`, then with `--minutes 5` and `--minutes 40`", "")
-    yield from (f"- {key}: {value}" for key, value in machine().items())
+    yield from (f"- {key}: {value}" for key, value in {**machine(), **found["measured"]}.items())
 
 
 if __name__ == "__main__":

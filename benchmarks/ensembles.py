@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,15 +48,24 @@ def main() -> None:
     parser.add_argument("mlruns", nargs="+", type=Path, metavar="DIR", help="folders of results")
     options = parser.parse_args()
     scores: dict[str, list[Score]] = {}
-    budgets = set()
-    for folder in options.mlruns:
-        with Store(folder).latest_run("all") as run:
-            budgets.add(run.state["budget"])
+    runs = [Store(folder).latest_run("all") for folder in options.mlruns]
+    settings = [{key: run.state[key] for key in ("data", "budget", "seed")} for run in runs]
+    check(settings)
+    for folder, run in zip(options.mlruns, runs, strict=True):
+        with run:
             for method, score in compare(run).items():
                 scores.setdefault(method, []).append(score)
                 print(folder, method, score, flush=True)
-    lines = report(scores, budgets, len(options.mlruns))
+    lines = report(scores, settings)
     write_text(Path(__file__).with_suffix(".md"), "\n".join(lines) + "\n")
+
+
+def check(settings: list[dict[str, Any]]) -> None:
+    """Refuse runs that do not belong on one page."""
+    if len({(row["data"], row["budget"]) for row in settings}) > 1 or settings[0]["budget"] is None:
+        raise SystemExit(f"must be runs on the same data with the same budget: {settings}")
+    if len({row["seed"] for row in settings}) < len(settings):
+        raise SystemExit(f"two runs have the same seed: {settings}")
 
 
 def compare(run: Run) -> dict[str, Score]:
@@ -83,11 +93,12 @@ def _score(
     return Score(float((cool.argmax(axis=1) == y).mean()), log_loss(cool, y), *errors, pair.difference, pair.p_value)
 
 
-def report(scores: dict[str, list[Score]], budgets: set[float], n: int) -> Iterator[str]:
+def report(scores: dict[str, list[Score]], settings: list[dict[str, Any]]) -> Iterator[str]:
     """Write the page."""
-    minutes = ", ".join(f"{budget / 60:g}" for budget in sorted(budgets))
+    minutes, seeds = settings[0]["budget"] / 60, ", ".join(str(row["seed"]) for row in settings)
     yield from ("# Ways to make one prediction of many", "")
-    yield f"Test rows of {n} runs of `all` of {minutes} minutes with different seeds: median (lowest to highest)."
+    yield f"Test rows of {len(settings)} runs of `all` on {settings[0]['data']}, {minutes:g} minutes each,"
+    yield f"seeds {seeds}: median (lowest to highest)."
     yield "McNemar's test is against the best single model of the same run."
     yield from ("", "| Method | Accuracy, % | Log loss | Calibration error, % | without temperature | McNemar's p |")
     yield "| --- | ---: | ---: | ---: | ---: | ---: |"
@@ -100,7 +111,7 @@ def report(scores: dict[str, list[Score]], budgets: set[float], n: int) -> Itera
             _spread([100 * row.uncalibrated for row in rows], 2),
         ]
         yield f"| {method} | {' | '.join(cells)} | {p} |"
-    yield from ("", "`python benchmarks/ensembles.py`, with the folders of these runs", "")
+    yield from ("", f"`python benchmarks/ensembles.py {' '.join(sys.argv[1:])}`", "")
     yield from (f"- {key}: {value}" for key, value in {**machine(), "cores used": cores()}.items())
 
 

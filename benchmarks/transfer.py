@@ -4,8 +4,9 @@
     python benchmarks/transfer.py --seeds 3
 
 Every model is trained on all 60,000 training rows in a process of its own with all cores; the test rows are seen once,
-at the end. The CNN is the study's best known one, with a schedule that ends when the time of its rival is over.
-Writes transfer.md beside itself.
+at the end. The CNN is the study's best known one, with a schedule that ends when the time of its rival is over. A call
+that was stopped goes on where it was: every figure is added to transfer.json beside this file at once, and all of them
+are written to transfer.md. Delete the json to measure anew.
 """
 
 import argparse
@@ -20,6 +21,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from _kept import keep_figures, open_figures
+
 from fmnist_bench.candidate import set_where_none
 from fmnist_bench.config import load_study
 from fmnist_bench.data import load_dataset
@@ -27,6 +30,8 @@ from fmnist_bench.environment import machine
 from fmnist_bench.store import write_text
 from fmnist_bench.study import Arm
 
+CONTENDERS = ("transfer", "cnn")
+KEPT = Path(__file__).with_suffix(".json")
 RIVALS = {
     "new head, 32 pixels": {"name": "frozen", "image_size": 32, "epochs": 14},
     "new head, 64 pixels": {"name": "frozen", "image_size": 64, "epochs": 14},
@@ -43,14 +48,21 @@ def main() -> None:
     if options.one:
         print(json.dumps(train(*json.loads(options.one))))
         return
-    found: dict[str, list[dict[str, Any]]] = {}
-    for rival, arguments in RIVALS.items():
-        for seed in range(options.seeds):
-            theirs = _apart("efficientnet_lite0", arguments, seed, options.rows)
-            own = {"name": "6conv", "epochs": 10_000, "max_seconds": theirs["fit"]}
-            found.setdefault(rival, []).append({"transfer": theirs, "cnn": _apart("cnn", own, seed, options.rows)})
-            print(rival, found[rival][-1], flush=True)
-    write_text(Path(__file__).with_suffix(".md"), "\n".join(report(found, options)) + "\n")
+    found = open_figures(KEPT, rows=options.rows)
+    for seed in range(options.seeds):
+        for rival, arguments in RIVALS.items():
+            for contender in CONTENDERS:
+                measured = found.setdefault(rival, {})
+                if (key := f"{contender} {seed}") in measured:
+                    continue
+                study, wanted = "efficientnet_lite0", arguments
+                if contender == "cnn":
+                    seconds = measured[f"transfer {seed}"]["fit"]
+                    study, wanted = "cnn", {"name": "6conv", "epochs": 10_000, "max_seconds": seconds}
+                measured[key] = _apart(study, wanted, seed, options.rows)
+                print(rival, key, measured[key], flush=True)
+                keep_figures(KEPT, found)
+                write_text(KEPT.with_suffix(".md"), "\n".join(report(found)) + "\n")
 
 
 def _apart(*arguments: object) -> Any:
@@ -63,7 +75,7 @@ def train(study: str, arguments: dict[str, Any], seed: int, rows: int) -> dict[s
     train, test, arm = load_dataset(subset="train"), load_dataset(subset="test"), Arm(load_study(study))
     name = arguments.pop("name")
     known = next(known.parameters for known in arm.study.known if known.name == name)
-    candidate = arm.candidate({**known, **{f"model__{key}": value for key, value in arguments.items()}})
+    candidate = build(arm, known, arguments)
     set_where_none(candidate, random_state=seed, image_shape=train.image_shape)
     started = time.perf_counter()
     candidate.fit(train.X[:rows], train.y[:rows])
@@ -72,14 +84,26 @@ def train(study: str, arguments: dict[str, Any], seed: int, rows: int) -> dict[s
     return {"fit": fitted - started, "predict": time.perf_counter() - fitted, "accuracy": accuracy}
 
 
-def report(found: dict[str, list[dict[str, Any]]], options: argparse.Namespace) -> Iterator[str]:
-    """Write the page."""
+def build(arm: Arm, known: dict[str, Any], arguments: dict[str, Any]) -> Any:
+    """Build a known configuration; of a range that it leaves open, which plays no part there, the lowest value."""
+    left_open = {name: r.choices[0] if r.choices else r.low for name, r in arm.ranges().items()}
+    return arm.candidate({**left_open, **known, **{f"model__{key}": value for key, value in arguments.items()}})
+
+
+def report(found: dict[str, Any]) -> Iterator[str]:
+    """Write the page of what has both contenders."""
     yield from ("# Transfer learning beside a CNN in the same seconds", "")
-    yield f"{options.rows:,} training rows, 10,000 test rows; median (lowest to highest) of {options.seeds} seeds."
-    yield from ("", "| EfficientNet-Lite0 | Fit, s | Predict, s | Test accuracy, % | CNN, % | CNN predict, s |")
-    yield "| --- | ---: | ---: | ---: | ---: | ---: |"
-    for rival, runs in found.items():
+    yield f"{found['measured']['rows']:,} training rows, 10,000 test rows; median (lowest to highest) of n seeds."
+    yield from ("", "| EfficientNet-Lite0 | n | Fit, s | Predict, s | Test accuracy, % | CNN, % | CNN predict, s |")
+    yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: |"
+    for rival in RIVALS:
+        measured = found.get(rival, {})
+        seeds = [key.split()[1] for key in measured if key.startswith("cnn ")]
+        if not seeds:
+            continue
+        runs = [{contender: measured[f"{contender} {seed}"] for contender in CONTENDERS} for seed in seeds]
         columns = [
+            str(len(runs)),
             _spread([run["transfer"]["fit"] for run in runs], 0),
             _spread([run["transfer"]["predict"] for run in runs], 1),
             _spread([100 * run["transfer"]["accuracy"] for run in runs], 2),
@@ -87,8 +111,8 @@ def report(found: dict[str, list[dict[str, Any]]], options: argparse.Namespace) 
             _spread([run["cnn"]["predict"] for run in runs], 1),
         ]
         yield f"| {rival} | {' | '.join(columns)} |"
-    yield from ("", f"`python benchmarks/transfer.py --seeds {options.seeds}`", "")
-    yield from (f"- {key}: {value}" for key, value in machine().items())
+    yield from ("", "`python benchmarks/transfer.py`", "")
+    yield from (f"- {key}: {value}" for key, value in {**machine(), **found["measured"]}.items())
 
 
 def _spread(values: list[float], digits: int) -> str:

@@ -1,5 +1,6 @@
 """Images as rows of pixels; and arrays that take long to compute, kept in files named by all that they follow from."""
 
+import hashlib
 import math
 import os
 import tempfile
@@ -21,6 +22,12 @@ def as_rows(X: Any) -> Any:
     """Flatten images of shape (n, height, width) or (n, height, width, channels) to rows; leave anything else."""
     shape: tuple[int, ...] = getattr(X, "shape", ())
     return np.reshape(X, (shape[0], -1)) if len(shape) in (3, 4) else X
+
+
+def image_shape_of(X: Any) -> tuple[int, ...] | None:
+    """Return height, width and perhaps channels of images, as `image_shape` says them; None for anything else."""
+    shape: tuple[int, ...] = getattr(X, "shape", ())
+    return shape[1:] if len(shape) in (3, 4) else None
 
 
 def shape_of_images(n_features: int, image_shape: Sequence[int] | None) -> tuple[int, int, int]:
@@ -52,6 +59,13 @@ def shape_of_images(n_features: int, image_shape: Sequence[int] | None) -> tuple
     if height * width * channels != n_features:
         raise ValueError(f"image_shape={image_shape!r}: rows have {n_features} features, it has to make as many")
     return height, width, channels
+
+
+def fingerprint(X: NDArray[Any], y: NDArray[Any]) -> str:
+    """SHA-256 of rows and their labels."""
+    digest = hashlib.sha256(f"{X.shape} {X.dtype} {y.tolist()}".encode())
+    digest.update(np.ascontiguousarray(X).data)
+    return digest.hexdigest()
 
 
 def are_pixels(X: NDArray[Any]) -> bool:

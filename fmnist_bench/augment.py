@@ -16,7 +16,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fmnist_bench.arrays import as_rows, shape_of_images
+from fmnist_bench.arrays import as_rows, image_shape_of, shape_of_images
 from fmnist_bench.classic import Augment
 from fmnist_bench.models._backend import NetworkAsBytes, from_bytes, prepare_backend, to_bytes
 from fmnist_bench.models._batches import Batches
@@ -146,7 +146,10 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
         self.classes_, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
         if len(self.classes_) < 2:
             raise ValueError("y has one class only: a conditional GAN needs at least 2")
-        self._shares, self._shape = counts / len(codes), shape_of_images(rows.shape[1], self.image_shape)
+        self._shares, self._shape = (
+            counts / len(codes),
+            shape_of_images(rows.shape[1], self.image_shape or image_shape_of(X)),
+        )
         self.history_: dict[str, list[float]] = {}
         if self.generator is not None:
             self.network_ = self._read(Path(self.generator))

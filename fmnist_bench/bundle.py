@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from math import isclose
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,13 @@ from fmnist_bench.candidate import load_model
 from fmnist_bench.environment import versions
 from fmnist_bench.errors import InputError
 
-FORMAT_VERSION = 2
-OLDER = {1: {"method": "greedy", "temperature": 1.0, "pixels": True, "stacker": None}}  # what they did not say
-MANIFEST = "manifest.json"
+FORMAT_VERSION = 3
+OLDER = {  # what they did not say
+    1: {"method": "greedy", "temperature": 1.0, "pixels": True, "stacker": None},
+    2: {},
+}
+MANIFEST, DIGEST = "manifest.json", "manifest_sha256"
+MODEL_SUFFIX = ".skops"
 
 
 def write_bundle(
@@ -28,14 +33,22 @@ def write_bundle(
     Parameters
     ----------
     folder : Path
+        New, empty, or an ensemble that was saved earlier.
     members : list of (str, float, Path)
         Name, weight and file of each, as `save_model` wrote it.
     about : mapping
         What else the manifest says; JSON.
     stacker : Path or None
         File of the model that combines the members.
+
+    Raises
+    ------
+    InputError
+        Where something else is there, which is left alone.
     """
-    temporary = folder.with_name(folder.name + ".tmp")
+    folder = folder.resolve()
+    _check_replaceable(folder)
+    temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     manifest = {
@@ -48,9 +61,28 @@ def write_bundle(
         ],
         "stacker": None if stacker is None else _add(temporary, "stacker", stacker),
     }
-    (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(temporary, folder)
+    (temporary / MANIFEST).write_text(json.dumps({**manifest, DIGEST: _digest(manifest)}, indent=1) + "\n")
+    _replace(folder, temporary)
+
+
+def _check_replaceable(folder: Path) -> None:
+    """Refuse what holds anything but an ensemble: it would be deleted."""
+    if folder.exists() and not (folder.is_dir() and all(_is_ours(path) for path in folder.iterdir())):
+        raise InputError(f"{folder}: is there and is no saved ensemble; give another folder, or remove it first")
+
+
+def _is_ours(path: Path) -> bool:
+    return path.name == MANIFEST or path.suffix == MODEL_SUFFIX
+
+
+def _replace(folder: Path, new: Path) -> None:
+    """Put `new` in the place of `folder`; a moment aside, the one or the other is there whole."""
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        os.replace(folder, old)
+    os.replace(new, folder)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def read_bundle(folder: Path, allow_import: Sequence[str] = ()) -> tuple[Mapping[str, Any], list[Any], Any]:
@@ -73,10 +105,10 @@ def read_manifest(folder: Path) -> Mapping[str, Any]:
     Raises
     ------
     InputError
-        Where it is missing, or of another format.
+        Where it is missing, has changed, or is of another format.
     """
     try:
-        manifest: Mapping[str, Any] = json.loads((folder / MANIFEST).read_text())
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
         version = manifest["format_version"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder}: not a saved ensemble, {MANIFEST} cannot be read: {error}") from error
@@ -84,7 +116,32 @@ def read_manifest(folder: Path) -> Mapping[str, Any]:
         raise InputError(
             f"{folder}: format version {version}; this program reads 1 to {FORMAT_VERSION}, a newer one may read it"
         )
-    return {**OLDER.get(version, {}), **manifest}
+    digest = manifest.pop(DIGEST, None)
+    if version not in OLDER and digest != _digest(manifest):
+        raise InputError(f"{folder / MANIFEST}: changed since the ensemble was saved")
+    manifest = {**OLDER.get(version, {}), **manifest}
+    if fault := _fault(manifest):
+        raise InputError(f"{folder / MANIFEST}: {fault}")
+    return manifest
+
+
+def _fault(manifest: Mapping[str, Any]) -> str:
+    """Name what a manifest that nobody vouches for, of an older format, lacks; empty where it lacks nothing."""
+    try:
+        weights = [float(entry["weight"]) for entry in manifest["members"]]
+        files = [entry for entry in (*manifest["members"], manifest["stacker"]) if entry is not None]
+        _ = [(entry["file"], entry["sha256"]) for entry in files], manifest["members"][0]["name"]
+        _ = manifest["method"], manifest["classes"], manifest["pixels"], int(manifest["n_features_in"])
+        temperature = float(manifest["temperature"])
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        return f"cannot be read: {type(error).__name__} {error}"
+    if not (min(weights) >= 0 and isclose(sum(weights), 1, abs_tol=1e-6)):
+        return "the weights of the members are not positive numbers that sum to one"
+    return "" if 0 < temperature < float("inf") else f"temperature {temperature}: must be above zero"
+
+
+def _digest(manifest: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
 def link_or_copy(source: Path, target: Path) -> None:

@@ -16,9 +16,10 @@ from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import _BaseComposition
 from sklearn.utils.validation import check_is_fitted
 
-from fmnist_bench.arrays import as_rows, cached_array
+from fmnist_bench.arrays import as_rows, cached_array, image_shape_of
 from fmnist_bench.errors import InputError
 
+PLACES = ("cache_dir", "weights_dir", "generator")
 LEAST_SECONDS = 1.0  # that a model with a limit may take to train, however long what comes before it took
 
 # What a saved model may be made of beside what skops trusts by itself. Names, not prefixes: a file that names
@@ -102,9 +103,8 @@ class Candidate(ClassifierMixin, BaseEstimator):
         """
         started, pixels = time.monotonic(), as_rows(np.asarray(X))
         self.n_features_in_ = pixels.shape[1]
-        self.model_ = clone(self.model)
-        self.features_ = clone(self.features) if self.features is not None else None
-        rows, labels = clone(self.augment).fit_resample(pixels, y) if self.augment is not None else (pixels, y)
+        self.model_, self.features_, augment = self._clones(image_shape_of(X))
+        rows, labels = augment.fit_resample(pixels, y) if augment is not None else (pixels, y)
         transformed = self._fit_features(rows, labels)
         _take_from_limit(self.model_, time.monotonic() - started)
         self.model_.fit(transformed, labels, **self._extras(validation_data, monitor))
@@ -121,6 +121,14 @@ class Candidate(ClassifierMixin, BaseEstimator):
         """Most probable class of each row, of shape (n,)."""
         columns = self.predict_proba(X).argmax(axis=1)
         return np.asarray(self.classes_[columns])
+
+    def _clones(self, image_shape: tuple[int, ...] | None) -> tuple[Any, Any, Any]:
+        """Clone model, features and augmentation; those that see images learn their shape, which rows do not tell."""
+        parts = [None if part is None else clone(part) for part in (self.model, self.features, self.augment)]
+        for part in parts if self.features is None else parts[1:]:
+            if part is not None and image_shape is not None:
+                set_where_none(part, image_shape=image_shape)
+        return parts[0], parts[1], parts[2]
 
     def _fit_features(self, X: Any, y: Any) -> Any:
         for _, step in self.features_.steps if self.features_ is not None else ():
@@ -195,15 +203,12 @@ def _take_from_limit(model: BaseEstimator, seconds: float) -> None:
     model.set_params(**{name: max(most - seconds, LEAST_SECONDS) for name, most in limits.items() if most is not None})
 
 
-def forget_places(candidate: Candidate) -> None:
-    """Unset the folders that a fit was given: a saved model must not know the machine that made it."""
-    for estimator in (candidate, *([candidate.model_] if hasattr(candidate, "model_") else [])):
-        names = [
-            n
-            for n in estimator.get_params(deep=True)
-            if n.rpartition("__")[2] in ("cache_dir", "weights_dir", "generator")
-        ]
-        estimator.set_params(**dict.fromkeys(names))
+def forget_places(estimator: BaseEstimator) -> None:
+    """Unset the folders that a fit was given: a saved model must not know the machine that made it, nor write there."""
+    for part in (estimator, getattr(estimator, "model_", None), getattr(estimator, "features_", None)):
+        if part is not None:
+            names = [name for name in part.get_params(deep=True) if name.rpartition("__")[2] in PLACES]
+            part.set_params(**dict.fromkeys(names))
 
 
 def _cached_transform(step: Any, X: NDArray[Any], folder: Path) -> Any:
@@ -237,7 +242,10 @@ def load_model(path: Path, allow_import: Sequence[str] = ()) -> Any:
         foreign = set(io.get_untrusted_types(file=path)) - set(TRUSTED_TYPES)
         refused = sorted(name for name in foreign if not name.startswith(tuple(f"{p}." for p in allow_import)))
         if not refused:
-            return io.load(path, trusted=[*TRUSTED_TYPES, *foreign])
+            model = io.load(path, trusted=[*TRUSTED_TYPES, *foreign])
+            if hasattr(model, "get_params"):
+                forget_places(model)
+            return model
     except Exception as error:
         raise InputError(f"{path}: not a readable model file: {error}") from error
     raise InputError(

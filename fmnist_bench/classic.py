@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 
-from fmnist_bench.arrays import as_rows, shape_of_images
+from fmnist_bench.arrays import as_rows, image_shape_of, shape_of_images
 
 ERASED = 0.02, 0.3  # least and most of an image that is erased
 
@@ -124,6 +124,6 @@ class ClassicAugmentation(BaseEstimator):  # type: ignore[misc]
         drawn = np.resize(generator.permutation(len(rows)), round(self.ratio * len(rows)))
         if not len(drawn):
             return rows, labels
-        images = rows[drawn].reshape(-1, *shape_of_images(rows.shape[1], self.image_shape))
+        images = rows[drawn].reshape(-1, *shape_of_images(rows.shape[1], self.image_shape or image_shape_of(X)))
         changed = Augment(self.flip, self.shift, self.erase)(images, (int(generator.randint(2**31 - 1)),))
         return np.concatenate([rows, changed.reshape(len(drawn), -1)]), np.concatenate([labels, labels[drawn]])

@@ -204,13 +204,20 @@ def _parse_fidelity(table: Mapping[str, Any], study: Study, where: str) -> Fidel
     for name in levels:
         if name in study.ranges():
             raise InputError(f"{where}: {name} has a range already; a ladder's argument is not searched")
+    if levels and not any(values[0] > 0 for values in levels.values()):
+        raise InputError(f"{where}: one list must begin above 0, for what a rung costs")
     return Fidelity(levels)
 
 
 def _rising(values: Any, where: str) -> tuple[Any, ...]:
     numbers = isinstance(values, list) and len(values) > 1 and all(type(value) in (int, float) for value in values)
-    if not numbers or not all(low < high for low, high in itertools.pairwise(values)):
-        raise InputError(f"{where}: expected a list of two or more rising numbers, found {values!r}")
+    pairs = list(itertools.pairwise(values)) if numbers else []
+    rises = all(low < high for low, high in pairs) or (values[:1] == [0] and all(low <= high for low, high in pairs))
+    if not pairs or not rises:
+        raise InputError(
+            f"{where}: expected a list of two or more rising numbers, or some that begin with 0 and do not fall, "
+            f"found {values!r}"
+        )
     return tuple(values)
 
 

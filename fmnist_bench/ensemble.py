@@ -8,40 +8,41 @@ from typing import Any, Self
 import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import train_test_split
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.base import ClassifierMixin
+from sklearn.utils.metaestimators import _BaseComposition
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fmnist_bench.arrays import are_pixels, as_rows, warn_of_scale
+from fmnist_bench.arrays import are_pixels, as_rows, fingerprint, image_shape_of, warn_of_scale
 from fmnist_bench.bundle import read_bundle, write_bundle
 from fmnist_bench.candidate import load_model, save_model
+from fmnist_bench.members import Members, aligned, check_fitted, default_estimators, hold_out, train, with_length_found
 from fmnist_bench.selection import METHODS, Combination, learn_combination
 
 REFITS = ("no", "full")
+KEPT = ("method", "valid_size", "calibrate", "refit", "max_steps")  # parameters that a saved ensemble keeps
 BATCH = 10_000  # rows that the members predict at a time: bounds the memory
 
 
-class StackedEnsemble(ClassifierMixin, BaseEstimator):
+class StackedEnsemble(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
     """Several classifiers that predict as one.
 
     Parameters
     ----------
     estimators : list of (str, estimator) or None
-        Candidates for membership; None takes scaled logistic regression, a random forest and extra trees.
+        Candidates for membership; None takes scaled logistic regression, a random forest and extra trees. Their
+        parameters are those of the ensemble, as ``name__parameter``.
     method : {"greedy", "logistic", "mean"}
         Weighted mean of the members that greedy selection takes (Caruana et al., 2004); multinomial logistic
         regression on the log probabilities of all (Wolpert, "Stacked generalization", 1992); plain mean of all.
     valid_size : float
         Share of the rows given to `fit` that members are not trained on and the method learns from, between 0 and 1.
+        A class of one row is in no such part.
     calibrate : bool
         Scale the logarithms of the probabilities by one temperature, found on these rows (Guo et al., 2017).
     refit : {"no", "full"}
-        Whether members are trained again on all rows, when it is settled which and with what weights.
+        Whether members are trained again on all rows, when it is settled which and with what weights; those that
+        stop early, for as many rounds or epochs as they did.
     max_steps : int
         Steps of the greedy selection.
     n_jobs : int or None
@@ -62,10 +63,15 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):
     n_features_in_ : int
     pixels_ : bool
         Whether the rows of `fit` were whole numbers of 0 to 255.
+    image_shape_ : tuple of int or None
+        Height, width and perhaps channels of the images given to `fit`; None after rows.
+    data_fingerprint_ : str
+        SHA-256 of the rows and labels given to `fit`; empty after `from_fitted`.
 
     Notes
     -----
-    Rows may also be images of shape (n, height, width) or (n, height, width, channels).
+    Rows may also be images of shape (n, height, width) or (n, height, width, channels). Members get them as rows, and
+    those that have a parameter `image_shape` which is None get the shape.
 
     Examples
     --------
@@ -110,24 +116,40 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):
         X : array-like of shape (n, n_features), or images
         y : array-like of shape (n,)
             Labels, two classes or more.
+
+        Raises
+        ------
+        ValueError
+            Unusable rows, labels or parameters.
         """
         self._check_parameters()
+        self.image_shape_ = image_shape_of(X)
         X, y = validate_data(self, as_rows(X), y)
         check_classification_targets(y)
         classes, encoded = np.unique(y, return_inverse=True)
         if len(classes) < 2:
             raise ValueError("StackedEnsemble needs rows of at least two classes, found one class")
-        self.pixels_ = are_pixels(X)
-        fit, valid = self._split(encoded)
+        self.pixels_, self.data_fingerprint_ = are_pixels(X), fingerprint(X, y)
+        fit, valid = hold_out(encoded, self.valid_size, self.random_state)
         fitted = self._train([estimator for _, estimator in self._estimators()], X[fit], y[fit])
         members = [(name, model) for (name, _), model in zip(self._estimators(), fitted, strict=True)]
-        probabilities = np.stack([_aligned(model, X[valid], classes) for model in fitted])
+        probabilities = np.stack([aligned(model, X[valid], classes) for model in fitted])
         self.classes_, calibrate = classes, self.calibrate and fit is not valid
         self._take(members, learn_combination(probabilities, encoded[valid], self.method, self.max_steps, calibrate))
         if self.refit == "full" and fit is not valid:
+            untrained = dict(self._estimators())
+            chosen = [with_length_found(untrained[name], model) for name, model in self.members_]
             names = [name for name, _ in self.members_]
-            chosen = [estimator for name, estimator in self._estimators() if name in names]
             self.members_ = list(zip(names, self._train(chosen, X, y), strict=True))
+        return self
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the parameters, those of the estimators under ``name__parameter``."""
+        return dict(self._get_params("estimators", deep=deep))
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters under these names."""
+        self._set_params("estimators", **params)
         return self
 
     @classmethod
@@ -152,7 +174,7 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):
         pixels : bool
             Whether they were fitted on whole numbers of 0 to 255.
         **parameters
-            Of the ensemble, such as `method`.
+            Of the ensemble, such as `method`; not ``refit="full"``, for which the rows are lacking.
 
         Raises
         ------
@@ -161,9 +183,12 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):
         """
         ensemble = cls(list(members), **parameters)
         ensemble._check_parameters()
-        _check_fitted(members, np.shape(valid_probabilities), np.asarray(y_valid))
+        if ensemble.refit != "no":
+            raise ValueError("refit='full': fitted members cannot be trained again without their rows, use `fit`")
+        check_fitted(members, np.shape(valid_probabilities), np.asarray(y_valid))
         ensemble.classes_ = np.asarray(members[0][1].classes_)
         ensemble.n_features_in_, ensemble.pixels_ = int(members[0][1].n_features_in_), pixels
+        ensemble.image_shape_, ensemble.data_fingerprint_ = None, ""
         encoded = np.searchsorted(ensemble.classes_, np.asarray(y_valid))
         how = ensemble.method, ensemble.max_steps, ensemble.calibrate
         ensemble._take(list(members), learn_combination(np.asarray(valid_probabilities), encoded, *how))
@@ -172,6 +197,7 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Class probabilities of shape (n, n_classes), float64; each row sums to one."""
         check_is_fitted(self, "members_")
+        self._check_image_shape(X)
         X = validate_data(self, as_rows(X), reset=False)
         if self.pixels_:
             warn_of_scale(X)
@@ -184,16 +210,19 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):
         return np.asarray(self.classes_[columns])
 
     def save(self, folder: str | Path) -> None:
-        """Write the ensemble as a folder that `load_ensemble` reads; one that is there is replaced.
+        """Write the ensemble as a folder that `load_ensemble` reads; an ensemble that is there is replaced.
 
         Raises
         ------
         InputError
-            Where a member is made of types that would not be loaded again.
+            Where a member is made of types that would not be loaded again, or something else is there.
         """
         check_is_fitted(self, "members_")
         about = {
-            "method": self.method,
+            **{name: getattr(self, name) for name in KEPT},
+            "fingerprint": self.data_fingerprint_,
+            "image_shape": None if self.image_shape_ is None else list(self.image_shape_),
+            "feature_names_in": list(getattr(self, "feature_names_in_", ())),
             "temperature": self.temperature_,
             "pixels": self.pixels_,
             "n_features_in": self.n_features_in_,
@@ -213,31 +242,29 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):
         for name, allowed in {"method": METHODS, "refit": REFITS}.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name}={getattr(self, name)!r}: must be one of {', '.join(allowed)}")
+        if not 0 < self.valid_size < 1:
+            raise ValueError(f"valid_size={self.valid_size!r}: must be a share of the rows, between 0 and 1")
+        if self.max_steps < 1:
+            raise ValueError(f"max_steps={self.max_steps!r}: must be at least 1")
         names = [name for name, _ in self._estimators()]
+        if not names:
+            raise ValueError("estimators: at least one is needed, or None for the default ones")
         if len(set(names)) < len(names):
             raise ValueError(f"estimators: two have the same name among {', '.join(names)}")
 
-    def _estimators(self) -> Sequence[tuple[str, Any]]:
+    def _estimators(self) -> Members:
         if self.estimators is not None:
             return self.estimators
-        seed = self.random_state
-        return [
-            ("logistic_regression", make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))),
-            ("random_forest", RandomForestClassifier(random_state=seed)),
-            ("extra_trees", ExtraTreesClassifier(random_state=seed)),
-        ]
+        return default_estimators(self.random_state)
 
     def _train(self, estimators: Sequence[Any], X: NDArray[Any], y: NDArray[Any]) -> list[Any]:
-        jobs = (delayed(clone(estimator).fit)(X, y) for estimator in estimators)
-        return list(Parallel(self.n_jobs, prefer="threads")(jobs))
+        return train(estimators, X, y, self.image_shape_, self.n_jobs)
 
-    def _split(self, encoded: NDArray[np.integer[Any]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        rows, counts = np.arange(len(encoded)), np.bincount(encoded)
-        n_valid = max(round(float(self.valid_size) * len(rows)), len(counts))
-        if counts.min() < 2 or len(rows) - n_valid < len(counts):
-            return rows, rows  # too few rows to hold any out: better a choice on seen rows than a missing class
-        fit, valid = train_test_split(rows, test_size=n_valid, stratify=encoded, random_state=self.random_state)
-        return fit, valid
+    def _check_image_shape(self, X: Any) -> None:
+        """Refuse images of another height and width: as rows they may be as long, and would be scrambled."""
+        shape = image_shape_of(X)
+        if self.image_shape_ and shape and (*shape, 1)[:3] != (*self.image_shape_, 1)[:3]:
+            raise ValueError(f"images of {shape}: this ensemble was fitted on images of {self.image_shape_}")
 
     def _take(self, members: list[tuple[str, Any]], combination: Combination) -> None:
         """Keep the members that count; a stacker needs all."""
@@ -247,9 +274,18 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):
         self.temperature_, self.stacker_ = combination.temperature, combination.stacker
 
     def _predict_batch(self, X: NDArray[Any]) -> NDArray[np.float64]:
-        jobs = (delayed(_aligned)(member, X, self.classes_) for _, member in self.members_)
+        jobs = (delayed(aligned)(member, X, self.classes_) for _, member in self.members_)
         probabilities = np.stack(list(Parallel(self.n_jobs, prefer="threads")(jobs)))
         return Combination(self.weights_, self.temperature_, self.stacker_).apply(probabilities)
+
+    def __repr__(self, N_CHAR_MAX: int = 700) -> str:
+        shown = str(super().__repr__(N_CHAR_MAX))
+        if not hasattr(self, "members_"):
+            return shown
+        members = ", ".join(
+            f"{name} {weight:.2f}" for (name, _), weight in zip(self.members_, self.weights_, strict=True)
+        )
+        return f"{shown}, fitted: {members}"
 
     def _sk_visual_block_(self) -> Any:
         from sklearn.utils._repr_html.estimator import _VisualBlock
@@ -258,25 +294,6 @@ class StackedEnsemble(ClassifierMixin, BaseEstimator):
             return _VisualBlock("single", self, names=type(self).__name__, name_details=str(self))
         names = [f"{name}, weight {weight:.2f}" for (name, _), weight in zip(self.members_, self.weights_, strict=True)]
         return _VisualBlock("parallel", [member for _, member in self.members_], names=names, dash_wrapped=False)
-
-
-def _check_fitted(members: Sequence[tuple[str, Any]], shape: tuple[int, ...], y: NDArray[Any]) -> None:
-    if not members:
-        raise ValueError("members: at least one fitted estimator is needed")
-    classes = np.asarray(members[0][1].classes_)
-    if other := [name for name, member in members if not np.array_equal(member.classes_, classes)]:
-        raise ValueError(f"members: {', '.join(other)} and {members[0][0]} have different classes_")
-    if shape != (expected := (len(members), len(y), len(classes))):
-        raise ValueError(f"valid_probabilities have the shape {shape}: must be {expected}, members x rows x classes")
-    if unknown := np.setdiff1d(y, classes).tolist():
-        raise ValueError(f"y_valid: no member knows {', '.join(map(str, unknown))}")
-
-
-def _aligned(estimator: Any, X: Any, classes: NDArray[Any]) -> NDArray[np.float64]:
-    """Probabilities in the columns of `classes`; zero for a class that the estimator has not seen."""
-    aligned = np.zeros((len(X), len(classes)))
-    aligned[:, np.searchsorted(classes, estimator.classes_)] = estimator.predict_proba(X)
-    return aligned
 
 
 def load_ensemble(folder: str | Path, allow_import: Sequence[str] = (), n_jobs: int | None = -1) -> StackedEnsemble:
@@ -299,10 +316,14 @@ def load_ensemble(folder: str | Path, allow_import: Sequence[str] = (), n_jobs: 
     manifest, models, stacker = read_bundle(Path(folder), allow_import)
     names = [entry["name"] for entry in manifest["members"]]
     members = list(zip(names, models, strict=True))
-    ensemble = StackedEnsemble(members, method=manifest["method"], n_jobs=n_jobs)
+    ensemble = StackedEnsemble(members, n_jobs=n_jobs, **{name: manifest[name] for name in KEPT if name in manifest})
     ensemble.members_ = members
     ensemble.weights_ = np.array([entry["weight"] for entry in manifest["members"]])
     ensemble.temperature_, ensemble.stacker_ = float(manifest["temperature"]), stacker
     ensemble.classes_ = np.array(manifest["classes"])
     ensemble.n_features_in_, ensemble.pixels_ = int(manifest["n_features_in"]), bool(manifest["pixels"])
+    ensemble.image_shape_ = tuple(manifest.get("image_shape") or ()) or None
+    ensemble.data_fingerprint_ = str(manifest.get("fingerprint", ""))
+    if columns := manifest.get("feature_names_in"):
+        ensemble.feature_names_in_ = np.array(columns, dtype=object)
     return ensemble

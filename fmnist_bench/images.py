@@ -1,6 +1,8 @@
 """Image files as rows of pixels like those of Fashion-MNIST: gray on black, centred, of one size."""
 
 import warnings
+import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from numpy.typing import NDArray
 
 from fmnist_bench.errors import InputError
 
-SUFFIXES = (".png", ".jpg", ".jpeg")
+SUFFIXES, FORMATS = (".png", ".jpg", ".jpeg"), ("PNG", "JPEG")
 DARK, BRIGHT = 64, 191  # mean of the pixels at the edge below and above which a background is black or white
 LARGEST = 10_000  # pixels, height or width of a file that is opened
 
@@ -20,10 +22,11 @@ def read_images(
 ) -> tuple[list[str], NDArray[np.uint8]]:
     """Read what somebody wants to have classified.
 
-    Files of another size are scaled, their proportions kept, and stand in the middle; colour becomes gray where gray is
-    wanted; what is transparent becomes black, or white where the background is. An image on white is inverted where the
-    background is black, as that of the clothes is, and one on black where it is white. Arrays keep their pixels;
-    floating-point ones of 0 to 1 are multiplied by 255.
+    Files are turned as their camera says. Those of another size are scaled, their proportions kept, and stand in the
+    middle; colour becomes gray where gray is wanted, 16 bits become 8; what is transparent becomes black, or white
+    where the background is. An image on white is inverted where the background is black, as that of the clothes is, and
+    one on black where it is white. Arrays keep their pixels; truth values, and floating-point numbers of 0 to 1, are
+    multiplied by 255.
 
     Parameters
     ----------
@@ -59,18 +62,22 @@ def read_images(
 
 def _read_npz(path: Path, image_shape: tuple[int, ...]) -> tuple[list[str], NDArray[np.uint8]]:
     try:
-        with np.load(path, allow_pickle=False) as content:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
             names = [name for name in ("x_test", "X", "x", "images") if name in content] or list(content)[:1]
             images = np.asarray(content[names[0]]) if names else np.empty(0)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path}: not a readable .npz file: {error}") from error
-    if images.ndim < 2 or images.size != len(images) * np.prod(image_shape):
-        raise InputError(f"{path}: its array has shape {images.shape}, must be n x {' x '.join(map(str, image_shape))}")
+    plane = image_shape[:2] if image_shape[2:] == (1,) else image_shape
+    allowed = {plane, (int(np.prod(plane)),)} | ({(*plane, 1)} if len(plane) == 2 else set())
+    if not len(images.shape) or not len(images) or images.shape[1:] not in allowed:
+        raise InputError(f"{path}: its array has shape {images.shape}, must be n x {' x '.join(map(str, plane))}")
     rows = images.reshape(len(images), -1)
-    if rows.size and not 0 <= rows.min() <= rows.max() <= 255:
-        raise InputError(f"{path}: pixels from {rows.min():g} to {rows.max():g}, must be 0 to 255")
-    if rows.size and rows.dtype.kind == "f" and rows.max() <= 1:
-        rows = rows * 255
+    if rows.dtype.kind not in "buif":
+        raise InputError(f"{path}: its array is of {rows.dtype}, must be of numbers from 0 to 255")
+    if not 0 <= rows.min() <= rows.max() <= 255:
+        raise InputError(f"{path}: pixels from {rows.min()} to {rows.max()}, must be 0 to 255")
+    if rows.dtype.kind == "b" or (rows.dtype.kind == "f" and rows.max() <= 1):
+        rows = rows * 255.0
     return [str(number) for number in range(len(rows))], np.rint(rows).astype(np.uint8)
 
 
@@ -86,7 +93,7 @@ def _read_file(path: Path, image_shape: tuple[int, ...], background: float) -> N
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            with Image.open(path, formats=FORMATS) as image:
                 if max(image.size) > LARGEST:
                     raise InputError(f"{path}: {image.width} x {image.height} pixels, at most {LARGEST} each way")
                 return _convert(image, image_shape, background)
@@ -102,6 +109,9 @@ def _convert(image: Any, image_shape: tuple[int, ...], background: float) -> NDA
 
     height, width = image_shape[:2]
     colour = "white" if background > BRIGHT else "black"
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):  # 16 bits, which Pillow would cut off at 255
+        image = Image.fromarray(np.rint(np.asarray(image) / 257.0).astype(np.uint8))
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, colour), image)

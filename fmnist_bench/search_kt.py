@@ -237,7 +237,7 @@ class OracleAsker(Asker):
 
 def factor_of(fidelity: Fidelity) -> int:
     """Mean step between two rungs of a ladder, as a whole number of at least 2."""
-    whole = math.prod(float(values[-1] / values[0]) for values in fidelity.levels.values())
+    whole = math.prod(float(values[-1] / values[0]) for values in fidelity.paid.values())
     return max(2, round(whole ** (1 / (fidelity.n_rungs - 1))))
 
 

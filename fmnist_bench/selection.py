@@ -71,30 +71,35 @@ def learn_combination(
     costs, max_cost
         See `greedy_selection`; other methods take every member.
     """
-    stacker, outside = None, None
+    if method == "logistic":
+        stacker, weights = _stack(probabilities, y)
+        temperature = _stacked_temperature(stacker, probabilities, y) if calibrate else 1.0
+        return Combination(weights, temperature, stacker)
     if method == "greedy":
         weights = greedy_selection(probabilities, y, max_steps, costs, max_cost)
-    elif method == "mean":
-        weights = np.full(len(probabilities), 1 / len(probabilities))
     else:
-        stacker, weights, outside = _stack(probabilities, y)
-    if outside is None:
-        outside = weighted_mean(probabilities, weights)
-    return Combination(weights, fit_temperature(outside, y) if calibrate else 1.0, stacker)
+        weights = np.full(len(probabilities), 1 / len(probabilities))
+    return Combination(weights, fit_temperature(weighted_mean(probabilities, weights), y) if calibrate else 1.0)
 
 
-def _stack(probabilities: Floats, y: Integers) -> tuple[Any, NDArray[np.float64], NDArray[np.float64] | None]:
-    """Fit a stacker; return it, each member's share of it, and what it predicts for rows of other folds."""
-    features, outside = log_features(probabilities), None
-    stacker = LogisticRegression(C=0.01, max_iter=1000)
-    classes, counts = np.unique(y, return_counts=True)
-    if (folds := min(FOLDS, int(counts.min()))) > 1:
-        splits = StratifiedKFold(folds, shuffle=True, random_state=0)
-        outside = cross_val_predict(stacker, features, y, cv=splits, method="predict_proba")
-        outside = _in_all_classes(outside, classes, probabilities.shape[2])
-    stacker.fit(features, y)
+def _stack(probabilities: Floats, y: Integers) -> tuple[Any, NDArray[np.float64]]:
+    """Fit a stacker; return it, and each member's share of it."""
+    stacker = LogisticRegression(C=0.01, max_iter=1000).fit(log_features(probabilities), y)
     sizes = np.abs(stacker.coef_).reshape(len(stacker.coef_), len(probabilities), -1).sum(axis=(0, 2))
-    return stacker, sizes / max(sizes.sum(), TINY), outside
+    return stacker, sizes / max(sizes.sum(), TINY)
+
+
+def _stacked_temperature(stacker: Any, probabilities: Floats, y: Integers) -> float:
+    """Find the temperature on what the stacker predicts for rows of other folds; a class of one row is in none."""
+    counts = np.bincount(y)
+    often = counts[y] > 1
+    classes = np.unique(y[often])
+    if len(classes) < 2:
+        return 1.0
+    folds = StratifiedKFold(min(FOLDS, int(counts[classes].min())), shuffle=True, random_state=0)
+    features = log_features(probabilities)[often]
+    outside = cross_val_predict(stacker, features, y[often], cv=folds, method="predict_proba")
+    return fit_temperature(_in_all_classes(outside, classes, probabilities.shape[2]), y[often])
 
 
 def _in_all_classes(stacked: NDArray[Any], classes: Integers, n_classes: int) -> NDArray[np.float64]:

@@ -78,7 +78,8 @@ def check_registered(model: str, uri: str) -> None:
     try:
         with patience():
             client = make_client(uri)
-            aliases = {known.name: dict(known.aliases) for known in client.search_registered_models()}
+            own = client.search_registered_models(f"name = '{name}'")  # it may not be among the first hundred
+            aliases = {known.name: dict(known.aliases) for known in [*client.search_registered_models(), *own]}
             versions = {known.version for known in client.search_model_versions(f"name = '{name}'")}
     except Exception as error:  # a store raises whatever its libraries raise
         raise InputError(f"{uri}: MLflow cannot be used there: {reason(error)}") from error

@@ -37,6 +37,7 @@ class Fidelity:
     ----------
     levels : mapping of str to tuple
         Rising values of ``rows`` (share of the fit rows, the last one 1), or of arguments under their full names.
+        Values that begin with 0, such as those of a regularisation that long trainings need, cost nothing.
     """
 
     levels: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
@@ -53,10 +54,15 @@ class Fidelity:
     @property
     def costs(self) -> tuple[float, ...]:
         """Guess of the cost of each rung, relative to that of the last: many models take more than linear time."""
-        power = {name: 1.5 if name == ROWS else 1.0 for name in self.levels}
-        by_rung = [self.at(rung).items() for rung in range(self.n_rungs)]
-        costs = [math.prod(float(value) ** power[name] for name, value in items) for items in by_rung]
+        powers = {name: 1.5 if name == ROWS else 1.0 for name in self.paid}
+        by_rung = [self.at(rung) for rung in range(self.n_rungs)]
+        costs = [math.prod(float(level[name]) ** power for name, power in powers.items()) for level in by_rung]
         return tuple(cost / costs[-1] for cost in costs)
+
+    @property
+    def paid(self) -> dict[str, tuple[Any, ...]]:
+        """Levels that cost time."""
+        return {name: values for name, values in self.levels.items() if values[0] != 0}
 
 
 @dataclass(frozen=True)

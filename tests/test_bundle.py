@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -53,6 +54,66 @@ def test_what_was_changed_is_refused(saved):
         load_ensemble(saved)
 
 
+@pytest.mark.parametrize("name", ["notes", "file"])
+def test_what_is_no_ensemble_is_left_alone(saved, name):
+    place = saved.parent / name
+    if name == "file":
+        place.write_text("mine")
+    else:
+        (place / "sub").mkdir(parents=True)
+        (place / "manifest.json").write_text("{}")
+        (place / "thesis.txt").write_text("mine")
+    with pytest.raises(InputError, match=f"{name}: is there and is no saved ensemble"):
+        write_bundle(place, [("one", 1.0, saved.parent / "one.skops")], ABOUT)
+    assert (place if name == "file" else place / "thesis.txt").read_text() == "mine"
+    assert not list(saved.parent.glob(".*"))
+
+
+def test_a_save_that_fails_leaves_the_earlier_one(saved, digits, monkeypatch):
+    expected = load_ensemble(saved).predict_proba(digits.X[:10])
+    with pytest.raises(FileNotFoundError):
+        write_bundle(saved, [("gone", 1.0, saved.parent / "gone.skops")], ABOUT)
+    assert np.array_equal(load_ensemble(saved).predict_proba(digits.X[:10]), expected)
+
+
+def test_an_empty_folder_and_the_present_one_can_be_written_into(saved, tmp_path, monkeypatch):
+    (tmp_path / "new").mkdir()
+    monkeypatch.chdir(tmp_path / "new")
+    write_bundle(Path("."), [("one", 1.0, saved.parent / "one.skops")], ABOUT)
+    assert len(load_ensemble(tmp_path / "new").members_) == 1
+
+
+@pytest.mark.parametrize("byte", range(0, 400, 57))
+def test_no_byte_of_the_manifest_can_change(saved, byte):
+    manifest = saved / "manifest.json"
+    text = manifest.read_text()
+    number = [i for i, letter in enumerate(text) if letter.isalnum()][byte]
+    manifest.write_text(f"{text[:number]}{'7' if text[number] != '7' else '8'}{text[number + 1 :]}")
+    with pytest.raises(InputError, match=r"manifest\.json|format version"):
+        load_ensemble(saved)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda content: content.pop("members"), "KeyError 'members'"),
+        (lambda content: content.update(members=[]), "IndexError"),
+        (lambda content: content["members"][0].pop("sha256"), "KeyError 'sha256'"),
+        (lambda content: content["members"][0].update(weight=9), "numbers that sum to one"),
+        (lambda content: content["members"][0].update(weight=float("nan")), "numbers that sum to one"),
+        (lambda content: content.update(temperature=0), "must be above zero"),
+        (lambda content: content.update(temperature="warm"), "ValueError"),
+    ],
+)
+def test_what_an_older_manifest_lacks_is_named(saved, change, words):
+    manifest = saved / "manifest.json"
+    content = {**json.loads(manifest.read_text()), "format_version": 2}
+    change(content)
+    manifest.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=rf"manifest\.json: .*{words}"):
+        load_ensemble(saved)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -72,7 +133,7 @@ def test_a_path_in_the_manifest_cannot_leave_the_folder(saved):
     content = json.loads(manifest.read_text())
     content["members"][0]["file"] = "../one.skops"
     (saved / "0-one.skops").unlink()
-    manifest.write_text(json.dumps(content))
+    manifest.write_text(json.dumps({**content, "format_version": 2}))  # without a digest
     with pytest.raises(InputError, match="missing or changed"):
         load_ensemble(saved)
 
@@ -80,7 +141,7 @@ def test_a_path_in_the_manifest_cannot_leave_the_folder(saved):
 def test_a_folder_of_the_first_format_loads(saved, digits):
     manifest = saved / "manifest.json"
     content = json.loads(manifest.read_text())
-    for key in ("method", "temperature", "pixels", "stacker", "versions"):
+    for key in ("method", "temperature", "pixels", "stacker", "versions", "manifest_sha256"):
         del content[key]
     expected = load_ensemble(saved).predict_proba(digits.X)
     manifest.write_text(json.dumps({**content, "format_version": 1}))

@@ -8,7 +8,7 @@ import pytest
 
 from fmnist_bench.reporting import canvas, figures, search_figures
 from fmnist_bench.reporting.figures import Picture, Score
-from fmnist_bench.reporting.search_figures import Curve, Slice
+from fmnist_bench.reporting.search_figures import Curve, Slice, Training
 
 SCORES = {"cnn": Score(0.93, 0.92, 0.94, 0.5), "a $x$ <b>": Score(0.9, 0.89, 0.91, 0.1)}
 EVERY = {
@@ -18,6 +18,9 @@ EVERY = {
         {"cnn": [(90, 0.9), (30, 0.8)], "cnn+gan": [], "_": []}, 600, width
     ),
     "learning_curves": lambda width: search_figures.learning_curves({"$": [Curve([1, 2], [0.5, 0.9])]}, width),
+    "training": lambda width: search_figures.training(
+        {"$": [Training({"step": [1, 2], "fit_accuracy": [0.5, 0.8], "valid_loss": [0.9, 0.4]}, best=True)]}, width
+    ),
     "minutes": lambda width: search_figures.minutes({"cnn": {"complete": 500.0, "pruned": 20.0}}, width),
     "slices": lambda width: search_figures.slices("<b>", [Slice("C", [0.1, 9], [0.5, 0.6], [0, 1], 0.4, True)], width),
     "confusion": lambda _: figures.confusion(np.array([[9, 1], [0, 10]]), ["<b>", "_bag"], "Confusion matrix"),

@@ -93,6 +93,9 @@ def test_the_digest_knows_what_makes_runs_comparable(folder):
         ('[model]\nuse = "sklearn.svm.SVC"\n[modle]\n', "unknown key modle; did you mean model"),
         ('[model]\nuse = "sklearn.svm.SVC"\n[features]\nuse = "x"\n', r"must be written as tables \[\[features\]\]"),
         ('[model]\nuse = "sklearn.svm.SVC"\nC = {low = 1, high = 2}\n[[known]]\nC = 7\n', "model__C = 7 is outside"),
+        ('[model]\nuse = "sklearn.svm.SVC"\n[fidelity]\nmax_iter = [9, 9]\n', "two or more rising numbers"),
+        ('[model]\nuse = "sklearn.svm.SVC"\n[fidelity]\nmax_iter = [0, 9, 8]\n', "begin with 0 and do not fall"),
+        ('[model]\nuse = "sklearn.svm.SVC"\n[fidelity]\nmax_iter = [0, 9]\n', "one list must begin above 0"),
         ("\xff", "unknown key|not a readable"),
     ],
 )
@@ -101,6 +104,18 @@ def test_a_bad_study_names_file_and_fault(folder, text, words):
     with pytest.raises(InputError, match=words) as error:
         load_study("bad")
     assert "bad.toml" in str(error.value)
+
+
+def test_what_long_trainings_need_begins_with_zero_and_costs_nothing(folder):
+    (folder / "studies" / "long.toml").write_text(
+        '[model]\nuse = "sklearn.svm.SVC"\n[fidelity]\nmax_iter = [10, 20, 40]\ntol = [0, 0, 0.1]\n'
+    )
+    fidelity = load_study("long").fidelity
+    assert [fidelity.at(rung) for rung in (0, 2)] == [
+        {"model__max_iter": 10, "model__tol": 0},
+        {"model__max_iter": 40, "model__tol": 0.1},
+    ]
+    assert fidelity.costs == (0.25, 0.5, 1.0)
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import threading
 import warnings
 
 import numpy as np
@@ -17,6 +18,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fmnist_bench.ensemble import StackedEnsemble, load_ensemble
 from fmnist_bench.errors import InputError
+from fmnist_bench.features import ImageFeatures
 
 SMALL = [("tree", DecisionTreeClassifier(random_state=0)), ("bayes", GaussianNB())]
 
@@ -68,6 +70,8 @@ def test_fitted_members_must_belong_to_the_labels(digits):
     ]:
         with pytest.raises(ValueError, match=words):
             StackedEnsemble.from_fitted(*arguments)
+    with pytest.raises(ValueError, match="cannot be trained again"):
+        StackedEnsemble.from_fitted(*alone, y, refit="full")
 
 
 def test_a_member_that_has_not_seen_a_class(digits):
@@ -129,6 +133,53 @@ def test_frames_and_words(digits):
     assert list(ensemble.feature_names_in_) == list(frame.columns)
 
 
+def test_a_loaded_one_knows_columns_and_parameters(digits, tmp_path):
+    frame = pd.DataFrame(digits.X, columns=[f"pixel {i}" for i in range(64)])
+    parameters = {"valid_size": 0.3, "calibrate": False, "max_steps": 7, "refit": "full", "method": "mean"}
+    ensemble = StackedEnsemble(SMALL, random_state=0, **parameters).fit(frame, digits.y)
+    ensemble.save(tmp_path / "mine")
+    loaded = load_ensemble(tmp_path / "mine")
+    assert loaded.get_params(deep=False).items() >= parameters.items()
+    assert loaded.data_fingerprint_ == ensemble.data_fingerprint_ != ""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.array_equal(loaded.predict(frame), ensemble.predict(frame))
+    with pytest.raises(ValueError, match="feature names"):
+        loaded.predict(frame[frame.columns[::-1]])
+
+
+def test_members_learn_the_shape_of_images(digits, tmp_path):
+    wide = digits.X.reshape(-1, 4, 16)
+    hog = make_pipeline(ImageFeatures("hog", cell_size=2), GaussianNB(var_smoothing=0.01))
+    ensemble = StackedEnsemble([("hog", hog)], random_state=0).fit(wide, digits.y)
+    alone = clone(hog).set_params(imagefeatures__image_shape=(4, 16))
+    other = StackedEnsemble([("hog", alone)], random_state=0).fit(digits.X, digits.y)
+    assert np.array_equal(ensemble.predict_proba(digits.X), other.predict_proba(digits.X))
+    ensemble.save(tmp_path / "mine")
+    for fitted in (ensemble, load_ensemble(tmp_path / "mine")):
+        assert np.array_equal(fitted.predict_proba(wide), fitted.predict_proba(wide[..., np.newaxis]))
+        with pytest.raises(ValueError, match=r"images of \(8, 8\): .* fitted on images of \(4, 16\)"):
+            fitted.predict(digits.X.reshape(-1, 8, 8))
+
+
+def test_members_are_reached_by_their_names(digits):
+    search = GridSearchCV(StackedEnsemble(SMALL, random_state=0), {"tree__max_depth": [1, 8]}, cv=2)
+    best = search.fit(digits.X[:600], digits.y[:600])
+    assert dict(best.best_estimator_.members_)["tree"].max_depth == best.best_params_["tree__max_depth"]
+    assert len(set(best.cv_results_["mean_test_score"])) == 2
+    assert StackedEnsemble(SMALL).set_params(bayes="drop").estimators[1][1] == "drop"
+    assert StackedEnsemble().get_params()["estimators"] is None
+
+
+def test_a_rare_class_does_not_spoil_the_choice(digits):
+    X, y = digits.X[:1200].astype(float), digits.y[:1200].copy()
+    y[0] = 10
+    ensemble = StackedEnsemble(SMALL, random_state=0).fit(X, y)
+    whole = StackedEnsemble(SMALL, random_state=0).fit(X, digits.y[:1200])
+    assert ensemble.temperature_ != 1
+    assert ensemble.score(digits.X[1200:], digits.y[1200:]) > whole.score(digits.X[1200:], digits.y[1200:]) - 0.03
+
+
 def test_it_is_searched_and_calibrated_like_any_other(digits):
     search = GridSearchCV(StackedEnsemble(SMALL, random_state=0), {"method": ["greedy", "logistic"]}, cv=2)
     search.fit(digits.X[:600], digits.y[:600])
@@ -140,7 +191,27 @@ def test_it_is_searched_and_calibrated_like_any_other(digits):
 def test_many_rows_are_predicted_in_batches(fitted, digits, monkeypatch):
     expected = fitted.predict_proba(digits.X[:100])
     monkeypatch.setattr("fmnist_bench.ensemble.BATCH", 33)
+    sizes, own = [], fitted.members_[0][1].predict_proba
+    monkeypatch.setattr(fitted.members_[0][1], "predict_proba", lambda X: [sizes.append(len(X)), own(X)][1])
     assert np.allclose(fitted.predict_proba(digits.X[:100]), expected, rtol=0, atol=1e-12)
+    assert sizes == [33, 33, 33, 1]
+
+
+class Meeting(GaussianNB):
+    """Predicts when another one does, too, or not at all."""
+
+    barrier = threading.Barrier(2)
+
+    def predict_proba(self, X):
+        self.barrier.wait(timeout=10)
+        return super().predict_proba(X)
+
+
+def test_members_predict_side_by_side(digits):
+    members = [(name, Meeting().fit(digits.X, digits.y)) for name in ("one", "two")]
+    valid = np.stack([GaussianNB.predict_proba(member, digits.X) for _, member in members])
+    ensemble = StackedEnsemble.from_fitted(members, valid, digits.y, method="mean", n_jobs=2)
+    assert ensemble.predict_proba(digits.X).shape == (len(digits.X), 10)
 
 
 def test_saved_and_loaded_it_predicts_the_same(fitted, digits, tmp_path):
@@ -164,9 +235,11 @@ def test_what_could_not_be_loaded_is_not_saved(digits, tmp_path):
 
 
 def test_it_shows_members_and_weights(fitted):
-    page = fitted._repr_html_()
+    page, text = fitted._repr_html_(), repr(fitted)
+    assert "fitted" not in repr(clone(fitted))
     for (name, _), weight in zip(fitted.members_, fitted.weights_, strict=True):
         assert f"{name}, weight {weight:.2f}" in page
+        assert f"{name} {weight:.2f}" in text
 
 
 @pytest.mark.parametrize(
@@ -175,6 +248,10 @@ def test_it_shows_members_and_weights(fitted):
         ({"method": "best"}, "method='best': must be one of greedy, logistic, mean"),
         ({"refit": True}, "refit=True: must be one of no, full"),
         ({"estimators": [SMALL[0], SMALL[0]]}, "two have the same name among tree, tree"),
+        ({"estimators": []}, "at least one is needed"),
+        ({"valid_size": 500}, "valid_size=500: must be a share of the rows"),
+        ({"valid_size": 0}, "valid_size=0: must be"),
+        ({"max_steps": 0}, "max_steps=0: must be at least 1"),
     ],
 )
 def test_mistakes_are_named(digits, parameters, words):

@@ -78,13 +78,49 @@ def test_npz_of_images_or_rows(tmp_path):
     assert np.array_equal(X, read_images(tmp_path / "rows.npz", (28, 28))[1])
 
 
+def test_a_camera_that_was_turned(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by a quarter
+    boot().rotate(90).save(tmp_path / "boot.jpg", exif=exif, quality=100)
+    _, X = read_images(tmp_path / "boot.jpg", (28, 28))
+    assert np.abs(X.reshape(28, 28).astype(int) - np.asarray(boot())).max() < 30
+
+
+@pytest.mark.parametrize("paper", [0, 65535])
+def test_sixteen_bits(tmp_path, paper):
+    pixels = np.abs(np.asarray(boot(ink=255)).astype(np.int64) * 257 - paper).astype(np.uint16)
+    Image.fromarray(pixels).save(tmp_path / "boot.png")
+    _, X = read_images(tmp_path / "boot.png", (28, 28))
+    assert np.array_equal(X.reshape(28, 28), np.asarray(boot(ink=255)))
+
+
+@pytest.mark.parametrize("shape", [(3, 28, 28), (3, 784), (3, 28, 28, 1)])
+def test_arrays_of_the_shape_that_is_wanted(tmp_path, shape):
+    np.savez(tmp_path / "images.npz", np.zeros(shape, bool))
+    assert read_images(tmp_path / "images.npz", (28, 28))[1].shape == (3, 784)
+    assert read_images(tmp_path / "images.npz", (28, 28, 1))[1].shape == (3, 784)
+
+
+def test_truth_values_are_black_and_white(tmp_path):
+    np.savez(tmp_path / "images.npz", np.eye(28, dtype=bool)[np.newaxis])
+    assert set(read_images(tmp_path / "images.npz", (28, 28))[1].ravel()) == {0, 255}
+
+
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
         ("none.png", None, "no such file"),
         ("text.png", b"hello", "not a readable image"),
         ("cut.png", "cut", "not a readable image"),
-        ("cut.npz", b"PK", "not a readable .npz"),
+        ("text.npz", b"PK", "not a readable .npz"),
+        ("cut.npz", "cut", "not a readable .npz"),
+        ("nothing.npz", b"", "not a readable .npz"),
+        ("no_rows.npz", np.zeros((0, 28, 28)), "must be n x"),
+        ("turned.npz", np.zeros((3, 14, 56)), "must be n x"),
+        ("channels_first.npz", np.zeros((3, 1, 28, 28)), "must be n x"),
+        ("words.npz", np.full((3, 784), "a"), "must be of numbers"),
+        ("unknown.npz", np.full((3, 784), np.nan), "must be 0 to 255"),
+        ("postscript.png", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 28 28\n%%EOF\n", "not a readable image"),
         ("other.npz", np.zeros((3, 10)), "must be n x"),
         ("bright.npz", np.full((3, 784), 300.0), "must be 0 to 255"),
         ("empty", "folder", "holds no images"),
@@ -93,8 +129,8 @@ def test_npz_of_images_or_rows(tmp_path):
 def test_what_is_no_image_is_refused(tmp_path, name, content, words):
     path = tmp_path / name
     if isinstance(content, str) and content == "cut":
-        boot().save(path)
-        path.write_bytes(path.read_bytes()[:60])
+        boot().save(path) if name.endswith("png") else np.savez(path, np.zeros((3, 784)))
+        path.write_bytes(path.read_bytes()[:-300] if name.endswith("npz") else path.read_bytes()[:60])
     elif isinstance(content, str):
         path.mkdir()
     elif isinstance(content, bytes):

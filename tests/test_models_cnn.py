@@ -9,13 +9,15 @@ import keras
 import numpy as np
 import pytest
 import skops.io
+import tensorflow as tf
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.utils.validation import check_is_fitted
 
 from fmnist_bench.classic import Augment
+from fmnist_bench.models._backend import is_out_of_memory
 from fmnist_bench.models._batches import Batches
-from fmnist_bench.models._training import one_cycle
+from fmnist_bench.models._training import Course, not_finite, one_cycle, steps_per_execution
 from fmnist_bench.models.cnn import CNNClassifier
 
 SMALL = {"filters": 8, "batch_size": 32, "epochs": 4, "flip": False, "learning_rate": 0.2, "random_state": 0}
@@ -165,21 +167,72 @@ def test_monitor_stops_training_with_a_readable_history(digits):
     assert len(model.history_["valid_accuracy"]) == 2
 
 
-def test_time_limit_completes_the_schedule(digits, fitted):
-    seconds = 10.0
+def test_time_limit_completes_the_schedule(digits, fitted, monkeypatch):
+    seconds, rates = 10.0, []
+
+    def note(course, batch, logs=None):
+        follow(course, batch, logs)
+        rates.append(float(course.model.optimizer.learning_rate))
+
+    follow = Course.on_train_batch_begin
+    monkeypatch.setattr(Course, "on_train_batch_begin", note)
     model = CNNClassifier(**{**SMALL, "epochs": 10_000, "max_seconds": seconds})
     started = time.monotonic()
     model.fit(*digits[:2], validation_data=digits[2:])
     elapsed = time.monotonic() - started
-    assert elapsed < seconds + 6  # a loaded machine stalls for seconds
+    assert 0.8 * seconds < elapsed < seconds + 6  # a loaded machine stalls for seconds
+    assert max(rates) > 0.9 * model.learning_rate
+    assert rates[-1] < 0.1 * model.learning_rate
     assert 1 <= len(model.history_["step"]) < 10_000
     assert model.score(*digits[2:]) > 0.8
 
 
+def test_a_limit_that_is_over_before_the_training_begins_is_said(digits):
+    with pytest.warns(UserWarning, match=r"max_seconds=0\.01 were over when the training began: it made \d+ steps"):
+        CNNClassifier(**{**SMALL, "max_seconds": 0.01}).fit(*digits[:2])
+
+
+@pytest.mark.parametrize("batches", [1, 7, 14, 15, 31, 156, 390, 468])
+def test_an_epoch_is_a_pass_over_the_rows(batches):
+    most = steps_per_execution(batches)
+    assert most <= 10
+    assert abs(round(batches / most) * most - batches) <= batches / 30
+
+
 def test_infinite_loss_is_an_error_at_once(digits):
-    model = CNNClassifier(**{**SMALL, "learning_rate": 1e30, "batch_norm": False, "epochs": 50, "filters": 4})
-    with pytest.raises(ValueError, match=r"in epoch \d+, last finite loss .*lower learning_rate"):
-        model.fit(*digits[:2])
+    parameters = {"learning_rate": 1e30, "batch_norm": False, "epochs": 50}
+    with pytest.raises(ValueError, match=r"in epoch 1, none was finite: lower learning_rate=1e\+30"):
+        CNNClassifier(**{**SMALL, **parameters}).fit(*digits[:2])
+    assert not_finite(math.inf, 3, 2.5) == "the loss became inf in epoch 3, last finite loss 2.5"
+
+
+def test_what_is_scored_after_an_epoch_is_of_all_classes(digits, monkeypatch):
+    monkeypatch.setattr("fmnist_bench.models._keras.LEAST_SCORED", 100)
+    X, y = digits[0], digits[1]
+    order = np.argsort(y)
+    scored = []
+    monkeypatch.setattr(Course, "_score", lambda course, images, codes: scored.append(codes) or {"valid_accuracy": 0.0})
+    CNNClassifier(**{**SMALL, "epochs": 1}).fit(X[:200], y[:200], (X[order], y[order]))
+    assert len(scored[0]) == 100
+    assert set(scored[0]) == set(range(10))
+
+
+def test_networks_are_trained_one_at_a_time_because_seeds_are_those_of_the_process(digits):
+    from joblib import Parallel, delayed
+
+    X, y = digits[0][:300], digits[1][:300]
+    models = [CNNClassifier(**{**SMALL, "epochs": 1, "random_state": seed}) for seed in (1, 2)]
+    apart = [clone(model).fit(X, y).predict_proba(X) for model in models]
+    together = Parallel(2, prefer="threads")(delayed(clone(model).fit)(X, y) for model in models)
+    for one, other in zip(apart, together, strict=True):
+        np.testing.assert_array_equal(one, other.predict_proba(X))
+
+
+def test_mixed_precision_trains(digits):
+    model = CNNClassifier(**{**SMALL, "precision": "mixed_bfloat16"}).fit(*digits[:2])
+    assert model.network_.layers[-1].compute_dtype == "float32"
+    assert "bfloat16" in {layer.compute_dtype for layer in model.network_.layers}
+    assert model.score(*digits[2:]) > 0.7
 
 
 class Hungry(CNNClassifier):
@@ -202,6 +255,24 @@ def test_a_batch_that_does_not_fit_is_halved_once_and_said(digits):
     np.testing.assert_array_equal(model.predict_proba(X), same.predict_proba(X))
     with pytest.raises(MemoryError, match="32 rows"), pytest.warns(UserWarning, match="batch_size=64"):
         Hungry(**{**small, "batch_size": 64}).fit(X, y)
+    with pytest.warns(UserWarning, match="batch_size=20"):
+        assert Hungry(**{**small, "batch_size": 500}).fit(X[:20], y[:20])  # 20 rows are halved, not 500
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError(), True),
+        (tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor with shape[128,64]"), True),
+        (type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory. Tried to allocate 2.00 GiB"), True),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory"), True),
+        (RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate"), True),
+        (tf.errors.InvalidArgumentError(None, None, "Incompatible shapes"), False),
+        (ValueError("the loss became nan"), False),
+    ],
+)
+def test_running_out_of_memory_is_known_by_the_words_of_the_back_ends(error, expected):
+    assert is_out_of_memory(error) is expected
 
 
 def test_one_row_in_a_batch(digits):
@@ -216,6 +287,7 @@ def test_one_row_in_a_batch(digits):
         ({"batch_size": 0}, [0, 1], "batch_size=0: must be at least 1"),
         ({"max_seconds": 0}, [0, 1], "max_seconds=0: must be above 0"),
         ({"block": "dense"}, [0, 1], "block='dense': must be one of plain, residual, separable"),
+        ({"precision": "int3"}, [0, 1], "precision='int3': must be auto, or a dtype policy"),
         ({"optimizer": "lion"}, [0, 1], "optimizer='lion': must be one of sgd, adamw"),
         ({"erase": 2}, [0, 1], "erase=2: must be"),
         ({"head": "mean"}, [0, 1], "head='mean': must be one of flatten, max, average"),

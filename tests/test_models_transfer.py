@@ -1,13 +1,20 @@
 import collections
+import hashlib
+import http.server
 import pickle
+import socket
 import struct
+import threading
+from functools import partial
 
+import keras
 import numpy as np
 import pytest
 from sklearn.base import clone
 
-from fmnist_bench import arrays
+from fmnist_bench import arrays, weights
 from fmnist_bench.candidate import load_model, save_model
+from fmnist_bench.models._backbones import BACKBONES, ToBackbone
 from fmnist_bench.models._torch_weights import MAGIC, read_torch_weights
 from fmnist_bench.models.transfer import TransferClassifier
 from fmnist_bench.weights import NoWeights, find_weights
@@ -111,8 +118,84 @@ def test_only_what_is_unfrozen_changes(digits, lite0_file):
         ]
         for part in ("frozen", "learner")
     }
+    tail = model.network_.get_layer("learner").get_layer("unfrozen")
+    moved = {weight.path for weight, has in zip(model._learner().weights, changed["learner"], strict=True) if has}
     assert not any(changed["frozen"])
-    assert any(changed["learner"])
+    assert {weight.path for weight in tail.trainable_variables} & moved
+    assert not {weight.path for weight in tail.non_trainable_variables} & moved
+
+
+def test_the_tail_learns_at_its_share_of_the_rate(digits, lite0_file):
+    X, y = digits.X[:200], digits.y[:200]
+    fresh = small(unfreeze=2, epochs=1, learning_rate=1e-12).fit(X, y)
+    still, alive = (small(unfreeze=2, epochs=1, tail_rate=rate).fit(X, y) for rate in (1e-9, 1.0))
+
+    def way(model, part):
+        pairs = zip(part(model).trainable_variables, part(fresh).trainable_variables, strict=True)
+        return max(float(np.abs(np.asarray(a) - np.asarray(b)).max()) for a, b in pairs)
+
+    def tail(model):
+        return model._learner().get_layer("unfrozen")
+
+    assert way(still, tail) < 1e-6 < 1e-4 < way(alive, tail)
+    assert way(still, lambda model: model._learner().layers[-1]) > 1e-4
+
+
+@pytest.mark.parametrize("name", ["resnet50", "convnext_tiny"])
+def test_a_backbone_sees_pixels_as_keras_prepares_them(name):
+    keras.utils.set_random_seed(0)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype(np.float32)
+    backbone = BACKBONES[name]
+    ours = np.asarray(ToBackbone(32, backbone.scale, backbone.offset, backbone.blue_first)(pixels))
+    if name == "resnet50":
+        theirs = keras.applications.resnet.preprocess_input(pixels.copy())
+    else:  # it prepares them itself, by a layer that ours leaves out
+        network = keras.applications.ConvNeXtTiny(include_top=False, weights=None, input_shape=(32, 32, 3))
+        theirs = np.asarray(network.get_layer("convnext_tiny_prestem_normalization")(pixels))
+    np.testing.assert_allclose(ours, theirs, atol=1e-3)
+
+
+def test_pixels_of_zero_to_one_are_warned_of(digits, lite0_file):
+    with pytest.warns(UserWarning, match="pixels from 0 to 1"):
+        small(epochs=1).fit(digits.X[:50] / 255, digits.y[:50])
+
+
+@pytest.fixture
+def shop(tmp_path, monkeypatch):
+    """A server of weights, an empty cache."""
+    (tmp_path / "shop/resnet").mkdir(parents=True)
+    silent = partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path / "shop")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), silent) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setattr(weights, "SERVER", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("KERAS_HOME", str(tmp_path / "home"))
+        yield tmp_path
+        server.shutdown()
+
+
+@pytest.mark.parametrize("content", [b"weights", b"others", None])
+def test_weights_are_downloaded_if_they_are_the_published_ones(shop, content, monkeypatch):
+    file = weights.WeightsFile("resnet.h5", md5=hashlib.md5(b"weights").hexdigest(), folder="resnet")
+    monkeypatch.setitem(weights.WEIGHTS, "resnet50", file)
+    if content is not None:
+        (shop / "shop/resnet/resnet.h5").write_bytes(content)
+    cached = shop / "home/models/resnet.h5"
+    if content == b"weights":
+        assert find_weights("resnet50") == cached
+        assert cached.read_bytes() == content
+    else:
+        with pytest.raises(NoWeights, match=r"\((ValueError|HTTPError)\); download http://127.0.0.1"):
+            find_weights("resnet50")
+        assert not list((shop / "home").rglob("*.h5"))
+
+
+def test_a_server_that_says_nothing_is_given_up(monkeypatch, tmp_path):
+    monkeypatch.setattr(weights, "TIMEOUT", 0.5)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setattr(weights, "SERVER", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        with pytest.raises(NoWeights, match=r"\(ReadTimeout\)"):
+            find_weights("resnet50")
 
 
 def test_colour_and_gray_are_the_same_where_the_channels_are(digits, lite0_file):
@@ -130,6 +213,7 @@ def test_colour_and_gray_are_the_same_where_the_channels_are(digits, lite0_file)
         ({"unfreeze": 16, "weights": None}, "16 blocks, so 0 to 15"),
         ({"weights": "mine"}, 'must be "imagenet", or None'),
         ({"tail_rate": 0.0}, "tail_rate=0.0: must be above 0"),
+        ({"precision": "mixed_bfloat16"}, "must be one of auto, float32"),
     ],
 )
 def test_bad_arguments_are_refused(digits, arguments, words):

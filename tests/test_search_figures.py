@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fmnist_bench.reporting import search_figures
 from fmnist_bench.reporting.canvas import GREY, MAX_POINTS, NARROW, PALETTE
-from fmnist_bench.reporting.search_figures import Curve, Slice, spread
+from fmnist_bench.reporting.search_figures import Curve, Slice, Training, spread
 
 
 def test_anytime_line_is_the_running_best_up_to_the_end():
@@ -57,6 +57,17 @@ def test_learning_curves_keep_the_page_small_and_bear_a_torn_history():
     lengths = [len(line.get_xdata()) for line in axes[0].lines]
     assert sum(lengths) <= MAX_POINTS
     assert axes[0].lines[0].get_xdata()[-1] == 4999
+
+
+def test_trainings_have_accuracy_and_loss_of_both_kinds_of_rows():
+    history = {"step": [1, 2], "fit_accuracy": [0.5, 0.8], "fit_loss": [2.0, 1.0], "valid_accuracy": [0.6, 0.7]}
+    trials = [Training(history, best=True), Training({**history, "valid_loss": [0.9]}, "pruned")]
+    accuracy, loss, *others = search_figures.training({"cnn": trials, "lite0": trials[:1]}).axes
+    assert len(others) == 2
+    assert [list(line.get_ydata()) for line in accuracy.lines[2:]] == [[0.5, 0.8], [0.6, 0.7]]
+    assert [line.get_color() for line in loss.lines] == [GREY, GREY, PALETTE[1]]
+    assert [line.is_dashed() for line in accuracy.lines] == [True, False, True, False]
+    assert len(search_figures.training({"cnn": trials}, NARROW).axes) == 2
 
 
 def test_minutes_stack_to_the_total_and_name_the_kinds_that_occur():

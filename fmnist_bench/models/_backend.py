@@ -45,6 +45,22 @@ def prepare_backend(precision: str) -> None:
     tf.config.optimizer.set_experimental_options({"auto_mixed_precision_onednn_bfloat16": rewrite})
 
 
+def check_precision(precision: str) -> None:
+    """Refuse what is neither "auto" nor a dtype policy of Keras.
+
+    Raises
+    ------
+    ValueError
+    """
+    try:
+        if precision != "auto":
+            keras.dtype_policies.DTypePolicy(precision)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"precision={precision!r}: must be auto, or a dtype policy of Keras such as float32 or mixed_bfloat16"
+        ) from error
+
+
 def dtype_policy(precision: str) -> str:
     """Name the Keras dtype policy: what was asked for, or mixed on a GPU, or what the CPU is fastest in."""
     if precision != "auto":

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from ._training import Monitor
+from ._training import Monitor, not_finite
 
 if TYPE_CHECKING:
     from .hypermodel import HyperModelClassifier
@@ -87,6 +87,7 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc]
         self.estimator, self.valid, self.monitor = model, valid, monitor
         self.deadline = math.inf if model.max_seconds is None else started + model.max_seconds
         self.step_seconds = self.test_seconds = 0.0
+        self.last_loss: float | None = None
         model.history_ = {}
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
@@ -95,7 +96,9 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc]
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         loss = float((logs or {}).get("loss", 0.0))
         if not math.isfinite(loss):
-            raise ValueError(f"the loss became {loss} in epoch {len(self.estimator.history_.get('step', ())) + 1}")
+            epoch = len(self.estimator.history_.get("step", ())) + 1
+            raise ValueError(not_finite(loss, epoch, self.last_loss))
+        self.last_loss = loss
         now = time.monotonic()
         self.step_seconds = now - self.step_started if batch else 0.0  # the first one traces the graph
         if now + self.step_seconds + 1.1 * self.test_seconds >= self.deadline:

@@ -22,15 +22,15 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fmnist_bench.arrays import are_pixels, as_rows, shape_of_images, warn_of_scale
+from fmnist_bench.arrays import are_pixels, as_rows, image_shape_of, shape_of_images, warn_of_scale
 from fmnist_bench.classic import Augment
 
-from ._backend import NetworkAsBytes, dtype_policy, is_out_of_memory, prepare_backend
+from ._backend import NetworkAsBytes, check_precision, dtype_policy, is_out_of_memory, prepare_backend
 from ._batches import Batches
 from ._training import Course, Monitor, predict_probabilities
 
 OPTIMIZERS = ("sgd", "adamw")
-_predicting = threading.Lock()  # a network takes all cores, and sets for the whole process how it computes
+one_at_a_time = threading.RLock()  # a network takes all cores, and seed and precision are those of the process
 SCORED, LEAST_SCORED = 0.25, 1000  # share of the rows trained on, and rows, that are scored after each epoch
 
 
@@ -182,6 +182,12 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         ValueError
             Unusable rows, labels or parameters, or a loss that is no longer finite.
         """
+        with one_at_a_time:
+            return self._fit(X, y, validation_data, monitor)
+
+    def _fit(
+        self, X: ArrayLike, y: ArrayLike, validation_data: tuple[ArrayLike, ArrayLike] | None, monitor: Monitor | None
+    ) -> Self:
         started = time.monotonic()
         self._check_parameters()
         rows, labels = self._check_rows(X, y)
@@ -200,8 +206,8 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
             keras.utils.set_random_seed(seeds[1])  # features that were found in a file have drawn no random numbers
             self._train(batches, Course(self, started, batches, valid, monitor))
 
-        if not self._fits(train, self.batch_size):
-            train(self.batch_size // 2)
+        if not self._fits(train, size := min(self.batch_size, len(images))):
+            train(size // 2)
         return self
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float32]:
@@ -221,7 +227,7 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         rows = validate_data(self, as_rows(X), dtype="numeric", reset=False)
         if self._pixels:
             warn_of_scale(rows)
-        with _predicting:
+        with one_at_a_time:
             return self._probabilities(self._embed(self._to_images(rows)))
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
@@ -262,10 +268,10 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
             raise ValueError(f"shift={self.shift!r}, erase={self.erase!r}: must be at least 0, and from 0 to 1")
         if self.max_seconds is not None and not self.max_seconds > 0:
             raise ValueError(f"max_seconds={self.max_seconds!r}: must be above 0 or None")
+        check_precision(self.precision)
 
     def _check_rows(self, X: ArrayLike, y: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
-        shape: tuple[int, ...] = getattr(X, "shape", ())
-        self.image_shape_ = self.image_shape or (shape[1:] if len(shape) in (3, 4) else None)
+        self.image_shape_ = self.image_shape or image_shape_of(X)
         rows, labels = validate_data(self, as_rows(X), y, dtype="numeric")
         self._pixels = are_pixels(rows)
         return rows, labels
@@ -284,8 +290,10 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         if validation_data is None:
             return None
         X, y = validate_data(self, as_rows(validation_data[0]), validation_data[1], dtype="numeric", reset=False)
-        part = slice(max(LEAST_SCORED, round(SCORED * n_rows)))
-        return self._embed(self._to_images(X[part])), self._encoder.transform(y[part])
+        order = np.random.default_rng(0).permutation(len(X))  # they may be sorted by class
+        part = np.sort(order[: max(LEAST_SCORED, round(SCORED * n_rows))])
+        # Features of all of them: whoever predicts them in the end finds these in a file.
+        return self._embed(self._to_images(X))[part], self._encoder.transform(y[part])
 
     def _to_images(self, X: NDArray[Any]) -> NDArray[Any]:
         shape = shape_of_images(X.shape[1], self.image_shape_)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +22,15 @@ STEPS_PER_EXECUTION = 10
 PREDICT_BATCH = 512
 
 
-def steps_per_execution(most: int) -> int:
-    """Give the number of steps that a back end may do at a time, `most` at most; PyTorch does one."""
-    return 1 if keras.backend.backend() == "torch" else min(STEPS_PER_EXECUTION, most)
+def steps_per_execution(steps: int) -> int:
+    """Give the number of steps that a back end may do at a time so that `steps` are made; PyTorch does one.
+
+    The most that divide them, or nearly so: an epoch would be a few steps longer or shorter otherwise.
+    """
+    if keras.backend.backend() == "torch":
+        return 1
+    most = min(STEPS_PER_EXECUTION, steps)
+    return max(range((most + 1) // 2, most + 1), key=lambda n: (-abs(round(steps / n) * n - steps), n))
 
 
 def one_cycle(progress: float, peak: float, warm_up: float) -> float:
@@ -50,6 +57,12 @@ def one_cycle(progress: float, peak: float, warm_up: float) -> float:
     if progress < warm_up:
         return peak * (0.05 + 0.95 * progress / warm_up)
     return peak * 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - warm_up) / (1 - warm_up))))
+
+
+def not_finite(loss: float, epoch: int, last: float | None) -> str:
+    """Say that a loss is no longer finite, when, and what it was before."""
+    before = "none was finite" if last is None else f"last finite loss {last:.4g}"
+    return f"the loss became {loss} in epoch {epoch}, {before}"
 
 
 def predict_probabilities(network: keras.Model, images: NDArray[Any], flip_average: bool) -> NDArray[np.float32]:
@@ -85,7 +98,7 @@ class Course(keras.callbacks.Callback):  # type: ignore[misc]
         executions = round(batches.batches_per_pass / self.steps_per_execution)
         self.steps_per_epoch = executions * self.steps_per_execution
         self.steps = 0
-        self.last_loss = math.nan
+        self.last_loss: float | None = None
         self.deadline = math.inf if model.max_seconds is None else started + model.max_seconds
         self.traced: float | None = None
         self.seconds_per_execution = 0.0
@@ -134,11 +147,15 @@ class Course(keras.callbacks.Callback):  # type: ignore[misc]
 
     def _check_loss(self, loss: float) -> None:
         if not math.isfinite(loss):
-            raise ValueError(
-                f"the loss became {loss} in epoch {len(self.estimator.history_['step']) + 1}, last finite loss "
-                f"{self.last_loss:.4g}: lower learning_rate={self.estimator.learning_rate:g}"
-            )
+            epoch = len(self.estimator.history_["step"]) + 1
+            rate = self.estimator.learning_rate
+            raise ValueError(f"{not_finite(loss, epoch, self.last_loss)}: lower learning_rate={rate:g}")
         self.last_loss = loss
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        if self.steps == self.steps_per_execution < self.steps_per_epoch * self.estimator.epochs:
+            limit = f"max_seconds={self.estimator.max_seconds:g}"
+            warnings.warn(f"{limit} were over when the training began: it made {self.steps} steps", stacklevel=2)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         logs = logs or {}

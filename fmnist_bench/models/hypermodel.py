@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
-from ._backend import prepare_backend
+from ._backend import check_precision, prepare_backend
 from ._discovery import build_network, discover
 from ._foreign import Watch, bare, gives_logits, has_own_layers, wants_codes, width
 from ._keras import KerasClassifier
@@ -100,14 +100,10 @@ class HyperModelClassifier(KerasClassifier):
         self.values.update({name: value for name, value in params.items() if name not in own})
         return self
 
-    def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        validation_data: tuple[ArrayLike, ArrayLike] | None = None,
-        monitor: Monitor | None = None,
+    def _fit(
+        self, X: ArrayLike, y: ArrayLike, validation_data: tuple[ArrayLike, ArrayLike] | None, monitor: Monitor | None
     ) -> Self:
-        """Let the HyperModel build and train a new network; parameters, result and errors as `KerasClassifier.fit`."""
+        """Let the HyperModel build and train a new network."""
         started = time.monotonic()
         self._check_parameters()
         rows, labels = self._check_rows(X, y)
@@ -142,6 +138,7 @@ class HyperModelClassifier(KerasClassifier):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name}={value!r}: must be above 0 or None")
+        check_precision(self.precision)
         if not self.divide_by > 0:
             raise ValueError(f"divide_by={self.divide_by!r}: must be above 0")
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import math
+import warnings
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from fmnist_bench.arrays import cached_array
 from fmnist_bench.stages import tell
@@ -20,6 +21,7 @@ from ._backend import prepare_backend
 from ._keras import KerasClassifier
 from ._layers import FusedBatchNormalization
 
+PRECISIONS = ("auto", "float32")
 EMBED_BATCH = 256  # images at a time through the frozen part: bounds its memory
 
 
@@ -51,7 +53,8 @@ class TransferClassifier(KerasClassifier):
         Folder of what the frozen part made of images.
     learning_rate, warm_up, weight_decay, label_smoothing, batch_size, epochs, precision, max_seconds, image_shape, \
 random_state
-        See `KerasClassifier`; there are no flips.
+        See `KerasClassifier`; there are no flips, and `precision` is "auto" or "float32": the frozen part computes in
+        float32 in any case.
 
     References
     ----------
@@ -134,9 +137,20 @@ random_state
         x = keras.layers.Dropout(self.dropout)(x)
         return keras.Model(inputs, keras.layers.Dense(n_classes)(x), name="learner")
 
-    def _build_network(self, images: NDArray[Any]) -> keras.Model:
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision={self.precision!r}: must be one of {', '.join(PRECISIONS)}")
         if not 0 < self.tail_rate <= 1:
             raise ValueError(f"tail_rate={self.tail_rate!r}: must be above 0 and at most 1")
+
+    def _check_rows(self, X: ArrayLike, y: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
+        rows, labels = super()._check_rows(X, y)
+        if rows.max() <= 1:
+            warnings.warn("pixels from 0 to 1: the backbone was trained on pixels from 0 to 255", stacklevel=3)
+        return rows, labels
+
+    def _build_network(self, images: NDArray[Any]) -> keras.Model:
         network = self._build(images.shape[1:], len(self.classes_))
         network.jit_compile = False
         return network

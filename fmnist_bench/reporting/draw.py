@@ -12,7 +12,7 @@ from fmnist_bench.reporting import figures, search_figures
 from fmnist_bench.reporting.canvas import WIDE, to_png
 from fmnist_bench.reporting.figures import Gain, Picture, Score
 from fmnist_bench.reporting.findings import Contestant, Findings, TrialRow
-from fmnist_bench.reporting.search_figures import Curve, Slice
+from fmnist_bench.reporting.search_figures import Curve, Slice, Training
 
 FEWEST = 4  # complete trials of an arm, to draw its parameters
 MOST = 400  # trials of an arm whose parameters are drawn: the best
@@ -32,7 +32,7 @@ def draw(findings: Findings, width: float = WIDE) -> dict[str, Figure]:
     -------
     dict of str to matplotlib.figure.Figure
         Of `accuracy_intervals`, `accuracy_against_cost`, `augmentation`, `fidelity`, `anytime`, `learning_curves`,
-        `minutes` and `slices_ARM` those that can be drawn.
+        `training`, `minutes` and `slices_ARM` those that can be drawn.
     """
     drawn: dict[str, Figure] = {}
     if scores := _scores(findings):
@@ -47,6 +47,8 @@ def draw(findings: Findings, width: float = WIDE) -> dict[str, Figure]:
         drawn["anytime"] = search_figures.anytime(points, max(trial.ended for trial in findings.trials), width)
     if curves := _curves(findings):
         drawn["learning_curves"] = search_figures.learning_curves(curves, width)
+    if trainings := _trainings(findings):
+        drawn["training"] = search_figures.training(trainings, width)
     if findings.trials:
         drawn["minutes"] = search_figures.minutes(findings.seconds_by_kind(), width)
     for arm in findings.arms:
@@ -135,6 +137,16 @@ def _curves(findings: Findings) -> dict[str, list[Curve]]:
             curve = Curve(steps, scores, trial.status, (trial.arm, trial.number) in best)
             curves.setdefault(trial.arm, []).append(curve)
     return curves
+
+
+def _trainings(findings: Findings) -> dict[str, list[Training]]:
+    best = {(who.name, who.trial) for who in findings.contestants}
+    trainings: dict[str, list[Training]] = {}
+    for trial in findings.trials:
+        if trial.history.get("fit_accuracy"):  # networks alone keep it
+            training = Training(trial.history, trial.status, (trial.arm, trial.number) in best)
+            trainings.setdefault(trial.arm, []).append(training)
+    return trainings
 
 
 def _matrices(findings: Findings) -> dict[str, Figure]:

@@ -28,6 +28,8 @@ from fmnist_bench.reporting.canvas import (
 )
 
 LABEL_GAP = 0.058  # of the height of the axes, from one name to the next
+MEASURES = {"accuracy": "accuracy, %", "loss": "loss"}
+ROWS: dict[str, Any] = {"fit": (0, (4, 1.5)), "valid": "-"}
 KINDS = {"complete": PALETTE[0], "prepared": PALETTE[2], "pruned": GREY, "failed or stopped": PALETTE[1]}
 
 
@@ -36,6 +38,14 @@ class Curve(NamedTuple):
 
     steps: Sequence[float]
     scores: Sequence[float]
+    status: str = "complete"
+    best: bool = False
+
+
+class Training(NamedTuple):
+    """What a trial's training was like, epoch by epoch: loss and accuracy of fit and valid rows, as far as known."""
+
+    history: Mapping[str, Sequence[float]]
     status: str = "complete"
     best: bool = False
 
@@ -154,6 +164,32 @@ def learning_curves(arms: Mapping[str, Sequence[Curve]], width: float = WIDE) ->
     return fig
 
 
+def training(arms: Mapping[str, Sequence[Training]], width: float = WIDE) -> Figure:
+    """Draw accuracy and loss of fit and valid rows by epoch, two panels an arm, of every trial."""
+    columns = 2 if width == WIDE else 1
+    fig = figure("Accuracy and loss while training", 0.4 + 2.2 * len(arms) * (2 // columns), width)
+    share = max(10, MAX_POINTS // max(1, 4 * sum(map(len, arms.values()))))
+    for place, (arm, trials) in enumerate(arms.items()):
+        for side, measure in enumerate(("accuracy", "loss")):
+            number = 2 * place + side + 1
+            ax = axes(fig, (2 * len(arms) // columns, columns, number), xlabel="epoch", ylabel=MEASURES[measure])
+            ax.set_title(plain(arm), loc="left", fontsize=10, color=INK)
+            for trial in sorted(trials, key=lambda trial: (trial.best, trial.status != "pruned")):
+                for rows, line in ROWS.items():
+                    _draw_curve(ax, _curve(trial, f"{rows}_{measure}"), share, ls=line)
+            ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+            if measure == "accuracy":
+                ax.yaxis.set_major_formatter(PERCENT)
+    handles = [Line2D([], [], color=INK, label=f"{rows} rows", ls=line) for rows, line in ROWS.items()]
+    fig.legend(handles=handles, loc="outside upper right", frameon=False, labelcolor=INK, ncols=2, fontsize=8.5)
+    return fig
+
+
+def _curve(trial: Training, name: str) -> Curve:
+    scores = trial.history.get(name, [])
+    return Curve(trial.history.get("step") or range(1, len(scores) + 1), scores, trial.status, trial.best)
+
+
 def _range(scores: Sequence[float], shown: float = 1.0) -> tuple[float, float]:
     """Give the range in which scores differ, `shown` included; a trial that learned nothing must not flatten it."""
     top = float(np.nanmax(scores))
@@ -161,11 +197,12 @@ def _range(scores: Sequence[float], shown: float = 1.0) -> tuple[float, float]:
     return max(0.0, low - 0.1 * (top - low) - 0.002), top + 0.06 * (top - low) + 0.002
 
 
-def _draw_curve(ax: Axes, curve: Curve, share: int) -> None:
-    n = min(len(curve.steps), len(curve.scores))
+def _draw_curve(ax: Axes, curve: Curve, share: int, ls: Any = "-") -> None:
+    if not (n := min(len(curve.steps), len(curve.scores))):
+        return
     keep = np.unique(np.linspace(0, n - 1, min(n, share)).round().astype(int))
     steps, scores = np.asarray(curve.steps, float)[keep], np.asarray(curve.scores, float)[keep]
-    ax.plot(steps, scores, marker="o" if n == 1 else None, ms=3, **_look(curve))
+    ax.plot(steps, scores, marker="o" if n == 1 else None, ms=3, ls=ls, **_look(curve))
 
 
 def _look(curve: Curve) -> dict[str, Any]:

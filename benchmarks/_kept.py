@@ -1,0 +1,30 @@
+"""Figures that a benchmark script keeps as soon as they are measured, so that a call that was stopped can go on."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from fmnist_bench.environment import machine
+from fmnist_bench.store import write_text
+
+
+def open_figures(path: Path, **settings: Any) -> dict[str, Any]:
+    """Read what was measured; nothing where there is none.
+
+    Raises
+    ------
+    SystemExit
+        Where it was measured on another processor or with other `settings`: such figures must not share a page.
+    """
+    own = {"processor": machine()["processor"], **settings}
+    if not path.exists():
+        return {"measured": own}
+    found: dict[str, Any] = json.loads(path.read_text())
+    if found["measured"] != own:
+        raise SystemExit(f"{path}: was measured with {found['measured']}, not {own}; move it away to measure anew")
+    return found
+
+
+def keep_figures(path: Path, found: dict[str, Any]) -> None:
+    """Write what was measured."""
+    write_text(path, json.dumps(found, indent=1) + "\n")

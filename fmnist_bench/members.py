@@ -1,0 +1,139 @@
+"""Members of an ensemble: the rows they learn from, their training, and their probabilities in one order of classes."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from joblib import Parallel, delayed
+from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import train_test_split
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from fmnist_bench.candidate import Candidate, set_where_none
+
+Members = Sequence[tuple[str, Any]]
+
+
+def default_estimators(random_state: Any) -> Members:
+    """Give what suits any table of numbers."""
+    return [
+        ("logistic_regression", make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))),
+        ("random_forest", RandomForestClassifier(random_state=random_state)),
+        ("extra_trees", ExtraTreesClassifier(random_state=random_state)),
+    ]
+
+
+def hold_out(
+    codes: NDArray[np.integer[Any]], valid_size: float, random_state: Any
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Split rows into a part to train members on and a stratified rest; a class of one row is in the first part.
+
+    Parameters
+    ----------
+    codes : ndarray of shape (n,)
+        Classes, from 0.
+    valid_size : float
+        Share of the rest, between 0 and 1.
+    random_state : int, RandomState or None
+
+    Returns
+    -------
+    fit, valid : ndarray of int64
+        Row numbers; the same array of all rows twice, with a warning, where either part would be smaller than the
+        number of classes.
+    """
+    counts = np.bincount(codes)
+    alone = counts[codes] == 1
+    rows, n_classes = np.flatnonzero(~alone), int((counts > 1).sum())
+    n_valid = max(round(valid_size * len(rows)), n_classes)
+    if not n_classes or len(rows) - n_valid < n_classes:
+        warnings.warn("too few rows to hold any out: the members are chosen on those they learn from", stacklevel=3)
+        return (whole := np.arange(len(codes))), whole
+    fit, valid = train_test_split(rows, test_size=n_valid, stratify=codes[rows], random_state=random_state)
+    return np.concatenate([fit, np.flatnonzero(alone)]), valid
+
+
+def train(
+    estimators: Sequence[Any],
+    X: NDArray[Any],
+    y: NDArray[Any],
+    image_shape: tuple[int, ...] | None,
+    n_jobs: int | None,
+) -> list[Any]:
+    """Fit clones of estimators side by side; those that have no `image_shape` of their own get this one."""
+    clones = [clone(estimator) for estimator in estimators]
+    for estimator in clones if image_shape is not None else ():
+        set_where_none(estimator, image_shape=image_shape)
+    return list(Parallel(n_jobs, prefer="threads")(delayed(estimator.fit)(X, y) for estimator in clones))
+
+
+def check_fitted(members: Members, shape: tuple[int, ...], y: NDArray[Any]) -> None:
+    """Refuse members that do not belong together, or to valid probabilities of this shape and these labels.
+
+    Raises
+    ------
+    ValueError
+    """
+    if not members:
+        raise ValueError("members: at least one fitted estimator is needed")
+    classes = np.asarray(members[0][1].classes_)
+    if other := [name for name, member in members if not np.array_equal(member.classes_, classes)]:
+        raise ValueError(f"members: {', '.join(other)} and {members[0][0]} have different classes_")
+    if shape != (expected := (len(members), len(y), len(classes))):
+        raise ValueError(f"valid_probabilities have the shape {shape}: must be {expected}, members x rows x classes")
+    if unknown := np.setdiff1d(y, classes).tolist():
+        raise ValueError(f"y_valid: no member knows {', '.join(map(str, unknown))}")
+
+
+def aligned(estimator: Any, X: Any, classes: NDArray[Any]) -> NDArray[np.float64]:
+    """Probabilities in the columns of `classes`; zero for a class that the estimator has not seen."""
+    found = np.zeros((len(X), len(classes)))
+    found[:, np.searchsorted(classes, estimator.classes_)] = estimator.predict_proba(X)
+    return found
+
+
+def with_length_found(estimator: Any, fitted: Any) -> Any:
+    """Clone an estimator so that it trains as long as it did, and no longer stops early.
+
+    Knows the parameters of scikit-learn (`early_stopping`, `n_iter_no_change`), of XGBoost (`early_stopping_rounds`)
+    and of the networks (`max_seconds`), also of the last step of a pipeline and of the model of a `Candidate`.
+
+    Parameters
+    ----------
+    estimator : estimator
+    fitted : the same, fitted
+
+    Returns
+    -------
+    estimator
+        Not fitted.
+    """
+    settled = clone(estimator)
+    _settle(settled, fitted)
+    return settled
+
+
+def _settle(estimator: Any, fitted: Any) -> None:
+    if isinstance(estimator, Pipeline):
+        _settle(estimator.steps[-1][1], fitted.steps[-1][1])
+    elif isinstance(estimator, Candidate):
+        _settle(estimator.model, fitted.model_)
+    elif hasattr(estimator, "get_params"):
+        estimator.set_params(**_found(estimator.get_params(deep=False), fitted))
+
+
+def _found(parameters: dict[str, Any], fitted: Any) -> dict[str, Any]:
+    if parameters.get("early_stopping"):  # "auto", too
+        return {"early_stopping": False, "max_iter": int(fitted.n_iter_)}
+    if parameters.get("n_iter_no_change") and hasattr(fitted, "n_estimators_"):
+        return {"n_iter_no_change": None, "n_estimators": int(fitted.n_estimators_)}
+    if parameters.get("early_stopping_rounds"):
+        return {"early_stopping_rounds": None, "n_estimators": int(fitted.best_iteration) + 1}
+    if parameters.get("max_seconds") and "step" in getattr(fitted, "history_", {}):
+        return {"max_seconds": None, "epochs": max(1, len(fitted.history_["step"]))}
+    return {}

@@ -1,0 +1,89 @@
+"""The scripts that measure for hours build what they measure, and go on where they were stopped."""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from fmnist_bench.candidate import Candidate
+from fmnist_bench.config import load_study
+from fmnist_bench.study import Arm
+
+FOLDER = Path(__file__).parent.parent / "benchmarks"
+
+
+@pytest.fixture
+def script(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    yield importlib.import_module
+    for name in [name for name, module in sys.modules.items() if str(FOLDER) in str(getattr(module, "__file__", ""))]:
+        del sys.modules[name]
+
+
+def test_transfer_builds_its_rivals(script):
+    transfer = script("transfer")
+    arm = Arm(load_study("efficientnet_lite0"))
+    known = {known.name: known.parameters for known in arm.study.known}
+    for arguments in transfer.RIVALS.values():
+        own = {key: value for key, value in arguments.items() if key != "name"}
+        candidate = transfer.build(arm, known[arguments["name"]], own)
+        assert isinstance(candidate, Candidate)
+        assert candidate.model.get_params().items() >= own.items()
+
+
+def test_gan_paired_builds_its_contestants(script, tmp_path):
+    paired = script("gan_paired")
+    for share in (0.01, 1.0):
+        built = [paired._candidate(*names, share, tmp_path) for names in paired._contestants(share)]
+        assert len(built) == (20 if share < 1 else 12)
+
+
+def test_keras_as_shipped_has_no_layer_of_ours(script):
+    speed = script("cnn_speed")
+    for network in speed.NETWORKS:
+        model = speed.estimator(network, epochs=1)
+        own, plain = model._build((28, 28, 1), 10), speed.plain_network(model)
+        assert any("fmnist_bench" in type(layer).__module__ for layer in own.layers)
+        assert not any("fmnist_bench" in type(layer).__module__ for layer in plain.layers[-1].layers)
+        assert plain.count_params() == own.count_params()
+
+
+def test_figures_of_another_processor_or_size_do_not_share_a_page(script, tmp_path):
+    kept = script("_kept")
+    found = kept.open_figures(tmp_path / "f.json", rows=100)
+    kept.keep_figures(tmp_path / "f.json", {**found, "speed": 1})
+    assert kept.open_figures(tmp_path / "f.json", rows=100)["speed"] == 1
+    with pytest.raises(SystemExit, match=r"f\.json: was measured with .*'rows': 100"):
+        kept.open_figures(tmp_path / "f.json", rows=2000)
+    content = json.loads((tmp_path / "f.json").read_text())
+    content["measured"]["processor"] = "Z80"
+    (tmp_path / "f.json").write_text(json.dumps(content))
+    with pytest.raises(SystemExit, match="Z80"):
+        kept.open_figures(tmp_path / "f.json", rows=100)
+
+
+def test_pages_are_written_of_what_is_there(script):
+    transfer, speed = script("transfer"), script("cnn_speed")
+    one = {"fit": 60.0, "predict": 2.0, "accuracy": 0.9}
+    found = {"measured": {"rows": 60_000, "processor": "x"}, "fine-tuned, 64 pixels": {"transfer 0": one}}
+    assert not [line for line in transfer.report(found) if line.startswith("| fine")]
+    found["fine-tuned, 64 pixels"]["cnn 0"] = {**one, "accuracy": 0.93}
+    (line,) = (line for line in transfer.report(found) if line.startswith("| fine"))
+    assert line.startswith("| fine-tuned, 64 pixels | 1 | 60 (60 to 60) |")
+    assert "93.00 (93.00 to 93.00)" in line
+    rates = {"CNNClassifier": [300.0, 330.0, 310.0], "Keras, as shipped": [150.0, 160.0, 155.0]}
+    accuracy = [{"minutes": 5.0, "seed": seed, "seconds": 299.0, "accuracy": 0.94} for seed in range(3)]
+    lines = list(speed.report({"measured": {}, "speed": {"4conv": rates}, "accuracy": accuracy}))
+    assert "| 4conv | Keras, as shipped | 155 (150 to 160) | 3 | 2.00 times |" in lines
+    assert "| 5 | 94.00 (94.00 to 94.00) | 3 |" in lines
+
+
+def test_runs_that_do_not_belong_together_are_refused(script):
+    check = script("ensembles").check
+    run = {"data": "fashion-mnist", "budget": 600.0, "seed": 0}
+    check([run, {**run, "seed": 1}])
+    for other, words in (({}, "same seed"), ({"budget": 60.0}, "same budget"), ({"data": "digits"}, "same data")):
+        with pytest.raises(SystemExit, match=words):
+            check([run, {**run, **other}])
