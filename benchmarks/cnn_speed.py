@@ -3,6 +3,7 @@
     pip install "fmnist-bench[torch]"
     python benchmarks/cnn_speed.py                          rows a second
     python benchmarks/cnn_speed.py --minutes 5 --seeds 3    test accuracy of one network after so much time
+    python benchmarks/cnn_speed.py --minutes 40 --network 6conv-long
 
 Every figure comes from a process of its own that has all cores. Rows a second are those of the epochs after the first,
 in which graphs are traced and compiled, without any scoring; the programs take turns. On a CPU Keras as shipped does
@@ -58,7 +59,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="repetitions (default 3)")
     parser.add_argument("--rows", type=int, default=156 * BATCH, metavar="N", help="rows an epoch (default 19968)")
     parser.add_argument("--one", choices=[*CONTENDERS, "accuracy"], help=argparse.SUPPRESS)
-    parser.add_argument("--network", choices=NETWORKS, help=argparse.SUPPRESS)
+    parser.add_argument("--network", default="6conv", help="known configuration of the study cnn (default 6conv)")
     parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -73,24 +74,23 @@ def measure_speed(found: dict[str, Any], options: argparse.Namespace) -> Iterato
             for contender in contenders:
                 rates = found["speed"].setdefault(network, {}).setdefault(contender, [])
                 if len(rates) <= turn:
-                    rates.append(_apart("--one", contender, "--network", network, "--rows", options.rows))
+                    rates.append(apart(__file__, "--one", contender, "--network", network, "--rows", options.rows))
                     yield network, contender, rates[-1]
 
 
 def measure_accuracy(found: dict[str, Any], options: argparse.Namespace) -> Iterator[Any]:
     """Add what is missing of test accuracy after so many minutes, a seed at a time."""
-    there = {(row["minutes"], row["seed"]) for row in found["accuracy"]}
-    for seed in range(options.seeds):
-        if (options.minutes, seed) not in there:
-            row = _apart("--one", "accuracy", "--minutes", options.minutes, "--seed", seed)
-            found["accuracy"].append({"minutes": options.minutes, **row})
-            yield found["accuracy"][-1]
+    what = {"minutes": options.minutes, "network": options.network}
+    there = [row["seed"] for row in found["accuracy"] if row.items() >= what.items()]
+    for seed in set(range(options.seeds)) - set(there):
+        arguments = ("--minutes", options.minutes, "--network", options.network, "--seed", seed)
+        found["accuracy"].append({**what, **apart(__file__, "--one", "accuracy", *arguments)})
+        yield found["accuracy"][-1]
 
 
-def _apart(*arguments: object) -> Any:
-    done = subprocess.run(
-        [sys.executable, __file__, *map(str, arguments)], stdout=subprocess.PIPE, text=True, check=True
-    )
+def apart(script: str, *arguments: object) -> Any:
+    """Call a script with some arguments; return what the last line that it prints says, JSON."""
+    done = subprocess.run([sys.executable, script, *map(str, arguments)], stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -102,13 +102,13 @@ def run(contender: str, options: argparse.Namespace) -> Any:
     X, y = data.X[: options.rows], data.y[: options.rows]
     model = estimator(options.network, epochs=3)
     if contender == "CNNClassifier":
-        return _rate(len(X), lambda tick: own_keras(model, X, y, tick))
+        return rate(len(X), lambda tick: own_keras(model, X, y, tick))
     if contender.startswith("Keras"):
-        return _rate(len(X), lambda tick: plain_keras(model, X, y, tick, "XLA" in contender))
-    return _rate(len(X), lambda tick: plain_torch(model, X, y, tick, "compiled" in contender))
+        return rate(len(X), lambda tick: plain_keras(model, X, y, tick, "XLA" in contender))
+    return rate(len(X), lambda tick: plain_torch(model, X, y, tick, "compiled" in contender))
 
 
-def _rate(rows: int, train: Callable[[Callable[[], None]], object]) -> float:
+def rate(rows: int, train: Callable[[Callable[[], None]], object]) -> float:
     """Rows a second of the epochs after the first; `train` calls what it is given at the end of each."""
     ends: list[float] = []
     train(lambda: ends.append(time.perf_counter()))
@@ -215,13 +215,19 @@ def torch_network(model: Any) -> Any:
 
 
 def accuracy(X: Any, y: Any, options: argparse.Namespace) -> dict[str, float]:
-    """Train the best known network on all training rows for so many minutes; open the test set once."""
-    model = estimator("6conv", epochs=10_000, max_seconds=60 * options.minutes, random_state=options.seed)
+    """Train a known network on all training rows for so many minutes; open the test set once."""
+    model = estimator(options.network, epochs=10_000, max_seconds=60 * options.minutes, random_state=options.seed)
     started = time.monotonic()
     model.fit(X, y)
     seconds = time.monotonic() - started
     test = load_dataset("fashion-mnist", "test")
     return {"seed": options.seed, "seconds": round(seconds, 1), "accuracy": model.score(test.X, test.y)}
+
+
+def spread(values: list[float], digits: int) -> str:
+    """Median, lowest and highest."""
+    middle, low, high = (f"{value:,.{digits}f}" for value in (statistics.median(values), min(values), max(values)))
+    return f"{middle} ({low} to {high})"
 
 
 def report(found: dict[str, Any]) -> Iterator[str]:
@@ -233,16 +239,18 @@ def report(found: dict[str, Any]) -> Iterator[str]:
         ours = statistics.median(rates["CNNClassifier"])
         for contender, values in rates.items():
             middle = statistics.median(values)
-            spread = f"{middle:,.0f} ({min(values):,.0f} to {max(values):,.0f})"
-            yield f"| {network} | {contender} | {spread} | {len(values)} | {ours / middle:.2f} times |"
+            yield f"| {network} | {contender} | {spread(values, 0)} | {len(values)} | {ours / middle:.2f} times |"
     yield from ("", "## Test accuracy of one network", "")
     yield "Trained on all 60,000 rows, the test rows seen once at the end."
-    yield from ("", "| Minutes | Test accuracy, %: median (lowest to highest) | n |", "| ---: | ---: | ---: |")
-    for minutes in sorted({row["minutes"] for row in found["accuracy"]}):
-        values = [100 * row["accuracy"] for row in found["accuracy"] if row["minutes"] == minutes]
-        spread = f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
-        yield f"| {minutes:g} | {spread} | {len(values)} |"
-    yield from ("", "`python benchmarks/cnn_speed.py`, then with `--minutes 5` and `--minutes 40`", "")
+    yield from ("", "| Minutes | Network | Test accuracy, % | n |", "| ---: | --- | ---: | ---: |")
+    for minutes, network in sorted({(row["minutes"], row["network"]) for row in found["accuracy"]}):
+        rows = [row for row in found["accuracy"] if (row["minutes"], row["network"]) == (minutes, network)]
+        yield f"| {minutes:g} | {network} | {spread([100 * row['accuracy'] for row in rows], 2)} | {len(rows)} |"
+    yield from (
+        "",
+        "`python benchmarks/cnn_speed.py`, then with `--minutes 5`, and `--minutes 40 --network 6conv-long`",
+        "",
+    )
     yield from (f"- {key}: {value}" for key, value in {**machine(), **found["measured"]}.items())
 
 

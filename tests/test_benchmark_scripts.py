@@ -74,10 +74,17 @@ def test_pages_are_written_of_what_is_there(script):
     assert line.startswith("| fine-tuned, 64 pixels | 1 | 60 (60 to 60) |")
     assert "93.00 (93.00 to 93.00)" in line
     rates = {"CNNClassifier": [300.0, 330.0, 310.0], "Keras, as shipped": [150.0, 160.0, 155.0]}
-    accuracy = [{"minutes": 5.0, "seed": seed, "seconds": 299.0, "accuracy": 0.94} for seed in range(3)]
+    one = {"minutes": 5.0, "network": "6conv", "seconds": 299.0, "accuracy": 0.94}
+    accuracy = [{**one, "seed": seed} for seed in range(3)]
     lines = list(speed.report({"measured": {}, "speed": {"4conv": rates}, "accuracy": accuracy}))
     assert "| 4conv | Keras, as shipped | 155 (150 to 160) | 3 | 2.00 times |" in lines
-    assert "| 5 | 94.00 (94.00 to 94.00) | 3 |" in lines
+    assert "| 5 | 6conv | 94.00 (94.00 to 94.00) | 3 |" in lines
+    leads = script("cnn_leads")
+    found = {"measured": {}, "speed": {"as it is": [300.0], "XLA": [150.0]}, "accuracy": {"as it is": [92.0, 93.0]}}
+    found["accuracy"]["float32"] = [92.5]
+    lines = list(leads.report(found))
+    assert "| XLA | 150 (150 to 150) | 1 | 2.00 times as long |" in lines
+    assert "| float32 | 92.50 (92.50 to 92.50) | 1 | +0.50 |" in lines
 
 
 def test_runs_that_do_not_belong_together_are_refused(script):

@@ -1,0 +1,176 @@
+"""What each way to train a network faster, or better in the same time, is worth: one change at a time.
+
+    python benchmarks/cnn_leads.py                  rows a second
+    python benchmarks/cnn_leads.py --accuracy       valid accuracy after six epochs
+
+The study's best known network as it is, and with one thing otherwise, each in a process of its own that has all cores;
+they take turns. Rows a second are those of the epochs after the first. Accuracies are those of 10,000 valid rows after
+training on the other 50,000; the test rows stay closed. A call that was stopped goes on where it was: figures are added
+to cnn_leads.json beside this file at once, and all of them are written to cnn_leads.md.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from _kept import keep_figures, open_figures
+from cnn_speed import BATCH, apart, estimator, own_keras, rate, spread
+
+from fmnist_bench.data import load_dataset, make_split
+from fmnist_bench.environment import machine
+from fmnist_bench.store import write_text
+
+KEPT = Path(__file__).resolve().with_suffix(".json")
+AS_IT_IS = "as it is"
+VALID, EPOCHS = 10_000, 6
+Change = Callable[[Any], object]
+
+
+def _one_step(model: Any) -> None:
+    from fmnist_bench.models import _training
+
+    _training.STEPS_PER_EXECUTION = 1
+
+
+def _keras_normalisation(model: Any) -> None:
+    import keras
+
+    from fmnist_bench.models import cnn
+
+    cnn.FusedBatchNormalization = keras.layers.BatchNormalization  # type: ignore[misc]
+
+
+def _xla(model: Any) -> None:
+    import keras
+
+    compile_ = keras.Model.compile
+    keras.Model.compile = lambda network, *args, **kwargs: compile_(network, *args, **{**kwargs, "jit_compile": True})
+
+
+def _averaged(model: Any) -> None:
+    """Predict with the moving average of the weights instead of the last ones."""
+    kind = type(model)
+    make, train = kind._optimizer, kind._train
+
+    def optimizer(own: Any) -> Any:
+        made = make(own)
+        made.use_ema, made.ema_momentum = True, 0.99
+        own.made_ = made
+        return made
+
+    def training(own: Any, *arguments: Any) -> None:
+        train(own, *arguments)
+        own.made_.finalize_variable_values(own._learner().trainable_variables)
+
+    kind._optimizer, kind._train = optimizer, training
+
+
+def _set(**parameters: Any) -> Change:
+    return lambda model: model.set_params(**parameters)
+
+
+FASTER: dict[str, Change] = {
+    AS_IT_IS: _set(),
+    "float32": _set(precision="float32"),
+    "one step an execution": _one_step,
+    "Keras' batch normalisation": _keras_normalisation,
+    "XLA": _xla,
+    "pooling after the activation": _set(pool_first=False),
+    "dropout after each convolution": _set(conv_dropout=0.1),
+    "without mirrored images": _set(flip=False),
+    "with moved and erased images": _set(shift=1, erase=0.2),
+    "batches of 64": _set(batch_size=BATCH // 2),
+    "batches of 256": _set(batch_size=2 * BATCH),
+}
+BETTER: dict[str, Change] = {
+    AS_IT_IS: _set(),
+    "float32": _set(precision="float32"),
+    "without label smoothing": _set(label_smoothing=0.0),
+    "without averaging over the mirror image": _set(flip_average=False),
+    "average of the weights": _averaged,
+    "logits not scaled": _set(logit_scale=1.0),
+    "pooling after the activation": _set(pool_first=False),
+    "average instead of maximum at the end": _set(head="average"),
+    "without mirrored images": _set(flip=False, flip_average=False),
+    "with moved and erased images": _set(shift=1, erase=0.2),
+    "residual blocks": _set(block="residual"),
+    "batches of 256": _set(batch_size=2 * BATCH),
+}
+
+
+def main() -> None:
+    options = _options()
+    if options.one:
+        print(json.dumps((accuracy if options.accuracy else speed)(options)))
+        return
+    found = open_figures(KEPT, rows=options.rows)
+    part, changes = ("accuracy", BETTER) if options.accuracy else ("speed", FASTER)
+    for turn in range(options.seeds):
+        for name in changes:
+            values = found.setdefault(part, {}).setdefault(name, [])
+            if len(values) <= turn:
+                flag = ["--accuracy"] if options.accuracy else []
+                values.append(apart(__file__, "--one", name, "--seed", turn, "--rows", options.rows, *flag))
+                print(name, values[-1], flush=True)
+                keep_figures(KEPT, found)
+                write_text(KEPT.with_suffix(".md"), "\n".join(report(found)) + "\n")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--accuracy", action="store_true", help="valid accuracy instead of rows a second")
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="repetitions (default 3)")
+    parser.add_argument("--rows", type=int, default=156 * BATCH, metavar="N", help="rows an epoch (default 19968)")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def speed(options: argparse.Namespace) -> float:
+    """Rows a second with one change."""
+    data, model = load_dataset(subset="train"), estimator("6conv", epochs=3)
+    FASTER[options.one](model)
+    X, y = data.X[: options.rows], data.y[: options.rows]
+    return rate(len(X), lambda tick: own_keras(model, X, y, tick))
+
+
+def accuracy(options: argparse.Namespace) -> float:
+    """Valid accuracy, %, with one change."""
+    data, model = load_dataset(subset="train"), estimator("6conv", epochs=EPOCHS, random_state=options.seed)
+    BETTER[options.one](model)
+    split = make_split(data.y, VALID, options.seed)
+    model.fit(data.X[split.fit], data.y[split.fit])
+    return round(100 * model.score(data.X[split.valid], data.y[split.valid]), 2)
+
+
+def report(found: dict[str, Any]) -> Iterator[str]:
+    """Write the page."""
+    yield from ("# What each lead is worth", "", "Median of n (lowest to highest), and against the network as it is:")
+    yield from ("its seconds for so many rows; points of accuracy.", "")
+    if rates := found.get("speed"):
+        yield from ("| One thing otherwise | Rows a second | n | Takes |", "| --- | ---: | ---: | ---: |")
+        for name, values in rates.items():
+            times = statistics.median(rates[AS_IT_IS]) / statistics.median(values)
+            yield f"| {name} | {spread(values, 0)} | {len(values)} | {times:.2f} times as long |"
+        yield ""
+    if scores := found.get("accuracy"):
+        yield from (
+            f"| One thing otherwise, {EPOCHS} epochs | Valid accuracy, % | n | Gain |",
+            "| --- | ---: | ---: | ---: |",
+        )
+        for name, values in scores.items():
+            gains = [value - own for value, own in zip(values, scores[AS_IT_IS], strict=False)]
+            yield f"| {name} | {spread(values, 2)} | {len(values)} | {statistics.mean(gains):+.2f} |"
+        yield ""
+    yield from ("`python benchmarks/cnn_leads.py`, then with `--accuracy`", "")
+    yield from (f"- {key}: {value}" for key, value in {**machine(), **found["measured"]}.items())
+
+
+if __name__ == "__main__":
+    main()
