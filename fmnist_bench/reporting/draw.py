@@ -143,7 +143,7 @@ def _trainings(findings: Findings) -> dict[str, list[Training]]:
     best = {(who.name, who.trial) for who in findings.contestants}
     trainings: dict[str, list[Training]] = {}
     for trial in findings.trials:
-        if trial.history.get("fit_accuracy"):  # networks alone keep it
+        if trial.history.get("fit_accuracy"):
             training = Training(trial.history, trial.status, (trial.arm, trial.number) in best)
             trainings.setdefault(trial.arm, []).append(training)
     return trainings

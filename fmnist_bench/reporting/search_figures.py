@@ -171,8 +171,8 @@ def training(arms: Mapping[str, Sequence[Training]], width: float = WIDE) -> Fig
     share = max(10, MAX_POINTS // max(1, 4 * sum(map(len, arms.values()))))
     for place, (arm, trials) in enumerate(arms.items()):
         for side, measure in enumerate(("accuracy", "loss")):
-            number = 2 * place + side + 1
-            ax = axes(fig, (2 * len(arms) // columns, columns, number), xlabel="epoch", ylabel=MEASURES[measure])
+            where = (2 * len(arms) // columns, columns, 2 * place + side + 1)
+            ax = axes(fig, where, xlabel="epoch or boosting round", ylabel=MEASURES[measure])
             ax.set_title(plain(arm), loc="left", fontsize=10, color=INK)
             for trial in sorted(trials, key=lambda trial: (trial.best, trial.status != "pruned")):
                 for rows, line in ROWS.items():
