@@ -2,6 +2,7 @@
 
     python benchmarks/cnn_leads.py                  rows a second
     python benchmarks/cnn_leads.py --accuracy       valid accuracy after six epochs
+    python benchmarks/cnn_leads.py --accuracy --epochs 35 --only "as it is" "moved, erased, decayed"
 
 The study's best known network as it is, and with one thing otherwise, each in a process of its own that has all cores;
 they take turns. Rows a second are those of the epochs after the first. Accuracies are those of 10,000 valid rows after
@@ -28,7 +29,7 @@ from fmnist_bench.store import write_text
 
 KEPT = Path(__file__).resolve().with_suffix(".json")
 AS_IT_IS = "as it is"
-VALID, EPOCHS = 10_000, 6
+VALID = 10_000
 Change = Callable[[Any], object]
 
 
@@ -99,6 +100,7 @@ BETTER: dict[str, Change] = {
     "average instead of maximum at the end": _set(head="average"),
     "without mirrored images": _set(flip=False, flip_average=False),
     "with moved and erased images": _set(shift=1, erase=0.2),
+    "moved, erased, decayed": _set(shift=1, erase=0.2, weight_decay=2e-4),
     "residual blocks": _set(block="residual"),
     "batches of 256": _set(batch_size=2 * BATCH),
 }
@@ -110,13 +112,13 @@ def main() -> None:
         print(json.dumps((accuracy if options.accuracy else speed)(options)))
         return
     found = open_figures(KEPT, rows=options.rows)
-    part, changes = ("accuracy", BETTER) if options.accuracy else ("speed", FASTER)
+    part, changes = (f"{options.epochs} epochs", BETTER) if options.accuracy else ("speed", FASTER)
+    flags = ["--rows", options.rows, *(["--accuracy", "--epochs", options.epochs] if options.accuracy else [])]
     for turn in range(options.seeds):
-        for name in changes:
+        for name in options.only or changes:
             values = found.setdefault(part, {}).setdefault(name, [])
             if len(values) <= turn:
-                flag = ["--accuracy"] if options.accuracy else []
-                values.append(apart(__file__, "--one", name, "--seed", turn, "--rows", options.rows, *flag))
+                values.append(apart(__file__, "--one", name, "--seed", turn, *flags))
                 print(name, values[-1], flush=True)
                 keep_figures(KEPT, found)
                 write_text(KEPT.with_suffix(".md"), "\n".join(report(found)) + "\n")
@@ -125,6 +127,8 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--accuracy", action="store_true", help="valid accuracy instead of rows a second")
+    parser.add_argument("--epochs", type=int, default=6, metavar="N", help="of a training for accuracy (default 6)")
+    parser.add_argument("--only", nargs="+", metavar="LEAD", choices=[*FASTER, *BETTER], help="these alone")
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="repetitions (default 3)")
     parser.add_argument("--rows", type=int, default=156 * BATCH, metavar="N", help="rows an epoch (default 19968)")
     parser.add_argument("--one", help=argparse.SUPPRESS)
@@ -142,7 +146,7 @@ def speed(options: argparse.Namespace) -> float:
 
 def accuracy(options: argparse.Namespace) -> float:
     """Valid accuracy, %, with one change."""
-    data, model = load_dataset(subset="train"), estimator("6conv", epochs=EPOCHS, random_state=options.seed)
+    data, model = load_dataset(subset="train"), estimator("6conv", epochs=options.epochs, random_state=options.seed)
     BETTER[options.one](model)
     split = make_split(data.y, VALID, options.seed)
     model.fit(data.X[split.fit], data.y[split.fit])
@@ -159,14 +163,14 @@ def report(found: dict[str, Any]) -> Iterator[str]:
             times = statistics.median(rates[AS_IT_IS]) / statistics.median(values)
             yield f"| {name} | {spread(values, 0)} | {len(values)} | {times:.2f} times as long |"
         yield ""
-    if scores := found.get("accuracy"):
-        yield from (
-            f"| One thing otherwise, {EPOCHS} epochs | Valid accuracy, % | n | Gain |",
-            "| --- | ---: | ---: | ---: |",
-        )
+    for part in sorted((part for part in found if part.endswith(" epochs")), key=lambda part: int(part.split()[0])):
+        scores = found[part]
+        yield f"| One thing otherwise, {part} | Valid accuracy, % | n | Gain |"
+        yield "| --- | ---: | ---: | ---: |"
         for name, values in scores.items():
-            gains = [value - own for value, own in zip(values, scores[AS_IT_IS], strict=False)]
-            yield f"| {name} | {spread(values, 2)} | {len(values)} | {statistics.mean(gains):+.2f} |"
+            gains = [value - own for value, own in zip(values, scores.get(AS_IT_IS, []), strict=False)]
+            gain = f"{statistics.mean(gains):+.2f}" if gains else "–"
+            yield f"| {name} | {spread(values, 2)} | {len(values)} | {gain} |"
         yield ""
     yield from ("`python benchmarks/cnn_leads.py`, then with `--accuracy`", "")
     yield from (f"- {key}: {value}" for key, value in {**machine(), **found["measured"]}.items())
