@@ -219,7 +219,7 @@ class StackedEnsemble(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
         """
         check_is_fitted(self, "members_")
         about = {
-            **{name: getattr(self, name) for name in KEPT},
+            **{name: np.asarray(getattr(self, name)).item() for name in KEPT},  # a search sets numpy's numbers
             "fingerprint": self.data_fingerprint_,
             "image_shape": None if self.image_shape_ is None else list(self.image_shape_),
             "feature_names_in": list(getattr(self, "feature_names_in_", ())),

@@ -135,7 +135,7 @@ def test_frames_and_words(digits):
 
 def test_a_loaded_one_knows_columns_and_parameters(digits, tmp_path):
     frame = pd.DataFrame(digits.X, columns=[f"pixel {i}" for i in range(64)])
-    parameters = {"valid_size": 0.3, "calibrate": False, "max_steps": 7, "refit": "full", "method": "mean"}
+    parameters = {"valid_size": 0.3, "calibrate": False, "max_steps": np.int64(7), "refit": "full", "method": "mean"}
     ensemble = StackedEnsemble(SMALL, random_state=0, **parameters).fit(frame, digits.y)
     ensemble.save(tmp_path / "mine")
     loaded = load_ensemble(tmp_path / "mine")
