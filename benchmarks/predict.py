@@ -50,7 +50,7 @@ def report(run: Run, X: NDArray[np.uint8], repeat: int) -> Iterator[str]:
     yield from (
         "# How fast the ensemble predicts",
         "",
-        f"{len(X)} rows, median of {repeat}, in batches of {BATCH}.",
+        f"{len(X):,} rows, median of {repeat}, in batches of {BATCH:,}.",
         "",
     )
     yield from ("| | seconds | rows a second |", "| --- | ---: | ---: |")

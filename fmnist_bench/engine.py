@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fmnist_bench.arm_search import ArmSearch, Proposal
 from fmnist_bench.budget import Clock, next_arm
@@ -169,16 +169,21 @@ class Search:
     def _attend(self, search: ArmSearch, ask: Ask, limit: float | None) -> tuple[TrialResult, float]:
         """Run a trial; in a thread of its own."""
         name, started = search.arm.name, time.monotonic()
+        heard: dict[str, list[float]] = {}
 
         def on_report(step: int | str, score: float) -> bool:
             with self._lock:
                 if isinstance(step, str):
                     self.progress.trial_stage(name, ask.number, step, score)
                     return False
+                heard.setdefault("step", []).append(float(step))
+                heard.setdefault("fidelity" if ask.number == PREPARATION else "valid_accuracy", []).append(score)
                 self.progress.trial_progress(name, ask.number, step, score)
                 return search.should_prune(ask, step, score)
 
         result = self.workers.run(self._task(search, ask, limit), on_report, self.stop)
+        if not result.history:  # it was stopped, or died, and could not hand it in
+            result = replace(result, history=heard)
         return result, time.monotonic() - started
 
     def _task(self, search: ArmSearch, ask: Ask, limit: float | None) -> Task:

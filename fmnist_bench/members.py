@@ -132,8 +132,11 @@ def _found(parameters: dict[str, Any], fitted: Any) -> dict[str, Any]:
         return {"early_stopping": False, "max_iter": int(fitted.n_iter_)}
     if parameters.get("n_iter_no_change") and hasattr(fitted, "n_estimators_"):
         return {"n_iter_no_change": None, "n_estimators": int(fitted.n_estimators_)}
-    if parameters.get("early_stopping_rounds"):
-        return {"early_stopping_rounds": None, "n_estimators": int(fitted.best_iteration) + 1}
-    if parameters.get("max_seconds") and "step" in getattr(fitted, "history_", {}):
-        return {"max_seconds": None, "epochs": max(1, len(fitted.history_["step"]))}
+    if parameters.get("early_stopping_rounds") and hasattr(fitted, "best_iteration"):
+        found = {"early_stopping_rounds": None, "n_estimators": int(fitted.best_iteration) + 1}
+        return {**found, "max_seconds": None} if "max_seconds" in parameters else found
+    if parameters.get("max_seconds") and hasattr(fitted, "get_booster"):
+        return {"max_seconds": None, "n_estimators": int(fitted.get_booster().num_boosted_rounds())}
+    if parameters.get("max_seconds") and hasattr(fitted, "history_"):
+        return {"max_seconds": None, "epochs": len(fitted.history_["step"])}
     return {}

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from fmnist_bench import run_benchmark
 from fmnist_bench.candidate import Candidate
 from fmnist_bench.config import load_study
+from fmnist_bench.progress import Progress
+from fmnist_bench.store import Store
 from fmnist_bench.study import Arm
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
@@ -85,6 +88,26 @@ def test_pages_are_written_of_what_is_there(script):
     lines = list(leads.report(found))
     assert "| XLA | 150 (150 to 150) | 1 | 2.00 times as long |" in lines
     assert "| float32 | 92.50 (92.50 to 92.50) | 1 | +0.50 |" in lines
+
+
+def test_whole_runs_are_read_from_mlflow(script, arena):
+    budgets = script("budgets")
+    arena("studies/bayes.toml", '[model]\nuse = "sklearn.naive_bayes.GaussianNB"\nvar_smoothing = 0.1\n')
+    arena("benchmarks/all.toml", 'data = "digits"\nvalid_size = 0.2\ntrials = 1\nstudies = ["bayes"]\n')
+    outcome = run_benchmark("all", progress=Progress())
+    run = Store("mlruns").latest_run("all")
+    with pytest.raises(SystemExit, match="must be a run on Fashion-MNIST"):
+        budgets.read(run)
+    run.state["data"], run.state["budget"] = "fashion-mnist", 600.0
+    row = budgets.read(run)
+    who = outcome.findings.ensemble
+    assert row["accuracy"] == round(100 * outcome.findings.scores(who)["test_accuracy"], 2)
+    assert row["interval"][0] < row["accuracy"] < row["interval"][1]
+    rows = [row, {**row, "seed": 1, "accuracy": 93.0}, {**row, "seed": 2, "accuracy": 94.0}]
+    rows[0]["accuracy"] = 95.0
+    lines = list(budgets.report(rows))
+    assert any(line.startswith(f"| 10 | {row['processor']} | 3 | 94.00 (93.00 to 95.00) |") for line in lines)
+    assert sum(line.startswith("| 10 | ") for line in lines) == 4
 
 
 def test_runs_that_do_not_belong_together_are_refused(script):

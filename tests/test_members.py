@@ -85,6 +85,10 @@ def test_rounds_of_xgboost_and_epochs_of_a_network(digits):
     again = with_length_found(boosted, boosted)
     assert (again.n_estimators, again.early_stopping_rounds) == (boosted.best_iteration + 1, None)
     assert again.n_estimators < 200
+    hurried = XGBoostClassifier(n_estimators=100_000, max_depth=2, max_seconds=1.0).fit(digits.X[:800], digits.y[:800])
+    again = with_length_found(hurried, hurried)
+    assert again.max_seconds is None
+    assert 1 <= again.n_estimators < 100_000
     network = CNNClassifier(n_convs=1, filters=4, batch_size=32, epochs=10_000, max_seconds=1.0, random_state=0)
     network.fit(digits.X[:300], digits.y[:300])
     again = with_length_found(network, network)

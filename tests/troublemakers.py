@@ -68,6 +68,8 @@ class Trouble(ClassifierMixin, BaseEstimator):
             time.sleep(0.02)
 
     def _segfault(self, monitor):
+        if monitor is not None:
+            monitor(1, 0.3)
         print("last words", flush=True)
         os.kill(os.getpid(), 11)
 
