@@ -54,6 +54,12 @@ def _xla(model: Any) -> None:
     keras.Model.compile = lambda network, *args, **kwargs: compile_(network, *args, **{**kwargs, "jit_compile": True})
 
 
+def _give_back(model: Any) -> None:
+    from fmnist_bench.models import _turn
+
+    _turn.KEEP.clear()
+
+
 def _averaged(model: Any) -> None:
     """Predict with the moving average of the weights instead of the last ones."""
     kind = type(model)
@@ -82,6 +88,7 @@ FASTER: dict[str, Change] = {
     "one step an execution": _one_step,
     "Keras' batch normalisation": _keras_normalisation,
     "XLA": _xla,
+    "freed memory given back at once": _give_back,
     "pooling after the activation": _set(pool_first=False),
     "dropout after each convolution": _set(conv_dropout=0.1),
     "without mirrored images": _set(flip=False),

@@ -24,6 +24,7 @@ from fmnist_bench.models._gan import Adversaries, build_discriminator, build_gen
 from fmnist_bench.models._gan_files import keep_network, load_network, locked
 from fmnist_bench.models._gan_watch import STEPS_AN_EPOCH, Judge, Monitor, Watch
 from fmnist_bench.models._training import steps_per_execution
+from fmnist_bench.models._turn import one_at_a_time
 
 SAMPLE_BATCH = 1000
 NORMALISED = 5000  # synthetic rows over which the statistics of the averaged generator are taken
@@ -189,7 +190,8 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
         drawn = generator.choice(len(self.classes_), n, p=self._shares) if y is None else None
         codes = self._codes(np.asarray(y)) if drawn is None else drawn
         noise = generator.normal(size=(n, self.latent)).astype(np.float32)
-        images = self.network_.predict([noise, codes.astype(np.int32)], batch_size=SAMPLE_BATCH, verbose=0)
+        with one_at_a_time():
+            images = self.network_.predict([noise, codes.astype(np.int32)], batch_size=SAMPLE_BATCH, verbose=0)
         pixels = np.clip(np.rint((images.reshape(n, -1) + 1) * 127.5), 0, 255).astype(np.uint8)
         return pixels, self.classes_[codes]
 
@@ -269,6 +271,7 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
         digest.update(np.ascontiguousarray(codes).data)
         return digest.hexdigest()[:32]
 
+    @one_at_a_time()
     def _trained(
         self, rows: NDArray[Any], codes: NDArray[np.int64], checkpoint: Path | None, monitor: Monitor | None
     ) -> keras.Model:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 
-from fmnist_bench.environment import LIBRARIES, available_memory, cores, installed, versions
+from fmnist_bench.environment import LIBRARIES, available_memory, cores, installed, matrix_unit, versions
 from fmnist_bench.errors import InputError
 from fmnist_bench.fetch import DATA_VARIABLE, find_fashion_mnist
 from fmnist_bench.store import FREE_SPACE
@@ -106,12 +106,9 @@ def _backend() -> Check:
 
 
 def _processor() -> Iterator[Check]:
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        flags = ""
-    fast = [name for flag, name in (("amx_bf16", "AMX"), ("avx512_bf16", "AVX-512 BF16")) if flag in flags]
-    units = f"{fast[0]}: networks compute in bfloat16" if fast else "no bfloat16 instructions: networks use float32"
+    unit = matrix_unit()
+    speed = "networks compute in bfloat16" if unit in ("AMX", "AVX-512 BF16") else "no bfloat16: networks use float32"
+    units = ": ".join(filter(None, [unit, speed]))
     yield Check("processor", "ok", f"{cores()} of {os.cpu_count()} cores may be used; {units}")
     if os.environ.get("PYTHONDONTWRITEBYTECODE"):
         found = "PYTHONDONTWRITEBYTECODE is set: every trial may compile the libraries anew, which takes many seconds"

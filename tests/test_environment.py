@@ -1,7 +1,9 @@
 import os
 
+import pytest
+
 import fmnist_bench
-from fmnist_bench.environment import LIBRARIES, command, cores, machine, versions
+from fmnist_bench.environment import LIBRARIES, command, cores, machine, matrix_unit, versions
 
 
 def test_the_cores_are_those_that_may_be_used():
@@ -22,6 +24,30 @@ def test_the_machine_says_what_a_figure_has_to_name():
     assert "cores used" in found["processor"]
     assert found["memory"].endswith("GiB")
     assert all(found.values())
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ("fpu avx2 avx512f avx512_bf16 amx_bf16", "AMX"),
+        ("avx2 avx512f avx512_bf16", "AVX-512 BF16"),
+        ("avx2 avx512f", "AVX-512"),
+        ("avx avx2", "AVX2"),
+        ("fpu", ""),
+    ],
+)
+def test_processors_of_one_name_are_told_apart_by_what_multiplies_matrices(flags, expected, tmp_path, monkeypatch):
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(f"processor\t: 0\nmodel name\t: AMD EPYC\nflags\t\t: {flags}\nbugs\t\t: avx2\n")
+    monkeypatch.setattr("fmnist_bench.environment.CPUINFO", cpuinfo)
+    assert matrix_unit() == expected
+    assert machine()["processor"].startswith(f"AMD EPYC ({expected}), " if expected else "AMD EPYC, ")
+
+
+def test_a_machine_without_cpuinfo_has_a_processor_too(tmp_path, monkeypatch):
+    monkeypatch.setattr("fmnist_bench.environment.CPUINFO", tmp_path / "missing")
+    assert not matrix_unit()
+    assert machine()["processor"].endswith("cores used")
 
 
 def test_the_command_says_no_password(monkeypatch):

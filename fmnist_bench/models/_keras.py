@@ -6,7 +6,6 @@ executes no operation and starts no threads of the back end.
 
 from __future__ import annotations
 
-import threading
 import time
 import warnings
 from abc import abstractmethod
@@ -28,9 +27,9 @@ from fmnist_bench.classic import Augment
 from ._backend import NetworkAsBytes, check_precision, dtype_policy, is_out_of_memory, prepare_backend
 from ._batches import Batches
 from ._training import Course, Monitor, predict_probabilities
+from ._turn import one_at_a_time
 
 OPTIMIZERS = ("sgd", "adamw")
-one_at_a_time = threading.RLock()  # a network takes all cores, and seed and precision are those of the process
 SCORED, LEAST_SCORED = 0.25, 1000  # share of the rows trained on, and rows, that are scored after each epoch
 
 
@@ -182,7 +181,7 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         ValueError
             Unusable rows, labels or parameters, or a loss that is no longer finite.
         """
-        with one_at_a_time:
+        with one_at_a_time():
             return self._fit(X, y, validation_data, monitor)
 
     def _fit(
@@ -227,7 +226,7 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         rows = validate_data(self, as_rows(X), dtype="numeric", reset=False)
         if self._pixels:
             warn_of_scale(rows)
-        with one_at_a_time:
+        with one_at_a_time():
             return self._probabilities(self._embed(self._to_images(rows)))
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
