@@ -1,5 +1,6 @@
 """What networks share: a turn each, and memory that stays for its length."""
 
+import contextlib
 import platform
 import resource
 import threading
@@ -8,7 +9,10 @@ import time
 import psutil
 import pytest
 
+from fmnist_bench.augment import ConditionalGAN
+from fmnist_bench.models._gan_watch import FailedGAN
 from fmnist_bench.models._turn import one_at_a_time
+from fmnist_bench.models.cnn import CNNClassifier
 
 BLOCK = 2**24  # bytes
 glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the allocator of glibc alone is told")
@@ -49,6 +53,19 @@ def test_a_turn_ends_with_an_error_too():
 def test_others_wait_for_their_turn():
     with one_at_a_time():
         assert not in_turn()
+    assert in_turn()
+
+
+@pytest.mark.parametrize(
+    "model", [CNNClassifier(filters=4, epochs=1), ConditionalGAN(steps=10, latent=4, width=4, batch_size=20)], ids=repr
+)
+def test_whoever_trains_a_network_has_a_turn(digits, model):
+    seen: list[bool] = []
+    X, y = digits.X[:200], digits.y[:200]
+    kept = {} if isinstance(model, ConditionalGAN) else {"validation_data": (X, y)}
+    with contextlib.suppress(FailedGAN):  # so short a training is not judged good
+        model.fit(X, y, monitor=lambda step, score: seen.append(in_turn()), **kept)
+    assert seen == [False]
     assert in_turn()
 
 
