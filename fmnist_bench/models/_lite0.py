@@ -57,7 +57,7 @@ def build_lite0(input_shape: tuple[int, int, int]) -> keras.Model:
         for repeat in range(repeats):
             x = _block(x, number, kernel, stride if repeat == 0 else 1, expansion, channels)
             number += 1
-    x = keras.layers.ReLU(6.0)(keras.layers.Conv2D(HEAD, 1, name="_conv_head")(x))
+    x = keras.layers.ReLU(6.0)(_pointwise(HEAD, "_conv_head")(x))
     return keras.Model(inputs, x, name="efficientnet_lite0")
 
 
@@ -67,14 +67,19 @@ def _block(
     """One inverted residual: expand, filter each channel, project."""
     name, before = f"_blocks-{number}-", x
     if expansion != 1:
-        wide = keras.layers.Conv2D(expansion * x.shape[-1], 1, name=name + "_expand_conv")(x)
+        wide = _pointwise(expansion * x.shape[-1], name + "_expand_conv")(x)
         x = keras.layers.ReLU(6.0)(wide)
     x = keras.layers.DepthwiseConv2D(kernel, stride, "same", name=name + "_depthwise_conv")(x)
-    x = keras.layers.Conv2D(channels, 1, name=name + "_project_conv")(keras.layers.ReLU(6.0)(x))
+    x = _pointwise(channels, name + "_project_conv")(keras.layers.ReLU(6.0)(x))
     end = f"block_{number:02d}"
     if stride == 1 and before.shape[-1] == channels:
         return keras.layers.Add(name=end)([before, x])
     return keras.layers.Activation("linear", name=end)(x)
+
+
+def _pointwise(channels: int, name: str) -> keras.layers.Layer:
+    """Make a convolution of a single pixel: as a dense layer, whose gradient is several times as fast on few pixels."""
+    return keras.layers.Dense(channels, name=name)
 
 
 def set_torch_weights(network: keras.Model, tensors: Mapping[str, NDArray[Any]]) -> None:
@@ -94,7 +99,7 @@ def set_torch_weights(network: keras.Model, tensors: Mapping[str, NDArray[Any]])
 
 
 def _arrays(layer: keras.layers.Layer, tensors: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-    """Kernel, as height, width, channels in, channels out, and bias of a layer with its batch normalisation."""
+    """Kernel, as (height, width,) channels in, channels out, and bias of a layer with its batch normalisation."""
     *block, name = layer.name.split("-")
     norm = ".".join([*block, NORMS[name]])
     scale, offset, mean, variance = (
@@ -102,5 +107,7 @@ def _arrays(layer: keras.layers.Layer, tensors: Mapping[str, NDArray[Any]]) -> l
     )
     factor = scale / np.sqrt(variance + EPSILON)
     kernel = tensors[".".join([*block, name, "weight"])] * factor[:, None, None, None]
+    if isinstance(layer, keras.layers.Dense):
+        return [kernel.squeeze((2, 3)).T, offset - mean * factor]
     order = (2, 3, 0, 1) if isinstance(layer, keras.layers.DepthwiseConv2D) else (2, 3, 1, 0)
     return [np.transpose(kernel, order), offset - mean * factor]
