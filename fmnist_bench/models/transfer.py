@@ -165,13 +165,13 @@ random_state
         return SlowTail(slow, self.tail_rate, self.learning_rate, self.weight_decay)
 
     def _embed(self, images: NDArray[Any]) -> NDArray[Any]:
-        """Compute what the frozen part makes of the images, or read it; float16 halves files and memory."""
+        """Compute what the frozen part makes of the images, or read it from a file, where float16 halves its size."""
         path = self._cache_file(images)
-        return (
-            self._through_frozen(images) if path is None else cached_array(path, lambda: self._through_frozen(images))
-        )
+        if path is None:  # in full, so that probabilities are those of another back end to 1e-4
+            return self._through_frozen(images)
+        return cached_array(path, lambda: self._through_frozen(images).astype(np.float16))
 
-    def _through_frozen(self, images: NDArray[Any]) -> NDArray[np.float16]:
+    def _through_frozen(self, images: NDArray[Any]) -> NDArray[np.float32]:
         prepare_backend("float32")  # how TensorFlow rounds to bfloat16 changes when a model is loaded
         frozen = self.network_.get_layer("frozen")
         frozen.jit_compile = False
@@ -181,7 +181,7 @@ random_state
         )
         found = frozen.predict(images, batch_size=EMBED_BATCH, callbacks=[watch], verbose=0)
         prepare_backend(self.precision)
-        return np.asarray(found, np.float16)
+        return np.asarray(found, np.float32)
 
     def _cache_file(self, images: NDArray[Any]) -> Path | None:
         if self.cache_dir is None or self.weights is None:
