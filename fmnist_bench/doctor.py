@@ -107,8 +107,9 @@ def _backend() -> Check:
 
 def _processor() -> Iterator[Check]:
     unit = matrix_unit()
-    speed = "networks compute in bfloat16" if unit in ("AMX", "AVX-512 BF16") else "no bfloat16: networks use float32"
-    units = ": ".join(filter(None, [unit, speed]))
+    fast = unit in ("AMX", "AVX-512 BF16")
+    no_bfloat16 = ", ".join(filter(None, [unit, "no bfloat16"]))
+    units = f"{unit}: networks compute in bfloat16" if fast else f"{no_bfloat16}: networks use float32"
     yield Check("processor", "ok", f"{cores()} of {os.cpu_count()} cores may be used; {units}")
     if os.environ.get("PYTHONDONTWRITEBYTECODE"):
         found = "PYTHONDONTWRITEBYTECODE is set: every trial may compile the libraries anew, which takes many seconds"
