@@ -106,6 +106,15 @@ def test_it_learns_is_saved_and_repeats(digits, lite0_file, unfreeze, tmp_path, 
     assert np.allclose(loaded.predict_proba(X), model.predict_proba(X), atol=1e-5)
 
 
+def test_features_are_rounded_in_files_alone(digits, lite0_file, tmp_path):
+    X, y = digits.X[:40], digits.y[:40]
+    model = small(epochs=1).fit(X, y)
+    exact = model._embed(model._to_images(X))
+    kept = model.set_params(cache_dir=str(tmp_path))._embed(model._to_images(X))
+    assert (exact.dtype, kept.dtype) == (np.float32, np.float16)
+    np.testing.assert_allclose(kept, exact, rtol=1e-3, atol=1e-3)
+
+
 def test_only_what_is_unfrozen_changes(digits, lite0_file):
     model = small(unfreeze=2).fit(digits.X[:200], digits.y[:200])
     fresh = small(unfreeze=2, epochs=1, learning_rate=1e-12).fit(digits.X[:200], digits.y[:200])
