@@ -96,7 +96,7 @@ def test_without_weights_it_says_how_to_get_them(monkeypatch, tmp_path):
 def test_it_learns_is_saved_and_repeats(digits, lite0_file, unfreeze, tmp_path, monkeypatch):
     monkeypatch.setattr(arrays, "WORTH_KEEPING", 0.0)
     X, y = digits.X[:300], digits.y[:300]
-    model = small(unfreeze=unfreeze, epochs=6, cache_dir=str(tmp_path)).fit(X, y, validation_data=(X, y))
+    model = small(unfreeze=unfreeze, epochs=14, cache_dir=str(tmp_path)).fit(X, y, validation_data=(X, y))
     assert model.history_["valid_accuracy"][-1] > 0.6
     assert list(tmp_path.glob("*.npy")), "what the frozen part made is kept"
     again = clone(model).fit(X, y, validation_data=(X, y))
