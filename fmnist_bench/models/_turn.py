@@ -1,7 +1,7 @@
 """A network's turn: one at a time in this process, with memory that stays until its turn is over.
 
 Each step of a training takes and frees hundreds of megabytes. The C library hands what is freed back to the system,
-which zeroes it page by page when the next step asks for it: a third of the time (`docs/performance.md`).
+which zeroes it page by page when the next step asks for it; `docs/performance.md` has what that costs.
 """
 
 from __future__ import annotations
