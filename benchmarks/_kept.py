@@ -8,15 +8,22 @@ from fmnist_bench.environment import machine
 from fmnist_bench.store import write_text
 
 
+def kept(script: str) -> Path:
+    """Where a script keeps its figures: beside it, and those of a machine with a GPU in a file of their own."""
+    path = Path(script).resolve()
+    return path.with_name(f"{path.stem}{'-gpu' if 'GPU' in machine() else ''}.json")
+
+
 def open_figures(path: Path, **settings: Any) -> dict[str, Any]:
     """Read what was measured; nothing where there is none.
 
     Raises
     ------
     SystemExit
-        Where it was measured on another processor or with other `settings`: such figures must not share a page.
+        Where it was measured on another processor or GPU, or with other `settings`: such figures must not share a page.
     """
-    own = {"processor": machine()["processor"], **settings}
+    there = machine()
+    own = {key: there[key] for key in ("processor", "GPU") if key in there} | settings
     if not path.exists():
         return {"measured": own}
     found: dict[str, Any] = json.loads(path.read_text())

@@ -3,11 +3,13 @@
     python benchmarks/cnn_leads.py                  rows a second
     python benchmarks/cnn_leads.py --accuracy       valid accuracy after six epochs
     python benchmarks/cnn_leads.py --accuracy --epochs 35 --only "as it is" "moved, erased, decayed"
+    KERAS_BACKEND=torch python benchmarks/cnn_leads.py --accuracy --jobs 14      trainings that share a GPU
 
 The study's best known network as it is, and with one thing otherwise, each in a process of its own that has all cores;
 they take turns. Rows a second are those of the epochs after the first. Accuracies are those of 10,000 valid rows after
 training on the other 50,000; the test rows stay closed. A call that was stopped goes on where it was: figures are added
-to cnn_leads.json beside this file at once, and all of them are written to cnn_leads.md.
+to cnn_leads.json beside this file at once (cnn_leads-gpu.json on a machine with a GPU), and all of them are written to
+a page of that name.
 """
 
 import argparse
@@ -15,6 +17,7 @@ import json
 import statistics
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +25,14 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from _kept import keep_figures, open_figures
+from _kept import keep_figures, kept, open_figures
 from cnn_speed import BATCH, apart, estimator, own_keras, rate, spread
 
 from fmnist_bench.data import load_dataset, make_split
 from fmnist_bench.environment import machine
 from fmnist_bench.store import write_text
 
-KEPT = Path(__file__).resolve().with_suffix(".json")
+KEPT = kept(__file__)
 AS_IT_IS = "as it is"
 VALID = 10_000
 Change = Callable[[Any], object]
@@ -49,7 +52,7 @@ def _keras_normalisation(model: Any) -> None:
     cnn.FusedBatchNormalization = keras.layers.BatchNormalization  # type: ignore[misc]
 
 
-def _xla(model: Any) -> None:
+def _compiled(model: Any) -> None:
     import keras
 
     compile_ = keras.Model.compile
@@ -108,7 +111,7 @@ FASTER: dict[str, Change] = {
     "float32": _set(precision="float32"),
     "one step an execution": _one_step,
     "Keras' batch normalisation": _keras_normalisation,
-    "XLA": _xla,
+    "compiled": _compiled,
     "freed memory given back at once": _give_back,
     "pooling after the activation": _set(pool_first=False),
     "dropout after each convolution": _set(conv_dropout=0.1),
@@ -143,14 +146,20 @@ def main() -> None:
     found = open_figures(KEPT, rows=options.rows)
     part, changes = (f"{options.epochs} epochs", BETTER) if options.accuracy else ("speed", FASTER)
     flags = ["--rows", options.rows, *(["--accuracy", "--epochs", options.epochs] if options.accuracy else [])]
-    for turn in range(options.seeds):
-        for name in options.only or changes:
-            values = found.setdefault(part, {}).setdefault(name, [])
-            if len(values) <= turn and not (turn and name == "XLA"):  # once: it takes minutes
-                values.append(apart(__file__, "--one", name, "--seed", turn, *flags))
-                print(name, values[-1], flush=True)
+    values = found.setdefault(part, {})
+    with ThreadPoolExecutor(options.jobs) as threads:
+        for turn in range(options.seeds):
+            missing = [name for name in options.only or changes if _is_missing(values, name, turn)]
+            asked = {threads.submit(apart, __file__, "--one", name, "--seed", turn, *flags): name for name in missing}
+            for future in as_completed(asked):
+                values.setdefault(name := asked[future], []).append(future.result())
+                print(name, values[name][-1], flush=True)
                 keep_figures(KEPT, found)
                 write_text(KEPT.with_suffix(".md"), "\n".join(report(found)) + "\n")
+
+
+def _is_missing(values: dict[str, list[float]], name: str, turn: int) -> bool:
+    return len(values.get(name, [])) <= turn and not (turn and name == "compiled")  # once: it takes minutes
 
 
 def _options() -> argparse.Namespace:
@@ -160,9 +169,13 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", metavar="LEAD", choices=[*FASTER, *BETTER], help="these alone")
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="repetitions (default 3)")
     parser.add_argument("--rows", type=int, default=156 * BATCH, metavar="N", help="rows an epoch (default 19968)")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="trainings side by side (default 1)")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.jobs > 1 and not options.accuracy:
+        parser.error("--jobs: rows a second are measured one at a time")
+    return options
 
 
 def speed(options: argparse.Namespace) -> float:

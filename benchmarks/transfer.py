@@ -21,7 +21,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from _kept import keep_figures, open_figures
+from _kept import keep_figures, kept, open_figures
 
 from fmnist_bench.candidate import set_where_none
 from fmnist_bench.config import load_study
@@ -31,7 +31,7 @@ from fmnist_bench.store import write_text
 from fmnist_bench.study import Arm
 
 CONTENDERS = ("transfer", "cnn")
-KEPT = Path(__file__).with_suffix(".json")
+KEPT = kept(__file__)
 RIVALS = {
     "new head, 32 pixels": {"name": "frozen", "image_size": 32, "epochs": 14},
     "new head, 64 pixels": {"name": "frozen", "image_size": 64, "epochs": 14},

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 
-from fmnist_bench.environment import LIBRARIES, available_memory, cores, installed, matrix_unit, versions
+from fmnist_bench.environment import LIBRARIES, available_memory, backend, cores, gpus, installed, matrix_unit, versions
 from fmnist_bench.errors import InputError
 from fmnist_bench.fetch import DATA_VARIABLE, find_fashion_mnist
 from fmnist_bench.store import FREE_SPACE
@@ -97,12 +97,12 @@ def _requirements() -> list[str]:
 
 
 def _backend() -> Check:
-    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
-    if backend not in ("tensorflow", "torch"):
-        return Check("Keras", "problem", f"KERAS_BACKEND={backend}", "unset it, or set it to tensorflow or torch")
-    if backend == "torch" and not installed("torch"):
+    name = backend()
+    if name not in ("tensorflow", "torch"):
+        return Check("Keras", "problem", f"KERAS_BACKEND={name}", "unset it, or set it to tensorflow or torch")
+    if name == "torch" and not installed("torch"):
         return Check("Keras", "problem", "KERAS_BACKEND=torch, without PyTorch", 'pip install -e ".[torch]"')
-    return Check("Keras", "ok", f"networks run on {backend}")
+    return Check("Keras", "ok", f"networks run on {name}")
 
 
 def _processor() -> Iterator[Check]:
@@ -129,15 +129,11 @@ def _memory() -> Check:
 
 def _gpu() -> Check:
     none = "none; networks train on the processor"
-    if (program := shutil.which("nvidia-smi")) is None:
-        return Check("GPU", "ok", none)
     try:
-        done = subprocess.run([program, "-L"], capture_output=True, text=True, timeout=10, check=True)
+        names = ", ".join(gpus())
     except (OSError, subprocess.SubprocessError) as error:
         return Check("GPU", "warning", f"nvidia-smi fails: {error}", "load the driver, or networks use the processor")
-    names = "; ".join(line.partition(" (UUID")[0] for line in done.stdout.splitlines() if line.startswith("GPU"))
-    on_torch = os.environ.get("KERAS_BACKEND") == "torch"
-    if names and not on_torch and not any(installed(f"nvidia-cudnn-cu{n}") for n in (12, 13)):
+    if names and backend() == "tensorflow" and not any(installed(f"nvidia-cudnn-cu{n}") for n in (12, 13)):
         return Check("GPU", "warning", f"{names}, which TensorFlow cannot use", 'pip install "tensorflow[and-cuda]"')
     return Check("GPU", "ok", names or none)
 

@@ -4,6 +4,7 @@ import contextlib
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 from importlib import metadata
@@ -37,7 +38,8 @@ def cores() -> int:
 
 def versions() -> dict[str, str]:
     """Version of this package and of the libraries that a result depends on."""
-    found = {name: version for name in LIBRARIES if (version := installed(name))}
+    libraries = [*LIBRARIES, *({backend()} - set(LIBRARIES))]
+    found = {name: version for name in libraries if (version := installed(name))}
     return {"fmnist_bench": __version__, **found}
 
 
@@ -49,15 +51,39 @@ def installed(distribution: str) -> str:
     return ""
 
 
+def backend() -> str:
+    """Name of the back end that networks run on, as Keras will find it."""
+    return os.environ.get("KERAS_BACKEND", "tensorflow")
+
+
+def gpus() -> list[str]:
+    """Names of the GPUs of this machine that NVIDIA's driver offers to this process.
+
+    Raises
+    ------
+    OSError, subprocess.SubprocessError
+        Where there is a driver, and it fails.
+    """
+    program = shutil.which("nvidia-smi")
+    if program is None or not os.environ.get("CUDA_VISIBLE_DEVICES", "all"):
+        return []
+    done = subprocess.run([program, "-L"], capture_output=True, text=True, timeout=10, check=True)
+    return re.findall(r"^GPU \d+: (.*?) *(?:\(UUID.*)?$", done.stdout, re.MULTILINE)
+
+
 def command() -> str:
     """Command line of this process, without the user and password of an address."""
     return re.sub(r"//[^/@\s]+@", "//", " ".join(["python -m fmnist_bench", *sys.argv[1:]]))
 
 
 def machine() -> dict[str, str]:
-    """Processor, memory, system, versions and revision."""
+    """Processor, GPU where there is one, memory, system, versions and revision."""
+    found: list[str] = []
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        found = gpus()
     return {
         "processor": f"{_processor()}{f' ({unit})' if (unit := matrix_unit()) else ''}, {cores()} cores used",
+        **({"GPU": f"{', '.join(found)} (networks on {backend()})"} if found else {}),
         "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
         "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
         "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),

@@ -83,10 +83,14 @@ def test_pages_are_written_of_what_is_there(script):
     assert "| 4conv | Keras, as shipped | 155 (150 to 160) | 3 | 2.00 times |" in lines
     assert "| 5 | 6conv | 94.00 (94.00 to 94.00) | 3 |" in lines
     leads = script("cnn_leads")
-    found = {"measured": {}, "speed": {"as it is": [300.0], "XLA": [150.0]}, "6 epochs": {"as it is": [92.0, 93.0]}}
+    found = {
+        "measured": {},
+        "speed": {"as it is": [300.0], "compiled": [150.0]},
+        "6 epochs": {"as it is": [92.0, 93.0]},
+    }
     found["6 epochs"]["float32"] = [92.5]
     lines = list(leads.report(found))
-    assert "| XLA | 150 (150 to 150) | 1 | 2.00 times as long |" in lines
+    assert "| compiled | 150 (150 to 150) | 1 | 2.00 times as long |" in lines
     assert "| float32 | 92.50 (92.50 to 92.50) | 1 | +0.50 |" in lines
 
 

@@ -92,9 +92,10 @@ def test_a_gpu_is_named(place, monkeypatch):
     program.write_text("#!/bin/sh\necho 'GPU 0: NVIDIA H100 (UUID: GPU-1)'\n")
     program.chmod(0o755)
     monkeypatch.setattr(doctor.shutil, "which", lambda name: str(program))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(doctor, "installed", lambda name: "9" if name.startswith("nvidia-cudnn") else "1")
     (check,) = found("GPU")
-    assert check == Check("GPU", "ok", "GPU 0: NVIDIA H100")
+    assert check == Check("GPU", "ok", "NVIDIA H100")
     monkeypatch.setattr(doctor, "installed", lambda name: "" if name.startswith("nvidia-cudnn") else "1")
     (check,) = found("GPU")
     assert check.status == "warning" and "tensorflow[and-cuda]" in check.advice

@@ -1,9 +1,10 @@
 import os
+import subprocess
 
 import pytest
 
 import fmnist_bench
-from fmnist_bench.environment import LIBRARIES, command, cores, machine, matrix_unit, versions
+from fmnist_bench.environment import LIBRARIES, command, cores, gpus, machine, matrix_unit, versions
 
 
 def test_the_cores_are_those_that_may_be_used():
@@ -48,6 +49,36 @@ def test_a_machine_without_cpuinfo_has_a_processor_too(tmp_path, monkeypatch):
     monkeypatch.setattr("fmnist_bench.environment.CPUINFO", tmp_path / "missing")
     assert not matrix_unit()
     assert machine()["processor"].endswith("cores used")
+
+
+@pytest.fixture
+def driver(tmp_path, monkeypatch):
+    """Return a function that puts an `nvidia-smi` that runs these lines of sh before every other program."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+
+    def write(lines):
+        program = tmp_path / "nvidia-smi"
+        program.write_text(f"#!/bin/sh\n{lines}\n")
+        program.chmod(0o755)
+
+    return write
+
+
+def test_a_gpu_is_part_of_the_machine(driver, monkeypatch):
+    driver("echo 'GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-1)'; echo 'GPU 1: NVIDIA L4 (UUID: GPU-2)'")
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    assert gpus() == ["NVIDIA H100 80GB HBM3", "NVIDIA L4"]
+    assert machine()["GPU"] == "NVIDIA H100 80GB HBM3, NVIDIA L4 (networks on torch)"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert "GPU" not in machine()
+
+
+def test_a_driver_that_fails_leaves_the_gpu_out(driver):
+    driver("exit 9")
+    with pytest.raises(subprocess.CalledProcessError):
+        gpus()
+    assert "GPU" not in machine()
 
 
 def test_the_command_says_no_password(monkeypatch):

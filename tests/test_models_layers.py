@@ -20,7 +20,7 @@ def test_it_is_batch_normalisation(shape, arguments):
     ours = keras.Model(inputs, FusedBatchNormalization(momentum=0.9, **arguments)(inputs))
     theirs = keras.Model(inputs, keras.layers.BatchNormalization(momentum=0.9, **arguments)(inputs))
     for training in (True, True, False):
-        found, expected = (np.asarray(model(images, training=training)) for model in (ours, theirs))
+        found, expected = (keras.ops.convert_to_numpy(model(images, training=training)) for model in (ours, theirs))
         np.testing.assert_allclose(found, expected, atol=1e-4)
     for mine, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
         np.testing.assert_allclose(mine, other, atol=1e-4)
@@ -46,4 +46,4 @@ def test_a_frozen_one_keeps_its_statistics():
     layer.build((None, 2, 2, 3))
     layer.trainable = False
     layer(np.full((4, 2, 2, 3), 9.0, np.float32), training=True)
-    assert not np.asarray(layer.moving_mean).any()
+    assert not keras.ops.convert_to_numpy(layer.moving_mean).any()
