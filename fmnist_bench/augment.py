@@ -26,6 +26,7 @@ from fmnist_bench.models._gan_watch import STEPS_AN_EPOCH, Judge, Monitor, Watch
 from fmnist_bench.models._training import steps_per_execution
 from fmnist_bench.models._turn import one_at_a_time
 
+TRAINED_ON = ("tensorflow", "torch")  # back ends; JAX would need a training step of its own
 SAMPLE_BATCH = 1000
 NORMALISED = 5000  # synthetic rows over which the statistics of the averaged generator are taken
 SCARCE = 20_000  # rows; with fewer the discriminator sees images moved at random, and the classes weigh less
@@ -275,6 +276,9 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
     def _trained(
         self, rows: NDArray[Any], codes: NDArray[np.int64], checkpoint: Path | None, monitor: Monitor | None
     ) -> keras.Model:
+        if (backend := keras.backend.backend()) not in TRAINED_ON:
+            other = f"KERAS_BACKEND={backend} trains no GAN: must be {' or '.join(TRAINED_ON)}"
+            raise ValueError(f"{other}, or generator= the file of one that was trained there")
         prepare_backend(self.precision)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         keras.utils.set_random_seed(seed)

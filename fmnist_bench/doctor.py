@@ -20,6 +20,16 @@ from fmnist_bench.store_health import database_fault, run_faults
 from fmnist_bench.weights import WEIGHTS, how_to_get, local_weights
 from fmnist_bench.workers import ROOM
 
+# Back ends of Keras: what brings them, and what lets them use a GPU.
+BACKENDS = {
+    "tensorflow": (
+        "pip install -e .",
+        'pip install "tensorflow[and-cuda]"',
+        ("nvidia-cudnn-cu12", "nvidia-cudnn-cu13"),
+    ),
+    "torch": ('pip install -e ".[torch]"', "", ()),
+    "jax": ('pip install -e ".[jax]"', 'pip install "jax[cuda13]"', ("jax-cuda12-plugin", "jax-cuda13-plugin")),
+}
 COMFORTABLE = 5 * 2**30  # bytes of disk: rows, features and models of a long run
 
 
@@ -98,11 +108,11 @@ def _requirements() -> list[str]:
 
 def _backend() -> Check:
     name = backend()
-    if name not in ("tensorflow", "torch"):
-        return Check("Keras", "problem", f"KERAS_BACKEND={name}", "unset it, or set it to tensorflow or torch")
-    if name == "torch" and not installed("torch"):
-        return Check("Keras", "problem", "KERAS_BACKEND=torch, without PyTorch", 'pip install -e ".[torch]"')
-    return Check("Keras", "ok", f"networks run on {name}")
+    if name not in BACKENDS:
+        return Check("Keras", "problem", f"KERAS_BACKEND={name}", f"unset it, or set it to {' or '.join(BACKENDS)}")
+    if not installed(name):
+        return Check("Keras", "problem", f"KERAS_BACKEND={name}, which is not installed", BACKENDS[name][0])
+    return Check("Keras", "ok", f"networks run on {name}{', which trains no GAN' if name == 'jax' else ''}")
 
 
 def _processor() -> Iterator[Check]:
@@ -133,8 +143,9 @@ def _gpu() -> Check:
         names = ", ".join(gpus())
     except (OSError, subprocess.SubprocessError) as error:
         return Check("GPU", "warning", f"nvidia-smi fails: {error}", "load the driver, or networks use the processor")
-    if names and backend() == "tensorflow" and not any(installed(f"nvidia-cudnn-cu{n}") for n in (12, 13)):
-        return Check("GPU", "warning", f"{names}, which TensorFlow cannot use", 'pip install "tensorflow[and-cuda]"')
+    _, brings, libraries = BACKENDS.get(backend(), ("", "", ()))
+    if names and libraries and not any(map(installed, libraries)):
+        return Check("GPU", "warning", f"{names}, which {backend()} cannot use", brings)
     return Check("GPU", "ok", names or none)
 
 

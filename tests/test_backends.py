@@ -46,22 +46,47 @@ def under(backend, code, folder):
 
 
 @pytest.mark.parametrize("kind", list(MAKE))
-@pytest.mark.parametrize(("first", "second"), [("tensorflow", "torch"), ("torch", "tensorflow")])
+@pytest.mark.parametrize(
+    ("first", "second"), [("tensorflow", "torch"), ("torch", "tensorflow"), ("jax", "torch"), ("tensorflow", "jax")]
+)
 def test_a_model_saved_under_one_back_end_loads_under_the_other(kind, first, second, tmp_path):
     under(first, FIT.format(make=MAKE[kind]), tmp_path)
     under(second, LOAD, tmp_path)
 
 
-def test_a_benchmark_runs_on_torch(tmp_path):
+@pytest.mark.parametrize("backend", ["torch", "jax"])
+def test_a_benchmark_runs_on_other_back_ends(backend, tmp_path):
     (tmp_path / "b.toml").write_text(
         'data = "digits"\nvalid_size = 0.3\ntrials = 1\naugment = false\nstudies = ["cnn"]\n'
     )
     command = [sys.executable, "-m", "fmnist_bench", "run", "b.toml"]
-    environment = {**os.environ, "KERAS_BACKEND": "torch"}
+    environment = {**os.environ, "KERAS_BACKEND": backend}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     (report,) = tmp_path.glob("mlruns/runs/b-*/report.md")
     assert "complete" in report.read_text()
+
+
+def test_jax_trains_no_gan_and_samples_one_that_was_trained_elsewhere(tmp_path):
+    code = """
+from fmnist_bench.augment import ConditionalGAN
+from fmnist_bench.models._backend import to_bytes
+from fmnist_bench.models._gan import build_generator
+"""
+    make = 'Path("gan.keras").write_bytes(to_bytes(build_generator((8, 8, 1), 10, 4, 4)))'
+    refused = """
+try:
+    ConditionalGAN(steps=1).fit(X, y)
+    raise AssertionError("it trains")
+except ValueError as error:
+    assert "KERAS_BACKEND=jax trains no GAN: must be tensorflow or torch" in str(error), error
+"""
+    sampled = """
+rows, labels = ConditionalGAN(generator="gan.keras", latent=4, ratio=0.1, random_state=0).fit_resample(X, y)
+assert rows.shape == (330, 64) and len(labels) == 330
+"""
+    under("tensorflow", code + make, tmp_path)
+    under("jax", code + refused + sampled, tmp_path)
 
 
 def test_lite0_gives_what_the_network_of_its_authors_gives():

@@ -84,7 +84,19 @@ def test_versions_name_this_package(place):
 def test_an_unknown_backend_is_a_problem(place, monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "theano")
     (check,) = found("Keras")
-    assert check.status == "problem" and "tensorflow or torch" in check.advice
+    assert check.status == "problem" and "tensorflow or torch or jax" in check.advice
+
+
+@pytest.mark.parametrize(
+    ("backend", "advice"), [("torch", 'pip install -e ".[torch]"'), ("jax", 'pip install -e ".[jax]"')]
+)
+def test_a_backend_has_to_be_installed(backend, advice, place, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", backend)
+    monkeypatch.setattr(doctor, "installed", lambda name: "")
+    assert found("Keras") == [Check("Keras", "problem", f"KERAS_BACKEND={backend}, which is not installed", advice)]
+    monkeypatch.setattr(doctor, "installed", lambda name: "1")
+    (check,) = found("Keras")
+    assert check.status == "ok" and ("no GAN" in check.found) == (backend == "jax")
 
 
 def test_a_gpu_is_named(place, monkeypatch):
@@ -93,12 +105,15 @@ def test_a_gpu_is_named(place, monkeypatch):
     program.chmod(0o755)
     monkeypatch.setattr(doctor.shutil, "which", lambda name: str(program))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setattr(doctor, "installed", lambda name: "9" if name.startswith("nvidia-cudnn") else "1")
-    (check,) = found("GPU")
-    assert check == Check("GPU", "ok", "NVIDIA H100")
-    monkeypatch.setattr(doctor, "installed", lambda name: "" if name.startswith("nvidia-cudnn") else "1")
-    (check,) = found("GPU")
-    assert check.status == "warning" and "tensorflow[and-cuda]" in check.advice
+    monkeypatch.setattr(doctor, "installed", lambda name: "9")
+    assert found("GPU") == [Check("GPU", "ok", "NVIDIA H100")]
+    monkeypatch.setattr(doctor, "installed", lambda name: "" if "cud" in name else "1")
+    for backend, advice in {"tensorflow": "tensorflow[and-cuda]", "jax": "jax[cuda13]"}.items():
+        monkeypatch.setenv("KERAS_BACKEND", backend)
+        (check,) = found("GPU")
+        assert check.status == "warning" and f"which {backend} cannot use" in check.found and advice in check.advice
+    monkeypatch.setenv("KERAS_BACKEND", "torch")  # its wheels bring what it needs
+    assert found("GPU")[0].status == "ok"
 
 
 def test_a_full_disk_and_a_folder_that_is_none_are_problems(place, monkeypatch):

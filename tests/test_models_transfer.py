@@ -155,12 +155,13 @@ def test_a_backbone_sees_pixels_as_keras_prepares_them(name):
     keras.utils.set_random_seed(0)
     pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype(np.float32)
     backbone = BACKBONES[name]
-    ours = np.asarray(ToBackbone(32, backbone.scale, backbone.offset, backbone.blue_first)(pixels))
+    ours = ToBackbone(32, backbone.scale, backbone.offset, backbone.blue_first)(pixels)
     if name == "resnet50":
         theirs = keras.applications.resnet.preprocess_input(pixels.copy())
     else:  # it prepares them itself, by a layer that ours leaves out
         network = keras.applications.ConvNeXtTiny(include_top=False, weights=None, input_shape=(32, 32, 3))
-        theirs = np.asarray(network.get_layer("convnext_tiny_prestem_normalization")(pixels))
+        theirs = network.get_layer("convnext_tiny_prestem_normalization")(pixels)
+    ours, theirs = map(keras.ops.convert_to_numpy, (ours, theirs))
     np.testing.assert_allclose(ours, theirs, atol=1e-3)
 
 

@@ -24,7 +24,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from fmnist_bench.arrays import are_pixels, as_rows, image_shape_of, shape_of_images, warn_of_scale
 from fmnist_bench.classic import Augment
 
-from ._backend import NetworkAsBytes, check_precision, dtype_policy, is_out_of_memory, prepare_backend
+from ._backend import NetworkAsBytes, check_precision, compiles, dtype_policy, is_out_of_memory, prepare_backend
 from ._batches import Batches
 from ._training import Course, Monitor, predict_probabilities
 from ._turn import one_at_a_time
@@ -309,7 +309,7 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
             network = keras.Model(inputs, keras.layers.Activation("linear", dtype="float32", name="logits")(logits))
         finally:
             keras.config.set_dtype_policy(before)
-        network.jit_compile = False
+        network.jit_compile = compiles()
         return network
 
     def _train(self, batches: Batches, course: Course) -> None:
@@ -324,7 +324,7 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
             keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=self.label_smoothing),
             metrics=["accuracy"],
             steps_per_execution=course.steps_per_execution,
-            jit_compile=False,
+            jit_compile=compiles(),
         )
         trainer.fit(
             batches.stream(),

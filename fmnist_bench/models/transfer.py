@@ -17,7 +17,7 @@ from fmnist_bench.stages import tell
 from fmnist_bench.weights import WEIGHTS
 
 from ._backbones import BACKBONES, ToBackbone, load_backbone, split_at
-from ._backend import prepare_backend
+from ._backend import compiles, prepare_backend
 from ._keras import KerasClassifier
 from ._layers import FusedBatchNormalization
 
@@ -152,7 +152,7 @@ random_state
 
     def _build_network(self, images: NDArray[Any]) -> keras.Model:
         network = self._build(images.shape[1:], len(self.classes_))
-        network.jit_compile = False
+        network.jit_compile = compiles()
         return network
 
     def _learner(self) -> keras.Model:
@@ -174,7 +174,7 @@ random_state
     def _through_frozen(self, images: NDArray[Any]) -> NDArray[np.float32]:
         prepare_backend("float32")  # how TensorFlow rounds to bfloat16 changes when a model is loaded
         frozen = self.network_.get_layer("frozen")
-        frozen.jit_compile = False
+        frozen.jit_compile = compiles()
         n_batches = math.ceil(len(images) / EMBED_BATCH)
         watch = keras.callbacks.LambdaCallback(
             on_predict_batch_end=lambda batch, logs: tell("features", (batch + 1) / n_batches)
