@@ -4,14 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from fmnist_bench.environment import machine
+from fmnist_bench.environment import backend, machine
 from fmnist_bench.store import write_text
 
 
 def kept(script: str) -> Path:
-    """Where a script keeps its figures: beside it, and those of a machine with a GPU in a file of their own."""
+    """Where a script keeps its figures: beside it, and those of a GPU in a file of their own for each back end."""
     path = Path(script).resolve()
-    return path.with_name(f"{path.stem}{'-gpu' if 'GPU' in machine() else ''}.json")
+    return path.with_name(f"{path.stem}{f'-gpu-{backend()}' if 'GPU' in machine() else ''}.json")
 
 
 def open_figures(path: Path, **settings: Any) -> dict[str, Any]:
@@ -30,6 +30,13 @@ def open_figures(path: Path, **settings: Any) -> dict[str, Any]:
     if found["measured"] != own:
         raise SystemExit(f"{path}: was measured with {found['measured']}, not {own}; move it away to measure anew")
     return found
+
+
+def commands(script: str, found: dict[str, Any], calls: list[str]) -> str:
+    """Name the commands that measured something, with the back end that a GPU was used by."""
+    _, _, networks_on = found["measured"].get("GPU", "").rpartition("(networks on ")
+    variable = f"KERAS_BACKEND={networks_on.rstrip(')')} " if networks_on else ""
+    return "; ".join(f"`{variable}python benchmarks/{Path(script).name}{call}`" for call in calls)
 
 
 def keep_figures(path: Path, found: dict[str, Any]) -> None:

@@ -8,8 +8,8 @@
 The study's best known network as it is, and with one thing otherwise, each in a process of its own that has all cores;
 they take turns. Rows a second are those of the epochs after the first. Accuracies are those of 10,000 valid rows after
 training on the other 50,000; the test rows stay closed. A call that was stopped goes on where it was: figures are added
-to cnn_leads.json beside this file at once (cnn_leads-gpu.json on a machine with a GPU), and all of them are written to
-a page of that name.
+to cnn_leads.json beside this file at once (cnn_leads-gpu-jax.json, say, on a machine with a GPU), and all of them are
+written to a page of that name.
 """
 
 import argparse
@@ -25,8 +25,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from _kept import keep_figures, kept, open_figures
-from cnn_speed import BATCH, apart, estimator, own_keras, rate, spread
+from _kept import commands, keep_figures, kept, open_figures
+from cnn_speed import BATCH, ROWS, apart, estimator, own_keras, rate, spread
 
 from fmnist_bench.data import load_dataset, make_split
 from fmnist_bench.environment import machine
@@ -168,7 +168,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=6, metavar="N", help="of a training for accuracy (default 6)")
     parser.add_argument("--only", nargs="+", metavar="LEAD", choices=[*FASTER, *BETTER], help="these alone")
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="repetitions (default 3)")
-    parser.add_argument("--rows", type=int, default=156 * BATCH, metavar="N", help="rows an epoch (default 19968)")
+    parser.add_argument("--rows", type=int, default=ROWS, metavar="N", help="rows an epoch (default 19968)")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="trainings side by side (default 1)")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
@@ -205,16 +205,21 @@ def report(found: dict[str, Any]) -> Iterator[str]:
             times = statistics.median(rates[AS_IT_IS]) / statistics.median(values)
             yield f"| {name} | {spread(values, 0)} | {len(values)} | {times:.2f} times as long |"
         yield ""
-    for part in sorted((part for part in found if part.endswith(" epochs")), key=lambda part: int(part.split()[0])):
-        scores = found[part]
+    trained = sorted(int(part.removesuffix(" epochs")) for part in found if part.endswith(" epochs"))
+    for epochs in trained:
+        scores = found[part := f"{epochs} epochs"]
         yield f"| One thing otherwise, {part} | Valid accuracy, % | n | Gain |"
         yield "| --- | ---: | ---: | ---: |"
-        for name, values in scores.items():
+        for name in sorted(scores, key=list(BETTER).index):
+            values = scores[name]
             gains = [value - own for value, own in zip(values, scores.get(AS_IT_IS, []), strict=False)]
             gain = f"{statistics.mean(gains):+.2f}" if gains else "–"
             yield f"| {name} | {spread(values, 2)} | {len(values)} | {gain} |"
         yield ""
-    yield from ("`python benchmarks/cnn_leads.py`, then with `--accuracy`", "")
+    rows = found["measured"].get("rows", ROWS)
+    calls = [f" --rows {rows}" if rows != ROWS else ""] if rates else []
+    calls += [f" --accuracy --epochs {epochs}" for epochs in trained]
+    yield from (commands(__file__, found, calls), "")
     yield from (f"- {key}: {value}" for key, value in {**machine(), **found["measured"]}.items())
 
 

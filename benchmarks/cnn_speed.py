@@ -9,8 +9,8 @@ Every figure comes from a process of its own that has all cores, and the GPU whe
 of the epochs after the first, in which graphs are traced and compiled, without any scoring; the programs take turns. On
 a CPU Keras as shipped does not compile by XLA, so that is a program of its own, measured once: it takes minutes. Keras
 runs on the back end that KERAS_BACKEND names. Without PyTorch its rows are left out, and it is said. A call that was
-stopped goes on where it was: every figure is added to cnn_speed.json beside this file at once (cnn_speed-gpu.json on a
-machine with a GPU), and all of them are written to a page of that name. Delete the json to measure anew.
+stopped goes on where it was: every figure is added to cnn_speed.json beside this file at once (cnn_speed-gpu-jax.json,
+say, on a machine with a GPU), and all of them are written to a page of that name. Delete the json to measure anew.
 """
 
 import argparse
@@ -29,7 +29,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from _kept import keep_figures, kept, open_figures
+from _kept import commands, keep_figures, kept, open_figures
 
 from fmnist_bench.config import load_study
 from fmnist_bench.data import load_dataset
@@ -37,6 +37,7 @@ from fmnist_bench.environment import machine, matrix_unit
 from fmnist_bench.store import write_text
 
 BATCH = 128
+ROWS = 156 * BATCH
 NETWORKS = ("4conv", "6conv")
 CONTENDERS = ("CNNClassifier", "Keras, as shipped", "Keras, compiled", "PyTorch", "PyTorch, compiled")
 KEPT = kept(__file__)
@@ -58,7 +59,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--minutes", type=float, metavar="M", help="train one network for so long instead")
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="repetitions (default 3)")
-    parser.add_argument("--rows", type=int, default=156 * BATCH, metavar="N", help="rows an epoch (default 19968)")
+    parser.add_argument("--rows", type=int, default=ROWS, metavar="N", help="rows an epoch (default 19968)")
     parser.add_argument("--one", choices=[*CONTENDERS, "accuracy"], help=argparse.SUPPRESS)
     parser.add_argument("--network", default="6conv", help="known configuration of the study cnn (default 6conv)")
     parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
@@ -249,14 +250,13 @@ def report(found: dict[str, Any]) -> Iterator[str]:
     yield from ("", "## Test accuracy of one network", "")
     yield "Trained on all 60,000 rows, the test rows seen once at the end."
     yield from ("", "| Minutes | Network | Test accuracy, % | n |", "| ---: | --- | ---: | ---: |")
-    for minutes, network in sorted({(row["minutes"], row["network"]) for row in found["accuracy"]}):
+    trained = sorted({(row["minutes"], row["network"]) for row in found["accuracy"]})
+    for minutes, network in trained:
         rows = [row for row in found["accuracy"] if (row["minutes"], row["network"]) == (minutes, network)]
         yield f"| {minutes:g} | {network} | {spread([100 * row['accuracy'] for row in rows], 2)} | {len(rows)} |"
-    yield from (
-        "",
-        "`python benchmarks/cnn_speed.py`, then with `--minutes 5`, and `--minutes 40 --network 6conv-long`",
-        "",
-    )
+    calls = [f" --rows {rows}" if (rows := found["measured"].get("rows", ROWS)) != ROWS else ""]
+    calls += [f" --minutes {minutes:g} --network {network}" for minutes, network in trained]
+    yield from ("", commands(__file__, found, calls), "")
     yield from (f"- {key}: {value}" for key, value in {**machine(), **found["measured"]}.items())
 
 
