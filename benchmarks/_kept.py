@@ -9,9 +9,10 @@ from fmnist_bench.store import write_text
 
 
 def kept(script: str) -> Path:
-    """Where a script keeps its figures: beside it, and those of a GPU in a file of their own for each back end."""
-    path = Path(script).resolve()
-    return path.with_name(f"{path.stem}{f'-gpu-{backend()}' if 'GPU' in machine() else ''}.json")
+    """Where a script keeps its figures: beside it, those of a GPU or another back end than TensorFlow apart."""
+    path, on_gpu, name = Path(script).resolve(), "GPU" in machine(), backend()
+    marks = [path.stem, *(["gpu"] if on_gpu else []), *([name] if on_gpu or name != "tensorflow" else [])]
+    return path.with_name(f"{'-'.join(marks)}.json")
 
 
 def open_figures(path: Path, **settings: Any) -> dict[str, Any]:

@@ -152,7 +152,11 @@ def main() -> None:
             missing = [name for name in options.only or changes if _is_missing(values, name, turn)]
             asked = {threads.submit(apart, __file__, "--one", name, "--seed", turn, *flags): name for name in missing}
             for future in as_completed(asked):
-                values.setdefault(name := asked[future], []).append(future.result())
+                name = asked[future]
+                if error := future.exception():  # the others go on
+                    print(f"{name}: {error}", file=sys.stderr, flush=True)
+                    continue
+                values.setdefault(name, []).append(future.result())
                 print(name, values[name][-1], flush=True)
                 keep_figures(KEPT, found)
                 write_text(KEPT.with_suffix(".md"), "\n".join(report(found)) + "\n")
@@ -216,9 +220,9 @@ def report(found: dict[str, Any]) -> Iterator[str]:
             gain = f"{statistics.mean(gains):+.2f}" if gains else "–"
             yield f"| {name} | {spread(values, 2)} | {len(values)} | {gain} |"
         yield ""
-    rows = found["measured"].get("rows", ROWS)
-    calls = [f" --rows {rows}" if rows != ROWS else ""] if rates else []
-    calls += [f" --accuracy --epochs {epochs}" for epochs in trained]
+    other_rows = f" --rows {rows}" if (rows := found["measured"].get("rows", ROWS)) != ROWS else ""
+    calls = [*([""] if rates else []), *(f" --accuracy --epochs {epochs}" for epochs in trained)]
+    calls = [call + other_rows for call in calls]
     yield from (commands(__file__, found, calls), "")
     yield from (f"- {key}: {value}" for key, value in {**machine(), **found["measured"]}.items())
 

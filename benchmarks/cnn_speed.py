@@ -6,11 +6,12 @@
     python benchmarks/cnn_speed.py --minutes 40 --network 6conv-long
 
 Every figure comes from a process of its own that has all cores, and the GPU where there is one. Rows a second are those
-of the epochs after the first, in which graphs are traced and compiled, without any scoring; the programs take turns. On
-a CPU Keras as shipped does not compile by XLA, so that is a program of its own, measured once: it takes minutes. Keras
-runs on the back end that KERAS_BACKEND names. Without PyTorch its rows are left out, and it is said. A call that was
-stopped goes on where it was: every figure is added to cnn_speed.json beside this file at once (cnn_speed-gpu-jax.json,
-say, on a machine with a GPU), and all of them are written to a page of that name. Delete the json to measure anew.
+of the epochs after the first, in which graphs are traced and compiled, without any scoring; the programs take turns.
+Keras runs on the back end that KERAS_BACKEND names, as shipped in float32. On a CPU it does not compile TensorFlow's
+graphs by XLA, so that is a program of its own, measured once: it takes minutes. Without PyTorch its rows are left out,
+and it is said. A call that was stopped goes on where it was: every figure is added to cnn_speed.json beside this file
+at once (cnn_speed-gpu-jax.json, say, on a machine with a GPU), and all of them are written to a page of that name.
+Delete the json to measure anew.
 """
 
 import argparse
@@ -254,8 +255,9 @@ def report(found: dict[str, Any]) -> Iterator[str]:
     for minutes, network in trained:
         rows = [row for row in found["accuracy"] if (row["minutes"], row["network"]) == (minutes, network)]
         yield f"| {minutes:g} | {network} | {spread([100 * row['accuracy'] for row in rows], 2)} | {len(rows)} |"
-    calls = [f" --rows {rows}" if (rows := found["measured"].get("rows", ROWS)) != ROWS else ""]
-    calls += [f" --minutes {minutes:g} --network {network}" for minutes, network in trained]
+    other_rows = f" --rows {rows}" if (rows := found["measured"].get("rows", ROWS)) != ROWS else ""
+    calls = ["", *(f" --minutes {minutes:g} --network {network}" for minutes, network in trained)]
+    calls = [call + other_rows for call in calls]
     yield from ("", commands(__file__, found, calls), "")
     yield from (f"- {key}: {value}" for key, value in {**machine(), **found["measured"]}.items())
 

@@ -12,7 +12,17 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 
-from fmnist_bench.environment import LIBRARIES, available_memory, backend, cores, gpus, installed, matrix_unit, versions
+from fmnist_bench.environment import (
+    LIBRARIES,
+    available_memory,
+    backend,
+    cores,
+    gpus,
+    installed,
+    matrix_unit,
+    reaches_gpus,
+    versions,
+)
 from fmnist_bench.errors import InputError
 from fmnist_bench.fetch import DATA_VARIABLE, find_fashion_mnist
 from fmnist_bench.store import FREE_SPACE
@@ -22,13 +32,9 @@ from fmnist_bench.workers import ROOM
 
 # Back ends of Keras: what brings them, and what lets them use a GPU.
 BACKENDS = {
-    "tensorflow": (
-        "pip install -e .",
-        'pip install "tensorflow[and-cuda]"',
-        ("nvidia-cudnn-cu12", "nvidia-cudnn-cu13"),
-    ),
-    "torch": ('pip install -e ".[torch]"', "", ()),
-    "jax": ('pip install -e ".[jax]"', 'pip install "jax[cuda13]"', ("jax-cuda12-plugin", "jax-cuda13-plugin")),
+    "tensorflow": ("pip install -e .", 'pip install "tensorflow[and-cuda]"'),
+    "torch": ('pip install -e ".[torch]"', "pip install torch, without +cpu in its version"),
+    "jax": ('pip install -e ".[jax]"', 'pip install "jax[cuda13]"'),
 }
 COMFORTABLE = 5 * 2**30  # bytes of disk: rows, features and models of a long run
 
@@ -143,8 +149,8 @@ def _gpu() -> Check:
         names = ", ".join(gpus())
     except (OSError, subprocess.SubprocessError) as error:
         return Check("GPU", "warning", f"nvidia-smi fails: {error}", "load the driver, or networks use the processor")
-    _, brings, libraries = BACKENDS.get(backend(), ("", "", ()))
-    if names and libraries and not any(map(installed, libraries)):
+    if names and not reaches_gpus():
+        _, brings = BACKENDS.get(backend(), ("", ""))
         return Check("GPU", "warning", f"{names}, which {backend()} cannot use", brings)
     return Check("GPU", "ok", names or none)
 

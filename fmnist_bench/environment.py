@@ -1,6 +1,7 @@
 """All that somebody needs to know to run a benchmark again: machine, versions, revision."""
 
 import contextlib
+import json
 import os
 import platform
 import re
@@ -19,6 +20,11 @@ from fmnist_bench import __version__
 UNITS = {"amx_bf16": "AMX", "avx512_bf16": "AVX-512 BF16", "avx512f": "AVX-512", "avx2": "AVX2"}
 CPUINFO = Path("/proc/cpuinfo")
 LIBRARIES = ("scikit-learn", "xgboost", "optuna", "keras-tuner", "keras", "tensorflow", "mlflow", "numpy")
+
+CUDA = {  # distributions of which a back end of Keras needs one, to use a GPU
+    "tensorflow": ("nvidia-cudnn-cu12", "nvidia-cudnn-cu13"),
+    "jax": ("jax-cuda12-plugin", "jax-cuda13-plugin"),
+}
 
 
 def allowed_cores() -> list[int]:
@@ -53,7 +59,12 @@ def installed(distribution: str) -> str:
 
 def backend() -> str:
     """Name of the back end that networks run on, as Keras will find it."""
-    return os.environ.get("KERAS_BACKEND", "tensorflow")
+    if name := os.environ.get("KERAS_BACKEND"):
+        return name
+    folder = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        return str(json.loads((folder / "keras.json").read_text(encoding="utf-8")).get("backend", "tensorflow"))
+    return "tensorflow"
 
 
 def gpus() -> list[str]:
@@ -64,11 +75,21 @@ def gpus() -> list[str]:
     OSError, subprocess.SubprocessError
         Where there is a driver, and it fails.
     """
-    program = shutil.which("nvidia-smi")
-    if program is None or not os.environ.get("CUDA_VISIBLE_DEVICES", "all"):
+    if (program := shutil.which("nvidia-smi")) is None:
         return []
     done = subprocess.run([program, "-L"], capture_output=True, text=True, timeout=10, check=True)
-    return re.findall(r"^GPU \d+: (.*?) *(?:\(UUID.*)?$", done.stdout, re.MULTILINE)
+    there = re.findall(r"^GPU (\d+): (.*?) *\(UUID: (.*)\)", done.stdout, re.MULTILINE)
+    if (offered := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        words = [word.strip() for word in offered.split(",") if word.strip()]
+        there = [gpu for gpu in there if any(word == gpu[0] or gpu[2].startswith(word) for word in words)]
+    return [name for _, name, _ in there]
+
+
+def reaches_gpus() -> bool:
+    """Whether the back end was installed with what it needs to use a GPU."""
+    if backend() == "torch":
+        return "+cpu" not in installed("torch")
+    return any(map(installed, CUDA.get(backend(), ())))
 
 
 def command() -> str:
@@ -77,10 +98,10 @@ def command() -> str:
 
 
 def machine() -> dict[str, str]:
-    """Processor, GPU where there is one, memory, system, versions and revision."""
+    """Processor, GPU where networks use one, memory, system, versions and revision."""
     found: list[str] = []
     with contextlib.suppress(OSError, subprocess.SubprocessError):
-        found = gpus()
+        found = gpus() if reaches_gpus() else []
     return {
         "processor": f"{_processor()}{f' ({unit})' if (unit := matrix_unit()) else ''}, {cores()} cores used",
         **({"GPU": f"{', '.join(found)} (networks on {backend()})"} if found else {}),

@@ -67,6 +67,28 @@ def test_figures_of_another_processor_or_size_do_not_share_a_page(script, tmp_pa
         kept.open_figures(tmp_path / "f.json", rows=100)
 
 
+@pytest.mark.parametrize(
+    ("gpu", "backend", "expected"),
+    [
+        (None, "tensorflow", "cnn_speed.json"),
+        (None, "jax", "cnn_speed-jax.json"),
+        ("NVIDIA L4 (networks on tensorflow)", "tensorflow", "cnn_speed-gpu-tensorflow.json"),
+        ("NVIDIA L4 (networks on jax)", "jax", "cnn_speed-gpu-jax.json"),
+    ],
+)
+def test_figures_of_a_gpu_and_of_another_back_end_are_kept_apart(gpu, backend, expected, script, tmp_path, monkeypatch):
+    kept = script("_kept")
+    there = {"processor": "x", **({"GPU": gpu} if gpu else {})}
+    monkeypatch.setattr(kept, "machine", lambda: there)
+    monkeypatch.setattr(kept, "backend", lambda: backend)
+    assert kept.kept(str(tmp_path / "cnn_speed.py")) == tmp_path / expected
+    found = kept.open_figures(tmp_path / expected, rows=1)
+    assert found["measured"] == {**there, "rows": 1}
+    variable = f"KERAS_BACKEND={backend} " if gpu else ""
+    said = kept.commands("/x/cnn_speed.py", found, ["", " --minutes 5"])
+    assert said == f"`{variable}python benchmarks/cnn_speed.py`; `{variable}python benchmarks/cnn_speed.py --minutes 5`"
+
+
 def test_pages_are_written_of_what_is_there(script):
     transfer, speed = script("transfer"), script("cnn_speed")
     one = {"fit": 60.0, "predict": 2.0, "accuracy": 0.9}

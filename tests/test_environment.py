@@ -4,7 +4,8 @@ import subprocess
 import pytest
 
 import fmnist_bench
-from fmnist_bench.environment import LIBRARIES, command, cores, gpus, machine, matrix_unit, versions
+from fmnist_bench import environment
+from fmnist_bench.environment import LIBRARIES, backend, command, cores, gpus, machine, matrix_unit, versions
 
 
 def test_the_cores_are_those_that_may_be_used():
@@ -17,7 +18,7 @@ def test_versions_are_those_installed():
     found = versions()
     assert found["fmnist_bench"] == fmnist_bench.__version__
     assert found["scikit-learn"] == sklearn.__version__
-    assert set(found) <= {"fmnist_bench", *LIBRARIES}
+    assert set(found) <= {"fmnist_bench", *LIBRARIES, backend()}
 
 
 def test_the_machine_says_what_a_figure_has_to_name():
@@ -65,17 +66,50 @@ def driver(tmp_path, monkeypatch):
     return write
 
 
-def test_a_gpu_is_part_of_the_machine(driver, monkeypatch):
-    driver("echo 'GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-1)'; echo 'GPU 1: NVIDIA L4 (UUID: GPU-2)'")
+@pytest.mark.parametrize(
+    ("offered", "expected"),
+    [
+        (None, ["NVIDIA H100 80GB HBM3", "NVIDIA L4"]),
+        ("1", ["NVIDIA L4"]),
+        ("GPU-1a, 1", ["NVIDIA H100 80GB HBM3", "NVIDIA L4"]),
+        ("-1", []),
+        ("", []),
+    ],
+)
+def test_a_gpu_is_part_of_the_machine(offered, expected, driver, monkeypatch):
+    driver("echo 'GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-1a1)'; echo 'GPU 1: NVIDIA L4 (UUID: GPU-2)'")
     monkeypatch.setenv("KERAS_BACKEND", "torch")
-    assert gpus() == ["NVIDIA H100 80GB HBM3", "NVIDIA L4"]
-    assert machine()["GPU"] == "NVIDIA H100 80GB HBM3, NVIDIA L4 (networks on torch)"
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert "GPU" not in machine()
+    monkeypatch.setattr(environment, "installed", lambda name: "2.14")
+    if offered is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", offered)
+    assert gpus() == expected
+    assert machine().get("GPU", "") == (f"{', '.join(expected)} (networks on torch)" if expected else "")
 
 
-def test_a_driver_that_fails_leaves_the_gpu_out(driver):
+@pytest.mark.parametrize(("name", "version"), [("torch", "2.14+cpu"), ("tensorflow", ""), ("jax", ""), ("other", "1")])
+def test_a_gpu_that_the_back_end_cannot_use_is_left_out(name, version, driver, monkeypatch):
+    driver("echo 'GPU 0: NVIDIA L4 (UUID: GPU-2)'")
+    monkeypatch.setenv("KERAS_BACKEND", name)
+    monkeypatch.setattr(environment, "installed", lambda _: version)
+    assert gpus() and "GPU" not in machine()
+
+
+def test_the_back_end_is_that_of_keras(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setenv("KERAS_BACKEND", "")
+    assert backend() == "tensorflow"
+    (tmp_path / "keras.json").write_text('{"floatx": "float32", "backend": "jax"}')
+    assert backend() == "jax"
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    assert backend() == "torch"
+    monkeypatch.delenv("KERAS_BACKEND")
+    (tmp_path / "keras.json").write_text("[")
+    assert backend() == "tensorflow"
+
+
+def test_a_driver_that_fails_leaves_the_gpu_out(driver, monkeypatch):
     driver("exit 9")
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
     with pytest.raises(subprocess.CalledProcessError):
         gpus()
     assert "GPU" not in machine()

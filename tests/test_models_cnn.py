@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from fmnist_bench.classic import Augment
 from fmnist_bench.models._backend import is_out_of_memory
 from fmnist_bench.models._batches import Batches
-from fmnist_bench.models._training import Course, not_finite, one_cycle, steps_per_execution
+from fmnist_bench.models._training import Course, not_finite
 from fmnist_bench.models.cnn import CNNClassifier
 
 SMALL = {"filters": 8, "batch_size": 32, "epochs": 4, "flip": False, "learning_rate": 0.2, "random_state": 0}
@@ -192,13 +192,6 @@ def test_a_limit_that_is_over_before_the_training_begins_is_said(digits):
         CNNClassifier(**{**SMALL, "max_seconds": 0.01}).fit(*digits[:2])
 
 
-@pytest.mark.parametrize("batches", [1, 7, 14, 15, 31, 156, 390, 468])
-def test_an_epoch_is_a_pass_over_the_rows(batches):
-    most = steps_per_execution(batches)
-    assert most <= 10
-    assert abs(round(batches / most) * most - batches) <= batches / 30
-
-
 def test_infinite_loss_is_an_error_at_once(digits):
     parameters = {"learning_rate": 1e30, "batch_norm": False, "epochs": 50}
     last = r"(none was finite|last finite loss [\d.e+]+)"  # TensorFlow makes ten steps before anybody looks
@@ -341,11 +334,3 @@ def test_erasing_changes_one_rectangle_of_some_images(dtype):
         box = image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         assert box.mean() > 0.8, "nearly every pixel of a box is another one"
         assert box.size <= 0.5 * image.size
-
-
-def test_one_cycle_rises_and_falls():
-    rates = [one_cycle(progress, 0.4, 0.2) for progress in np.linspace(0, 1, 11)]
-    assert max(rates) == rates[2] == pytest.approx(0.4)
-    assert rates[0] == pytest.approx(0.02)
-    assert math.isclose(rates[-1], 0, abs_tol=1e-12)
-    assert one_cycle(0.0, 0.4, 0.0) == pytest.approx(0.4)

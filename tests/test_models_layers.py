@@ -12,7 +12,7 @@ def exact():
     prepare_backend("float32")
 
 
-@pytest.mark.parametrize("shape", [(6, 5, 4, 3), (40, 3)])
+@pytest.mark.parametrize("shape", [(6, 5, 4, 3), (40, 3), (1, 2, 2, 3), (1, 1, 1, 3), (1, 3)])
 @pytest.mark.parametrize("arguments", [{}, {"center": False, "scale": False}])
 def test_it_is_batch_normalisation(shape, arguments):
     images = np.random.default_rng(0).normal(3, 2, shape).astype(np.float32)

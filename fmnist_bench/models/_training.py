@@ -120,7 +120,7 @@ class Course(keras.callbacks.Callback):  # type: ignore[misc]
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         if self.valid is None or math.isinf(self.deadline):
             return
-        images = self.valid[0][:PREDICT_BATCH]
+        images = self.valid[0][: PREDICT_BATCH + len(self.valid[0]) % PREDICT_BATCH]  # batches of either size
         self.estimator._probabilities(images)  # traces the graph: only the second call tells what scoring costs
         started = time.monotonic()
         self.estimator._probabilities(images)

@@ -1,0 +1,55 @@
+"""The course of a training: learning rate, steps, scoring."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from fmnist_bench.models import _training
+from fmnist_bench.models._training import PREDICT_BATCH, one_cycle, steps_per_execution
+from fmnist_bench.models.cnn import CNNClassifier
+
+SMALL = {"n_convs": 2, "filters": 4, "batch_norm": False, "optimizer": "adamw", "learning_rate": 0.01, "epochs": 1}
+
+
+def test_one_cycle_rises_and_falls():
+    rates = [one_cycle(progress, 0.4, 0.2) for progress in np.linspace(0, 1, 11)]
+    assert max(rates) == rates[2] == pytest.approx(0.4)
+    assert rates[0] == pytest.approx(0.02)
+    assert math.isclose(rates[-1], 0, abs_tol=1e-12)
+    assert one_cycle(0.0, 0.4, 0.0) == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize("batches", [1, 7, 14, 15, 31, 156, 390, 468])
+def test_an_epoch_is_a_pass_over_the_rows(batches):
+    most = steps_per_execution(batches)
+    assert most <= 10
+    assert abs(round(batches / most) * most - batches) <= batches / 30
+
+
+def test_a_rate_that_changes_within_an_epoch_reaches_the_weights(digits, monkeypatch):
+    """JAX trains with copies of the variables, which has to be said when one of them is set."""
+
+    def first_convolution(rates):
+        monkeypatch.setattr(_training, "one_cycle", lambda *_: next(rates))
+        model = CNNClassifier(**SMALL, batch_size=4, random_state=0).fit(digits.X[:160], digits.y[:160])
+        return model.network_.get_weights()[0]
+
+    still = first_convolution(itertools.repeat(0.0))
+    moved = first_convolution(itertools.chain([0.0], itertools.repeat(0.01)))
+    assert np.abs(moved - still).max() > 1e-3
+
+
+def test_what_scoring_costs_is_measured_without_compiling(digits, monkeypatch):
+    """Batches of every size that scoring has are predicted before the clock is looked at."""
+    predicted = []
+    network = CNNClassifier(**SMALL, batch_size=64, max_seconds=600, random_state=0)
+    monkeypatch.setattr(
+        type(network),
+        "_probabilities",
+        lambda own, images: predicted.append(len(images)) or np.full((len(images), 10), 0.1),
+    )
+    network.fit(digits.X[:300], digits.y[:300], validation_data=(digits.X[:700], digits.y[:700]))
+    assert predicted == [700, 700, 700]
+    assert PREDICT_BATCH + 700 % PREDICT_BATCH == 700
