@@ -29,7 +29,7 @@ def test_an_epoch_is_a_pass_over_the_rows(batches):
 
 
 def test_a_rate_that_changes_within_an_epoch_reaches_the_weights(digits, monkeypatch):
-    """JAX trains with copies of the variables, which has to be said when one of them is set."""
+    """JAX trains with copies of the variables; Keras brings both together when a callback asks for the model."""
 
     def first_convolution(rates):
         monkeypatch.setattr(_training, "one_cycle", lambda *_: next(rates))

@@ -128,8 +128,6 @@ class Course(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         self.execution_started = time.monotonic()
-        if keras.backend.backend() == "jax":
-            self.model.jax_state_sync()  # what is set here does not reach the variables that it trains with otherwise
         rate = one_cycle(self.progress(), self.estimator.learning_rate, self.estimator.warm_up)
         self.model.optimizer.learning_rate = rate
 
