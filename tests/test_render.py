@@ -218,6 +218,12 @@ def test_page_answers_first_with_the_model_chosen_on_valid_rows(findings, page):
     assert f"(95 % interval {100 * scores['test_low']:.2f} to {100 * scores['test_high']:.2f} %)" in answer
 
 
+def test_page_counts_one_of_a_thing_as_one(findings, page):
+    assert "3 arms, 5 trials" in page
+    one = dataclasses.replace(findings, contestants=(), ensemble=None, members=(), trials=findings.trials[-1:])
+    assert re.search(r"\b1 arm, 1 trial\b", render.render_html(one))
+
+
 def test_page_has_the_confusion_matrix_of_the_ensemble(findings, page):
     counts = [str(n) if n else "·" for n in findings.confusion(findings.ensemble)[3]]
     assert ['"three"', *counts] in Page(page).rows

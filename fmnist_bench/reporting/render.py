@@ -113,6 +113,7 @@ def _jinja(kind: str) -> jinja2.Environment:
     env.filters |= {"duration": tables.duration, "p": tables.p_value, "md": _md, "code": _code, "block": _block}
     env.filters |= {"pct": lambda value, digits=2, sign="": tables.percent(value, digits, sign).text}
     env.filters |= {"assignments": tables.assignments}
+    env.filters |= {"counted": lambda n, noun: f"{n:,} {noun}{'' if n == 1 else 's'}"}
     return env
 
 
