@@ -301,7 +301,7 @@ def test_markdown_has_the_leaderboard_and_escapes_names(findings):
     text = render.render_markdown(findings)
     accuracy = 100 * findings.valid_accuracy(findings.contestants[0])
     assert f"{accuracy:.2f} |" in text.partition("| linear |")[2].partition("\n")[0]
-    assert "| 1 complete, 1 pruned |\n" in text
+    assert "| 1 complete, 1 pruned |\n" in text and "| 1 |\n" in text
     assert r"bayes\<i\>" in text
     assert r"a\|b" in text
     assert r"\_five\_" in text

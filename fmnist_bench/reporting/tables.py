@@ -104,6 +104,8 @@ def interval(low: float | None, high: float | None, sign: str = "") -> Cell:
 def _statuses(who: Contestant) -> Cell:
     counts = {status: who.n_trials[status] for status in STATUSES if who.n_trials.get(status)}
     words = ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in counts.items())
+    if set(counts) == {"complete"}:  # most are, and one number is easier to read
+        words = str(counts["complete"])
     return Cell(words or "–", sum(counts.values()))
 
 
