@@ -88,7 +88,7 @@ def gpus() -> list[str]:
 def reaches_gpus() -> bool:
     """Whether the back end was installed with what it needs to use a GPU."""
     if backend() == "torch":
-        return "+cpu" not in installed("torch")
+        return bool(version := installed("torch")) and "+cpu" not in version
     return any(map(installed, CUDA.get(backend(), ())))
 
 

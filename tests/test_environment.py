@@ -86,7 +86,9 @@ def test_a_gpu_is_part_of_the_machine(offered, expected, driver, monkeypatch):
     assert machine().get("GPU", "") == (f"{', '.join(expected)} (networks on torch)" if expected else "")
 
 
-@pytest.mark.parametrize(("name", "version"), [("torch", "2.14+cpu"), ("tensorflow", ""), ("jax", ""), ("other", "1")])
+@pytest.mark.parametrize(
+    ("name", "version"), [("torch", "2.14+cpu"), ("torch", ""), ("tensorflow", ""), ("jax", ""), ("other", "1")]
+)
 def test_a_gpu_that_the_back_end_cannot_use_is_left_out(name, version, driver, monkeypatch):
     driver("echo 'GPU 0: NVIDIA L4 (UUID: GPU-2)'")
     monkeypatch.setenv("KERAS_BACKEND", name)
