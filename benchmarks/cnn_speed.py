@@ -259,7 +259,9 @@ def report(found: dict[str, Any]) -> Iterator[str]:
     calls = ["", *(f" --minutes {minutes:g} --network {network}" for minutes, network in trained)]
     calls = [call + other_rows for call in calls]
     yield from ("", commands(__file__, found, calls), "")
-    yield from (f"- {key}: {value}" for key, value in {**machine(), **found["measured"]}.items())
+    lines = {**machine(), **found["measured"]}
+    lines["rows an epoch, for rows a second"] = lines.pop("rows", ROWS)
+    yield from (f"- {key}: {value}" for key, value in lines.items())
 
 
 if __name__ == "__main__":

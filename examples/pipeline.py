@@ -2,7 +2,7 @@
 
     python examples/pipeline.py mlruns/runs/.../ensemble
 
-The clothes of Fashion-MNIST are bright on black. The first step inverts what is not; the ensemble stays as it is saved.
+The clothes of Fashion-MNIST are bright on black. The first step inverts the images; the ensemble stays as it is saved.
 """
 
 import sys

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+N_EDGES = 1000  # images by whose edges the background is known
 WORTH_KEEPING = 1.0  # seconds; what is computed faster than this costs more to store than to repeat
 
 _saved: list[float] = []
@@ -28,6 +29,31 @@ def image_shape_of(X: Any) -> tuple[int, ...] | None:
     """Return height, width and perhaps channels of images, as `image_shape` says them; None for anything else."""
     shape: tuple[int, ...] = getattr(X, "shape", ())
     return shape[1:] if len(shape) in (3, 4) else None
+
+
+def check_image_shape(fitted: Sequence[int] | None, X: Any) -> None:
+    """Refuse images of another height and width than those of `fit`: as rows they may be as long, but scrambled.
+
+    Raises
+    ------
+    ValueError
+    """
+    shape = image_shape_of(X)
+    if fitted and shape and (*shape, 1)[:3] != (*fitted, 1)[:3]:
+        raise ValueError(f"images of {shape}: this model was fitted on images of {tuple(fitted)}")
+
+
+def edge_brightness(images: NDArray[Any]) -> float:
+    """Mean of the pixels at the edges of images of shape (n, height, width[, channels])."""
+    lines = (images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1])
+    return float(np.concatenate([line.reshape(-1) for line in lines]).mean())
+
+
+def background_of(X: NDArray[Any], image_shape: Sequence[int] | None) -> float | None:
+    """`edge_brightness` of the first rows; None where nothing says what shape images they would be."""
+    if image_shape is None and math.isqrt(X.shape[1]) ** 2 != X.shape[1]:
+        return None
+    return edge_brightness(X[:N_EDGES].reshape(-1, *shape_of_images(X.shape[1], image_shape)))
 
 
 def shape_of_images(n_features: int, image_shape: Sequence[int] | None) -> tuple[int, int, int]:
@@ -70,11 +96,16 @@ def fingerprint(X: NDArray[Any], y: NDArray[Any]) -> str:
 
 def are_pixels(X: NDArray[Any]) -> bool:
     """Tell whether rows are whole numbers of 0 to 255."""
-    return bool(X.size and 1 < X.max() <= 255 and X.min() >= 0 and (np.round(X) == X).all())
+    return on_pixel_scale(X) and (X.dtype.kind in "iu" or bool((np.round(X) == X).all()))
+
+
+def on_pixel_scale(X: NDArray[Any]) -> bool:
+    """Tell whether numbers lie between 0 and 255, and not all between 0 and 1."""
+    return bool(X.size and 1 < X.max() <= 255 and X.min() >= 0)
 
 
 def warn_of_scale(X: NDArray[Any]) -> None:
-    """Warn where a model that was fitted on whole numbers of 0 to 255 is given pixels from 0 to 1."""
+    """Warn where a model that was fitted on pixels from 0 to 255 is given pixels from 0 to 1."""
     if X.size and 0 < X.max() <= 1:
         warnings.warn("pixels from 0 to 1: this model was fitted on pixels from 0 to 255", stacklevel=3)
 

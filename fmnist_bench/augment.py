@@ -18,7 +18,14 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fmnist_bench.arrays import as_rows, image_shape_of, shape_of_images
 from fmnist_bench.classic import Augment
-from fmnist_bench.models._backend import NetworkAsBytes, from_bytes, prepare_backend, to_bytes
+from fmnist_bench.models._backend import (
+    PRECISIONS,
+    NetworkAsBytes,
+    from_bytes,
+    one_memory_error,
+    prepare_backend,
+    to_bytes,
+)
 from fmnist_bench.models._batches import Batches
 from fmnist_bench.models._gan import Adversaries, build_discriminator, build_generator
 from fmnist_bench.models._gan_files import keep_network, load_network, locked
@@ -57,8 +64,8 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
         class asked for, and the more alike. None means 1, and 0.3 with fewer than 20,000 rows.
     batch_size : int
         Rows a step; fewer when there are fewer rows.
-    precision : str
-        See `KerasClassifier`.
+    precision : {"auto", "float32"}
+        "auto" computes in bfloat16 in TensorFlow where the CPU has instructions for it.
     cache_dir : str or None
         Folder in which trained generators are kept, by the content of the rows and the parameters above but the first
         two, for every later fit.
@@ -218,6 +225,8 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
                 raise ValueError(f"{name}={getattr(self, name)!r}: must be at least 1")
         if self.max_seconds is not None and not self.max_seconds > 0:
             raise ValueError(f"max_seconds={self.max_seconds!r}: must be above 0 or None")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision={self.precision!r}: must be one of {', '.join(PRECISIONS)}")
 
     def _codes(self, y: NDArray[Any]) -> NDArray[np.int64]:
         codes = np.searchsorted(self.classes_, y).clip(max=len(self.classes_) - 1)
@@ -295,15 +304,16 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
         done = watch.resume(adversaries)
         steps = self._steps_an_epoch
         adversaries.compile(steps_per_execution=steps_per_execution(steps), jit_compile=False)
-        adversaries.fit(
-            batches.stream(),
-            steps_per_epoch=steps,
-            initial_epoch=done,
-            epochs=self._epochs,
-            callbacks=[watch],
-            shuffle=False,
-            verbose=0,
-        )
+        with one_memory_error():
+            adversaries.fit(
+                batches.stream(),
+                steps_per_epoch=steps,
+                initial_epoch=done,
+                epochs=self._epochs,
+                callbacks=[watch],
+                shuffle=False,
+                verbose=0,
+            )
         adversaries.finish(np.random.default_rng(seed).choice(codes, NORMALISED).astype(np.int32))
         generator.jit_compile = False
         judge.check(*self._drawn(judge.rows), self.classes_)

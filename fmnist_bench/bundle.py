@@ -19,7 +19,6 @@ OLDER = {  # what they did not say
     2: {},
 }
 MANIFEST, DIGEST = "manifest.json", "manifest_sha256"
-MODEL_SUFFIX = ".skops"
 
 
 def write_bundle(
@@ -67,12 +66,18 @@ def write_bundle(
 
 def _check_replaceable(folder: Path) -> None:
     """Refuse what holds anything but an ensemble: it would be deleted."""
-    if folder.exists() and not (folder.is_dir() and all(_is_ours(path) for path in folder.iterdir())):
+    if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= _own_files(folder)):
         raise InputError(f"{folder}: is there and is no saved ensemble; give another folder, or remove it first")
 
 
-def _is_ours(path: Path) -> bool:
-    return path.name == MANIFEST or path.suffix == MODEL_SUFFIX
+def _own_files(folder: Path) -> set[str]:
+    """Names of the manifest and of the files that it lists; none where there is no manifest of an ensemble."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+        _, entries = manifest["format_version"], [*manifest["members"], manifest.get("stacker")]
+        return {MANIFEST, *(entry["file"] for entry in entries if entry is not None)}
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
 
 
 def _replace(folder: Path, new: Path) -> None:
@@ -109,15 +114,15 @@ def read_manifest(folder: Path) -> Mapping[str, Any]:
     """
     try:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
-        version = manifest["format_version"]
+        version = int(manifest["format_version"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder}: not a saved ensemble, {MANIFEST} cannot be read: {error}") from error
     if version != FORMAT_VERSION and version not in OLDER:
         raise InputError(
             f"{folder}: format version {version}; this program reads 1 to {FORMAT_VERSION}, a newer one may read it"
         )
-    digest = manifest.pop(DIGEST, None)
-    if version not in OLDER and digest != _digest(manifest):
+    digest = manifest.pop(DIGEST, None)  # the older ones had none
+    if (version not in OLDER or digest is not None) and digest != _digest(manifest):
         raise InputError(f"{folder / MANIFEST}: changed since the ensemble was saved")
     manifest = {**OLDER.get(version, {}), **manifest}
     if fault := _fault(manifest):
@@ -130,7 +135,8 @@ def _fault(manifest: Mapping[str, Any]) -> str:
     try:
         weights = [float(entry["weight"]) for entry in manifest["members"]]
         files = [entry for entry in (*manifest["members"], manifest["stacker"]) if entry is not None]
-        _ = [(entry["file"], entry["sha256"]) for entry in files], manifest["members"][0]["name"]
+        _ = [(Path(entry["file"]), entry["sha256"]) for entry in files], manifest["members"][0]["name"]
+        _ = [int(size) for size in manifest.get("image_shape") or ()]
         _ = manifest["method"], manifest["classes"], manifest["pixels"], int(manifest["n_features_in"])
         temperature = float(manifest["temperature"])
     except (KeyError, TypeError, ValueError, IndexError) as error:

@@ -16,7 +16,14 @@ from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import _BaseComposition
 from sklearn.utils.validation import check_is_fitted
 
-from fmnist_bench.arrays import as_rows, cached_array, image_shape_of
+from fmnist_bench.arrays import (
+    as_rows,
+    cached_array,
+    check_image_shape,
+    image_shape_of,
+    on_pixel_scale,
+    warn_of_scale,
+)
 from fmnist_bench.errors import InputError
 
 PLACES = ("cache_dir", "weights_dir", "generator")
@@ -73,6 +80,10 @@ class Candidate(ClassifierMixin, BaseEstimator):
     model_, features_ : fitted clones
     classes_ : ndarray of shape (n_classes,)
     n_features_in_ : int
+    image_shape_ : tuple of int or None
+        Of the images given to `fit`; None after rows.
+    pixels_ : bool
+        Whether the numbers given to `fit` were on the scale of 0 to 255.
     """
 
     def __init__(
@@ -102,8 +113,9 @@ class Candidate(ClassifierMixin, BaseEstimator):
             Called as ``monitor(step, score)`` while the model trains, where it can; may raise to stop it.
         """
         started, pixels = time.monotonic(), as_rows(np.asarray(X))
-        self.n_features_in_ = pixels.shape[1]
-        self.model_, self.features_, augment = self._clones(image_shape_of(X))
+        self.n_features_in_, self.image_shape_ = pixels.shape[1], image_shape_of(X)
+        self.pixels_ = on_pixel_scale(pixels)
+        self.model_, self.features_, augment = self._clones(self.image_shape_)
         rows, labels = augment.fit_resample(pixels, y) if augment is not None else (pixels, y)
         transformed = self._fit_features(rows, labels)
         _take_from_limit(self.model_, time.monotonic() - started)
@@ -114,7 +126,11 @@ class Candidate(ClassifierMixin, BaseEstimator):
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float32]:
         """Class probabilities, float32 of shape (n, n_classes); each row sums to one."""
         check_is_fitted(self, "classes_")
-        proba = np.asarray(self.model_.predict_proba(self._transform(as_rows(np.asarray(X)))), dtype=np.float64)
+        check_image_shape(getattr(self, "image_shape_", None), X)  # some were saved before these were kept
+        pixels = as_rows(np.asarray(X))
+        if getattr(self, "pixels_", False):
+            warn_of_scale(pixels)
+        proba = np.asarray(self.model_.predict_proba(self._transform(pixels)), dtype=np.float64)
         return np.asarray(proba / proba.sum(axis=1, keepdims=True), dtype=np.float32)
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
@@ -204,11 +220,21 @@ def _take_from_limit(model: BaseEstimator, seconds: float) -> None:
 
 
 def forget_places(estimator: BaseEstimator) -> None:
-    """Unset the folders that a fit was given: a saved model must not know the machine that made it, nor write there."""
-    for part in (estimator, getattr(estimator, "model_", None), getattr(estimator, "features_", None)):
-        if part is not None:
-            names = [name for name in part.get_params(deep=True) if name.rpartition("__")[2] in PLACES]
-            part.set_params(**dict.fromkeys(names))
+    """Unset the folders that a fit was given: a saved model must not know the machine that made it, nor write there.
+
+    Those of classes of this package alone; what a user's own class means by such a name is not known.
+    """
+    parts = estimator, getattr(estimator, "model_", None), getattr(estimator, "features_", None)
+    for part in (part for part in parts if part is not None):
+        parameters = part.get_params(deep=True)
+        for name in parameters:
+            owner, _, last = name.rpartition("__")
+            if last in PLACES and _is_of_this_package(parameters[owner] if owner else part):
+                part.set_params(**{name: None})
+
+
+def _is_of_this_package(part: Any) -> bool:
+    return any(kind.__module__.partition(".")[0] == __package__ for kind in type(part).__mro__)
 
 
 def _cached_transform(step: Any, X: NDArray[Any], folder: Path) -> Any:

@@ -6,14 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from fmnist_bench.arrays import background_of
 from fmnist_bench.bundle import write_bundle
 from fmnist_bench.data import Dataset
-from fmnist_bench.images import edge_brightness
 from fmnist_bench.selection import Combination, learn_combination
 from fmnist_bench.store import Run, TrialRecord
 from fmnist_bench.study import EnsembleConfig
-
-N_EDGES = 1000  # images by whose edges the background is known
 
 
 def choose_ensemble(
@@ -74,7 +72,7 @@ def _save(run: Run, records: Sequence[TrialRecord], dataset: Dataset, found: Com
         "fingerprint": dataset.fingerprint,
         "n_features_in": dataset.X.shape[1],
         "image_shape": list(dataset.image_shape),
-        "background": edge_brightness(dataset.X[:N_EDGES].reshape(-1, *dataset.image_shape)),
+        "background": background_of(dataset.X, dataset.image_shape),
         "classes": list(range(len(dataset.class_names))),
         "class_names": list(dataset.class_names),
     }

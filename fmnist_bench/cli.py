@@ -119,7 +119,9 @@ def _parser() -> argparse.ArgumentParser:
     report.set_defaults(verb=_report)
 
     predict = verbs.add_parser("predict", parents=[mlruns, imports, shared], help="classify images")
-    predict.add_argument("images", metavar="IMAGES", help="a PNG or JPEG file, a folder of them, or an .npz")
+    predict.add_argument(
+        "images", nargs="+", metavar="IMAGES", help="PNG or JPEG files, folders of them, .npz files of images"
+    )
     predict.add_argument("--ensemble", metavar="DIR", help="a saved ensemble (default: the newest in --mlruns)")
     predict.add_argument("--format", default="table", choices=("table", "csv", "json"), help="default: table")
     predict.set_defaults(verb=_predict)

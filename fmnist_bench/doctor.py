@@ -123,9 +123,8 @@ def _backend() -> Check:
 
 def _processor() -> Iterator[Check]:
     unit = matrix_unit()
-    fast = unit in ("AMX", "AVX-512 BF16")
-    no_bfloat16 = ", ".join(filter(None, [unit, "no bfloat16"]))
-    units = f"{unit}: networks compute in bfloat16" if fast else f"{no_bfloat16}: networks use float32"
+    fast = unit in ("AMX", "AVX-512 BF16") and backend() == "tensorflow"  # the others compute in float32 there
+    units = f"{unit or 'no matrix units'}: networks compute in {'bfloat16' if fast else 'float32'}"
     yield Check("processor", "ok", f"{cores()} of {os.cpu_count()} cores may be used; {units}")
     if os.environ.get("PYTHONDONTWRITEBYTECODE"):
         found = "PYTHONDONTWRITEBYTECODE is set: every trial may compile the libraries anew, which takes many seconds"

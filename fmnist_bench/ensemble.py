@@ -9,18 +9,28 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassifierMixin
+from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 from sklearn.utils.metaestimators import _BaseComposition
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fmnist_bench.arrays import are_pixels, as_rows, fingerprint, image_shape_of, warn_of_scale
+from fmnist_bench import arrays
 from fmnist_bench.bundle import read_bundle, write_bundle
 from fmnist_bench.candidate import load_model, save_model
-from fmnist_bench.members import Members, aligned, check_fitted, default_estimators, hold_out, train, with_length_found
+from fmnist_bench.members import (
+    Members,
+    aligned,
+    check_fitted,
+    default_estimators,
+    hold_out,
+    routed,
+    train,
+    with_length_found,
+)
 from fmnist_bench.selection import METHODS, Combination, learn_combination
 
-REFITS = ("no", "full")
-KEPT = ("method", "valid_size", "calibrate", "refit", "max_steps")  # parameters that a saved ensemble keeps
+REFITS, DROP = ("no", "full"), "drop"
+KEPT = ("method", "valid_size", "calibrate", "refit", "max_steps", "random_state")  # parameters that are saved
 BATCH = 10_000  # rows that the members predict at a time: bounds the memory
 
 
@@ -31,10 +41,11 @@ class StackedEnsemble(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
     ----------
     estimators : list of (str, estimator) or None
         Candidates for membership; None takes scaled logistic regression, a random forest and extra trees. Their
-        parameters are those of the ensemble, as ``name__parameter``.
+        parameters are those of the ensemble, as ``name__parameter``; one that is "drop" is left out.
     method : {"greedy", "logistic", "mean"}
         Weighted mean of the members that greedy selection takes (Caruana et al., 2004); multinomial logistic
-        regression on the log probabilities of all (Wolpert, "Stacked generalization", 1992); plain mean of all.
+        regression on the log probabilities of all (Wolpert, "Stacked generalization", 1992), its temperature found by
+        cross-fitting; plain mean of all.
     valid_size : float
         Share of the rows given to `fit` that members are not trained on and the method learns from, between 0 and 1.
         A class of one row is in no such part.
@@ -42,7 +53,7 @@ class StackedEnsemble(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
         Scale the logarithms of the probabilities by one temperature, found on these rows (Guo et al., 2017).
     refit : {"no", "full"}
         Whether members are trained again on all rows, when it is settled which and with what weights; those that
-        stop early, for as many rounds or epochs as they did.
+        stopped early, for as many rounds or epochs as they did.
     max_steps : int
         Steps of the greedy selection.
     n_jobs : int or None
@@ -65,13 +76,17 @@ class StackedEnsemble(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
         Whether the rows of `fit` were whole numbers of 0 to 255.
     image_shape_ : tuple of int or None
         Height, width and perhaps channels of the images given to `fit`; None after rows.
+    background_ : float or None
+        Mean of the pixels at the edges of the images given to `fit`; None where the rows are no pixels of images.
     data_fingerprint_ : str
         SHA-256 of the rows and labels given to `fit`; empty after `from_fitted`.
 
     Notes
     -----
     Rows may also be images of shape (n, height, width) or (n, height, width, channels). Members get them as rows, and
-    those that have a parameter `image_shape` which is None get the shape.
+    those that have a parameter `image_shape` which is None get the shape. They get columns of a frame without their
+    names, and labels as they are: words, too, which ``xgboost.XGBClassifier`` refuses and `XGBoostClassifier` takes.
+    Those whose `fit` takes `validation_data` get the rows held out, as in a benchmark's trials.
 
     Examples
     --------
@@ -108,7 +123,7 @@ class StackedEnsemble(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
         self.n_jobs = n_jobs
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(self, X: Any, y: Any, **metadata: Any) -> Self:
         """Train every estimator on a stratified part of the rows, let the method learn from the rest.
 
         Parameters
@@ -116,6 +131,8 @@ class StackedEnsemble(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
         X : array-like of shape (n, n_features), or images
         y : array-like of shape (n,)
             Labels, two classes or more.
+        **metadata
+            What members have asked for, such as ``sample_weight``, where scikit-learn's metadata routing is enabled.
 
         Raises
         ------
@@ -123,25 +140,32 @@ class StackedEnsemble(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
             Unusable rows, labels or parameters.
         """
         self._check_parameters()
-        self.image_shape_ = image_shape_of(X)
-        X, y = validate_data(self, as_rows(X), y)
+        asked = routed(self, metadata)
+        self.image_shape_ = arrays.image_shape_of(X)
+        X, y = validate_data(self, arrays.as_rows(X), y)
         check_classification_targets(y)
         classes, encoded = np.unique(y, return_inverse=True)
         if len(classes) < 2:
             raise ValueError("StackedEnsemble needs rows of at least two classes, found one class")
-        self.pixels_, self.data_fingerprint_ = are_pixels(X), fingerprint(X, y)
+        self.pixels_, self.data_fingerprint_ = arrays.are_pixels(X), arrays.fingerprint(X, y)
+        self.background_ = arrays.background_of(X, self.image_shape_) if self.pixels_ else None
         fit, valid = hold_out(encoded, self.valid_size, self.random_state)
-        fitted = self._train([estimator for _, estimator in self._estimators()], X[fit], y[fit])
-        members = [(name, model) for (name, _), model in zip(self._estimators(), fitted, strict=True)]
-        probabilities = np.stack([aligned(model, X[valid], classes) for model in fitted])
-        self.classes_, calibrate = classes, self.calibrate and fit is not valid
+        held_out = (X[valid], y[valid]) if fit is not valid else None
+        how: dict[str, Any] = {"metadata": asked, "image_shape": self.image_shape_, "n_jobs": self.n_jobs}
+        members = train(self._estimators(), X, y, fit, validation_data=held_out, **how)
+        probabilities = np.stack([aligned(model, X[valid], classes) for _, model in members])
+        self.classes_, calibrate = classes, self.calibrate and held_out is not None
         self._take(members, learn_combination(probabilities, encoded[valid], self.method, self.max_steps, calibrate))
-        if self.refit == "full" and fit is not valid:
+        if self.refit == "full" and held_out is not None:
             untrained = dict(self._estimators())
-            chosen = [with_length_found(untrained[name], model) for name, model in self.members_]
-            names = [name for name, _ in self.members_]
-            self.members_ = list(zip(names, self._train(chosen, X, y), strict=True))
+            chosen = [(name, with_length_found(untrained[name], model)) for name, model in self.members_]
+            self.members_ = train(chosen, X, y, np.arange(len(X)), **how)
         return self
+
+    def get_metadata_routing(self) -> MetadataRouter:
+        """Return which metadata go to the `fit` of which member."""
+        fits = MethodMapping().add(caller="fit", callee="fit")
+        return MetadataRouter(owner=self).add(method_mapping=fits, **dict(self._estimators()))
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the parameters, those of the estimators under ``name__parameter``."""
@@ -185,10 +209,10 @@ class StackedEnsemble(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
         ensemble._check_parameters()
         if ensemble.refit != "no":
             raise ValueError("refit='full': fitted members cannot be trained again without their rows, use `fit`")
-        check_fitted(members, np.shape(valid_probabilities), np.asarray(y_valid))
+        check_fitted(members, np.asarray(valid_probabilities), np.asarray(y_valid))
         ensemble.classes_ = np.asarray(members[0][1].classes_)
         ensemble.n_features_in_, ensemble.pixels_ = int(members[0][1].n_features_in_), pixels
-        ensemble.image_shape_, ensemble.data_fingerprint_ = None, ""
+        ensemble.image_shape_, ensemble.background_, ensemble.data_fingerprint_ = None, None, ""
         encoded = np.searchsorted(ensemble.classes_, np.asarray(y_valid))
         how = ensemble.method, ensemble.max_steps, ensemble.calibrate
         ensemble._take(list(members), learn_combination(np.asarray(valid_probabilities), encoded, *how))
@@ -197,10 +221,10 @@ class StackedEnsemble(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Class probabilities of shape (n, n_classes), float64; each row sums to one."""
         check_is_fitted(self, "members_")
-        self._check_image_shape(X)
-        X = validate_data(self, as_rows(X), reset=False)
+        arrays.check_image_shape(self.image_shape_, X)
+        X = validate_data(self, arrays.as_rows(X), reset=False)
         if self.pixels_:
-            warn_of_scale(X)
+            arrays.warn_of_scale(X)
         parts = [self._predict_batch(X[start : start + BATCH]) for start in range(0, len(X), BATCH)]
         return np.concatenate(parts)
 
@@ -209,8 +233,14 @@ class StackedEnsemble(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
         columns = self.predict_proba(X).argmax(axis=1)
         return np.asarray(self.classes_[columns])
 
-    def save(self, folder: str | Path) -> None:
+    def save(self, folder: str | Path, allow_import: Sequence[str] = ()) -> None:
         """Write the ensemble as a folder that `load_ensemble` reads; an ensemble that is there is replaced.
+
+        Parameters
+        ----------
+        folder : str or Path
+        allow_import : sequence of str
+            Prefixes of further types that members may be made of; `load_ensemble` needs them, too.
 
         Raises
         ------
@@ -218,10 +248,12 @@ class StackedEnsemble(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
             Where a member is made of types that would not be loaded again, or something else is there.
         """
         check_is_fitted(self, "members_")
+        kept = {name: np.asarray(getattr(self, name)).item() for name in KEPT}  # a search sets numpy's numbers
         about = {
-            **{name: np.asarray(getattr(self, name)).item() for name in KEPT},  # a search sets numpy's numbers
+            **{name: value for name, value in kept.items() if not isinstance(value, np.random.RandomState)},
             "fingerprint": self.data_fingerprint_,
             "image_shape": None if self.image_shape_ is None else list(self.image_shape_),
+            "background": self.background_,
             "feature_names_in": list(getattr(self, "feature_names_in_", ())),
             "temperature": self.temperature_,
             "pixels": self.pixels_,
@@ -233,7 +265,7 @@ class StackedEnsemble(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
             files = [Path(place) / f"{number}.skops" for number in range(len(models))]
             for model, file in zip(models, files, strict=True):
                 save_model(model, file)
-                load_model(file)  # better refused now than when it is needed
+                load_model(file, allow_import)  # better refused now than when it is needed
             names, n = [name for name, _ in self.members_], len(self.members_)
             members = list(zip(names, self.weights_.tolist(), files[:n], strict=True))
             write_bundle(Path(folder), members, about, files[n] if files[n:] else None)
@@ -246,25 +278,15 @@ class StackedEnsemble(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
             raise ValueError(f"valid_size={self.valid_size!r}: must be a share of the rows, between 0 and 1")
         if self.max_steps < 1:
             raise ValueError(f"max_steps={self.max_steps!r}: must be at least 1")
-        names = [name for name, _ in self._estimators()]
-        if not names:
+        if wrong := [each for _, each in self.estimators or () if isinstance(each, str) and each != DROP]:
+            raise ValueError(f"estimators: {wrong[0]!r} must be an estimator, or {DROP}")
+        if not self._estimators():
             raise ValueError("estimators: at least one is needed, or None for the default ones")
-        if len(set(names)) < len(names):
-            raise ValueError(f"estimators: two have the same name among {', '.join(names)}")
+        self._validate_names([name for name, _ in self.estimators or ()])
 
     def _estimators(self) -> Members:
-        if self.estimators is not None:
-            return self.estimators
-        return default_estimators(self.random_state)
-
-    def _train(self, estimators: Sequence[Any], X: NDArray[Any], y: NDArray[Any]) -> list[Any]:
-        return train(estimators, X, y, self.image_shape_, self.n_jobs)
-
-    def _check_image_shape(self, X: Any) -> None:
-        """Refuse images of another height and width: as rows they may be as long, and would be scrambled."""
-        shape = image_shape_of(X)
-        if self.image_shape_ and shape and (*shape, 1)[:3] != (*self.image_shape_, 1)[:3]:
-            raise ValueError(f"images of {shape}: this ensemble was fitted on images of {self.image_shape_}")
+        given = default_estimators(self.random_state) if self.estimators is None else self.estimators
+        return [(name, estimator) for name, estimator in given if not isinstance(estimator, str)]
 
     def _take(self, members: list[tuple[str, Any]], combination: Combination) -> None:
         """Keep the members that count; a stacker needs all."""
@@ -323,7 +345,7 @@ def load_ensemble(folder: str | Path, allow_import: Sequence[str] = (), n_jobs: 
     ensemble.classes_ = np.array(manifest["classes"])
     ensemble.n_features_in_, ensemble.pixels_ = int(manifest["n_features_in"]), bool(manifest["pixels"])
     ensemble.image_shape_ = tuple(manifest.get("image_shape") or ()) or None
-    ensemble.data_fingerprint_ = str(manifest.get("fingerprint", ""))
+    ensemble.background_, ensemble.data_fingerprint_ = manifest.get("background"), str(manifest.get("fingerprint", ""))
     if columns := manifest.get("feature_names_in"):
         ensemble.feature_names_in_ = np.array(columns, dtype=object)
     return ensemble

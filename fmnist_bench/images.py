@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fmnist_bench.arrays import edge_brightness
 from fmnist_bench.errors import InputError
 
 SUFFIXES, FORMATS = (".png", ".jpg", ".jpeg"), ("PNG", "JPEG")
@@ -81,12 +82,6 @@ def _read_npz(path: Path, image_shape: tuple[int, ...]) -> tuple[list[str], NDAr
     return [str(number) for number in range(len(rows))], np.rint(rows).astype(np.uint8)
 
 
-def edge_brightness(images: NDArray[np.uint8]) -> float:
-    """Mean of the pixels at the edges of images of shape (n, height, width[, channels])."""
-    lines = (images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1])
-    return float(np.concatenate([line.reshape(-1) for line in lines]).mean())
-
-
 def _read_file(path: Path, image_shape: tuple[int, ...], background: float) -> NDArray[np.uint8]:
     from PIL import Image
 
@@ -97,6 +92,8 @@ def _read_file(path: Path, image_shape: tuple[int, ...], background: float) -> N
                 if max(image.size) > LARGEST:
                     raise InputError(f"{path}: {image.width} x {image.height} pixels, at most {LARGEST} each way")
                 return _convert(image, image_shape, background)
+    except InputError:
+        raise
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:

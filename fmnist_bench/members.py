@@ -1,7 +1,8 @@
 """Members of an ensemble: the rows they learn from, their training, and their probabilities in one order of classes."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.metadata_routing import _raise_for_params, process_routing
+from sklearn.utils.validation import _check_method_params
 
 from fmnist_bench.candidate import Candidate, set_where_none
 
@@ -31,7 +34,7 @@ def default_estimators(random_state: Any) -> Members:
 def hold_out(
     codes: NDArray[np.integer[Any]], valid_size: float, random_state: Any
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Split rows into a part to train members on and a stratified rest; a class of one row is in the first part.
+    """Split rows into a part to train members on, in which every class is, and a stratified rest.
 
     Parameters
     ----------
@@ -55,25 +58,54 @@ def hold_out(
         warnings.warn("too few rows to hold any out: the members are chosen on those they learn from", stacklevel=3)
         return (whole := np.arange(len(codes))), whole
     fit, valid = train_test_split(rows, test_size=n_valid, stratify=codes[rows], random_state=random_state)
-    return np.concatenate([fit, np.flatnonzero(alone)]), valid
+    _, first = np.unique(codes[valid], return_index=True)
+    lost = first[~np.isin(codes[valid[first]], codes[fit])]  # a class of few rows may be in the other part alone
+    return np.concatenate([fit, valid[lost], np.flatnonzero(alone)]), np.delete(valid, lost)
+
+
+def routed(owner: Any, metadata: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Give the metadata for the `fit` of each member of `owner` that has asked for some, by its name.
+
+    Raises
+    ------
+    ValueError
+        Where there are some and scikit-learn's metadata routing is not enabled.
+    """
+    _raise_for_params(metadata, owner, "fit")
+    return {name: each.fit for name, each in process_routing(owner, "fit", **metadata).items()} if metadata else {}
 
 
 def train(
-    estimators: Sequence[Any],
+    members: Members,
     X: NDArray[Any],
     y: NDArray[Any],
+    rows: NDArray[np.int64],
+    *,
+    metadata: Mapping[str, dict[str, Any]],
     image_shape: tuple[int, ...] | None,
     n_jobs: int | None,
-) -> list[Any]:
-    """Fit clones of estimators side by side; those that have no `image_shape` of their own get this one."""
-    clones = [clone(estimator) for estimator in estimators]
-    for estimator in clones if image_shape is not None else ():
+    validation_data: tuple[NDArray[Any], NDArray[Any]] | None = None,
+) -> list[tuple[str, Any]]:
+    """Fit clones of estimators on some of the rows, side by side.
+
+    Those that have no `image_shape` of their own get this one, those whose `fit` takes `validation_data` these, each
+    the `metadata` under its name.
+    """
+    clones = [(name, clone(estimator)) for name, estimator in members]
+    for _, estimator in clones if image_shape is not None else ():
         set_where_none(estimator, image_shape=image_shape)
-    return list(Parallel(n_jobs, prefer="threads")(delayed(estimator.fit)(X, y) for estimator in clones))
+
+    def fit(name: str, estimator: Any) -> tuple[str, Any]:
+        given = _check_method_params(X, metadata.get(name, {}), rows)
+        if validation_data is not None and "validation_data" in signature(estimator.fit).parameters:
+            given["validation_data"] = validation_data
+        return name, estimator.fit(X[rows], y[rows], **given)
+
+    return list(Parallel(n_jobs, prefer="threads")(delayed(fit)(*pair) for pair in clones))
 
 
-def check_fitted(members: Members, shape: tuple[int, ...], y: NDArray[Any]) -> None:
-    """Refuse members that do not belong together, or to valid probabilities of this shape and these labels.
+def check_fitted(members: Members, probabilities: NDArray[Any], y: NDArray[Any]) -> None:
+    """Refuse members that do not belong together, or to these valid probabilities and labels.
 
     Raises
     ------
@@ -84,8 +116,10 @@ def check_fitted(members: Members, shape: tuple[int, ...], y: NDArray[Any]) -> N
     classes = np.asarray(members[0][1].classes_)
     if other := [name for name, member in members if not np.array_equal(member.classes_, classes)]:
         raise ValueError(f"members: {', '.join(other)} and {members[0][0]} have different classes_")
-    if shape != (expected := (len(members), len(y), len(classes))):
+    if (shape := probabilities.shape) != (expected := (len(members), len(y), len(classes))):
         raise ValueError(f"valid_probabilities have the shape {shape}: must be {expected}, members x rows x classes")
+    if not np.isfinite(probabilities).all():
+        raise ValueError("valid_probabilities: not all are finite")
     if unknown := np.setdiff1d(y, classes).tolist():
         raise ValueError(f"y_valid: no member knows {', '.join(map(str, unknown))}")
 
@@ -101,7 +135,8 @@ def with_length_found(estimator: Any, fitted: Any) -> Any:
     """Clone an estimator so that it trains as long as it did, and no longer stops early.
 
     Knows the parameters of scikit-learn (`early_stopping`, `n_iter_no_change`), of XGBoost (`early_stopping_rounds`)
-    and of the networks (`max_seconds`), also of the last step of a pipeline and of the model of a `Candidate`.
+    and of the networks (`patience`, `max_seconds`), also of the last step of a pipeline and of the model of a
+    `Candidate`.
 
     Parameters
     ----------
@@ -137,6 +172,9 @@ def _found(parameters: dict[str, Any], fitted: Any) -> dict[str, Any]:
         return {**found, "max_seconds": None} if "max_seconds" in parameters else found
     if parameters.get("max_seconds") and hasattr(fitted, "get_booster"):
         return {"max_seconds": None, "n_estimators": int(fitted.get_booster().num_boosted_rounds())}
-    if parameters.get("max_seconds") and hasattr(fitted, "history_"):
-        return {"max_seconds": None, "epochs": len(fitted.history_["step"])}
+    if (parameters.get("patience") or parameters.get("max_seconds")) and hasattr(fitted, "history_"):
+        losses = fitted.history_.get("valid_loss", []) if parameters.get("patience") else []
+        best = int(np.argmin(losses)) + 1 if losses else len(fitted.history_["step"])
+        found = {"max_seconds": None, "epochs": best}
+        return {**found, "patience": None} if "patience" in parameters else found
     return {}

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from fmnist_bench.bundle import MANIFEST
@@ -14,7 +15,7 @@ FORMATS = ("table", "csv", "json")
 
 
 def predict_images(
-    source: str | Path,
+    sources: str | Path | Sequence[str | Path],
     ensemble: str | Path | None = None,
     mlruns: str | Path = "mlruns",
     allow_import: Sequence[str] = (),
@@ -23,8 +24,8 @@ def predict_images(
 
     Parameters
     ----------
-    source : str or Path
-        A PNG or JPEG file, a folder of them, or an ``.npz`` of images.
+    sources : str, Path, or sequence of them
+        PNG or JPEG files, folders of them, ``.npz`` files of images.
     ensemble : str, Path or None
         Folder of a saved ensemble; None takes the newest below `mlruns`.
     mlruns : str or Path
@@ -40,13 +41,17 @@ def predict_images(
     Raises
     ------
     InputError
-        Where there are no images, or no ensemble.
+        Where there are no images, or no ensemble, or one of something else than images of 0 to 255.
     """
-    if not Path(source).exists():
-        raise InputError(f"{source}: no such file")
+    places = [Path(source) for source in ([sources] if isinstance(sources, str | Path) else sources)]
+    if missing := [str(place) for place in places if not place.exists()]:
+        raise InputError(f"{missing[0]}: no such file")
     folder = newest_ensemble(Path(mlruns)) if ensemble is None else Path(ensemble)
     served = ServedEnsemble(folder, allow_import)
-    names, X = read_images(Path(source), served.image_shape, served.background)
+    if not served.ensemble.pixels_:
+        raise InputError(f"{folder}: was not fitted on pixels, whole numbers from 0 to 255, which image files hold")
+    read = [read_images(place, served.image_shape, served.background) for place in places]
+    names, X = [name for found, _ in read for name in found], np.concatenate([rows for _, rows in read])
     table = served.predict(X)
     table.insert(0, "image", names, allow_duplicates=True)
     table.insert(2, "probability", table.iloc[:, 2:].max(axis=1), allow_duplicates=True)

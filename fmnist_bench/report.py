@@ -85,18 +85,25 @@ def gather(run: Run, environment: Mapping[str, str], allow_import: Sequence[str]
         image_shape=test.image_shape,
         importances=_importances(run, records),
         samples=_samples(run),
+        max_latency=_limit(run),
     )
     return replace(findings, how_to_open={**findings.how_to_open, **_how_to_load(run, findings)})
 
 
 def _data(run: Run, test: Dataset) -> dict[str, str]:
     """Say what was learned from and scored on, and when."""
-    began = datetime.fromtimestamp(run.state["created"], UTC)
+    began, limit = datetime.fromtimestamp(run.state["created"], UTC), _limit(run)
     rows = f"{len(run.y_valid()):,} valid rows, {len(test.y):,} test rows, {' x '.join(map(str, test.image_shape))}"
     return {
         "data": f"{run.state['data']}, {rows}, fingerprint of the train rows {run.state['fingerprint'][:16]}",
         "began": f"{began:%Y-%m-%d %H:%M} UTC",
+        **({} if limit is None else {"limit of the ensemble": f"{limit:g} ms a row"}),
     }
+
+
+def _limit(run: Run) -> float | None:
+    limit = run.state.get("latency", {}).get("limit")
+    return None if limit is None else float(limit)
 
 
 def _how_to_load(run: Run, findings: Findings) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """From the members' probabilities to one prediction: which members, with which weights, how sure. Pure functions."""
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,7 +71,15 @@ def learn_combination(
         Find a temperature; for a stacker on what it predicts for rows that it was not fitted on.
     costs, max_cost
         See `greedy_selection`; other methods take every member.
+
+    Warns
+    -----
+    UserWarning
+        Where a stacker would have to learn from rows of one class alone; the plain mean is taken.
     """
+    if method == "logistic" and (y == y[0]).all():
+        warnings.warn("the rows held out are of one class: the members' plain mean is taken", stacklevel=3)
+        method = "mean"
     if method == "logistic":
         stacker, weights = _stack(probabilities, y)
         temperature = _stacked_temperature(stacker, probabilities, y) if calibrate else 1.0

@@ -59,7 +59,7 @@ class ServedEnsemble:
     @property
     def background(self) -> float:
         """Mean of the pixels at the edges of the images that it was fitted on, 0 to 255."""
-        return float(self._about.get("background", 0.0))
+        return float(self._about.get("background") or 0.0)
 
     def predict(self, model_input: ArrayLike, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
         """Classify rows; what MLflow calls.

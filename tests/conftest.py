@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
+from fmnist_bench.cli import main
 from fmnist_bench.data import find_fashion_mnist, load_dataset, make_split
 from fmnist_bench.errors import InputError
 from fmnist_bench.job import Rows, Task
@@ -75,3 +76,13 @@ def arena(tmp_path, monkeypatch, empty_database):
         return path
 
     return write
+
+
+@pytest.fixture
+def small_benchmark(arena, tmp_path, capsys):
+    """Run a small benchmark on digits; return the folder of its results, and what it printed."""
+    study = '[model]\nuse = "sklearn.naive_bayes.GaussianNB"\nvar_smoothing = { low = 1e-3, high = 1e-1, log = true }\n'
+    arena("studies/bayes.toml", study)
+    arena("benchmarks/all.toml", 'data = "digits"\nvalid_size = 0.2\ntrials = 2\nstudies = ["bayes"]\n')
+    assert main(["run", "all"]) == 0
+    return tmp_path / "mlruns", capsys.readouterr().out

@@ -1,5 +1,6 @@
 """The GAN as a sampler: what it returns, what it keeps, what it refuses."""
 
+import math
 import pickle
 import time
 
@@ -13,7 +14,7 @@ from fmnist_bench.augment import ConditionalGAN
 from fmnist_bench.candidate import Candidate, load_model, save_model
 from fmnist_bench.models import _gan_watch
 from fmnist_bench.models._gan import Adversaries, build_discriminator, build_generator
-from fmnist_bench.models._gan_watch import FailedGAN
+from fmnist_bench.models._gan_watch import FailedGAN, Watch
 
 TINY = {"steps": 20, "width": 4, "latent": 8, "batch_size": 16, "precision": "float32", "random_state": 0}
 
@@ -141,8 +142,18 @@ def test_images_that_are_all_alike_are_refused(digits, monkeypatch):
 
 
 def test_losses_that_are_not_finite_end_the_training(digits):
-    with pytest.raises(FailedGAN, match="losses became"):
-        ConditionalGAN(**{**TINY, "learning_rate": 1e30}).fit(digits.X[:300], digits.y[:300])
+    words = r"losses became .* within 20 steps, none were finite"
+    with pytest.raises(FailedGAN, match=words):
+        ConditionalGAN(**{**TINY, "steps": 20, "learning_rate": 1e30}).fit(digits.X[:300], digits.y[:300])
+    watch = Watch({"generator_loss": [0.5], "fidelity": [0.2]}, lambda: 0.1, None, math.inf, None)
+    watch.set_params({"steps": 100, "epochs": 5})
+    with pytest.raises(FailedGAN, match=r"within 200 steps, the last finite ones were \{'generator_loss': 0.5\}"):
+        watch.on_epoch_end(1, {"generator_loss": math.nan})
+
+
+def test_a_precision_that_it_does_not_have_is_refused(digits):
+    with pytest.raises(ValueError, match="precision='mixed_bfloat16': must be one of auto, float32"):
+        ConditionalGAN(**{**TINY, "precision": "mixed_bfloat16"}).fit(digits.X[:300], digits.y[:300])
 
 
 def test_a_class_with_fewer_rows_than_a_batch_and_colours(any_will_do):

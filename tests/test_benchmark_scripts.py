@@ -143,3 +143,21 @@ def test_runs_that_do_not_belong_together_are_refused(script):
     for other, words in (({}, "same seed"), ({"budget": 60.0}, "same budget"), ({"data": "digits"}, "same data")):
         with pytest.raises(SystemExit, match=words):
             check([run, {**run, **other}])
+
+
+def test_the_speed_of_a_prediction_is_that_of_a_run(script, small_benchmark, digits):
+    predict = script("predict")
+    page = list(predict.report(Store("mlruns").latest_run("all"), digits.X, repeat=1))
+    speeds = [line.split("|")[1].strip() for line in page if line.startswith("| ")][2:]
+    assert speeds[:2] == ["ensemble, members side by side", "ensemble, one member at a time"]
+    assert any(name.startswith("member bayes-") for name in speeds)
+    assert any(line.startswith("Loaded in ") for line in page)
+
+
+def test_a_seed_that_failed_is_tried_before_the_next_one(script):
+    leads = script("cnn_leads")
+    found = {"as it is": [93.0], "float32": []}
+    assert [leads._is_missing(found, name, turn) for name in found for turn in (0, 1, 2)] == [
+        *(False, True, False),
+        *(True, False, False),
+    ]

@@ -69,6 +69,18 @@ def test_what_is_no_ensemble_is_left_alone(saved, name):
     assert not list(saved.parent.glob(".*"))
 
 
+@pytest.mark.parametrize("manifest", [None, "{}", '{"format_version": 1, "members": []}', "[]", "half"])
+def test_somebodys_models_and_manifest_are_not_deleted(saved, manifest):
+    place = saved.parent / "models"
+    place.mkdir()
+    (place / "svm.skops").write_text("mine")
+    if manifest is not None:
+        (place / "manifest.json").write_text(manifest)
+    with pytest.raises(InputError, match="models: is there and is no saved ensemble"):
+        write_bundle(place, [("one", 1.0, saved.parent / "one.skops")], ABOUT)
+    assert (place / "svm.skops").read_text() == "mine"
+
+
 def test_a_save_that_fails_leaves_the_earlier_one(saved, digits, monkeypatch):
     expected = load_ensemble(saved).predict_proba(digits.X[:10])
     with pytest.raises(FileNotFoundError):
@@ -81,6 +93,31 @@ def test_an_empty_folder_and_the_present_one_can_be_written_into(saved, tmp_path
     monkeypatch.chdir(tmp_path / "new")
     write_bundle(Path("."), [("one", 1.0, saved.parent / "one.skops")], ABOUT)
     assert len(load_ensemble(tmp_path / "new").members_) == 1
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_what_calls_itself_older_must_still_be_unchanged(saved, version):
+    manifest = saved / "manifest.json"
+    content = json.loads(manifest.read_text())
+    content["members"][0]["weight"], content["members"][1]["weight"] = 0.9, 0.1
+    manifest.write_text(json.dumps({**content, "format_version": version}))
+    with pytest.raises(InputError, match=r"manifest\.json: changed since"):
+        load_ensemble(saved)
+
+
+def test_a_folder_of_the_second_format_loads(saved, digits):
+    expected = load_ensemble(saved).predict_proba(digits.X)
+    pretend(saved, 2)
+    assert np.array_equal(load_ensemble(saved).predict_proba(digits.X), expected)
+
+
+def pretend(saved, version, change=lambda content: None):
+    """Make the manifest one of an older format, which had no digest."""
+    manifest = saved / "manifest.json"
+    content = {**json.loads(manifest.read_text()), "format_version": version}
+    del content["manifest_sha256"]
+    change(content)
+    manifest.write_text(json.dumps(content))
 
 
 @pytest.mark.parametrize("byte", range(0, 400, 57))
@@ -103,13 +140,12 @@ def test_no_byte_of_the_manifest_can_change(saved, byte):
         (lambda content: content["members"][0].update(weight=float("nan")), "numbers that sum to one"),
         (lambda content: content.update(temperature=0), "must be above zero"),
         (lambda content: content.update(temperature="warm"), "ValueError"),
+        (lambda content: content["members"][0].update(file=3), "TypeError"),
+        (lambda content: content.update(image_shape=5), "TypeError"),
     ],
 )
 def test_what_an_older_manifest_lacks_is_named(saved, change, words):
-    manifest = saved / "manifest.json"
-    content = {**json.loads(manifest.read_text()), "format_version": 2}
-    change(content)
-    manifest.write_text(json.dumps(content))
+    pretend(saved, 2, change)
     with pytest.raises(InputError, match=rf"manifest\.json: .*{words}"):
         load_ensemble(saved)
 
@@ -119,6 +155,7 @@ def test_what_an_older_manifest_lacks_is_named(saved, change, words):
     [
         (lambda text: "{", "cannot be read"),
         (lambda text: json.dumps({**json.loads(text), "format_version": 99}), "format version 99"),
+        (lambda text: json.dumps({**json.loads(text), "format_version": []}), "cannot be read"),
     ],
 )
 def test_another_manifest_is_refused(saved, change, words):
@@ -129,11 +166,8 @@ def test_another_manifest_is_refused(saved, change, words):
 
 
 def test_a_path_in_the_manifest_cannot_leave_the_folder(saved):
-    manifest = saved / "manifest.json"
-    content = json.loads(manifest.read_text())
-    content["members"][0]["file"] = "../one.skops"
     (saved / "0-one.skops").unlink()
-    manifest.write_text(json.dumps({**content, "format_version": 2}))  # without a digest
+    pretend(saved, 2, lambda content: content["members"][0].update(file="../one.skops"))
     with pytest.raises(InputError, match="missing or changed"):
         load_ensemble(saved)
 
@@ -146,6 +180,16 @@ def test_a_folder_of_the_first_format_loads(saved, digits):
     expected = load_ensemble(saved).predict_proba(digits.X)
     manifest.write_text(json.dumps({**content, "format_version": 1}))
     assert np.array_equal(load_ensemble(saved).predict_proba(digits.X), expected)
+
+
+def test_what_the_first_format_wrote_loads():
+    """Revision fc55092 wrote it, of a network and boosted trees, and these probabilities."""
+    place = Path(__file__).parent / "data/ensemble-format-1"
+    answered = json.loads(place.with_suffix(".json").read_text())
+    ensemble = load_ensemble(place)
+    assert [name for name, _ in ensemble.members_] == ["cnn-0", "xgboost-0"]
+    found = ensemble.predict_proba(np.array(answered["rows"], np.uint8))
+    assert np.allclose(found, answered["probabilities"], atol=1e-5)
 
 
 def test_members_of_one_name_keep_their_own_files(saved, digits):

@@ -5,6 +5,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 from skops import io
@@ -138,6 +139,20 @@ def test_a_model_forgets_the_folders_of_the_machine():
     assert candidate.model.weights == "imagenet"
 
 
+class Own(GaussianNB):
+    """A class of a user's own, to which a name of ours means something else."""
+
+    def __init__(self, generator="keep"):
+        super().__init__()
+        self.generator = generator
+
+
+def test_what_a_users_own_class_means_by_such_a_name_stays():
+    candidate = Candidate(Own(), cache_dir="here")
+    forget_places(candidate)
+    assert (candidate.model.generator, candidate.cache_dir) == ("keep", None)
+
+
 def test_what_comes_before_the_model_takes_from_its_limit(digits, split):
     class Slow(Doubler):
         def fit_resample(self, X, y):
@@ -153,3 +168,11 @@ def test_what_comes_before_the_model_takes_from_its_limit(digits, split):
     assert 5 < Candidate(Limited(10.0), augment=Slow()).fit(*rows).model_.max_seconds <= 9.7
     assert Candidate(Limited(1.1), augment=Slow()).fit(*rows).model_.max_seconds == 1.0
     assert Candidate(Limited(), augment=Slow()).fit(*rows).model_.max_seconds is None
+
+
+def test_images_of_another_shape_and_scale_are_noticed(digits):
+    fitted = Candidate(GaussianNB(var_smoothing=0.01)).fit(digits.X[:200].reshape(-1, 4, 16), digits.y[:200])
+    with pytest.raises(ValueError, match=r"images of \(8, 8\): this model was fitted on images of \(4, 16\)"):
+        fitted.predict(digits.X[:5].reshape(-1, 8, 8))
+    with pytest.warns(UserWarning, match="was fitted on pixels from 0 to 255"):
+        fitted.predict(digits.X[:5] / 255)

@@ -4,6 +4,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import RandomForestClassifier
@@ -16,9 +17,12 @@ from sklearn.preprocessing import MinMaxScaler
 from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from fmnist_bench.candidate import load_model
 from fmnist_bench.ensemble import StackedEnsemble, load_ensemble
 from fmnist_bench.errors import InputError
 from fmnist_bench.features import ImageFeatures
+from fmnist_bench.models.boosting import XGBoostClassifier
+from fmnist_bench.store import Store
 
 SMALL = [("tree", DecisionTreeClassifier(random_state=0)), ("bayes", GaussianNB())]
 
@@ -56,6 +60,19 @@ def test_from_fitted_trains_nothing(digits, split):
     assert np.array_equal(members[1][1].theta_, before)
     best = max(member.score(digits.X[split.valid] / 255.0, digits.y[split.valid]) for _, member in members)
     assert ensemble.score(digits.X[split.valid] / 255.0, digits.y[split.valid]) >= best
+
+
+def test_from_the_trials_of_a_benchmark(small_benchmark, digits):
+    run = Store(small_benchmark[0]).latest_run("all")
+    records = run.records("bayes")
+    members = [(f"bayes-{r.number}", load_model(run.model_file("bayes", r.number))) for r in records]
+    probabilities = np.stack([run.valid_probabilities("bayes", r.number) for r in records])
+    ensemble = StackedEnsemble.from_fitted(members, probabilities, run.y_valid(), pixels=True)
+    (folder,) = small_benchmark[0].glob("runs/*/ensemble")
+    assert np.allclose(ensemble.predict_proba(digits.X), load_ensemble(folder).predict_proba(digits.X), atol=1e-6)
+    probabilities[0, 0, 0] = np.nan
+    with pytest.raises(ValueError, match="valid_probabilities: not all are finite"):
+        StackedEnsemble.from_fitted(members, probabilities, run.y_valid())
 
 
 def test_fitted_members_must_belong_to_the_labels(digits):
@@ -133,13 +150,23 @@ def test_frames_and_words(digits):
     assert list(ensemble.feature_names_in_) == list(frame.columns)
 
 
+@pytest.mark.parametrize("method", ["greedy", "logistic"])
+def test_words_are_labels_after_loading_too(digits, tmp_path, method):
+    names = np.array([f"digit {label}" for label in digits.y])
+    ensemble = StackedEnsemble(SMALL, method=method, random_state=0).fit(digits.X[:900], names[:900])
+    ensemble.save(tmp_path / "mine")
+    loaded = load_ensemble(tmp_path / "mine")
+    assert np.array_equal(loaded.predict(digits.X), ensemble.predict(digits.X))
+    assert loaded.score(digits.X[900:], names[900:]) > 0.7
+
+
 def test_a_loaded_one_knows_columns_and_parameters(digits, tmp_path):
     frame = pd.DataFrame(digits.X, columns=[f"pixel {i}" for i in range(64)])
     parameters = {"valid_size": 0.3, "calibrate": False, "max_steps": np.int64(7), "refit": "full", "method": "mean"}
-    ensemble = StackedEnsemble(SMALL, random_state=0, **parameters).fit(frame, digits.y)
+    ensemble = StackedEnsemble(SMALL, random_state=3, **parameters).fit(frame, digits.y)
     ensemble.save(tmp_path / "mine")
     loaded = load_ensemble(tmp_path / "mine")
-    assert loaded.get_params(deep=False).items() >= parameters.items()
+    assert loaded.get_params(deep=False).items() >= {**parameters, "random_state": 3}.items()
     assert loaded.data_fingerprint_ == ensemble.data_fingerprint_ != ""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -167,7 +194,8 @@ def test_members_are_reached_by_their_names(digits):
     best = search.fit(digits.X[:600], digits.y[:600])
     assert dict(best.best_estimator_.members_)["tree"].max_depth == best.best_params_["tree__max_depth"]
     assert len(set(best.cv_results_["mean_test_score"])) == 2
-    assert StackedEnsemble(SMALL).set_params(bayes="drop").estimators[1][1] == "drop"
+    dropped = StackedEnsemble(SMALL, random_state=0).set_params(bayes="drop").fit(digits.X[:600], digits.y[:600])
+    assert [name for name, _ in dropped.members_] == ["tree"]
     assert StackedEnsemble().get_params()["estimators"] is None
 
 
@@ -178,6 +206,56 @@ def test_a_rare_class_does_not_spoil_the_choice(digits):
     whole = StackedEnsemble(SMALL, random_state=0).fit(X, digits.y[:1200])
     assert ensemble.temperature_ != 1
     assert ensemble.score(digits.X[1200:], digits.y[1200:]) > whole.score(digits.X[1200:], digits.y[1200:]) - 0.03
+
+
+@pytest.mark.parametrize("valid_size", [0.2, 0.8])
+def test_a_class_of_two_rows_is_learnt_by_every_member(digits, valid_size):
+    X, y = digits.X[:400].astype(float), digits.y[:400].copy()
+    y[[0, 1]] = 10
+    ensemble = StackedEnsemble(SMALL, method="mean", valid_size=valid_size, random_state=0).fit(X, y)
+    assert all(10 in member.classes_ for _, member in ensemble.members_)
+
+
+def test_a_stack_that_would_learn_from_one_class_is_the_mean(digits):
+    y = np.array([0] * 98 + [1, 1])
+    with pytest.warns(UserWarning, match="of one class: the members' plain mean is taken"):
+        ensemble = StackedEnsemble(SMALL, method="logistic", random_state=0).fit(digits.X[:100], y)
+    assert ensemble.stacker_ is None
+    assert list(ensemble.weights_) == [0.5, 0.5]
+    assert list(ensemble.classes_) == [0, 1]
+
+
+def test_metadata_reach_the_members_that_ask_for_them(digits):
+    X, y = digits.X[:200].astype(float), digits.y[:200] % 2
+    weights = np.random.default_rng(0).integers(0, 3, 200).astype(float)
+    with pytest.raises(ValueError, match="sample_weight"):
+        StackedEnsemble(SMALL).fit(X, y, sample_weight=weights)
+    with sklearn.config_context(enable_metadata_routing=True):
+        asking = GaussianNB().set_fit_request(sample_weight=True)
+        plain = DecisionTreeClassifier(random_state=0).set_fit_request(sample_weight=False)
+        ensemble = StackedEnsemble([("asking", asking), ("plain", plain)], method="mean", refit="full", random_state=0)
+        pipeline = make_pipeline(MinMaxScaler(), ensemble).fit(X, y, sample_weight=weights)
+        members = dict(pipeline[-1].members_)
+        scaled = pipeline[0].transform(X)
+        assert np.array_equal(members["asking"].theta_, clone(asking).fit(scaled, y, sample_weight=weights).theta_)
+        assert np.array_equal(members["plain"].predict(scaled), y)
+
+
+def test_rows_that_are_held_out_stop_members_early(digits):
+    booster = XGBoostClassifier(n_estimators=400, learning_rate=0.5, early_stopping_rounds=3)
+    ensemble = StackedEnsemble([("trees", booster)], random_state=0).fit(digits.X[:600], digits.y[:600])
+    rounds = ensemble.members_[0][1].best_iteration + 1
+    assert rounds < 100
+    whole = clone(ensemble).set_params(refit="full").fit(digits.X[:600], digits.y[:600])
+    assert whole.members_[0][1].get_booster().num_boosted_rounds() == rounds
+
+
+def test_frames_come_out_of_what_stands_before_it(digits):
+    frame = pd.DataFrame(digits.X[:300], columns=[f"pixel {i}" for i in range(64)])
+    pipeline = make_pipeline(MinMaxScaler(), StackedEnsemble(SMALL, random_state=0)).set_output(transform="pandas")
+    pipeline.fit(frame, digits.y[:300])
+    assert list(pipeline[-1].feature_names_in_) == list(frame.columns)
+    assert pipeline.predict(frame).shape == (300,)
 
 
 def test_it_is_searched_and_calibrated_like_any_other(digits):
@@ -220,6 +298,7 @@ def test_saved_and_loaded_it_predicts_the_same(fitted, digits, tmp_path):
     assert np.array_equal(loaded.predict_proba(digits.X), fitted.predict_proba(digits.X))
     assert loaded.temperature_ == fitted.temperature_
     assert loaded.pixels_
+    assert loaded.n_jobs == -1, "its members predict side by side"
     assert not list(tmp_path.glob("*.tmp"))
 
 
@@ -232,6 +311,11 @@ def test_what_could_not_be_loaded_is_not_saved(digits, tmp_path):
     with pytest.raises(InputError, match="not trusted: test_ensemble.Foreign"):
         ensemble.save(tmp_path / "mine")
     assert not list(tmp_path.iterdir())
+    ensemble.save(tmp_path / "mine", allow_import=["test_ensemble"])
+    with pytest.raises(InputError, match="not trusted: test_ensemble.Foreign"):
+        load_ensemble(tmp_path / "mine")
+    loaded = load_ensemble(tmp_path / "mine", allow_import=["test_ensemble"])
+    assert np.array_equal(loaded.predict(digits.X), ensemble.predict(digits.X))
 
 
 def test_it_shows_members_and_weights(fitted):
@@ -247,8 +331,12 @@ def test_it_shows_members_and_weights(fitted):
     [
         ({"method": "best"}, "method='best': must be one of greedy, logistic, mean"),
         ({"refit": True}, "refit=True: must be one of no, full"),
-        ({"estimators": [SMALL[0], SMALL[0]]}, "two have the same name among tree, tree"),
+        ({"estimators": [SMALL[0], SMALL[0]]}, r"not unique: \['tree', 'tree'\]"),
+        ({"estimators": [("method", SMALL[0][1])]}, r"conflict with constructor arguments: \['method'\]"),
+        ({"estimators": [("a__b", SMALL[0][1])]}, r"must not contain __: got \['a__b'\]"),
+        ({"estimators": [*SMALL, ("third", "dropped")]}, "'dropped' must be an estimator, or drop"),
         ({"estimators": []}, "at least one is needed"),
+        ({"estimators": [("tree", "drop")]}, "at least one is needed"),
         ({"valid_size": 500}, "valid_size=500: must be a share of the rows"),
         ({"valid_size": 0}, "valid_size=0: must be"),
         ({"max_steps": 0}, "max_steps=0: must be at least 1"),

@@ -29,6 +29,15 @@ def test_only_the_front_is_named_in_the_figure_of_costs():
     assert texts(figures.accuracy_against_cost(scores).axes[0]) == ["quick", "slow"]
 
 
+def test_the_limit_of_the_ensemble_is_a_line():
+    scores = {"quick": score(0.8, 0.1), "slow": score(0.9, 3.0)}
+    free, limited = (figures.accuracy_against_cost(scores, limit=limit).axes[0] for limit in (None, 0.5))
+    dashed = [[line for line in ax.lines if line.get_linestyle() == "--"] for ax in (free, limited)]
+    assert dashed[0] == []
+    assert list(dashed[1][0].get_xdata()) == [0.5, 0.5]
+    assert limited.get_xlabel().endswith("limit of the ensemble, 0.5 ms")
+
+
 @pytest.mark.parametrize(
     ("costs", "written"), [((0.003, 0.03), ["0.005", "0.01", "0.02"]), ((0.02, 40), ["0.1", "1", "10"])]
 )

@@ -60,6 +60,13 @@ def test_colour_is_kept_where_it_is_wanted(tmp_path):
     assert read_images(tmp_path / "plain.png", (10, 10))[1].shape == (1, 100)
 
 
+def test_a_file_that_is_far_too_large_is_refused_in_one_line(tmp_path):
+    Image.new("L", (10_001, 1)).save(tmp_path / "wide.png")
+    with pytest.raises(InputError) as refused:
+        read_images(tmp_path / "wide.png", (28, 28))
+    assert str(refused.value) == f"{tmp_path}/wide.png: 10001 x 1 pixels, at most 10000 each way"
+
+
 def test_a_folder_in_order_of_its_names(tmp_path):
     for name in ("b.png", "a.jpg", "c.JPEG"):
         boot().save(tmp_path / name)

@@ -42,7 +42,9 @@ def test_the_shape_of_images_reaches_those_who_ask_for_it(digits):
 
     pipeline = make_pipeline(ImageFeatures("hog", cell_size=2, image_shape=None), GaussianNB(var_smoothing=0.01))
     wide = digits.X.reshape(-1, 4, 16)
-    asked, given = train([pipeline, pipeline.set_params()], digits.X, digits.y, wide.shape[1:], 2)
+    rows, how = np.arange(len(digits.X)), {"metadata": {}, "image_shape": wide.shape[1:], "n_jobs": 2}
+    members = train([("asked", pipeline), ("given", pipeline.set_params())], digits.X, digits.y, rows, **how)
+    asked, given = (member for _, member in members)
     assert asked[0].image_shape == given[0].image_shape == (4, 16)
     assert pipeline[0].image_shape is None
 

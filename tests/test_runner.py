@@ -118,6 +118,8 @@ def test_the_ensemble_keeps_to_a_latency(place, capsys):
         fast.findings.scores(fast.findings.ensemble)["valid_accuracy"]
     )
     assert len(load_ensemble(free.folder / "ensemble").members_) == len(state["members"])
+    assert (free.findings.max_latency, fast.findings.max_latency) == (None, limit)
+    assert f"{limit:g} ms a row" in (free.folder / "report.md").read_text()
 
 
 def test_where_no_model_is_fast_enough_the_fastest_is_taken_and_it_is_said(place, capsys):
@@ -180,8 +182,22 @@ def test_a_model_with_early_stopping_reports_its_curve(arena):
     runs = client.search_runs(
         [client.get_experiment_by_name("b").experiment_id], "tags.arm = 'cnn' and tags.level = 'trial'"
     )
-    curve = client.get_metric_history(runs[0].info.run_id, "curve_valid_accuracy")
-    assert [point.step for point in curve] == [1, 2, 3]
+    for name in ("fit_loss", "fit_accuracy", "valid_loss", "valid_accuracy"):
+        curve = client.get_metric_history(runs[0].info.run_id, f"curve_{name}")
+        assert [point.step for point in curve] == [1, 2, 3]
+        assert [point.value for point in curve] == curves["cnn"][name]
+    assert "Accuracy and loss of fit rows (dashed)" in (outcome.folder / "report.html").read_text()
+    assert (outcome.folder / "figures/training.png").exists()
+
+
+def test_the_folder_of_weights_reaches_the_trial(arena, tmp_path):
+    file = arena("weights/efficientnet-lite0-57934424.pth", "not the published ones")
+    arena("b.toml", 'data = "digits"\nvalid_size = 0.2\ntrials = 1\nstudies = ["efficientnet_lite0"]\n')
+    outcome = run_benchmark("b.toml", progress=Progress(), weights=tmp_path / "weights")
+    (trial,) = outcome.findings.trials
+    assert trial.status == "failed"
+    assert f"{file}: not the published weights" in trial.reason
+    assert file.read_text() == "not the published ones", "it is kept"
 
 
 def start(place, *arguments, **environment):

@@ -3,13 +3,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from sklearn.base import clone
 from sklearn.metrics import log_loss
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from fmnist_bench.selection import (
+    FOLDS,
     Combination,
     fit_temperature,
     greedy_selection,
     learn_combination,
+    log_features,
     weighted_mean,
     with_temperature,
 )
@@ -117,6 +121,16 @@ def test_a_stacker_sees_through_a_useless_member(three):
     stacked = learned.apply(probabilities[:, half[1]])
     mean = learn_combination(probabilities[:, half[0]], y[half[0]], "mean").apply(probabilities[:, half[1]])
     assert log_loss(y[half[1]], stacked) < log_loss(y[half[1]], mean)
+
+
+def test_the_temperature_of_a_stacker_is_that_of_rows_it_was_not_fitted_on(three):
+    probabilities, y = np.repeat(three[0], 4, axis=0)[:, :90], three[1][:90]  # many features, few rows
+    learned = learn_combination(probabilities, y, "logistic")
+    features, folds = log_features(probabilities), StratifiedKFold(FOLDS, shuffle=True, random_state=0)
+    outside = cross_val_predict(clone(learned.stacker), features, y, cv=folds, method="predict_proba")
+    assert learned.temperature == pytest.approx(fit_temperature(outside, y))
+    inside = fit_temperature(learned.stacker.predict_proba(features), y)
+    assert learned.temperature > 1.02 * inside, "it would be too sure of itself"
 
 
 def test_without_calibration_the_mean_stays_as_it_is(three):

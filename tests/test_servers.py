@@ -21,7 +21,6 @@ from fmnist_bench.errors import InputError
 from fmnist_bench.servers import check_registered, first_page, serve_command, ui_command
 from fmnist_bench.store import Store
 
-STUDY = '[model]\nuse = "sklearn.naive_bayes.GaussianNB"\nvar_smoothing = { low = 1e-3, high = 1e-1, log = true }\n'
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
 
 
@@ -66,12 +65,9 @@ def started():
 
 
 @pytest.fixture
-def saved(arena, tmp_path, capsys):
+def saved(small_benchmark):
     """Return the folder of results of a small benchmark, and what the run printed."""
-    arena("studies/bayes.toml", STUDY)
-    arena("benchmarks/all.toml", 'data = "digits"\nvalid_size = 0.2\ntrials = 2\nstudies = ["bayes"]\n')
-    assert main(["run", "all"]) == 0
-    return tmp_path / "mlruns", capsys.readouterr().out
+    return small_benchmark
 
 
 def test_they_bind_this_machine_alone(tmp_path):

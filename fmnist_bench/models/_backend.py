@@ -5,12 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import keras
 
-OUT_OF_MEMORY = ("ResourceExhaustedError", "OutOfMemoryError", "MemoryError")
+CPUINFO = Path("/proc/cpuinfo")
+PRECISIONS = ("auto", "float32")  # of networks that set no dtype policy
+OUT_OF_MEMORY = ("ResourceExhaustedError", "OutOfMemoryError")
 WORDS = ("can't allocate memory", "out of memory", "RESOURCE_EXHAUSTED")  # where the error is a plain one
 
 # JAX takes three quarters of a GPU's memory with its first operation, unless it is told before.
@@ -78,8 +82,32 @@ def compiles() -> bool:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether a back end could not get the memory for a batch."""
-    return type(error).__name__ in OUT_OF_MEMORY or any(words in str(error) for words in WORDS)
+    """Tell whether a back end, or NumPy, could not get the memory for a batch."""
+    known = isinstance(error, MemoryError) or type(error).__name__ in OUT_OF_MEMORY
+    return known or any(words in str(error) for words in WORDS)
+
+
+def fits(train: Callable[[int], None], batch_size: int) -> bool:
+    """Train, unless the batches are too large for the memory; return, so that the error's frames let go of it."""
+    try:
+        train(batch_size)
+    except Exception as error:
+        if batch_size == 1 or not is_out_of_memory(error):
+            raise
+        warnings.warn(f"batch_size={batch_size} does not fit in memory, half of it is tried", stacklevel=4)
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def one_memory_error() -> Iterator[None]:
+    """Make every back end's error of this kind a MemoryError, which whoever called knows."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, MemoryError) or not is_out_of_memory(error):
+            raise
+        raise MemoryError((str(error).strip() or type(error).__name__).splitlines()[0][:200]) from error
 
 
 def to_bytes(network: keras.Model) -> bytes:
@@ -119,7 +147,7 @@ def _sees_gpu() -> bool:
 def _cpu_has_bfloat16() -> bool:
     """Tell whether the CPU multiplies bfloat16; elsewhere the rewriting only costs time."""
     try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        flags = CPUINFO.read_text(encoding="utf-8")
     except OSError:
         return False
     return "amx_bf16" in flags or "avx512_bf16" in flags

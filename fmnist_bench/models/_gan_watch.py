@@ -111,7 +111,7 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc]
         """Take note; keep everything every tenth time."""
         losses = {name: float(value) for name, value in (logs or {}).items()}
         if not all(map(math.isfinite, losses.values())):
-            raise FailedGAN(f"the losses became {losses} after {(epoch + 1) * STEPS_AN_EPOCH} steps")
+            raise FailedGAN(self._not_finite(losses, (epoch + 1) * self.params["steps"]))
         entry = {"step": float((epoch + 1) * self.params["steps"]), **losses, "fidelity": self.fidelity()}
         for name, value in entry.items():
             self.history.setdefault(name, []).append(value)
@@ -124,6 +124,11 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc]
         self._check_time(epoch + 1, now)
         if self.monitor is not None:
             self.monitor(int(entry["step"]), entry["fidelity"])
+
+    def _not_finite(self, losses: dict[str, float], steps: int) -> str:
+        last = {name: values[-1] for name, values in self.history.items() if name in losses}
+        before = f"the last finite ones were {last}" if last else "none were finite"
+        return f"the losses became {losses} within {steps} steps, {before}"
 
     def _check_time(self, done: int, now: float) -> None:
         """Give up early where the deadline leaves too few steps: nobody should wait for images that are not good."""

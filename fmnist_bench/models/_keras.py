@@ -6,10 +6,9 @@ executes no operation and starts no threads of the back end.
 
 from __future__ import annotations
 
+import inspect
 import time
-import warnings
 from abc import abstractmethod
-from collections.abc import Callable
 from typing import Any, Self
 
 import keras
@@ -21,15 +20,29 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fmnist_bench.arrays import are_pixels, as_rows, image_shape_of, shape_of_images, warn_of_scale
+from fmnist_bench.arrays import (
+    as_rows,
+    check_image_shape,
+    image_shape_of,
+    on_pixel_scale,
+    shape_of_images,
+    warn_of_scale,
+)
 from fmnist_bench.classic import Augment
 
-from ._backend import NetworkAsBytes, check_precision, compiles, dtype_policy, is_out_of_memory, prepare_backend
+from ._backend import (
+    NetworkAsBytes,
+    compiles,
+    dtype_policy,
+    fits,
+    one_memory_error,
+    prepare_backend,
+)
 from ._batches import Batches
+from ._parameters import check_training
 from ._training import Course, Monitor, predict_probabilities
 from ._turn import one_at_a_time
 
-OPTIMIZERS = ("sgd", "adamw")
 SCORED, LEAST_SCORED = 0.25, 1000  # share of the rows trained on, and rows, that are scored after each epoch
 
 
@@ -56,6 +69,9 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         not fit in memory.
     epochs : int
         Passes over the rows, at least 1.
+    patience : int or None
+        Epochs without a lower log loss of the validation rows after which training ends early, at least 1; the weights
+        of the best epoch are kept. None trains all epochs.
     flip : bool
         Mirror each image left to right with probability one half while training.
     shift : int
@@ -102,6 +118,7 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         label_smoothing: float = 0.1,
         batch_size: int = 128,
         epochs: int = 6,
+        patience: int | None = None,
         flip: bool = True,
         shift: int = 0,
         erase: float = 0.0,
@@ -118,6 +135,7 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         self.label_smoothing = label_smoothing
         self.batch_size = batch_size
         self.epochs = epochs
+        self.patience = patience
         self.flip = flip
         self.shift = shift
         self.erase = erase
@@ -130,6 +148,13 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
     @abstractmethod
     def _build(self, image_shape: tuple[int, int, int], n_classes: int) -> keras.Model:
         """Return an unfitted network from scaled pixels to logits."""
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a state, also one of an earlier version, which lacks what has been added since."""
+        parameters = inspect.signature(type(self).__init__).parameters.items()
+        defaults = {name: each.default for name, each in parameters if each.default is not each.empty}
+        fitted = {"_pixels": True, "image_shape_": state.get("image_shape")} if "network_" in state else {}
+        super().__setstate__({**defaults, **fitted, **state})
 
     def _embed(self, images: NDArray[Any]) -> NDArray[Any]:
         """Compute what the trained part of the network sees; the images themselves where all of it is trained."""
@@ -145,6 +170,10 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         return keras.optimizers.SGD(
             self.learning_rate, momentum=0.9, nesterov=True, weight_decay=self.weight_decay or None
         )
+
+    def _undecayed(self) -> list[keras.Variable]:
+        """Return variables without weight decay, beside biases and normalisations."""
+        return []
 
     def _scaling(self, X: NDArray[Any]) -> tuple[float, float]:
         """Return the factor and offset that bring pixels to the scale that `_build` expects."""
@@ -180,8 +209,10 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         ------
         ValueError
             Unusable rows, labels or parameters, or a loss that is no longer finite.
+        MemoryError
+            A batch that does not fit in memory, nor does half of it.
         """
-        with one_at_a_time():
+        with one_at_a_time(), one_memory_error():
             return self._fit(X, y, validation_data, monitor)
 
     def _fit(
@@ -205,7 +236,7 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
             keras.utils.set_random_seed(seeds[1])  # features that were found in a file have drawn no random numbers
             self._train(batches, Course(self, started, batches, valid, monitor))
 
-        if not self._fits(train, size := min(self.batch_size, len(images))):
+        if not fits(train, size := min(self.batch_size, len(images))):
             train(size // 2)
         return self
 
@@ -223,6 +254,7 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
             Rows sum to 1, columns follow `classes_`.
         """
         check_is_fitted(self, "network_")
+        check_image_shape(self.image_shape_, X)
         rows = validate_data(self, as_rows(X), dtype="numeric", reset=False)
         if self._pixels:
             warn_of_scale(rows)
@@ -246,33 +278,13 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         labels: NDArray[Any] = self.classes_[columns]
         return labels
 
-    def _fits(self, train: Callable[[int], None], batch_size: int) -> bool:
-        """Train, unless the batches are too large for the memory; return, so that the error's frames let go of it."""
-        try:
-            train(batch_size)
-        except Exception as error:
-            if batch_size == 1 or not is_out_of_memory(error):
-                raise
-            warnings.warn(f"batch_size={batch_size} does not fit in memory, half of it is tried", stacklevel=3)
-            return False
-        return True
-
     def _check_parameters(self) -> None:
-        for name, low in {"epochs": 1, "batch_size": 1}.items():
-            if getattr(self, name) < low:
-                raise ValueError(f"{name}={getattr(self, name)!r}: must be at least {low}")
-        if self.optimizer not in OPTIMIZERS:
-            raise ValueError(f"optimizer={self.optimizer!r}: must be one of {', '.join(OPTIMIZERS)}")
-        if self.shift < 0 or not 0 <= self.erase <= 1:
-            raise ValueError(f"shift={self.shift!r}, erase={self.erase!r}: must be at least 0, and from 0 to 1")
-        if self.max_seconds is not None and not self.max_seconds > 0:
-            raise ValueError(f"max_seconds={self.max_seconds!r}: must be above 0 or None")
-        check_precision(self.precision)
+        check_training(self)
 
     def _check_rows(self, X: ArrayLike, y: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
         self.image_shape_ = self.image_shape or image_shape_of(X)
         rows, labels = validate_data(self, as_rows(X), y, dtype="numeric")
-        self._pixels = are_pixels(rows)
+        self._pixels = on_pixel_scale(rows)
         return rows, labels
 
     def _encode(self, y: NDArray[Any]) -> NDArray[np.float32]:
@@ -318,7 +330,7 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         trainer = keras.Model(learner.inputs, learner.outputs)
         optimizer = self._optimizer()
         if self.weight_decay:
-            optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+            optimizer.exclude_from_weight_decay(self._undecayed(), ["bias", "gamma", "beta"])
         trainer.compile(
             optimizer,
             keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=self.label_smoothing),
@@ -330,7 +342,7 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
             batches.stream(),
             steps_per_epoch=course.steps_per_epoch,
             epochs=self.epochs,
-            callbacks=[course],
+            callbacks=[course, *course.early_stopping()],
             shuffle=False,
             verbose=0,
         )

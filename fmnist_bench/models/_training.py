@@ -108,6 +108,13 @@ class Course(keras.callbacks.Callback):  # type: ignore[misc]
     def _names(self) -> list[str]:
         return ["step", "fit_loss", "fit_accuracy", *(["valid_loss", "valid_accuracy"] if self.valid else [])]
 
+    def early_stopping(self) -> list[keras.callbacks.Callback]:
+        """Give what ends the training early, where that is wanted; it comes after this one, which scores."""
+        if self.estimator.patience is None or self.valid is None:
+            return []
+        keep = {"restore_best_weights": True, "mode": "min"}
+        return [keras.callbacks.EarlyStopping("valid_loss", patience=self.estimator.patience, **keep)]
+
     def progress(self) -> float:
         """Share of the training that is done, by steps or by the clock, whichever is ahead."""
         by_steps = self.steps / (self.steps_per_epoch * self.estimator.epochs)
@@ -158,12 +165,13 @@ class Course(keras.callbacks.Callback):  # type: ignore[misc]
             warnings.warn(f"{limit} were over when the training began: it made {self.steps} steps", stacklevel=2)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        logs = logs or {}
+        logs = {} if logs is None else logs
         entry = {"step": epoch + 1, "fit_loss": float(logs["loss"]), "fit_accuracy": float(logs["accuracy"])}
         if self.valid is not None:
             entry |= self._score(*self.valid)
         for name, value in entry.items():
             self.estimator.history_[name].append(value)
+        logs |= entry
         if self.monitor is not None and self.valid is not None:
             self.monitor(epoch + 1, entry["valid_accuracy"])
         self._stop_in_time()

@@ -7,6 +7,7 @@ import numpy as np
 
 from ._keras import KerasClassifier
 from ._layers import FusedBatchNormalization
+from ._parameters import check_least, check_shares
 
 HEADS = ("flatten", "max", "average")
 BLOCKS = ("plain", "residual", "separable")
@@ -50,8 +51,8 @@ class CNNClassifier(KerasClassifier):
         Dropout after every hidden dense layer, or before the output if there is none.
     logit_scale : float
         Factor on the output of the last layer.
-    optimizer, learning_rate, warm_up, weight_decay, label_smoothing, batch_size, epochs, flip, shift, erase, \
-flip_average
+    optimizer, learning_rate, warm_up, weight_decay, label_smoothing, batch_size, epochs, patience, flip, shift, \
+erase, flip_average
         How to train, see `KerasClassifier`.
     precision, max_seconds, image_shape, random_state
         See `KerasClassifier`.
@@ -96,6 +97,7 @@ flip_average
         label_smoothing: float = 0.1,
         batch_size: int = 128,
         epochs: int = 6,
+        patience: int | None = None,
         flip: bool = True,
         shift: int = 0,
         erase: float = 0.0,
@@ -113,6 +115,7 @@ flip_average
             label_smoothing=label_smoothing,
             batch_size=batch_size,
             epochs=epochs,
+            patience=patience,
             flip=flip,
             shift=shift,
             erase=erase,
@@ -137,11 +140,16 @@ flip_average
         self.dropout = dropout
         self.logit_scale = logit_scale
 
-    def _build(self, image_shape: tuple[int, int, int], n_classes: int) -> keras.Model:
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        check_least(self, n_convs=1, convs_per_block=1, filters=1, kernel_size=1, n_dense=0, dense_units=1)
+        check_shares(self, "conv_dropout", "dropout")
         if self.head not in HEADS:
             raise ValueError(f"head={self.head!r}: must be one of {', '.join(HEADS)}")
         if self.block not in BLOCKS:
             raise ValueError(f"block={self.block!r}: must be one of {', '.join(BLOCKS)}")
+
+    def _build(self, image_shape: tuple[int, int, int], n_classes: int) -> keras.Model:
         inputs = keras.Input(image_shape)
         features = inputs
         for first in range(0, self.n_convs, self.convs_per_block):

@@ -42,7 +42,8 @@ class HyperModelClassifier(KerasClassifier):
     divide_by : float
         The pixels are divided by this; 1 leaves them.
     precision : str
-        See `KerasClassifier`; a dtype policy that the HyperModel sets itself wins.
+        `"auto"` computes in bfloat16 in TensorFlow where the CPU has instructions for it, else as the HyperModel says;
+        any other value is the name of a Keras dtype policy, over which one that the HyperModel sets itself wins.
     max_seconds : float or None
         Wall-clock limit of `fit`. The training stops in time, whatever its learning rate was to do.
     image_shape, random_state

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import warnings
 from pathlib import Path
 from typing import Any
@@ -13,16 +12,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fmnist_bench.arrays import cached_array
-from fmnist_bench.stages import tell
+from fmnist_bench.stages import in_parts
 from fmnist_bench.weights import WEIGHTS
 
 from ._backbones import BACKBONES, ToBackbone, load_backbone, split_at
-from ._backend import compiles, prepare_backend
+from ._backend import PRECISIONS, compiles, prepare_backend
 from ._keras import KerasClassifier
 from ._layers import FusedBatchNormalization
+from ._parameters import check_least, check_shares
 
-PRECISIONS = ("auto", "float32")
 EMBED_BATCH = 256  # images at a time through the frozen part: bounds its memory
+EMBEDDED = 8 * EMBED_BATCH  # images whose features are put away at a time
 
 
 class TransferClassifier(KerasClassifier):
@@ -51,10 +51,19 @@ class TransferClassifier(KerasClassifier):
         Before the last layer, from 0 to below 1.
     cache_dir : str or None
         Folder of what the frozen part made of images.
-    learning_rate, warm_up, weight_decay, label_smoothing, batch_size, epochs, precision, max_seconds, image_shape, \
+    weight_decay : float
+        Decoupled weight decay of the head, 0 or more.
+    learning_rate, warm_up, label_smoothing, batch_size, epochs, patience, precision, max_seconds, image_shape, \
 random_state
         See `KerasClassifier`; there are no flips, and `precision` is "auto" or "float32": the frozen part computes in
-        float32 in any case.
+        float32 in any case, a GPU in float32 altogether.
+
+    Attributes
+    ----------
+    weights_ : str
+        "random", or "imagenet" and the beginning of the hash of the file that it began with.
+    classes_, network_, history_
+        See `KerasClassifier`.
 
     References
     ----------
@@ -79,6 +88,7 @@ random_state
         label_smoothing: float = 0.1,
         batch_size: int = 128,
         epochs: int = 10,
+        patience: int | None = None,
         precision: str = "auto",
         max_seconds: float | None = None,
         image_shape: tuple[int, ...] | None = None,
@@ -91,6 +101,7 @@ random_state
             label_smoothing=label_smoothing,
             batch_size=batch_size,
             epochs=epochs,
+            patience=patience,
             flip=False,
             flip_average=False,
             precision=precision,
@@ -141,6 +152,8 @@ random_state
         super()._check_parameters()
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision={self.precision!r}: must be one of {', '.join(PRECISIONS)}")
+        check_least(self, dense_units=0)
+        check_shares(self, "dropout")
         if not 0 < self.tail_rate <= 1:
             raise ValueError(f"tail_rate={self.tail_rate!r}: must be above 0 and at most 1")
 
@@ -152,6 +165,8 @@ random_state
 
     def _build_network(self, images: NDArray[Any]) -> keras.Model:
         network = self._build(images.shape[1:], len(self.classes_))
+        file = WEIGHTS[self.backbone]
+        self.weights_ = "random" if self.weights is None else f"imagenet {(file.sha256 or file.md5)[:12]}"
         network.jit_compile = compiles()
         return network
 
@@ -159,29 +174,31 @@ random_state
         return self.network_.get_layer("learner")
 
     def _optimizer(self) -> keras.optimizers.Optimizer:
-        slow = [
-            v.path for layer in self._learner().layers if layer.name == "unfrozen" for v in layer.trainable_variables
-        ]
-        return SlowTail(slow, self.tail_rate, self.learning_rate, self.weight_decay)
+        return SlowTail([v.path for v in self._undecayed()], self.tail_rate, self.learning_rate, self.weight_decay)
+
+    def _undecayed(self) -> list[keras.Variable]:
+        """Return what the last blocks have learnt from ImageNet."""
+        layers = [layer for layer in self._learner().layers if layer.name == "unfrozen"]
+        return [v for layer in layers for v in layer.trainable_variables]
 
     def _embed(self, images: NDArray[Any]) -> NDArray[Any]:
         """Compute what the frozen part makes of the images, or read it from a file, where float16 halves its size."""
         path = self._cache_file(images)
         if path is None:  # in full, so that probabilities are those of another back end to 1e-4
-            return self._through_frozen(images)
-        return cached_array(path, lambda: self._through_frozen(images).astype(np.float16))
+            return self._through_frozen(images, np.float32)
+        return cached_array(path, lambda: self._through_frozen(images, np.float16))
 
-    def _through_frozen(self, images: NDArray[Any]) -> NDArray[np.float32]:
+    def _through_frozen(self, images: NDArray[Any], dtype: type) -> NDArray[Any]:
+        """Compute features part by part: those of all rows may take gigabytes, which must not be there twice."""
         prepare_backend("float32")  # how TensorFlow rounds to bfloat16 changes when a model is loaded
         frozen = self.network_.get_layer("frozen")
         frozen.jit_compile = compiles()
-        n_batches = math.ceil(len(images) / EMBED_BATCH)
-        watch = keras.callbacks.LambdaCallback(
-            on_predict_batch_end=lambda batch, logs: tell("features", (batch + 1) / n_batches)
-        )
-        found = frozen.predict(images, batch_size=EMBED_BATCH, callbacks=[watch], verbose=0)
+        features = np.empty((len(images), *frozen.output_shape[1:]), dtype)
+        parts = [slice(start, start + EMBEDDED) for start in range(0, len(images), EMBEDDED)]
+        for part in in_parts("features", parts):
+            features[part] = frozen.predict(images[part], batch_size=EMBED_BATCH, verbose=0)
         prepare_backend(self.precision)
-        return np.asarray(found, np.float32)
+        return features
 
     def _cache_file(self, images: NDArray[Any]) -> Path | None:
         if self.cache_dir is None or self.weights is None:

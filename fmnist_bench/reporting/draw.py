@@ -38,7 +38,7 @@ def draw(findings: Findings, width: float = WIDE) -> dict[str, Figure]:
     if scores := _scores(findings):
         drawn["accuracy_intervals"] = figures.accuracy_intervals(scores, width)
         if len(cost := {name: score for name, score in scores.items() if score.cost > 0}) > 1:
-            drawn["accuracy_against_cost"] = figures.accuracy_against_cost(cost, width)
+            drawn["accuracy_against_cost"] = figures.accuracy_against_cost(cost, width, findings.max_latency)
     if gains := _gains(findings):
         drawn["augmentation"] = figures.forest(gains, width)
     if learnt := {row.arm: row.history for row in findings.preparations if row.history.get("fidelity")}:
@@ -143,7 +143,7 @@ def _trainings(findings: Findings) -> dict[str, list[Training]]:
     best = {(who.name, who.trial) for who in findings.contestants}
     trainings: dict[str, list[Training]] = {}
     for trial in findings.trials:
-        if trial.history.get("fit_accuracy"):
+        if trial.history.get("fit_loss") or trial.history.get("fit_accuracy"):
             training = Training(trial.history, trial.status, (trial.arm, trial.number) in best)
             trainings.setdefault(trial.arm, []).append(training)
     return trainings

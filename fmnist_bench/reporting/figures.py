@@ -69,10 +69,16 @@ def forest(gains: Mapping[str, Gain], width: float = WIDE) -> Figure:
     return fig
 
 
-def accuracy_against_cost(scores: Mapping[str, Score], width: float = WIDE) -> Figure:
-    """Draw test accuracy against the cost of a prediction; those that no other model beats in both are named."""
+def accuracy_against_cost(scores: Mapping[str, Score], width: float = WIDE, limit: float | None = None) -> Figure:
+    """Draw test accuracy against the cost of a prediction; those that no other model beats in both are named.
+
+    A dashed line is the `limit`, in milliseconds, that the ensemble was chosen under.
+    """
     fig = figure("Test accuracy against the cost of a prediction", 3.6, width)
-    ax = axes(fig, xlabel="time to predict one row, ms", ylabel="test accuracy, %")
+    xlabel = "time to predict one row, ms" + (f"\ndashed: limit of the ensemble, {limit:g} ms" if limit else "")
+    ax = axes(fig, xlabel=xlabel, ylabel="test accuracy, %")
+    if limit:
+        ax.axvline(limit, color=GREY, lw=1.2, ls="--")
     for score in scores.values():
         ax.plot([score.cost] * 2, [score.low, score.high], color=GREY, lw=1.2)
         ax.plot(score.cost, score.accuracy, "o", color=GREY, ms=5)

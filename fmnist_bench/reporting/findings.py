@@ -147,6 +147,8 @@ class Findings:
         Of the arms that Optuna searched.
     samples : dict of str to bytes
         Arms whose augmentation learns to synthetic images that it drew, a PNG file with a column a class.
+    max_latency : float or None
+        Milliseconds a row that the ensemble was allowed to take.
     """
 
     title: str
@@ -165,6 +167,7 @@ class Findings:
     image_shape: tuple[int, ...] = ()
     importances: dict[str, Importances] = field(default_factory=dict)
     samples: dict[str, bytes] = field(default_factory=dict)
+    max_latency: float | None = None
 
     @property
     def arms(self) -> list[str]:
