@@ -53,8 +53,8 @@ def predict_images(
     read = [read_images(place, served.image_shape, served.background) for place in places]
     names, X = [name for found, _ in read for name in found], np.concatenate([rows for _, rows in read])
     table = served.predict(X)
-    table.insert(0, "image", names, allow_duplicates=True)
-    table.insert(2, "probability", table.iloc[:, 2:].max(axis=1), allow_duplicates=True)
+    table.insert(0, "image", names)
+    table.insert(2, "probability", table.iloc[:, 2:].max(axis=1))
     table.attrs["ensemble"] = str(folder)
     return table
 

@@ -14,6 +14,7 @@ from fmnist_bench.ensemble import load_ensemble
 from fmnist_bench.errors import InputError
 
 ALLOW_IMPORT = "FMNIST_BENCH_ALLOW_IMPORT"  # of the server's owner: a saved model must not say whom to trust
+TAKEN = ("image", "label", "probability")  # names of columns, here and in `predict_images`
 FOLDER = "ensemble"  # where the saved ensemble lies within an MLflow model
 
 
@@ -74,7 +75,8 @@ class ServedEnsemble:
         Returns
         -------
         DataFrame of n rows
-            `label`, and a column of probabilities for each class.
+            `label`, and a column of probabilities for each class, called as it is, or ``class image`` where a column
+            has its name.
 
         Raises
         ------
@@ -83,8 +85,9 @@ class ServedEnsemble:
         """
         rows = np.asarray(model_input)
         probabilities = self.ensemble.predict_proba(_pixels(rows) if self.ensemble.pixels_ else rows)
-        table = pd.DataFrame(probabilities, columns=[str(label) for label in self.labels])
-        table.insert(0, "label", self.labels[probabilities.argmax(axis=1)], allow_duplicates=True)
+        names = [f"class {label}" if str(label) in TAKEN else str(label) for label in self.labels]
+        table = pd.DataFrame(probabilities, columns=names)
+        table.insert(0, "label", self.labels[probabilities.argmax(axis=1)])
         return table
 
 

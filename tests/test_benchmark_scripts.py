@@ -117,21 +117,21 @@ def test_pages_are_written_of_what_is_there(script):
 
 
 def test_whole_runs_are_read_from_mlflow(script, arena):
-    budgets = script("budgets")
+    whole = script("all")
     arena("studies/bayes.toml", '[model]\nuse = "sklearn.naive_bayes.GaussianNB"\nvar_smoothing = 0.1\n')
     arena("benchmarks/all.toml", 'data = "digits"\nvalid_size = 0.2\ntrials = 1\nstudies = ["bayes"]\n')
     outcome = run_benchmark("all", progress=Progress())
     run = Store("mlruns").latest_run("all")
     with pytest.raises(SystemExit, match="must be a run on Fashion-MNIST"):
-        budgets.read(run)
+        whole.read(run)
     run.state["data"], run.state["budget"] = "fashion-mnist", 600.0
-    row = budgets.read(run)
+    row = whole.read(run)
     who = outcome.findings.ensemble
     assert row["accuracy"] == round(100 * outcome.findings.scores(who)["test_accuracy"], 2)
     assert row["interval"][0] < row["accuracy"] < row["interval"][1]
     rows = [row, {**row, "seed": 1, "accuracy": 93.0}, {**row, "seed": 2, "accuracy": 94.0}]
     rows[0]["accuracy"] = 95.0
-    lines = list(budgets.report(rows))
+    lines = list(whole.report(rows))
     assert any(line.startswith(f"| 10 | {row['processor']} | 3 | 94.00 (93.00 to 95.00) |") for line in lines)
     assert sum(line.startswith("| 10 | ") for line in lines) == 4
 

@@ -73,3 +73,14 @@ def test_an_ensemble_that_learnt_from_no_pixels_is_refused(place, capsys, digits
     StackedEnsemble([("logistic", LogisticRegression())], random_state=0).fit(digits.X / 255, digits.y).save("unit")
     assert main(["predict", "pictures", "--ensemble", "unit"]) == 2
     assert "unit: was not fitted on pixels, whole numbers from 0 to 255" in capsys.readouterr().err
+
+
+def test_classes_may_have_the_names_of_columns(place, capsys, digits):
+    taken, row = ("label", "image", "probability"), int(np.flatnonzero(digits.y[:12] < 3)[0])
+    names = np.array([*taken, *map(str, range(3, 10))])[digits.y]
+    ensemble = StackedEnsemble([("logistic", LogisticRegression(max_iter=2000))], random_state=0)
+    ensemble.fit(digits.X, names).save("words")
+    assert main(["predict", f"pictures/{row:02}.png", "--ensemble", "words", "--format", "json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert (found["image"], found["label"]) == (f"{row:02}.png", names[row])
+    assert found["probability"] == max(found[f"class {name}"] for name in taken)

@@ -1,10 +1,10 @@
 """What `run all` reaches in so many minutes: whole runs, one a seed.
 
     python -m fmnist_bench run all --budget 10m --seed 1000 --mlruns mlruns-10m-1000     (and so on)
-    python benchmarks/budgets.py mlruns-10m-*
+    python benchmarks/all.py mlruns-10m-*
 
-Takes the newest run of `all` below each folder, as MLflow holds it. Each call adds to what budgets.json beside this
-file holds, and writes all of it to budgets.md.
+Takes the newest run of `all` below each folder, as MLflow holds it. Each call adds to what all.json beside this file
+holds, where a run takes the place of an older one with the same budget, processor and seed, and writes it to all.md.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def _key(row: dict[str, Any]) -> tuple[Any, ...]:
-    return row["budget"], row["processor"], row["revision"], row["seed"]
+    return row["budget"], row["processor"], row["seed"]
 
 
 def read(run: Run) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def report(rows: list[dict[str, Any]]) -> Iterator[str]:
         cells = (row["seed"], row["seconds"], f"{row['accuracy']:.2f}", f"{low:.2f} to {high:.2f}")
         more = (f"{row['log_loss']:.4f}", f"{row['calibration_error']:.2f}", row["revision"])
         yield f"| {row['budget'] / 60:g} | {' | '.join(map(str, (*cells, *more)))} |"
-    yield from ("", "`python benchmarks/budgets.py`, with the folders of these runs")
+    yield from ("", "`python benchmarks/all.py`, with the folders of these runs")
 
 
 def _spread(values: list[float]) -> str:
