@@ -285,8 +285,8 @@ class StackedEnsemble(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
         self._validate_names([name for name, _ in self.estimators or ()])
 
     def _estimators(self) -> Members:
-        given = default_estimators(self.random_state) if self.estimators is None else self.estimators
-        return [(name, estimator) for name, estimator in given if not isinstance(estimator, str)]
+        given = self.estimators if self.estimators is not None else default_estimators(self.random_state)
+        return [pair for pair in given if not isinstance(pair[1], str)]
 
     def _take(self, members: list[tuple[str, Any]], combination: Combination) -> None:
         """Keep the members that count; a stacker needs all."""
@@ -304,10 +304,8 @@ class StackedEnsemble(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
         shown = str(super().__repr__(N_CHAR_MAX))
         if not hasattr(self, "members_"):
             return shown
-        members = ", ".join(
-            f"{name} {weight:.2f}" for (name, _), weight in zip(self.members_, self.weights_, strict=True)
-        )
-        return f"{shown}, fitted: {members}"
+        members = zip(self.members_, self.weights_, strict=True)
+        return f"{shown}, fitted: " + ", ".join(f"{name} {weight:.2f}" for (name, _), weight in members)
 
     def _sk_visual_block_(self) -> Any:
         from sklearn.utils._repr_html.estimator import _VisualBlock
