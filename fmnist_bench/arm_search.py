@@ -44,19 +44,8 @@ class Proposal:
 class Running:
     """A trial in progress: seconds that it is likely to take, and when it began, by ``time.monotonic()``."""
 
-    ask: Ask
     expected: float
     started: float
-
-    @property
-    def spent(self) -> float:
-        """Seconds that it is likely to take, or has taken already."""
-        return max(self.expected, time.monotonic() - self.started)
-
-    @property
-    def left(self) -> float:
-        """Seconds until it is likely to end."""
-        return max(self.expected - (time.monotonic() - self.started), 0.0)
 
 
 class ArmSearch:
@@ -131,9 +120,8 @@ class ArmSearch:
     def ask(self, proposal: Proposal) -> Ask | None:
         """Begin a trial; None where no configuration is left that has not been tried."""
         if proposal.preparation:
-            learning = Ask(PREPARATION, {}, rung=AS_IT_STANDS)
-            self.running[PREPARATION] = Running(learning, 0.0, time.monotonic())
-            return learning
+            self.running[PREPARATION] = Running(0.0, time.monotonic())
+            return Ask(PREPARATION, {}, rung=AS_IT_STANDS)
         if proposal.parameters is None:
             ask = self._asker.ask(self.ladder, self.first_rung)
         else:
@@ -144,7 +132,7 @@ class ArmSearch:
         self._queue.pop(_key(ask), None)
         self._taken_over.add(ask.known)
         self.ladder.start(ask.config, ask.rung)
-        self.running[ask.number] = Running(ask, self.ladder.seconds(ask.config, ask.rung), time.monotonic())
+        self.running[ask.number] = Running(self.ladder.seconds(ask.config, ask.rung), time.monotonic())
         return ask
 
     def should_prune(self, ask: Ask, step: int, score: float) -> bool:
@@ -176,7 +164,8 @@ class ArmSearch:
     @property
     def spent(self) -> float:
         """Seconds that the arm's trials have taken, and those that run are likely to take, or have taken already."""
-        running = sum(trial.spent for trial in self.running.values())
+        now = time.monotonic()
+        running = sum(max(trial.expected, now - trial.started) for trial in self.running.values())
         return running + self.learning_seconds + sum(attempt.seconds for attempt in self.ladder.attempts)
 
     @property
@@ -223,29 +212,24 @@ class ArmSearch:
         """The best network once more from other random weights, where its next rung is beyond the time that is left.
 
         Networks that differ in their seed alone err differently (Lakshminarayanan et al., "Deep Ensembles", 2017), and
-        together are better than what a new configuration is likely to give in the same time. One that is being trained
-        need not have ended: where it could climb no more afterwards, another core trains it beside.
+        together are better than what a new configuration is likely to give in the same time.
         """
-        if not self.arm.study.trains_network or (ask := self._furthest()) is None:
+        if not self.arm.study.trains_network or (record := self._highest()) is None:
             return
-        then = left - self.running[ask.number].left if ask.number in self.running else left
-        if ask.rung < self.ladder.top and self.ladder.seconds(ask.config, ask.rung + 1) <= then:
+        ask = Ask(-1, record.parameters, record.known, record.rung)
+        if record.rung < self.ladder.top and self.ladder.seconds(ask.config, record.rung + 1) <= left:
             return
         for number in range(1, AGAIN + 1):
-            name = f"{ask.number} again {number}"
+            name = f"{record.number} again {number}"
             if name not in self._taken_over:
-                parameters = {**ask.parameters, SEED: self._seed + number}
-                yield Proposal(parameters, name, ask.rung, self.ladder.seconds(ask.config, ask.rung))
+                parameters = {**record.parameters, SEED: self._seed + number}
+                yield Proposal(parameters, name, record.rung, self.ladder.seconds(ask.config, record.rung))
 
-    def _furthest(self) -> Ask | None:
-        """The trial on the highest rung reached: the best complete one, else one that has climbed and runs.
-
-        Those that are trained again do not count.
-        """
-        complete = [r for r in self.records if r.result.status == "complete"]
-        asks = [Ask(r.number, r.parameters, r.known, r.rung) for r in best(complete, len(complete))]
-        asks += [trial.ask for trial in self.running.values() if trial.ask.rung > 0]
-        return max((ask for ask in asks if SEED not in ask.parameters), key=lambda ask: ask.rung, default=None)
+    def _highest(self) -> TrialRecord | None:
+        """The best trial of the highest rung that any has completed, of those that are not trained again."""
+        complete = [r for r in self.records if r.result.status == "complete" and SEED not in r.parameters]
+        rung = max((record.rung for record in complete), default=0)
+        return next(iter(best([record for record in complete if record.rung == rung], 1)), None)
 
     def _take(self, record: TrialRecord) -> None:
         if record.number == PREPARATION:

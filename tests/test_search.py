@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import optuna
 import pytest
 
-from fmnist_bench.arm_search import AGAIN, ArmSearch
+from fmnist_bench.arm_search import ArmSearch
 from fmnist_bench.budget import Clock
 from fmnist_bench.engine import Search
 from fmnist_bench.ladder import AS_IT_STANDS
@@ -308,27 +308,6 @@ def test_a_network_that_can_climb_no_more_is_trained_again_with_other_seeds(run)
         answer(search, run, again, accuracy=0.91, seconds=60.0)
     assert search.propose(100.0).parameters is None, "then new ones"
     assert make(run, [], space, levels={"model__epochs": (2, 6, 14)}).propose(100.0).parameters is None
-
-
-def test_a_network_that_is_being_trained_is_trained_again_beside_where_it_could_climb_no_more(run, monkeypatch):
-    monkeypatch.setattr("fmnist_bench.arm_search.time.monotonic", lambda: now)
-    now, space = 0.0, Spec("fmnist_bench.models.cnn.CNNClassifier", {"learning_rate": Range(0.1, 1.0)})
-    search = make(run, [Known("one", {"model__learning_rate": 0.5})], space, levels={"model__epochs": (2, 6, 14)})
-    first = ask(search)
-    assert search.propose(30.0).parameters is None, "nothing says yet that it is any good"
-    answer(search, run, first, accuracy=0.8, seconds=20.0)
-    climbing = ask(search)
-    assert climbing.rung == 1
-    assert search.propose(201.0).parameters is None, "60 s from now it can climb: 140 s more"
-    again = search.propose(199.0)
-    assert (again.rung, again.parameters["model__random_state"], again.seconds) == (1, 1, 60.0)
-    now = 40.0
-    assert search.propose(161.0).parameters is None, "20 s of its training are left"
-    begun = [search.ask(search.propose(159.0)) for _ in range(AGAIN)]
-    assert [b.parameters["model__random_state"] for b in begun] == [1, 2]
-    assert search.propose(159.0).parameters is None, "no more than that"
-    answer(search, run, climbing, accuracy=0.9, seconds=60.0)
-    assert search.propose(159.0).rung == 2, "it had less time left than it seemed"
 
 
 def test_what_learns_on_a_part_of_the_rows_is_not_trained_again(run):
