@@ -226,9 +226,7 @@ def report(found: dict[str, Any]) -> Iterator[str]:
     calls = [call + other_rows for call in calls]
     yield from (commands(__file__, found, calls), "")
     lines = {**machine(), **found["measured"]}
-    lines["rows an epoch, for rows a second"] = lines.pop(
-        "rows", ROWS
-    )  # accuracy: of all fit rows
+    lines["rows an epoch, for rows a second"] = lines.pop("rows", ROWS)  # accuracy: of all fit rows
     yield from (f"- {key}: {value}" for key, value in lines.items())
 
 

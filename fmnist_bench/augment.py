@@ -198,7 +198,7 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
         drawn = generator.choice(len(self.classes_), n, p=self._shares) if y is None else None
         codes = self._codes(np.asarray(y)) if drawn is None else drawn
         noise = generator.normal(size=(n, self.latent)).astype(np.float32)
-        with one_at_a_time():
+        with one_at_a_time(), one_memory_error():
             images = self.network_.predict([noise, codes.astype(np.int32)], batch_size=SAMPLE_BATCH, verbose=0)
         pixels = np.clip(np.rint((images.reshape(n, -1) + 1) * 127.5), 0, 255).astype(np.uint8)
         return pixels, self.classes_[codes]

@@ -115,7 +115,7 @@ def read_manifest(folder: Path) -> Mapping[str, Any]:
     try:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
         version = int(manifest["format_version"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise InputError(f"{folder}: not a saved ensemble, {MANIFEST} cannot be read: {error}") from error
     if version != FORMAT_VERSION and version not in OLDER:
         raise InputError(
@@ -139,7 +139,7 @@ def _fault(manifest: Mapping[str, Any]) -> str:
         _ = [int(size) for size in manifest.get("image_shape") or ()]
         _ = manifest["method"], manifest["classes"], manifest["pixels"], int(manifest["n_features_in"])
         temperature = float(manifest["temperature"])
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
         return f"cannot be read: {type(error).__name__} {error}"
     if not (min(weights) >= 0 and isclose(sum(weights), 1, abs_tol=1e-6)):
         return "the weights of the members are not positive numbers that sum to one"

@@ -124,7 +124,7 @@ def _backend() -> Check:
 def _processor() -> Iterator[Check]:
     unit = matrix_unit()
     fast = unit in ("AMX", "AVX-512 BF16") and backend() == "tensorflow"  # the others compute in float32 there
-    units = f"{unit or 'no matrix units'}: networks compute in {'bfloat16' if fast else 'float32'}"
+    units = f"{f'{unit}: ' if unit else ''}networks compute in {'bfloat16' if fast else 'float32'}"
     yield Check("processor", "ok", f"{cores()} of {os.cpu_count()} cores may be used; {units}")
     if os.environ.get("PYTHONDONTWRITEBYTECODE"):
         found = "PYTHONDONTWRITEBYTECODE is set: every trial may compile the libraries anew, which takes many seconds"

@@ -34,7 +34,7 @@ def read_images(
     source : Path
         A PNG or JPEG file, a folder of them, or an ``.npz`` of images.
     image_shape : sequence of int
-        ``(height, width)`` or ``(height, width, 3)`` of the rows that are wanted.
+        ``(height, width)``, also with 1, or ``(height, width, 3)`` of the rows that are wanted.
     background : float
         Mean of the pixels at the edges of the images that were learnt from, 0 to 255: black below 64, white above 191.
 
@@ -49,15 +49,18 @@ def read_images(
     InputError
         Where there is nothing, or something that is not an image.
     """
+    image_shape = tuple(image_shape[:2]) if tuple(image_shape[2:]) == (1,) else tuple(image_shape)
+    if image_shape[2:] not in ((), (3,)):
+        raise InputError(f"{source}: cannot be read for images of {image_shape[2]} channels, only of 1 or 3")
     if source.suffix.lower() == ".npz":
-        return _read_npz(source, tuple(image_shape))
+        return _read_npz(source, image_shape)
     paths = [source]
     if source.is_dir():
         paths = sorted(path for path in source.iterdir() if path.suffix.lower() in SUFFIXES)
         if not paths:
             raise InputError(f"{source}: holds no images ({', '.join(SUFFIXES)})")
     return [path.name for path in paths], np.stack(
-        [_read_file(path, tuple(image_shape), background).ravel() for path in paths]
+        [_read_file(path, image_shape, background).ravel() for path in paths]
     )
 
 
@@ -68,7 +71,7 @@ def _read_npz(path: Path, image_shape: tuple[int, ...]) -> tuple[list[str], NDAr
             images = np.asarray(content[names[0]]) if names else np.empty(0)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path}: not a readable .npz file: {error}") from error
-    plane = image_shape[:2] if image_shape[2:] == (1,) else image_shape
+    plane = image_shape
     allowed = {plane, (int(np.prod(plane)),)} | ({(*plane, 1)} if len(plane) == 2 else set())
     if not len(images.shape) or not len(images) or images.shape[1:] not in allowed:
         raise InputError(f"{path}: its array has shape {images.shape}, must be n x {' x '.join(map(str, plane))}")

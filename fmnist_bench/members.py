@@ -6,7 +6,6 @@ from inspect import signature
 from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
@@ -15,6 +14,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.metadata_routing import _raise_for_params, process_routing
+from sklearn.utils.parallel import Parallel, delayed  # joblib's own does not carry the configuration into threads
 from sklearn.utils.validation import _check_method_params
 
 from fmnist_bench.candidate import Candidate, set_where_none
@@ -98,7 +98,7 @@ def train(
     def fit(name: str, estimator: Any) -> tuple[str, Any]:
         given = _check_method_params(X, metadata.get(name, {}), rows)
         if validation_data is not None and "validation_data" in signature(estimator.fit).parameters:
-            given["validation_data"] = validation_data
+            given.setdefault("validation_data", validation_data)
         return name, estimator.fit(X[rows], y[rows], **given)
 
     return list(Parallel(n_jobs, prefer="threads")(delayed(fit)(*pair) for pair in clones))
@@ -172,9 +172,12 @@ def _found(parameters: dict[str, Any], fitted: Any) -> dict[str, Any]:
         return {**found, "max_seconds": None} if "max_seconds" in parameters else found
     if parameters.get("max_seconds") and hasattr(fitted, "get_booster"):
         return {"max_seconds": None, "n_estimators": int(fitted.get_booster().num_boosted_rounds())}
-    if (parameters.get("patience") or parameters.get("max_seconds")) and hasattr(fitted, "history_"):
-        losses = fitted.history_.get("valid_loss", []) if parameters.get("patience") else []
-        best = int(np.argmin(losses)) + 1 if losses else len(fitted.history_["step"])
-        found = {"max_seconds": None, "epochs": best}
-        return {**found, "patience": None} if "patience" in parameters else found
+    kept, own = getattr(fitted, "history_", None), signature(type(fitted).__init__).parameters
+    history = kept if isinstance(kept, Mapping) else {}
+    steps = history.get("step")
+    if steps and parameters.get("patience") and "patience" in own:
+        losses = history.get("valid_loss") or [-step for step in steps]
+        return {"patience": None, "max_seconds": None, "epochs": int(np.argmin(losses)) + 1}
+    if steps and parameters.get("max_seconds"):
+        return {"max_seconds": None, "epochs": len(steps)}
     return {}

@@ -88,7 +88,7 @@ def _write_pyfunc(place: Path, folder: Path, model: Any, example: ArrayLike, col
 
     rows = np.asarray(example, dtype=np.float64)  # what JSON holds; a type of whole numbers would cut fractions off
     inputs = Schema([TensorSpec(rows.dtype, (-1, *rows.shape[1:]))])
-    outputs = Schema([ColSpec("string", "label"), *(ColSpec("double", name) for name in columns)])
+    outputs = Schema([ColSpec("string", "label"), *(ColSpec("double", name) for name in serving.column_names(columns))])
     about = Model(run_id=model.source_run_id, model_id=model.model_id, model_uuid=model.model_id)
     pyfunc.save_model(
         place,

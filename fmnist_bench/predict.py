@@ -44,6 +44,8 @@ def predict_images(
         Where there are no images, or no ensemble, or one of something else than images of 0 to 255.
     """
     places = [Path(source) for source in ([sources] if isinstance(sources, str | Path) else sources)]
+    if not places:
+        raise InputError("no images were given")
     if missing := [str(place) for place in places if not place.exists()]:
         raise InputError(f"{missing[0]}: no such file")
     folder = newest_ensemble(Path(mlruns)) if ensemble is None else Path(ensemble)

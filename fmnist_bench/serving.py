@@ -1,7 +1,7 @@
 """A saved ensemble that answers in names: what `predict` prints, and what MLflow's model server posts back."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +59,9 @@ class ServedEnsemble:
 
     @property
     def background(self) -> float:
-        """Mean of the pixels at the edges of the images that it was fitted on, 0 to 255."""
-        return float(self._about.get("background") or 0.0)
+        """Mean of the pixels at the edges of the images that it was fitted on, 0 to 255; the middle if nobody knows."""
+        found = self._about.get("background", 0.0)  # older ones do not say it: most are of benchmarks on clothes
+        return 127.5 if found is None else float(found)
 
     def predict(self, model_input: ArrayLike, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
         """Classify rows; what MLflow calls.
@@ -85,10 +86,14 @@ class ServedEnsemble:
         """
         rows = np.asarray(model_input)
         probabilities = self.ensemble.predict_proba(_pixels(rows) if self.ensemble.pixels_ else rows)
-        names = [f"class {label}" if str(label) in TAKEN else str(label) for label in self.labels]
-        table = pd.DataFrame(probabilities, columns=names)
+        table = pd.DataFrame(probabilities, columns=column_names(self.labels))
         table.insert(0, "label", self.labels[probabilities.argmax(axis=1)])
         return table
+
+
+def column_names(labels: Iterable[Any]) -> list[str]:
+    """Name the columns of the classes' probabilities."""
+    return [f"class {label}" if str(label) in TAKEN else str(label) for label in labels]
 
 
 def _load_pyfunc(model: str) -> ServedEnsemble:

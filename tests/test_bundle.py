@@ -142,6 +142,7 @@ def test_no_byte_of_the_manifest_can_change(saved, byte):
         (lambda content: content.update(temperature="warm"), "ValueError"),
         (lambda content: content["members"][0].update(file=3), "TypeError"),
         (lambda content: content.update(image_shape=5), "TypeError"),
+        (lambda content: content.update(image_shape=[float("inf"), 8]), "OverflowError"),
     ],
 )
 def test_what_an_older_manifest_lacks_is_named(saved, change, words):

@@ -233,11 +233,12 @@ def test_metadata_reach_the_members_that_ask_for_them(digits):
     with sklearn.config_context(enable_metadata_routing=True):
         asking = GaussianNB().set_fit_request(sample_weight=True)
         plain = DecisionTreeClassifier(random_state=0).set_fit_request(sample_weight=False)
-        ensemble = StackedEnsemble([("asking", asking), ("plain", plain)], method="mean", refit="full", random_state=0)
+        both = [("asking", make_pipeline(asking)), ("plain", plain)]
+        ensemble = StackedEnsemble(both, method="mean", refit="full", n_jobs=2, random_state=0)
         pipeline = make_pipeline(MinMaxScaler(), ensemble).fit(X, y, sample_weight=weights)
         members = dict(pipeline[-1].members_)
         scaled = pipeline[0].transform(X)
-        assert np.array_equal(members["asking"].theta_, clone(asking).fit(scaled, y, sample_weight=weights).theta_)
+        assert np.array_equal(members["asking"][0].theta_, clone(asking).fit(scaled, y, sample_weight=weights).theta_)
         assert np.array_equal(members["plain"].predict(scaled), y)
 
 

@@ -11,7 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 
 from fmnist_bench.candidate import Candidate
-from fmnist_bench.members import hold_out, train, with_length_found
+from fmnist_bench.members import _found, hold_out, train, with_length_found
 
 
 def test_classes_are_held_out_in_proportion():
@@ -98,3 +98,22 @@ def test_rounds_of_xgboost_and_epochs_of_a_network(digits):
     assert (
         with_length_found(GaussianNB(), GaussianNB().fit(digits.X, digits.y)).get_params() == GaussianNB().get_params()
     )
+
+
+class Foreign(GaussianNB):
+    """An estimator to which `patience` and `history_` mean something else."""
+
+    def get_params(self, deep=True):
+        return {**super().get_params(deep), "patience": 3}
+
+
+@pytest.mark.parametrize(
+    "history", [{}, {"valid_loss": [0.5, 0.4, 0.6]}, [1, 2], {"step": [1, 2], "valid_loss": [1, 2]}]
+)
+def test_what_a_foreign_estimator_calls_by_our_names_is_left_alone(digits, history):
+    fitted = GaussianNB().fit(digits.X[:100], digits.y[:100])
+    fitted.history_ = history
+    assert with_length_found(GaussianNB(), fitted).get_params() == GaussianNB().get_params()
+    foreign = Foreign().fit(digits.X[:100], digits.y[:100])
+    foreign.history_ = history
+    assert _found(foreign.get_params(), foreign) == {}

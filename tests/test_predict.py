@@ -7,6 +7,8 @@ from sklearn.linear_model import LogisticRegression
 
 from fmnist_bench.cli import main
 from fmnist_bench.ensemble import StackedEnsemble
+from fmnist_bench.errors import InputError
+from fmnist_bench.predict import predict_images
 
 
 @pytest.fixture
@@ -67,6 +69,32 @@ def test_an_ensemble_of_ones_own_knows_its_background(place, capsys, digits):
         assert main(["predict", "pictures", "--ensemble", ensemble]) == 0
         lines = capsys.readouterr().out.splitlines()[1:]
         assert [int(line.split()[1]) for line in lines] == digits.y[:12].tolist()
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (8, 8, 1)])
+def test_images_with_one_channel_are_gray(place, capsys, digits, shape):
+    ensemble = StackedEnsemble([("logistic", LogisticRegression(max_iter=2000))], random_state=0)
+    ensemble.fit(digits.X.reshape(-1, *shape), digits.y).save("gray")
+    assert main(["predict", "pictures", "--ensemble", "gray"]) == 0
+    assert [int(line.split()[1]) for line in capsys.readouterr().out.splitlines()[1:]] == digits.y[:12].tolist()
+
+
+def test_other_channels_and_no_images_are_refused(place, digits):
+    ensemble = StackedEnsemble([("logistic", LogisticRegression(max_iter=2000))], random_state=0)
+    ensemble.fit(digits.X.reshape(-1, 4, 4, 4), digits.y).save("four")
+    with pytest.raises(InputError, match="images of 4 channels, only of 1 or 3"):
+        predict_images("pictures", "four")
+    with pytest.raises(InputError, match="no images were given"):
+        predict_images([])
+
+
+def test_a_background_that_nobody_knows_is_not_changed(place, capsys, digits):
+    member = LogisticRegression(max_iter=2000).fit(255 - digits.X, digits.y)
+    probabilities = member.predict_proba(255 - digits.X)[np.newaxis]
+    StackedEnsemble.from_fitted([("logistic", member)], probabilities, digits.y, pixels=True).save("paper")
+    Image.fromarray(255 - digits.X[0].reshape(8, 8)).save("white.png")
+    assert main(["predict", "white.png", "--ensemble", "paper"]) == 0
+    assert int(capsys.readouterr().out.splitlines()[1].split()[1]) == digits.y[0]
 
 
 def test_an_ensemble_that_learnt_from_no_pixels_is_refused(place, capsys, digits):

@@ -251,7 +251,7 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         rows = validate_data(self, as_rows(X), dtype="numeric", reset=False)
         if self._pixels:
             warn_of_scale(rows)
-        with one_at_a_time():
+        with one_at_a_time(), one_memory_error():
             return self._probabilities(self._embed(self._to_images(rows)))
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:

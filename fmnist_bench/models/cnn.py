@@ -142,7 +142,8 @@ erase, flip_average
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
-        check_least(self, n_convs=1, convs_per_block=1, filters=1, kernel_size=1, n_dense=0, dense_units=1)
+        check_least(self, n_convs=1, convs_per_block=1, filters=1, kernel_size=1, n_dense=0)
+        check_least(self, dense_units=min(self.n_dense, 1))
         check_shares(self, "conv_dropout", "dropout")
         if self.head not in HEADS:
             raise ValueError(f"head={self.head!r}: must be one of {', '.join(HEADS)}")
