@@ -30,6 +30,7 @@ from fmnist_bench.models._batches import Batches
 from fmnist_bench.models._gan import Adversaries, build_discriminator, build_generator
 from fmnist_bench.models._gan_files import keep_network, load_network, locked
 from fmnist_bench.models._gan_watch import STEPS_AN_EPOCH, Judge, Monitor, Watch
+from fmnist_bench.models._parameters import check_least
 from fmnist_bench.models._training import steps_per_execution
 from fmnist_bench.models._turn import one_at_a_time
 
@@ -217,12 +218,9 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
         return np.concatenate([rows, synthetic.astype(rows.dtype)]), np.concatenate([labels, names])
 
     def _check_parameters(self) -> None:
-        for name in ("ratio", "class_weight"):
-            if (getattr(self, name) or 0) < 0:
-                raise ValueError(f"{name}={getattr(self, name)!r}: must be at least 0")
-        for name in ("steps", "latent", "width", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)!r}: must be at least 1")
+        check_least(self, ratio=0, steps=1, latent=1, width=1, batch_size=1)
+        if self.class_weight is not None:
+            check_least(self, class_weight=0)
         if self.max_seconds is not None and not self.max_seconds > 0:
             raise ValueError(f"max_seconds={self.max_seconds!r}: must be above 0 or None")
         if self.precision not in PRECISIONS:

@@ -82,8 +82,6 @@ class Candidate(ClassifierMixin, BaseEstimator):
     n_features_in_ : int
     image_shape_ : tuple of int or None
         Of the images given to `fit`; None after rows.
-    pixels_ : bool
-        Whether the numbers given to `fit` were on the scale of 0 to 255.
     """
 
     def __init__(
@@ -114,7 +112,7 @@ class Candidate(ClassifierMixin, BaseEstimator):
         """
         started, pixels = time.monotonic(), as_rows(np.asarray(X))
         self.n_features_in_, self.image_shape_ = pixels.shape[1], image_shape_of(X)
-        self.pixels_ = on_pixel_scale(pixels)
+        self._pixels = on_pixel_scale(pixels)
         self.model_, self.features_, augment = self._clones(self.image_shape_)
         rows, labels = augment.fit_resample(pixels, y) if augment is not None else (pixels, y)
         transformed = self._fit_features(rows, labels)
@@ -128,7 +126,7 @@ class Candidate(ClassifierMixin, BaseEstimator):
         check_is_fitted(self, "classes_")
         check_image_shape(getattr(self, "image_shape_", None), X)  # some were saved before these were kept
         pixels = as_rows(np.asarray(X))
-        if getattr(self, "pixels_", False):
+        if getattr(self, "_pixels", False):
             warn_of_scale(pixels)
         proba = np.asarray(self.model_.predict_proba(self._transform(pixels)), dtype=np.float64)
         return np.asarray(proba / proba.sum(axis=1, keepdims=True), dtype=np.float32)

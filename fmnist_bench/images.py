@@ -71,10 +71,9 @@ def _read_npz(path: Path, image_shape: tuple[int, ...]) -> tuple[list[str], NDAr
             images = np.asarray(content[names[0]]) if names else np.empty(0)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path}: not a readable .npz file: {error}") from error
-    plane = image_shape
-    allowed = {plane, (int(np.prod(plane)),)} | ({(*plane, 1)} if len(plane) == 2 else set())
+    allowed = {image_shape, (int(np.prod(image_shape)),)} | ({(*image_shape, 1)} if len(image_shape) == 2 else set())
     if not len(images.shape) or not len(images) or images.shape[1:] not in allowed:
-        raise InputError(f"{path}: its array has shape {images.shape}, must be n x {' x '.join(map(str, plane))}")
+        raise InputError(f"{path}: its array has shape {images.shape}, must be n x {' x '.join(map(str, image_shape))}")
     rows = images.reshape(len(images), -1)
     if rows.dtype.kind not in "buif":
         raise InputError(f"{path}: its array is of {rows.dtype}, must be of numbers from 0 to 255")

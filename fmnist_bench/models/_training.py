@@ -171,7 +171,7 @@ class Course(keras.callbacks.Callback):  # type: ignore[misc]
             entry |= self._score(*self.valid)
         for name, value in entry.items():
             self.estimator.history_[name].append(value)
-        logs |= entry
+        logs |= entry  # what comes after this one, such as early stopping, gets the same
         if self.monitor is not None and self.valid is not None:
             self.monitor(epoch + 1, entry["valid_accuracy"])
         self._stop_in_time()
