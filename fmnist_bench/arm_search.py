@@ -1,5 +1,6 @@
 """The search over one arm: what it would try next, what became of what it tried."""
 
+import math
 import time
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ SEED = "model__random_state"
 SHORTEST = 1.0  # seconds; less than this is not worth starting a trial in
 TAKEN_OVER = 3  # best configurations of the arm without augmentation that the other one tries as well
 AGAIN = 2  # other seeds with which a network that can climb no more is trained
+COMPRESSED = 0.75  # of the time that a network is likely to need is enough: its schedule ends with its limit
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,8 @@ class ArmSearch:
         """Seconds that the arm's trials have taken, and those that run are likely to take, or have taken already."""
         now = time.monotonic()
         running = sum(max(trial.expected, now - trial.started) for trial in self.running.values())
-        return running + self.learning_seconds + sum(attempt.seconds for attempt in self.ladder.attempts)
+        ended = [r.seconds for r in self.records if r.number != PREPARATION and r.result.status != "interrupted"]
+        return running + self.learning_seconds + sum(ended)
 
     @property
     def untried(self) -> bool:
@@ -188,11 +191,12 @@ class ArmSearch:
         if self._plain is not None:
             yield from self._of_plain(self._plain)
         for wish in self._queue.values():
-            yield Proposal(wish.parameters, wish.known, wish.rung, self.ladder.seconds(wish.config, wish.rung))
+            yield Proposal(wish.parameters, wish.known, wish.rung, self._seconds(wish.config, wish.rung, left))
         if not self._asker.climbs and self.first_rung == 0:
             for config, rung in self.ladder.promotions(1 if self._is_on_known_ground or self.exhausted else 0):
                 parameters, known = self._parameters[config]
-                yield Proposal(parameters, known, rung, self.ladder.seconds(config, rung))
+                rung = self._reach(config, rung, left) if known else rung
+                yield Proposal(parameters, known, rung, self._seconds(config, rung, left))
             yield from self._again(left)
         if not self.exhausted:
             yield Proposal(None, "", self.first_rung, self.ladder.seconds(None, self.first_rung))
@@ -217,13 +221,29 @@ class ArmSearch:
         if not self.arm.study.trains_network or (record := self._highest()) is None:
             return
         ask = Ask(-1, record.parameters, record.known, record.rung)
-        if record.rung < self.ladder.top and self.ladder.seconds(ask.config, record.rung + 1) <= left:
+        if record.rung < self.ladder.top and self._seconds(ask.config, record.rung + 1, left) <= left:
             return
         for number in range(1, AGAIN + 1):
             name = f"{record.number} again {number}"
             if name not in self._taken_over:
                 parameters = {**record.parameters, SEED: self._seed + number}
-                yield Proposal(parameters, name, record.rung, self.ladder.seconds(ask.config, record.rung))
+                yield Proposal(parameters, name, record.rung, self._seconds(ask.config, record.rung, left))
+
+    def _seconds(self, config: Hashable, rung: int, left: float) -> float:
+        """Seconds that a trial is likely to take; a network makes do with somewhat less than it would need."""
+        seconds = self.ladder.seconds(config, rung)
+        enough = self.arm.study.trains_network and COMPRESSED * seconds <= left
+        return min(seconds, left) if enough else seconds
+
+    def _reach(self, config: Hashable, rung: int, left: float) -> int:
+        """The highest rung, from this one up, to which the time that is left suffices for a network.
+
+        Each rung has a schedule of its own, and what the rungs between would take, the highest lacks in the end.
+        """
+        if not self.arm.study.trains_network or math.isinf(left):
+            return rung
+        higher = range(rung, self.ladder.top + 1)
+        return max((r for r in higher if self._seconds(config, r, left) <= left), default=rung)
 
     def _highest(self) -> TrialRecord | None:
         """The best trial of the highest rung that any has completed, of those that are not trained again."""
@@ -247,7 +267,7 @@ class ArmSearch:
             self._queue.pop(_key(ask), None)
             complete = record.result.status == "complete"
             accuracy = record.result.accuracy if complete else None
-            self.ladder.end(Attempt(ask.config, ask.rung, record.seconds, accuracy))
+            self.ladder.end(Attempt(ask.config, ask.rung, record.whole_seconds, accuracy))
         if record.result.status == NO_WEIGHTS:  # nor will there be any for the next trial
             self.exhausted = True
             self._queue.clear()

@@ -29,7 +29,7 @@ from fmnist_bench.trial import PREPARATION, PREPARED, Monitor, TrialPruned, Tria
 RESULT, PROBABILITIES, MODEL, LOG = "result.json", "valid_probabilities.npy", "model.skops", "log.txt"
 GENERATOR, SAMPLES = "generator.keras", "samples-*.png"  # of an augmentation that has learnt
 STEPS_A_GRID, ROWS_A_GRID = 1000, 8
-MARGIN = 0.15, 6.0  # part and seconds of the limit that a model with `max_seconds` leaves for predicting and saving
+MARGIN, LEAST_MARGIN, MOST_MARGIN = 0.15, 6.0, 120.0  # part of the limit, seconds: see `time_to_fit`
 
 
 @dataclass(frozen=True)
@@ -155,8 +155,19 @@ def _fill(candidate: Any, task: Task) -> None:
     if task.generator is not None:
         set_where_none(candidate, generator=str(task.generator))
     if task.seconds is not None:
-        left = task.seconds - max(MARGIN[0] * task.seconds, MARGIN[1])
-        set_where_none(candidate, max_seconds=round(max(left, 1.0), 1))
+        set_where_none(candidate, max_seconds=time_to_fit(task.seconds))
+
+
+def time_to_fit(limit: float) -> float:
+    """Give the `max_seconds` of a model, s, under a limit of its trial, s: what it leaves is for predicting and saving.
+
+    Examples
+    --------
+    >>> time_to_fit(100.0), time_to_fit(6000.0)
+    (85.0, 5880.0)
+    """
+    margin = min(max(MARGIN * limit, LEAST_MARGIN), MOST_MARGIN)
+    return round(max(limit - margin, 1.0), 1)
 
 
 def _redirect_output(path: Path) -> None:

@@ -20,7 +20,7 @@ class Attempt:
     rung : int
         How thoroughly, from 0.
     seconds : float
-        What it took.
+        What it took, or would have taken had its limit not compressed its schedule.
     accuracy : float or None
         On the valid rows; None where it did not complete.
     """

@@ -52,6 +52,11 @@ class TrialRecord:
     rung: int = 0
     fidelity: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def whole_seconds(self) -> float:
+        """What it would have taken had its limit not compressed its schedule, seconds."""
+        return self.seconds + self.result.fit_seconds * (1 / self.result.schedule_share - 1)
+
 
 def best(records: Iterable[TrialRecord], n: int) -> list[TrialRecord]:
     """Give the `n` best complete trials, best first: by accuracy, then by log loss, then the earlier one."""

@@ -312,6 +312,7 @@ def _metrics(result: TrialResult) -> Iterator[Point]:
         "fit_seconds": result.fit_seconds,
         "predict_seconds": result.predict_seconds,
         "peak_memory_mib": result.peak_memory / 2**20,
+        "schedule_share": result.schedule_share,
     }
     yield from ((name, value, 0) for name, value in single.items() if value is not None)
     steps = result.history.get("step", [])

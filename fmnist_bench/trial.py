@@ -48,6 +48,8 @@ class TrialResult:
         Time of all processors that training took.
     peak_memory : int
         Largest resident size of the process, bytes.
+    schedule_share : float
+        Share of a network's steps that its limit of time left it, above 0 to 1.
     history : mapping of str to list of float
         Learning curves, one entry a step.
     valid_probabilities : float32 ndarray of shape (n_valid, n_classes) or None
@@ -61,6 +63,7 @@ class TrialResult:
     predict_seconds: float = 0.0
     fit_cpu_seconds: float = 0.0
     peak_memory: int = 0
+    schedule_share: float = 1.0
     history: Mapping[str, list[float]] = field(default_factory=dict)
     valid_probabilities: NDArray[np.float32] | None = None
 
@@ -113,6 +116,7 @@ def _scored(
     candidate: Candidate, probabilities: NDArray[np.float32], y: NDArray[np.int64], seconds: Mapping[str, float]
 ) -> TrialResult:
     shared: dict[str, Any] = {"history": _history(candidate.model_), "peak_memory": peak_memory(), **seconds}
+    shared["schedule_share"] = float(getattr(candidate.model_, "schedule_share_", 1.0))
     if not np.isfinite(probabilities).all():
         return TrialResult("failed", "the model predicts probabilities that are not finite", **shared)
     return TrialResult(

@@ -242,6 +242,7 @@ def test_time_limit_completes_the_schedule(digits, fitted, monkeypatch):
     assert max(rates) > 0.9 * model.learning_rate
     assert rates[-1] < 0.1 * model.learning_rate
     assert 1 <= len(model.history_["step"]) < 10_000
+    assert model.schedule_share_ == pytest.approx(len(model.history_["step"]) / 10_000, abs=2e-4)
     assert model.score(*digits[2:]) > 0.8
 
 

@@ -70,6 +70,7 @@ def test_it_ends_early_and_keeps_the_best_epoch(digits, monkeypatch):
     rows = digits.X[:64], digits.y[:64]
     fitted = clone(wanted).fit(*rows, validation_data=rows)
     assert fitted.history_["valid_loss"] == [0.9, 0.5, 0.7, 0.8]
+    assert fitted.schedule_share_ == 1.0, "no limit of time has ended it"
     kept = fitted.network_.get_weights()
     assert all(np.array_equal(a, b) for a, b in zip(kept, seen[1], strict=True))
     assert not all(np.array_equal(a, b) for a, b in zip(kept, seen[3], strict=True))

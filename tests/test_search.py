@@ -36,8 +36,10 @@ def ask(search):
     return proposal and search.ask(proposal)
 
 
-def answer(search, run, ask, accuracy=0.5, status="complete", seconds=1.0):
-    result = TrialResult(status, accuracy=accuracy, log_loss=1.0)
+def answer(search, run, ask, accuracy=0.5, status="complete", seconds=1.0, schedule_share=1.0):
+    result = TrialResult(
+        status, accuracy=accuracy, log_loss=1.0, fit_seconds=0.9 * seconds, schedule_share=schedule_share
+    )
     fidelity = search.fidelity(ask)
     record = TrialRecord("svm", ask.number, dict(ask.parameters), ask.known, result, seconds, 0.0, ask.rung, fidelity)
     run.save_record(record)
@@ -300,6 +302,8 @@ def test_a_network_that_can_climb_no_more_is_trained_again_with_other_seeds(run)
     answer(search, run, ask(search), accuracy=0.8, seconds=20.0)
     answer(search, run, ask(search), accuracy=0.9, seconds=60.0)
     assert search.propose(200.0).rung == 2, "it can climb"
+    assert search.propose(110.0).rung == 2, "and needs no more than three quarters of what it would take"
+    assert search.propose(110.0).seconds == 110.0
     first = search.ask(search.propose(100.0))
     second = search.ask(search.propose(100.0))
     for number, again in enumerate((first, second), start=1):
@@ -308,6 +312,33 @@ def test_a_network_that_can_climb_no_more_is_trained_again_with_other_seeds(run)
         answer(search, run, again, accuracy=0.91, seconds=60.0)
     assert search.propose(100.0).parameters is None, "then new ones"
     assert make(run, [], space, levels={"model__epochs": (2, 6, 14)}).propose(100.0).parameters is None
+
+
+def test_a_network_that_is_known_to_be_good_goes_straight_to_the_highest_rung_that_fits(run):
+    space = Spec("fmnist_bench.models.cnn.CNNClassifier", {"learning_rate": Range(0.1, 1.0)})
+    search = make(run, [Known("one", {"model__learning_rate": 0.5})], space, levels={"model__epochs": (2, 6, 14)})
+    answer(search, run, ask(search), accuracy=0.8, seconds=20.0)
+    assert search.propose(140.0).rung == 2
+    assert search.propose(110.0).rung == 2, "three quarters of what it would take are enough"
+    assert search.propose(100.0).rung == 1
+    assert search.propose(math.inf).rung == 1, "nothing is short"
+    search.ask(search.propose(140.0))
+    assert search.propose(140.0).parameters is None, "it does not climb the rungs between as well"
+
+
+def test_a_trial_that_its_limit_cut_short_counts_for_what_its_schedule_would_have_cost(run):
+    search = make(run, KNOWN, levels=LEVELS)
+    answer(search, run, ask(search), seconds=20.0, schedule_share=0.5)
+    assert search.ladder.seconds(None, 0) == pytest.approx(20 + 18)
+    assert search.spent == 20.0
+
+
+def test_a_new_network_climbs_every_rung(run):
+    space = Spec("fmnist_bench.models.cnn.CNNClassifier", {"learning_rate": Range(0.1, 1.0)})
+    search = make(run, [], space, levels={"model__epochs": (2, 6, 14)})
+    for accuracy in (0.7, 0.9, 0.8):
+        answer(search, run, ask(search), accuracy=accuracy, seconds=20.0)
+    assert search.propose(1000.0).rung == 1
 
 
 def test_what_learns_on_a_part_of_the_rows_is_not_trained_again(run):

@@ -24,6 +24,14 @@ def test_scores_are_those_of_the_valid_rows(digits, split):
     assert np.array_equal(candidate.predict_proba(digits.X[split.valid]), result.valid_probabilities)
 
 
+def test_a_schedule_that_was_compressed_is_said(digits, split):
+    class Compressed(LogisticRegression):
+        schedule_share_ = 0.4
+
+    assert run_trial(Candidate(Compressed(max_iter=2000)), digits.X, digits.y, split, ignore).schedule_share == 0.4
+    assert run_trial(Candidate(Trouble()), digits.X, digits.y, split, ignore).schedule_share == 1.0
+
+
 def test_only_fit_rows_are_learnt(digits, split):
     class Recorder(Trouble):
         def fit(self, X, y, monitor=None):

@@ -160,7 +160,10 @@ class Course(keras.callbacks.Callback):  # type: ignore[misc]
         self.last_loss = loss
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        if self.steps == self.steps_per_execution < self.steps_per_epoch * self.estimator.epochs:
+        planned = self.steps_per_epoch * self.estimator.epochs
+        ended_by_clock = self.progress() >= 1  # and not by early stopping
+        self.estimator.schedule_share_ = min(1.0, self.steps / planned) if ended_by_clock else 1.0
+        if self.steps == self.steps_per_execution < planned:
             limit = f"max_seconds={self.estimator.max_seconds:g}"
             warnings.warn(f"{limit} were over when the training began: it made {self.steps} steps", stacklevel=2)
 
