@@ -134,7 +134,7 @@ class ArmSearch:
         self._queue.pop(_key(ask), None)
         self._taken_over.add(ask.known)
         self.ladder.start(ask.config, ask.rung)
-        self.running[ask.number] = Running(self.ladder.seconds(ask.config, ask.rung), time.monotonic())
+        self.running[ask.number] = Running(proposal.seconds, time.monotonic())
         return ask
 
     def should_prune(self, ask: Ask, step: int, score: float) -> bool:

@@ -31,7 +31,7 @@ class Progress:
     def trial_ended(
         self, arm: str, number: int, status: str, valid_accuracy: float | None, seconds: float, reason: str = ""
     ) -> None:
-        """Show that a trial ended, with a status of the store and its reason unless it is complete."""
+        """Show that a trial ended, with a status of the store and a reason, which most complete ones have none of."""
 
     def message(self, text: str) -> None:
         """Say something in plain words."""

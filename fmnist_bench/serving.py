@@ -1,6 +1,7 @@
 """A saved ensemble that answers in names: what `predict` prints, and what MLflow's model server posts back."""
 
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from fmnist_bench.ensemble import load_ensemble
 from fmnist_bench.errors import InputError
 
 ALLOW_IMPORT = "FMNIST_BENCH_ALLOW_IMPORT"  # of the server's owner: a saved model must not say whom to trust
-TAKEN = ("image", "label", "probability")  # names of columns, here and in `predict_images`
+TAKEN = re.compile("(class )*(image|label|probability)")  # columns here and in `predict_images`, and their ways out
 FOLDER = "ensemble"  # where the saved ensemble lies within an MLflow model
 
 
@@ -93,7 +94,7 @@ class ServedEnsemble:
 
 def column_names(labels: Iterable[Any]) -> list[str]:
     """Name the columns of the classes' probabilities."""
-    return [f"class {label}" if str(label) in TAKEN else str(label) for label in labels]
+    return [f"class {label}" if TAKEN.fullmatch(str(label)) else str(label) for label in labels]
 
 
 def _load_pyfunc(model: str) -> ServedEnsemble:

@@ -39,7 +39,7 @@ class TrialResult:
     status : str
         One of `STATUSES`.
     reason : str
-        Why it did not complete; empty if it did.
+        Why it did not complete, or how much of its schedule its limit left it; else empty.
     accuracy, log_loss : float or None
         On the valid rows.
     fit_seconds, predict_seconds : float
@@ -119,8 +119,10 @@ def _scored(
     shared["schedule_share"] = float(getattr(candidate.model_, "schedule_share_", 1.0))
     if not np.isfinite(probabilities).all():
         return TrialResult("failed", "the model predicts probabilities that are not finite", **shared)
+    share = shared["schedule_share"]
     return TrialResult(
         "complete",
+        f"its limit left it {100 * share:.0f} % of its schedule" if share < 0.995 else "",
         accuracy=float((candidate.classes_[probabilities.argmax(axis=1)] == y).mean()),
         log_loss=float(log_loss(y, _normalized(probabilities), labels=candidate.classes_)),
         valid_probabilities=probabilities,

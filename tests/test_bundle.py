@@ -120,6 +120,7 @@ def pretend(saved, version, change=lambda content: None):
     manifest.write_text(json.dumps(content))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("byte", range(0, 400, 57))
 def test_no_byte_of_the_manifest_can_change(saved, byte):
     manifest = saved / "manifest.json"

@@ -32,6 +32,31 @@ def conv(rows):
     return model.fit(X, y, validation_data=valid, monitor=lambda *report: reports.append(report)), reports
 
 
+class Hungry(hypermodels.Conditional):
+    """A HyperModel for whose batches there is memory up to 16 rows."""
+
+    def fit(self, hp, model, x, y, batch_size=20, **kwargs):
+        if batch_size > 16:
+            raise MemoryError(f"no room for {batch_size} rows")
+        return model.fit(x, y, batch_size=batch_size, **kwargs)
+
+
+def test_a_batch_that_does_not_fit_is_halved_once_and_said(rows):
+    X, y = rows[0][:100], rows[1][:100]
+    shared = {"epochs": 1, "random_state": 0}
+    with pytest.warns(UserWarning, match="batch_size=32 does not fit in memory"):
+        model = HyperModelClassifier(Hungry(), batch_size=32, **shared).fit(X, y)
+    same = HyperModelClassifier(hypermodels.Conditional(), batch_size=16, **shared).fit(X, y)
+    np.testing.assert_array_equal(model.predict_proba(X), same.predict_proba(X))
+    with (
+        pytest.raises(MemoryError, match="no room for 32 rows"),
+        pytest.warns(UserWarning, match="batch_size=64"),
+    ):
+        HyperModelClassifier(Hungry(), batch_size=64, **shared).fit(X, y)
+    with pytest.raises(MemoryError, match="no room for 20 rows"):
+        HyperModelClassifier(Hungry(), **shared).fit(X, y)
+
+
 def test_outputs_that_are_seen_late_are_counted_too(rows):
     few = np.isin(rows[1], [0, 1, 2])
     model = HyperModelClassifier(hypermodels.Unbuilt(), epochs=1).fit(rows[0][few], rows[1][few])

@@ -168,6 +168,7 @@ def test_models_are_kept_of_the_best_three_alone(place):
         assert min(accuracies[f] for f in kept) >= max(a for f, a in accuracies.items() if f not in kept)
 
 
+@pytest.mark.slow
 def test_a_model_with_early_stopping_reports_its_curve(arena):
     arena("b.toml", 'data = "digits"\nvalid_size = 0.2\ntrials = 1\nstudies = ["cnn", "xgboost"]\n')
     arena(
@@ -284,6 +285,7 @@ def test_a_troubled_study_is_rows_with_reasons_and_the_benchmark_goes_on(arena, 
     assert failed[0].reason.split(" ")[0] in (outcome.folder / "report.md").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "status"), [("hang", "timeout"), ("eat", "out_of_memory")])
 def test_a_study_that_takes_too_much_is_stopped_and_the_benchmark_goes_on(arena, place, kind, status, monkeypatch):
     monkeypatch.setattr("fmnist_bench.engine.FIRST_LIMIT", 4.0)
@@ -318,6 +320,7 @@ def test_a_study_runs_with_every_combination_of_its_augmentations(arena, place):
 COPYIST = '[augment]\nuse = "troublemakers.Copyist"\nratio = {{ low = 0.1, high = 1.0 }}\ntalent = {talent}\n'
 
 
+@pytest.mark.slow
 def test_an_augmentation_learns_once_and_starts_from_the_best_without_it(arena, place):
     arena("studies/forest.toml", FOREST + COPYIST.format(talent="true"))
     outcome = run_benchmark("tiny", progress=Progress(), trials=3, workers=2, allow_import=("troublemakers",))
@@ -345,6 +348,7 @@ def test_an_augmentation_learns_once_and_starts_from_the_best_without_it(arena, 
     assert ensemble.predict(load_dataset("digits").X[:2]).shape == (2,)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", ["interrupted", "timeout"])
 def test_an_augmentation_that_was_stopped_learns_when_the_same_command_goes_on(arena, place, status):
     arena("studies/forest.toml", FOREST + COPYIST.format(talent="true"))

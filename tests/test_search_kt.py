@@ -119,6 +119,7 @@ def test_every_question_is_within_the_study_and_new(run, oracle):
     assert {ask.parameters["model__kernel"] for ask in asked} == {"rbf", "poly"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("oracle", ORACLES)
 def test_a_search_that_is_opened_again_asks_what_it_would_have_asked(run, tmp_path, oracle):
     whole = play(make(run, oracle), run, 9)

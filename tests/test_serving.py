@@ -4,7 +4,7 @@ from sklearn.naive_bayes import GaussianNB
 
 from fmnist_bench.ensemble import StackedEnsemble
 from fmnist_bench.errors import InputError
-from fmnist_bench.serving import ALLOW_IMPORT, FOLDER, ServedEnsemble, _load_pyfunc
+from fmnist_bench.serving import ALLOW_IMPORT, FOLDER, ServedEnsemble, _load_pyfunc, column_names
 
 
 @pytest.fixture
@@ -52,3 +52,9 @@ def test_the_owner_of_the_server_says_whom_to_trust(folder, digits, monkeypatch)
         _load_pyfunc(str(folder.parent))
     monkeypatch.setenv(ALLOW_IMPORT, "other,test_serving")
     assert len(_load_pyfunc(str(folder.parent)).predict(digits.X[:3])) == 3
+
+
+def test_no_two_classes_share_a_column_whatever_they_are_called():
+    labels = ["image", "class image", "class class label", "class", "classic", 3]
+    names = column_names(labels)
+    assert names == ["class image", "class class image", "class class class label", "class", "classic", "3"]

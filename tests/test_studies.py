@@ -95,6 +95,7 @@ def test_a_study_learns_predicts_repeats_and_is_saved(name, rows, tmp_path):
     assert np.allclose(loaded.predict_proba(X[split.valid]), probabilities, rtol=0, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(8, 8), (16, 24)])
 @pytest.mark.parametrize("name", LEARNERS)
 def test_a_study_runs_on_images_of_another_shape(name, shape, digits):

@@ -28,8 +28,11 @@ def test_a_schedule_that_was_compressed_is_said(digits, split):
     class Compressed(LogisticRegression):
         schedule_share_ = 0.4
 
-    assert run_trial(Candidate(Compressed(max_iter=2000)), digits.X, digits.y, split, ignore).schedule_share == 0.4
-    assert run_trial(Candidate(Trouble()), digits.X, digits.y, split, ignore).schedule_share == 1.0
+    result = run_trial(Candidate(Compressed(max_iter=2000)), digits.X, digits.y, split, ignore)
+    assert (result.status, result.schedule_share) == ("complete", 0.4)
+    assert result.reason == "its limit left it 40 % of its schedule"
+    result = run_trial(Candidate(Trouble()), digits.X, digits.y, split, ignore)
+    assert (result.schedule_share, result.reason) == (1.0, "")
 
 
 def test_only_fit_rows_are_learnt(digits, split):

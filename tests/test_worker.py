@@ -33,6 +33,7 @@ def test_a_whole_trial_leaves_its_files_and_nothing_else(make_task, split):
     assert os.listdir(task.folder.parent) == ["none"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["hang", "hang_politely_asked"])
 def test_a_trial_that_hangs_is_ended(make_task, kind):
     started = time.monotonic()
@@ -60,6 +61,7 @@ def test_a_trial_that_does_nothing_is_ended(make_task):
     assert time.monotonic() - started < 30
 
 
+@pytest.mark.slow
 def test_a_trial_that_works_in_silence_is_left_alone(make_task):
     assert run(make_task("work", stall=3.0)).status == "complete"
 

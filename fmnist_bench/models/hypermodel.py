@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
-from ._backend import check_precision, prepare_backend
+from ._backend import check_precision, fits, prepare_backend
 from ._discovery import build_network, discover
 from ._foreign import Watch, bare, gives_logits, has_own_layers, wants_codes, width
 from ._keras import KerasClassifier
@@ -38,7 +38,8 @@ class HyperModelClassifier(KerasClassifier):
         A model that was saved may have a name in its place: it can predict, and not be fitted again.
     epochs, batch_size : int or None
         Are passed on to the `fit` of the HyperModel; None leaves them to it. One that has a `fit`
-        of its own and asks for a hyperparameter of that name is not passed it twice.
+        of its own and asks for a hyperparameter of that name is not passed it twice. A batch that does not fit in
+        memory is halved once, with a warning, unless its size is left to the HyperModel.
     divide_by : float
         The pixels are divided by this; 1 leaves them.
     precision : str
@@ -111,13 +112,22 @@ class HyperModelClassifier(KerasClassifier):
         codes = self._encode(labels).argmax(axis=1)
         valid = self._check_valid(validation_data, len(rows))
         prepare_backend(self.precision)
-        keras.utils.set_random_seed(int(check_random_state(self.random_state).randint(2**31 - 1)))
-        hypermodel, space = self._hypermodel(), self._space()
-        self.network_ = self._network(hypermodel, space)
-        self.logits_ = gives_logits(self.network_)
-        watch = Watch(self, started, valid, monitor)
-        keywords = self._keywords(hypermodel, space, None if valid is None else self._pair(*valid), watch)
-        hypermodel.fit(space, self.network_, *self._pair(self._to_images(rows), codes), **keywords)
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+
+        def train(batch_size: int | None) -> None:
+            keras.utils.set_random_seed(seed)
+            hypermodel, space = self._hypermodel(), self._space(batch_size)
+            self.network_ = self._network(hypermodel, space)
+            self.logits_ = gives_logits(self.network_)
+            watch = Watch(self, started, valid, monitor)
+            keywords = self._keywords(hypermodel, space, None if valid is None else self._pair(*valid), watch)
+            hypermodel.fit(space, self.network_, *self._pair(self._to_images(rows), codes), **keywords)
+
+        size = self.values.get("batch_size", self.batch_size)
+        if size is None:
+            train(None)
+        elif not fits(train, size):
+            train(size // 2)
         self.logits_ = gives_logits(self.network_)  # `fit` may have compiled it
         self.network_ = bare(self.network_)
         return self
@@ -132,7 +142,7 @@ class HyperModelClassifier(KerasClassifier):
         return state
 
     def _build(self, image_shape: tuple[int, int, int], n_classes: int) -> keras.Model:
-        return self._network(self._hypermodel(), self._space())
+        return self._network(self._hypermodel(), self._space(self.batch_size))
 
     def _check_parameters(self) -> None:
         for name in ("epochs", "batch_size", "max_seconds"):
@@ -149,11 +159,11 @@ class HyperModelClassifier(KerasClassifier):
             raise ValueError(f"hypermodel={made!r}: must be a keras_tuner.HyperModel, or its class")
         return made
 
-    def _space(self) -> keras_tuner.HyperParameters:
+    def _space(self, batch_size: int | None) -> keras_tuner.HyperParameters:
         """Keep the values until the HyperModel asks for them, `epochs` and `batch_size` perhaps among them."""
         space = keras_tuner.HyperParameters()
-        passed = {"epochs": self.epochs, "batch_size": self.batch_size}
-        space.values = {**{name: value for name, value in passed.items() if value is not None}, **self.values}
+        values = {"epochs": self.epochs, **self.values, "batch_size": batch_size}
+        space.values = {name: value for name, value in values.items() if value is not None}
         return space
 
     def _network(self, hypermodel: keras_tuner.HyperModel, space: keras_tuner.HyperParameters) -> keras.Model:
@@ -179,7 +189,8 @@ class HyperModelClassifier(KerasClassifier):
     ) -> dict[str, Any]:
         """Give what the `fit` of the HyperModel takes."""
         given: dict[str, Any] = {"validation_data": valid, "callbacks": [watch]}
-        passed = {"epochs": self.epochs, "batch_size": self.batch_size, "verbose": 0}
+        batch_size = self.batch_size if "batch_size" in self.values else space.values.get("batch_size")
+        passed = {"epochs": self.epochs, "batch_size": batch_size, "verbose": 0}
         if type(hypermodel).fit is not keras_tuner.HyperModel.fit:
             asked = {"verbose", *(parameter.name for parameter in space.space)}
             passed = {name: value for name, value in passed.items() if name not in asked}
