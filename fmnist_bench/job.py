@@ -29,7 +29,7 @@ from fmnist_bench.trial import PREPARATION, PREPARED, Monitor, TrialPruned, Tria
 RESULT, PROBABILITIES, MODEL, LOG = "result.json", "valid_probabilities.npy", "model.skops", "log.txt"
 GENERATOR, SAMPLES = "generator.keras", "samples-*.png"  # of an augmentation that has learnt
 STEPS_A_GRID, ROWS_A_GRID = 1000, 8
-MARGIN, LEAST_MARGIN, MOST_MARGIN = 0.15, 6.0, 120.0  # part of the limit, seconds: see `time_to_fit`
+MARGIN, LEAST_MARGIN, MOST_MARGIN = 0.15, 6.0, 120.0  # part of the limit, then seconds: see `time_to_fit`
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from fmnist_bench.ensemble import load_ensemble
 from fmnist_bench.errors import InputError
 
 ALLOW_IMPORT = "FMNIST_BENCH_ALLOW_IMPORT"  # of the server's owner: a saved model must not say whom to trust
-TAKEN = re.compile("(class )*(image|label|probability)")  # columns here and in `predict_images`, and their ways out
+# Names of columns, here and in `predict_images`, and what a class would be called that makes way for one.
+TAKEN = re.compile("(class )*(image|label|probability)")
 FOLDER = "ensemble"  # where the saved ensemble lies within an MLflow model
 
 

@@ -87,7 +87,6 @@ def run_in_shell(text):
     assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("page", pages_with(lambda block: block.runs))
 def test_a_page_does_what_it_says(page, arena):
     play(page, lambda block: block.runs, run_here)
