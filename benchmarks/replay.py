@@ -266,6 +266,7 @@ RULES: dict[str, Rule] = {
     "halved by rank of promise, ratio 0.7": halving(0.7),
     "halved by rank of promise, ratio 0.5": halving(0.5),
     "halved by rank of promise, ratio 0.3": halving(0.3),
+    "halved by rank of promise, ratio 0.1": halving(0.1),
     "halved by rank of accuracy so far, ratio 0.5": halving_by_accuracy,
     "weight in the ensemble so far, floor 0.02": by_worth(weight, 0.02),
     "weight in the ensemble so far, floor 0.005": by_worth(weight, 0.005),

@@ -213,21 +213,25 @@ class ArmSearch:
                 yield Proposal(ask.parameters, ask.known, ask.rung, self.ladder.seconds(ask.config, ask.rung))
 
     def _again(self, left: float) -> Iterator[Proposal]:
-        """The best network once more from other random weights, where its next rung is beyond the time that is left.
+        """The best network once more from other random weights, where it can climb no more.
 
-        Networks that differ in their seed alone err differently (Lakshminarayanan et al., "Deep Ensembles", 2017), and
-        together are better than what a new configuration is likely to give in the same time.
+        That is where its next rung is beyond the time that is left, or where it is climbing: beside it, others go as
+        high as the time suffices, which will be gone when it has ended. Networks that differ in their seed alone err
+        differently (Lakshminarayanan et al., "Deep Ensembles", 2017), and together are better than what a new
+        configuration is likely to give in the same time.
         """
         if not self.arm.study.trains_network or (record := self._highest()) is None:
             return
-        ask = Ask(-1, record.parameters, record.known, record.rung)
-        if record.rung < self.ladder.top and self._seconds(ask.config, record.rung + 1, left) <= left:
-            return
+        config, rung = Ask(-1, record.parameters).config, record.rung
+        if rung < self.ladder.top and self._seconds(config, rung + 1, left) <= left:
+            if not record.known or not self.ladder.is_climbing(config, rung):
+                return
+            rung = self._reach(config, rung + 1, left)
         for number in range(1, AGAIN + 1):
             name = f"{record.number} again {number}"
             if name not in self._taken_over:
                 parameters = {**record.parameters, SEED: self._seed + number}
-                yield Proposal(parameters, name, record.rung, self._seconds(ask.config, record.rung, left))
+                yield Proposal(parameters, name, rung, self._seconds(config, rung, left))
 
     def _seconds(self, config: Hashable, rung: int, left: float) -> float:
         """Seconds that a trial is likely to take; a network makes do with somewhat less than it would need."""

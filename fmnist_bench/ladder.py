@@ -79,6 +79,11 @@ class Ladder:
         """Whether this was tried or is being tried."""
         return (config, rung) in self._started
 
+    def is_climbing(self, config: Hashable, rung: int) -> bool:
+        """Whether this is being tried on a rung above `rung`."""
+        ended = {a.rung for a in self.attempts if a.config == config}
+        return any(self.has(config, r) for r in range(rung + 1, self.top + 1) if r not in ended)
+
     def promotions(self, least: int = 1) -> list[tuple[Hashable, int]]:
         """Configurations that may climb, each with its next rung; from the highest rung down, the better ones first.
 

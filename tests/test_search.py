@@ -323,7 +323,30 @@ def test_a_network_that_is_known_to_be_good_goes_straight_to_the_highest_rung_th
     assert search.propose(100.0).rung == 1
     assert search.propose(math.inf).rung == 1, "nothing is short"
     search.ask(search.propose(140.0))
-    assert search.propose(140.0).parameters is None, "it does not climb the rungs between as well"
+    assert search.propose(140.0).known == "0 again 1", "it does not climb the rungs between as well"
+
+
+def test_beside_a_network_that_climbs_others_go_as_high_as_the_time_suffices(run):
+    space = Spec("fmnist_bench.models.cnn.CNNClassifier", {"learning_rate": Range(0.1, 1.0)})
+    search = make(run, [Known("one", {"model__learning_rate": 0.5})], space, levels={"model__epochs": (2, 6, 14)})
+    answer(search, run, ask(search), accuracy=0.8, seconds=20.0)
+    climbing = search.ask(search.propose(200.0))
+    assert (climbing.known, climbing.rung) == ("one", 2)
+    assert search.propose(200.0).rung == 2
+    beside = search.ask(search.propose(100.0))
+    assert (beside.known, beside.rung, beside.parameters["model__random_state"]) == ("0 again 1", 1, 1)
+    assert search.propose(30.0).rung == 0, "its next rung is beyond the time that is left"
+    answer(search, run, climbing, accuracy=None, status="failed", seconds=90.0)
+    assert search.propose(200.0).parameters is None, "what has failed is not tried again"
+
+
+def test_beside_a_new_network_that_climbs_none_is_trained_again(run):
+    space = Spec("fmnist_bench.models.cnn.CNNClassifier", {"learning_rate": Range(0.1, 1.0)})
+    search = make(run, [], space, levels={"model__epochs": (2, 6, 14)})
+    for accuracy in (0.7, 0.9, 0.8):
+        answer(search, run, ask(search), accuracy=accuracy, seconds=20.0)
+    search.ask(search.propose(1000.0))
+    assert search.propose(1000.0).parameters is None
 
 
 def test_a_trial_that_its_limit_cut_short_counts_for_what_its_schedule_would_have_cost(run):
