@@ -33,6 +33,10 @@ class Proposal:
     rung : int
     seconds : float
         What it is likely to take, 0 where nothing is known.
+    preparation : bool
+        An augmentation is to learn.
+    waited : bool
+        It is of the study's own known configurations, or of the trials that were interrupted.
     """
 
     parameters: Mapping[str, Any] | None
@@ -40,6 +44,7 @@ class Proposal:
     rung: int
     seconds: float
     preparation: bool = False
+    waited: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,7 +121,7 @@ class ArmSearch:
         study, promise, spent = self.arm.study.name, self.ladder.promise(), self.spent
         if proposal is None:
             return ArmClaim(study, promise, spent, self.count(), ready=False)
-        first = self.untried and not proposal.preparation and proposal.seconds <= fair
+        first = (proposal.waited or self.count() == 0) and not proposal.preparation and proposal.seconds <= fair
         return ArmClaim(study, promise, spent, self.count(), proposal.seconds, first)
 
     def ask(self, proposal: Proposal) -> Ask | None:
@@ -134,7 +139,9 @@ class ArmSearch:
         self._queue.pop(_key(ask), None)
         self._taken_over.add(ask.known)
         self.ladder.start(ask.config, ask.rung)
-        self.running[ask.number] = Running(proposal.seconds, time.monotonic())
+        as_proposed = ask.rung == proposal.rung  # KerasTuner's Hyperband chooses the rung itself
+        expected = proposal.seconds if as_proposed else self.ladder.seconds(ask.config, ask.rung)
+        self.running[ask.number] = Running(expected, time.monotonic())
         return ask
 
     def should_prune(self, ask: Ask, step: int, score: float) -> bool:
@@ -172,14 +179,14 @@ class ArmSearch:
         return running + self.learning_seconds + sum(ended)
 
     @property
-    def untried(self) -> bool:
-        """Whether a known configuration waits for its first trial, or the arm has not had any."""
-        return bool(self._queue) or self.count() == 0
-
-    @property
     def has_result(self) -> bool:
         """Whether any trial has come to an end of its own."""
         return any(record.result.status not in (NO_WEIGHTS, "interrupted") for record in self.records)
+
+    def is_again(self, record: TrialRecord) -> bool:
+        """Whether a trial is that of a network which is trained again with another seed."""
+        seed = record.parameters.get(SEED)
+        return isinstance(seed, int) and record.known.endswith(f" again {seed - self._seed}")
 
     def _proposals(self, left: float) -> Iterator[Proposal]:
         if self._plain is not None and not self._plain.has_result:
@@ -189,9 +196,10 @@ class ArmSearch:
                 yield Proposal({}, "", AS_IT_STANDS, 0.0, preparation=True)
             return
         if self._plain is not None:
-            yield from self._of_plain(self._plain)
+            yield from self._of_plain(self._plain, left)
         for wish in self._queue.values():
-            yield Proposal(wish.parameters, wish.known, wish.rung, self._seconds(wish.config, wish.rung, left))
+            seconds = self._seconds(wish.config, wish.rung, left)
+            yield Proposal(wish.parameters, wish.known, wish.rung, seconds, waited=True)
         if not self._asker.climbs and self.first_rung == 0:
             for config, rung in self.ladder.promotions(1 if self._is_on_known_ground or self.exhausted else 0):
                 parameters, known = self._parameters[config]
@@ -206,31 +214,38 @@ class ArmSearch:
         """Whether it has tried a configuration that is known to be good, of its study or of the arm without it."""
         return any(known for _, known in self._parameters.values())
 
-    def _of_plain(self, plain: "ArmSearch") -> Iterator[Proposal]:
-        for record in plain.best(TAKEN_OVER):
+    def _of_plain(self, plain: "ArmSearch", left: float) -> Iterator[Proposal]:
+        """The best configurations of the arm without augmentation, as thoroughly as they were, or as there is time."""
+
+        def seconds(config: Hashable, rung: int) -> float:
+            return self.ladder.seconds(config, rung) or plain.ladder.seconds(config, rung)
+
+        for record in best([r for r in plain.records if not plain.is_again(r)], TAKEN_OVER):
             ask = Ask(-1, record.parameters, f"{plain.arm.name} {record.number}", record.rung)
-            if ask.known not in self._taken_over:
-                yield Proposal(ask.parameters, ask.known, ask.rung, self.ladder.seconds(ask.config, ask.rung))
+            if ask.known not in self._taken_over and not self.ladder.has(ask.config, ask.rung):
+                lower = (r for r in range(ask.rung, -1, -1) if seconds(ask.config, r) <= left)
+                rung = next(lower, ask.rung)
+                yield Proposal(ask.parameters, ask.known, rung, seconds(ask.config, rung))
 
     def _again(self, left: float) -> Iterator[Proposal]:
         """The best network once more from other random weights, where it can climb no more.
 
-        That is where its next rung is beyond the time that is left, or where it is climbing: beside it, others go as
-        high as the time suffices, which will be gone when it has ended. Networks that differ in their seed alone err
+        That is where its next rung is beyond the time that is left, or where it is climbing. The others go as high as
+        the time suffices, which will be gone when it has ended. Networks that differ in their seed alone err
         differently (Lakshminarayanan et al., "Deep Ensembles", 2017), and together are better than what a new
         configuration is likely to give in the same time.
         """
-        if not self.arm.study.trains_network or (record := self._highest()) is None:
+        if not self.arm.study.trains_network or math.isinf(left) or (record := self._highest()) is None:
             return
-        config, rung = Ask(-1, record.parameters).config, record.rung
-        if rung < self.ladder.top and self._seconds(config, rung + 1, left) <= left:
-            if not record.known or not self.ladder.is_climbing(config, rung):
-                return
-            rung = self._reach(config, rung + 1, left)
+        config = Ask(-1, record.parameters).config
+        rung = self._reach(config, 0, left)
+        if rung > record.rung and not (record.known and self.ladder.is_climbing(config, record.rung)):
+            return
         for number in range(1, AGAIN + 1):
-            name = f"{record.number} again {number}"
-            if name not in self._taken_over:
-                parameters = {**record.parameters, SEED: self._seed + number}
+            parameters = {**record.parameters, SEED: self._seed + number}
+            other = Ask(-1, parameters).config
+            if not any(self.ladder.has(other, r) for r in range(rung, self.ladder.top + 1)):
+                name = f"{record.number} again {number}"
                 yield Proposal(parameters, name, rung, self._seconds(config, rung, left))
 
     def _seconds(self, config: Hashable, rung: int, left: float) -> float:
@@ -242,16 +257,17 @@ class ArmSearch:
     def _reach(self, config: Hashable, rung: int, left: float) -> int:
         """The highest rung, from this one up, to which the time that is left suffices for a network.
 
-        Each rung has a schedule of its own, and what the rungs between would take, the highest lacks in the end.
+        It is below those on which it failed. Each rung has a schedule of its own, and what the rungs between would
+        take, the highest lacks in the end.
         """
         if not self.arm.study.trains_network or math.isinf(left):
             return rung
-        higher = range(rung, self.ladder.top + 1)
-        return max((r for r in higher if self._seconds(config, r, left) <= left), default=rung)
+        below = min(self.ladder.failed(config), default=self.ladder.top + 1)
+        return max((r for r in range(rung, below) if self._seconds(config, r, left) <= left), default=rung)
 
     def _highest(self) -> TrialRecord | None:
         """The best trial of the highest rung that any has completed, of those that are not trained again."""
-        complete = [r for r in self.records if r.result.status == "complete" and SEED not in r.parameters]
+        complete = [r for r in self.records if r.result.status == "complete" and not self.is_again(r)]
         rung = max((record.rung for record in complete), default=0)
         return next(iter(best([record for record in complete if record.rung == rung], 1)), None)
 
@@ -271,7 +287,9 @@ class ArmSearch:
             self._queue.pop(_key(ask), None)
             complete = record.result.status == "complete"
             accuracy = record.result.accuracy if complete else None
-            self.ladder.end(Attempt(ask.config, ask.rung, record.whole_seconds, accuracy))
+            self.ladder.start(ask.config, ask.rung)
+            if not self.is_again(record):  # it does not climb: another one is ahead of it
+                self.ladder.end(Attempt(ask.config, ask.rung, record.whole_seconds, accuracy))
         if record.result.status == NO_WEIGHTS:  # nor will there be any for the next trial
             self.exhausted = True
             self._queue.clear()

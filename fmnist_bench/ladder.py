@@ -79,6 +79,10 @@ class Ladder:
         """Whether this was tried or is being tried."""
         return (config, rung) in self._started
 
+    def failed(self, config: Hashable) -> set[int]:
+        """Rungs on which a configuration did not complete."""
+        return {a.rung for a in self.attempts if a.config == config and a.accuracy is None}
+
     def is_climbing(self, config: Hashable, rung: int) -> bool:
         """Whether this is being tried on a rung above `rung`."""
         ended = {a.rung for a in self.attempts if a.config == config}
@@ -94,7 +98,7 @@ class Ladder:
             complete = [a for a in self.attempts if a.rung == rung and a.accuracy is not None]
             complete.sort(key=lambda a: -(a.accuracy or 0.0))
             best = complete[: max(least, len(complete) // ETA)]
-            found += [(a.config, rung + 1) for a in best if not self._above(a.config, rung)]
+            found += [(a.config, rung + 1) for a in best if self._may_climb(a.config, rung)]
         return found
 
     def promise(self, left_by_a_rung: float = LEFT_BY_A_RUNG) -> float:
@@ -116,8 +120,10 @@ class Ladder:
         cut = [a.seconds * factors[a.rung] * 1.5 for a in self.attempts if a.accuracy is None]
         return statistics.median(ended) if ended else max(cut, default=0.0)
 
-    def _above(self, config: Hashable, rung: int) -> bool:
-        return any(self.has(config, higher) for higher in range(rung + 1, self.top + 1))
+    def _may_climb(self, config: Hashable, rung: int) -> bool:
+        """Whether nothing above was tried, or failed alone, and that higher up than the next rung."""
+        above = [r for r in range(rung + 1, self.top + 1) if self.has(config, r)]
+        return all(r in self.failed(config) for r in above) and rung + 1 not in above
 
     def _factor(self, low: int, high: int) -> float:
         """How many times longer a trial takes on the rung `high` than on the rung `low`."""

@@ -17,6 +17,7 @@ from fmnist_bench.space import Range, Spec, build, constants_of, ranges
 
 DEFAULT_BUDGET = 1800.0  # seconds
 SEARCHED = ("ratio", "balance")  # of an augmentation that learns once for all trials
+NETWORKS = ("fmnist_bench.models.cnn.", "fmnist_bench.models.transfer.")  # a HyperModel's limit ends its schedule
 ROWS = "rows"  # the one fidelity that is no argument: share of the fit rows
 
 
@@ -88,8 +89,8 @@ class Study:
 
     @property
     def trains_network(self) -> bool:
-        """Whether its model is one of our networks, trained for some of its epochs first."""
-        return self.model.use.startswith("fmnist_bench.models.") and "model__epochs" in self.fidelity.levels
+        """Whether its model is one of our networks, whose schedule a limit compresses, on a ladder of epochs."""
+        return self.model.use.startswith(NETWORKS) and "model__epochs" in self.fidelity.levels
 
     @property
     def uses(self) -> tuple[str, ...]:

@@ -39,6 +39,7 @@ def resolve(known=(), fidelity=(), **arguments):
 def test_what_a_hypermodel_asks_for_becomes_ranges():
     study = resolve(n_classes=7, epochs=3)
     assert study.model.use == WRAPPER
+    assert not resolve(fidelity={"model__epochs": (2, 6)}).trains_network, "a limit cuts its schedule off"
     assert study.model.arguments["hypermodel"] == Spec("theirs.Model", {"n_classes": 7})
     assert study.model.arguments["epochs"] == 3
     assert Arm(study).ranges() == {

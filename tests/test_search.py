@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import optuna
@@ -236,7 +237,6 @@ def test_without_weights_an_arm_ends(run):
     search = make(run, known=[Known("one", {"model__C": 3.0}), Known("two", {"model__C": 1.0})])
     answer(search, run, ask(search), status="no_weights", accuracy=None)
     assert search.propose(math.inf) is None
-    assert not search.untried
     assert make(run, known=[Known("one", {"model__C": 3.0})]).propose(math.inf) is None
 
 
@@ -247,6 +247,15 @@ def test_a_known_configuration_that_takes_more_than_its_share_has_to_earn_it(run
     assert proposal.seconds == 30.0
     assert search.claim(proposal, fair=31.0).untried
     assert not search.claim(proposal, fair=29.0).untried
+
+
+def test_what_waits_and_does_not_fit_lends_its_turn_to_nobody(run):
+    search = network(run)
+    answer(search, run, ask(search), accuracy=0.8, seconds=20.0)
+    answer(search, run, search.ask(search.propose(200.0)), accuracy=None, status="interrupted", seconds=1.0)
+    fits, beyond = search.propose(150.0), search.propose(30.0)
+    assert search.claim(fits, fair=150.0).untried
+    assert not search.claim(beyond, fair=150.0).untried
 
 
 def test_an_augmentation_learns_when_there_is_a_result_without_it_and_its_study_is_due(run):
@@ -267,6 +276,22 @@ def test_an_augmentation_learns_when_there_is_a_result_without_it_and_its_study_
     first = augmented.propose(math.inf)
     assert first.parameters["model__C"] == 3.0
     assert augmented.claim(first, fair=1000.0).untried
+
+
+def test_an_augmentation_takes_over_configurations_not_seeds_at_what_they_cost_without_it(run):
+    plain = network(run)
+    arm = replace(plain.arm, augments=(Spec("fmnist_bench.augment.ConditionalGAN", {}),))
+    answer(plain, run, ask(plain), accuracy=0.8, seconds=20.0)
+    answer(plain, run, plain.ask(plain.propose(200.0)), accuracy=0.9, seconds=140.0)
+    answer(plain, run, plain.ask(plain.propose(140.0)), accuracy=0.95, seconds=140.0)
+    augmented = ArmSearch(arm, run, OptunaAsker(arm, run, seed=0), plain=plain)
+    augmented.tell(TrialRecord(arm.name, PREPARATION, {}, "", TrialResult(PREPARED), 40.0, 0.0, AS_IT_STANDS, {}))
+    first = augmented.propose(200.0)
+    assert (first.known, first.rung, first.seconds) == ("svm 1", 2, 140.0), "not its other seed, which is better"
+    lower = augmented.propose(100.0)
+    assert (lower.known, lower.rung, lower.seconds) == ("svm 1", 1, pytest.approx(60.0)), "as high as there is time"
+    augmented.ask(first)
+    assert augmented.propose(200.0).known == "svm 0"
 
 
 def test_importances_tell_what_mattered_from_what_did_not(run):
@@ -296,9 +321,14 @@ def test_importances_of_too_few_trials_or_of_equal_ones_are_not_guessed(run):
     assert importances(run, {"svm": few | {numbers[0]: 0.0}})["svm"][0] != {}
 
 
-def test_a_network_that_can_climb_no_more_is_trained_again_with_other_seeds(run):
+def network(run):
+    """The search of a network with a known configuration, on a ladder of epochs."""
     space = Spec("fmnist_bench.models.cnn.CNNClassifier", {"learning_rate": Range(0.1, 1.0)})
-    search = make(run, [Known("one", {"model__learning_rate": 0.5})], space, levels={"model__epochs": (2, 6, 14)})
+    return make(run, [Known("one", {"model__learning_rate": 0.5})], space, levels=EPOCHS)
+
+
+def test_a_network_that_can_climb_no_more_is_trained_again_with_other_seeds(run):
+    search = network(run)
     answer(search, run, ask(search), accuracy=0.8, seconds=20.0)
     answer(search, run, ask(search), accuracy=0.9, seconds=60.0)
     assert search.propose(200.0).rung == 2, "it can climb"
@@ -311,12 +341,11 @@ def test_a_network_that_can_climb_no_more_is_trained_again_with_other_seeds(run)
         assert again.parameters == {"model__learning_rate": 0.5, "model__random_state": number}
         answer(search, run, again, accuracy=0.91, seconds=60.0)
     assert search.propose(100.0).parameters is None, "then new ones"
-    assert make(run, [], space, levels={"model__epochs": (2, 6, 14)}).propose(100.0).parameters is None
+    assert make(run, [], search.arm.study.model, levels=EPOCHS).propose(100.0).parameters is None
 
 
 def test_a_network_that_is_known_to_be_good_goes_straight_to_the_highest_rung_that_fits(run):
-    space = Spec("fmnist_bench.models.cnn.CNNClassifier", {"learning_rate": Range(0.1, 1.0)})
-    search = make(run, [Known("one", {"model__learning_rate": 0.5})], space, levels={"model__epochs": (2, 6, 14)})
+    search = network(run)
     answer(search, run, ask(search), accuracy=0.8, seconds=20.0)
     assert search.propose(140.0).rung == 2
     assert search.propose(110.0).rung == 2, "three quarters of what it would take are enough"
@@ -327,8 +356,7 @@ def test_a_network_that_is_known_to_be_good_goes_straight_to_the_highest_rung_th
 
 
 def test_beside_a_network_that_climbs_others_go_as_high_as_the_time_suffices(run):
-    space = Spec("fmnist_bench.models.cnn.CNNClassifier", {"learning_rate": Range(0.1, 1.0)})
-    search = make(run, [Known("one", {"model__learning_rate": 0.5})], space, levels={"model__epochs": (2, 6, 14)})
+    search = network(run)
     answer(search, run, ask(search), accuracy=0.8, seconds=20.0)
     climbing = search.ask(search.propose(200.0))
     assert (climbing.known, climbing.rung) == ("one", 2)
@@ -336,13 +364,39 @@ def test_beside_a_network_that_climbs_others_go_as_high_as_the_time_suffices(run
     beside = search.ask(search.propose(100.0))
     assert (beside.known, beside.rung, beside.parameters["model__random_state"]) == ("0 again 1", 1, 1)
     assert search.propose(30.0).rung == 0, "its next rung is beyond the time that is left"
-    answer(search, run, climbing, accuracy=None, status="failed", seconds=90.0)
-    assert search.propose(200.0).parameters is None, "what has failed is not tried again"
+    answer(search, run, climbing, accuracy=0.9, seconds=140.0)
+    seeds = [search.ask(search.propose(200.0)).parameters["model__random_state"] for _ in range(2)]
+    assert seeds == [1, 2], "the first one was trained on a lower rung alone"
+    assert search.propose(200.0).parameters is None, "nobody is trained twice"
+
+
+def test_what_has_failed_climbs_less_high(run):
+    search = network(run)
+    answer(search, run, ask(search), accuracy=0.8, seconds=20.0)
+    answer(search, run, search.ask(search.propose(200.0)), accuracy=None, status="out_of_memory", seconds=90.0)
+    second = search.ask(search.propose(200.0))
+    assert (second.known, second.rung) == ("one", 1)
+    answer(search, run, second, accuracy=0.9, seconds=60.0)
+    third = search.propose(200.0)
+    assert (third.known, third.rung) == ("2 again 1", 1)
+
+
+def test_seeds_do_not_climb_and_go_on_when_there_is_more_time(run):
+    search = network(run)
+    answer(search, run, ask(search), accuracy=0.8, seconds=20.0)
+    for accuracy in (0.85, 0.82):
+        answer(search, run, search.ask(search.propose(30.0)), accuracy=accuracy, seconds=20.0)
+    later = network(run)
+    assert later.ladder.promise() == pytest.approx(1 - 0.2 * 0.85**2), "luck promises nothing"
+    climbing = later.ask(later.propose(200.0))
+    assert (climbing.known, climbing.rung) == ("one", 2)
+    beside = later.propose(200.0)
+    assert (beside.rung, beside.parameters["model__random_state"]) == (2, 1)
 
 
 def test_beside_a_new_network_that_climbs_none_is_trained_again(run):
     space = Spec("fmnist_bench.models.cnn.CNNClassifier", {"learning_rate": Range(0.1, 1.0)})
-    search = make(run, [], space, levels={"model__epochs": (2, 6, 14)})
+    search = make(run, [], space, levels=EPOCHS)
     for accuracy in (0.7, 0.9, 0.8):
         answer(search, run, ask(search), accuracy=accuracy, seconds=20.0)
     search.ask(search.propose(1000.0))
@@ -358,7 +412,7 @@ def test_a_trial_that_its_limit_cut_short_counts_for_what_its_schedule_would_hav
 
 def test_a_new_network_climbs_every_rung(run):
     space = Spec("fmnist_bench.models.cnn.CNNClassifier", {"learning_rate": Range(0.1, 1.0)})
-    search = make(run, [], space, levels={"model__epochs": (2, 6, 14)})
+    search = make(run, [], space, levels=EPOCHS)
     for accuracy in (0.7, 0.9, 0.8):
         answer(search, run, ask(search), accuracy=accuracy, seconds=20.0)
     assert search.propose(1000.0).rung == 1

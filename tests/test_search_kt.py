@@ -144,6 +144,17 @@ def test_hyperband_gives_out_the_rungs_of_the_ladder(run):
     assert [ask.rung for ask in later] == [1] * 5 + [2, 2] + [2] * 3 + [0] * 4
 
 
+def test_a_trial_of_hyperband_is_expected_to_take_what_its_own_rung_takes(run):
+    search, rungs = make(run, "hyperband"), []
+    for _ in range(13):
+        ask = ask_next(search)
+        rungs.append(ask.rung)
+        if ask.rung and search.ladder.seconds(None, 0):
+            assert search.running[ask.number].expected == search.ladder.seconds(ask.config, ask.rung) > 0
+        answer(search, run, ask, accuracy=0.5)
+    assert any(rungs)
+
+
 def test_the_factor_of_hyperband_is_the_mean_step_of_the_ladder():
     assert factor_of(LADDER) == 3
     assert factor_of(Fidelity({"rows": (0.1, 0.3, 1.0)})) == 3
