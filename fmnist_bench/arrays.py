@@ -105,8 +105,11 @@ def on_pixel_scale(X: NDArray[Any]) -> bool:
 
 
 def warn_of_scale(X: NDArray[Any]) -> None:
-    """Warn where a model that was fitted on pixels from 0 to 255 is given pixels from 0 to 1."""
-    if X.size and 0 < X.max() <= 1:
+    """Warn where a model that was fitted on pixels from 0 to 255 is given pixels from 0 to 1.
+
+    Zeros and ones alone may be anything, such as the counts of a table.
+    """
+    if X.size and 0 < X.max() <= 1 and ((X > 0) & (X < 1)).any():
         warnings.warn("pixels from 0 to 1: this model was fitted on pixels from 0 to 255", stacklevel=3)
 
 

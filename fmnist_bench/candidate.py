@@ -138,11 +138,8 @@ class Candidate(ClassifierMixin, BaseEstimator):
 
     def _clones(self, image_shape: tuple[int, ...] | None) -> tuple[Any, Any, Any]:
         """Clone model, features and augmentation; those that see images learn their shape, which rows do not tell."""
-        parts = [None if part is None else clone(part) for part in (self.model, self.features, self.augment)]
-        for part in parts if self.features is None else parts[1:]:
-            if part is not None and image_shape is not None:
-                set_where_none(part, image_shape=image_shape)
-        return parts[0], parts[1], parts[2]
+        whole = tell_image_shape(clone(self), image_shape)
+        return whole.model, whole.features, whole.augment
 
     def _fit_features(self, X: Any, y: Any) -> Any:
         for _, step in self.features_.steps if self.features_ is not None else ():
@@ -209,6 +206,15 @@ def set_where_none(estimator: BaseEstimator, **values: Any) -> None:
         if current is None and name.rpartition("__")[2] in values
     }
     estimator.set_params(**found)
+
+
+def tell_image_shape(estimator: Any, image_shape: tuple[int, ...] | None) -> Any:
+    """Set the `image_shape` of what sees images, where nobody has; a model behind features sees none. Return it."""
+    behind = isinstance(estimator, Candidate) and estimator.features is not None
+    for part in (estimator.features, estimator.augment) if behind else (estimator,):
+        if part is not None and image_shape is not None:
+            set_where_none(part, image_shape=image_shape)
+    return estimator
 
 
 def _take_from_limit(model: BaseEstimator, seconds: float) -> None:

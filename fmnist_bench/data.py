@@ -21,6 +21,7 @@ UInt8 = npt.NDArray[np.uint8]
 Int64 = npt.NDArray[np.int64]
 
 NAMES = ("fashion-mnist", "digits")
+TAKEN = (*NAMES, "fmnist")  # what a data set of one's own, and its registered model, are not called
 FASHION_CLASSES = (
     "T-shirt/top",
     "Trouser",
@@ -267,4 +268,5 @@ def _load_path(name: str, subset: str) -> Dataset:
         )
     if not is_npz and not os.path.isdir(path):
         raise InputError(f"{path}: not a data set; allowed: a folder of IDX files, an .npz file")
-    return _dataset(path.stem if is_npz else path.resolve().name, *read_user_data(path, subset))
+    stem = path.stem if is_npz else path.resolve().name
+    return _dataset(f"own-{stem}" if stem in TAKEN else stem, *read_user_data(path, subset))

@@ -21,8 +21,10 @@ from fmnist_bench.members import (
     Members,
     aligned,
     check_fitted,
+    common_names,
     default_estimators,
     hold_out,
+    named,
     routed,
     train,
     with_length_found,
@@ -84,8 +86,9 @@ class StackedEnsemble(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
     Notes
     -----
     Rows may also be images of shape (n, height, width) or (n, height, width, channels). Members get them as rows, and
-    those that have a parameter `image_shape` which is None get the shape. They get columns of a frame without their
-    names, and labels as they are: words, too, which ``xgboost.XGBClassifier`` refuses and `XGBoostClassifier` takes.
+    those that have a parameter `image_shape` which is None get the shape. They get the columns of a frame by their
+    names, all of one type of numbers, and labels as they are: words, too, which ``xgboost.XGBClassifier`` refuses and
+    `XGBoostClassifier` takes.
     Those whose `fit` takes `validation_data` get the rows held out, as in a benchmark's trials.
 
     Examples
@@ -150,8 +153,10 @@ class StackedEnsemble(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
         self.pixels_, self.data_fingerprint_ = arrays.are_pixels(X), arrays.fingerprint(X, y)
         self.background_ = arrays.background_of(X, self.image_shape_) if self.pixels_ else None
         fit, valid = hold_out(encoded, self.valid_size, self.random_state)
-        held_out = (X[valid], y[valid]) if fit is not valid else None
-        how: dict[str, Any] = {"metadata": asked, "image_shape": self.image_shape_, "n_jobs": self.n_jobs}
+        names = getattr(self, "feature_names_in_", None)
+        held_out = (named(X[valid], names), y[valid]) if fit is not valid else None
+        how: dict[str, Any] = {"metadata": asked, "image_shape": self.image_shape_, "names": names}
+        how["n_jobs"] = self.n_jobs
         members = train(self._estimators(), X, y, fit, validation_data=held_out, **how)
         probabilities = np.stack([aligned(model, X[valid], classes) for _, model in members])
         self.classes_, calibrate = classes, self.calibrate and held_out is not None
@@ -212,6 +217,8 @@ class StackedEnsemble(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
         check_fitted(members, np.asarray(valid_probabilities), np.asarray(y_valid))
         ensemble.classes_ = np.asarray(members[0][1].classes_)
         ensemble.n_features_in_, ensemble.pixels_ = int(members[0][1].n_features_in_), pixels
+        if (names := common_names(members)) is not None:
+            ensemble.feature_names_in_ = names
         ensemble.image_shape_, ensemble.background_, ensemble.data_fingerprint_ = None, None, ""
         encoded = np.searchsorted(ensemble.classes_, np.asarray(y_valid))
         how = ensemble.method, ensemble.max_steps, ensemble.calibrate

@@ -6,6 +6,7 @@ from inspect import signature
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
@@ -17,7 +18,7 @@ from sklearn.utils.metadata_routing import _raise_for_params, process_routing
 from sklearn.utils.parallel import Parallel, delayed  # joblib's own does not carry the configuration into threads
 from sklearn.utils.validation import _check_method_params
 
-from fmnist_bench.candidate import Candidate, set_where_none
+from fmnist_bench.candidate import Candidate, tell_image_shape
 
 Members = Sequence[tuple[str, Any]]
 
@@ -84,22 +85,21 @@ def train(
     metadata: Mapping[str, dict[str, Any]],
     image_shape: tuple[int, ...] | None,
     n_jobs: int | None,
-    validation_data: tuple[NDArray[Any], NDArray[Any]] | None = None,
+    names: NDArray[Any] | None = None,
+    validation_data: tuple[Any, NDArray[Any]] | None = None,
 ) -> list[tuple[str, Any]]:
     """Fit clones of estimators on some of the rows, side by side.
 
-    Those that have no `image_shape` of their own get this one, those whose `fit` takes `validation_data` these, each
-    the `metadata` under its name.
+    They get columns under these `names`. Those that have no `image_shape` of their own get this one, those whose `fit`
+    takes `validation_data` these, each the `metadata` under its name.
     """
-    clones = [(name, clone(estimator)) for name, estimator in members]
-    for _, estimator in clones if image_shape is not None else ():
-        set_where_none(estimator, image_shape=image_shape)
+    clones = [(name, tell_image_shape(clone(estimator), image_shape)) for name, estimator in members]
 
     def fit(name: str, estimator: Any) -> tuple[str, Any]:
         given = _check_method_params(X, metadata.get(name, {}), rows)
         if validation_data is not None and "validation_data" in signature(estimator.fit).parameters:
             given.setdefault("validation_data", validation_data)
-        return name, estimator.fit(X[rows], y[rows], **given)
+        return name, estimator.fit(named(X[rows], names), y[rows], **given)
 
     return list(Parallel(n_jobs, prefer="threads")(delayed(fit)(*pair) for pair in clones))
 
@@ -124,10 +124,34 @@ def check_fitted(members: Members, probabilities: NDArray[Any], y: NDArray[Any])
         raise ValueError(f"y_valid: no member knows {', '.join(map(str, unknown))}")
 
 
-def aligned(estimator: Any, X: Any, classes: NDArray[Any]) -> NDArray[np.float64]:
+def named(X: NDArray[Any], names: NDArray[Any] | None) -> Any:
+    """Make a frame with the columns of the frame that the rows came from, if they did."""
+    return X if names is None else pd.DataFrame(X, columns=names, copy=False)
+
+
+def common_names(members: Members) -> NDArray[Any] | None:
+    """Names of the columns that members were fitted on, where some were on a frame.
+
+    Raises
+    ------
+    ValueError
+        Where they are not the same for all of these.
+    """
+    found = {name: list(names) for name, each in members if (names := _names(each)) is not None}
+    first = next(iter(found), None)
+    if other := [name for name in found if first is not None and found[name] != found[first]]:
+        raise ValueError(f"members: {', '.join(other)} and {first} were fitted on different columns")
+    return None if first is None else np.array(found[first], dtype=object)
+
+
+def _names(estimator: Any) -> NDArray[Any] | None:
+    return getattr(estimator, "feature_names_in_", None)
+
+
+def aligned(estimator: Any, X: NDArray[Any], classes: NDArray[Any]) -> NDArray[np.float64]:
     """Probabilities in the columns of `classes`; zero for a class that the estimator has not seen."""
     found = np.zeros((len(X), len(classes)))
-    found[:, np.searchsorted(classes, estimator.classes_)] = estimator.predict_proba(X)
+    found[:, np.searchsorted(classes, estimator.classes_)] = estimator.predict_proba(named(X, _names(estimator)))
     return found
 
 
@@ -164,7 +188,8 @@ def _settle(estimator: Any, fitted: Any) -> None:
 
 def _found(parameters: dict[str, Any], fitted: Any) -> dict[str, Any]:
     if parameters.get("early_stopping"):  # "auto", too
-        return {"early_stopping": False, "max_iter": int(fitted.n_iter_)}
+        scores = getattr(fitted, "validation_scores_", None)  # a perceptron goes back to its best epoch
+        return {"early_stopping": False, "max_iter": int(np.argmax(scores)) + 1 if scores else int(fitted.n_iter_)}
     if parameters.get("n_iter_no_change") and hasattr(fitted, "n_estimators_"):
         return {"n_iter_no_change": None, "n_estimators": int(fitted.n_estimators_)}
     if parameters.get("early_stopping_rounds") and hasattr(fitted, "best_iteration"):

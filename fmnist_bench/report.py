@@ -97,13 +97,19 @@ def _data(run: Run, test: Dataset) -> dict[str, str]:
     return {
         "data": f"{run.state['data']}, {rows}, fingerprint of the train rows {run.state['fingerprint'][:16]}",
         "began": f"{began:%Y-%m-%d %H:%M} UTC",
-        **({} if limit is None else {"limit of the ensemble": f"{limit:g} ms a row"}),
+        **({} if limit is None else {"limit of the ensemble": f"{limit:g} ms a row{_missed(run, limit)}"}),
     }
 
 
 def _limit(run: Run) -> float | None:
     limit = run.state.get("latency", {}).get("limit")
     return None if limit is None else float(limit)
+
+
+def _missed(run: Run, limit: float) -> str:
+    """Say that no model is as fast as the ensemble should be."""
+    cost = run.state["latency"]["ensemble"][0]
+    return f", which no model keeps: the fastest takes {cost:.2g} ms" if cost > limit else ""
 
 
 def _how_to_load(run: Run, findings: Findings) -> dict[str, str]:

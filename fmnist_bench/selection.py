@@ -95,7 +95,7 @@ def _stack(probabilities: Floats, y: Integers) -> tuple[Any, NDArray[np.float64]
     """Fit a stacker; return it, and each member's share of it."""
     stacker = LogisticRegression(C=0.01, max_iter=1000).fit(log_features(probabilities), y)
     sizes = np.abs(stacker.coef_).reshape(len(stacker.coef_), len(probabilities), -1).sum(axis=(0, 2))
-    return stacker, sizes / max(sizes.sum(), TINY)
+    return stacker, sizes / sizes.sum() if sizes.any() else np.full(len(sizes), 1 / len(sizes))
 
 
 def _stacked_temperature(stacker: Any, probabilities: Floats, y: Integers) -> float:

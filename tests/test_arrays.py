@@ -1,4 +1,5 @@
 import time
+import warnings
 
 import numpy as np
 import pytest
@@ -59,6 +60,9 @@ def test_pixels_are_told_from_other_numbers():
 def test_dark_pixels_are_warned_of():
     with pytest.warns(UserWarning, match="from 0 to 1"):
         warn_of_scale(np.array([[0.0, 0.7]]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_scale(np.array([[0, 1, 1]]))  # may be counts
 
 
 @pytest.mark.parametrize(

@@ -310,6 +310,11 @@ def test_channels(tmp_path: Path, channels: int, shape: tuple[int, ...]) -> None
     assert load_dataset(folder).fingerprint == load_dataset(file).fingerprint
 
 
+@pytest.mark.parametrize(("stem", "name"), [("mine", "mine"), ("digits", "own-digits"), ("fmnist", "own-fmnist")])
+def test_a_file_does_not_take_the_name_of_a_data_set(tmp_path: Path, stem: str, name: str) -> None:
+    assert load_dataset(write_npz(tmp_path / f"{stem}.npz")).name == name
+
+
 @pytest.mark.parametrize("kind", ["int64", "uint16", "float16", "float32", "float64"])
 def test_npz_types(tmp_path: Path, kind: str) -> None:
     (x_train, y_train), (x_test, _) = small(12), small(6)

@@ -7,6 +7,8 @@ import pytest
 import sklearn
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import ColumnTransformer
+from sklearn.decomposition import PCA
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
@@ -17,7 +19,7 @@ from sklearn.preprocessing import MinMaxScaler
 from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from fmnist_bench.candidate import load_model
+from fmnist_bench.candidate import Candidate, load_model
 from fmnist_bench.ensemble import StackedEnsemble, load_ensemble
 from fmnist_bench.errors import InputError
 from fmnist_bench.features import ImageFeatures
@@ -148,6 +150,53 @@ def test_frames_and_words(digits):
     ensemble = StackedEnsemble(SMALL, random_state=0).fit(frame, names)
     assert set(ensemble.predict(frame[:100])) <= set(names)
     assert list(ensemble.feature_names_in_) == list(frame.columns)
+
+
+def test_members_know_columns_by_their_names(digits, tmp_path):
+    frame = pd.DataFrame(digits.X, columns=[f"pixel {i}" for i in range(64)])
+    some = ColumnTransformer([("rows", "passthrough", [f"pixel {i}" for i in range(16, 48)])])
+    ensemble = StackedEnsemble([("some", make_pipeline(some, GaussianNB())), *SMALL], method="mean", refit="full")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ensemble.fit(frame, digits.y).save(tmp_path / "mine")
+        loaded = load_ensemble(tmp_path / "mine")
+        assert np.array_equal(loaded.predict_proba(frame), ensemble.predict_proba(frame))
+    assert len(ensemble.members_[0][1][0].transform(frame)[0]) == 32
+
+
+def test_columns_in_another_order_are_refused_after_from_fitted_too(digits):
+    frame = pd.DataFrame(digits.X, columns=[f"pixel {i}" for i in range(64)])
+    members = [("named", GaussianNB().fit(frame, digits.y)), ("tree", DecisionTreeClassifier().fit(digits.X, digits.y))]
+    valid = np.stack([members[0][1].predict_proba(frame), members[1][1].predict_proba(digits.X)])
+    ensemble = StackedEnsemble.from_fitted(members, valid, digits.y, method="mean")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert ensemble.score(frame, digits.y) > 0.8
+    with pytest.raises(ValueError, match="feature names"):
+        ensemble.predict(frame[frame.columns[::-1]])
+    other = GaussianNB().fit(frame.rename(columns={"pixel 0": "first"}), digits.y)
+    with pytest.raises(ValueError, match="other and named were fitted on different columns"):
+        StackedEnsemble.from_fitted([members[0], ("other", other)], valid[[0, 0]], digits.y)
+
+
+class Looking(GaussianNB):
+    """Knows what shape it was told that images have."""
+
+    def __init__(self, image_shape=None):
+        super().__init__()
+        self.image_shape = image_shape
+
+    def fit(self, X, y):
+        assert self.image_shape is None or X.shape[1] == 64
+        return super().fit(X, y)
+
+
+def test_a_model_behind_features_is_not_told_the_shape_of_images(digits):
+    images = digits.X.reshape(-1, 8, 8)
+    behind = Candidate(Looking(), features=make_pipeline(PCA(9)))
+    members = [("behind", behind), ("before", Candidate(Looking()))]
+    ensemble = StackedEnsemble(members, method="mean").fit(images, digits.y)
+    assert [member.model_.image_shape for _, member in ensemble.members_] == [None, (8, 8)]
 
 
 @pytest.mark.parametrize("method", ["greedy", "logistic"])

@@ -53,7 +53,6 @@ def test_the_shape_of_images_reaches_those_who_ask_for_it(digits):
     ("estimator", "rounds", "settled"),
     [
         (HistGradientBoostingClassifier(max_iter=300, early_stopping=True, random_state=0), "max_iter", "n_iter_"),
-        (MLPClassifier([8], max_iter=300, early_stopping=True, random_state=0), "max_iter", "n_iter_"),
         (
             GradientBoostingClassifier(n_estimators=300, n_iter_no_change=2, random_state=0),
             "n_estimators",
@@ -76,6 +75,15 @@ def test_the_rounds_that_were_found_are_trained_again_and_no_more(digits, estima
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of scikit-learn, that this may be too few
             assert getattr(done(again.fit(digits.X[rows] / 16, digits.y[rows])), settled) <= found
+
+
+def test_a_perceptron_that_went_back_to_its_best_epoch_is_trained_for_as_many(digits):
+    perceptron = MLPClassifier([8], max_iter=300, early_stopping=True, n_iter_no_change=7, random_state=0)
+    perceptron.fit(digits.X[:300] / 255, digits.y[:300])
+    again = with_length_found(perceptron, perceptron)
+    assert not again.early_stopping
+    assert perceptron.validation_scores_[again.max_iter - 1] == perceptron.best_validation_score_
+    assert again.max_iter < perceptron.n_iter_
 
 
 def test_rounds_of_xgboost_and_epochs_of_a_network(digits):

@@ -124,6 +124,7 @@ def test_the_ensemble_keeps_to_a_latency(place, capsys):
 
 def test_where_no_model_is_fast_enough_the_fastest_is_taken_and_it_is_said(place, capsys):
     outcome = run_benchmark("tiny", progress=PlainLines(), max_latency=1e-9)
+    assert "1e-09 ms a row, which no model keeps: the fastest takes" in (outcome.folder / "report.md").read_text()
     assert "No model predicts a row in 1e-09 ms; the fastest takes" in capsys.readouterr().out
     state = json.loads((outcome.folder / "run.json").read_text())
     assert len(state["members"]) == 1

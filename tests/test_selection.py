@@ -141,6 +141,11 @@ def test_without_calibration_the_mean_stays_as_it_is(three):
     assert np.allclose(Combination(learned.weights).apply(probabilities), probabilities.mean(axis=0))
 
 
+def test_a_stack_of_members_that_say_nothing_weighs_them_alike():
+    says_nothing = np.full((2, 8, 2), 0.5)
+    assert learn_combination(says_nothing, np.arange(8) % 2, "logistic").weights.tolist() == [0.5, 0.5]
+
+
 def test_a_stack_gives_a_class_that_it_has_not_seen_a_column_of_its_own():
     generator = np.random.default_rng(0)
     y = generator.choice([0, 2], 200)
