@@ -1,6 +1,7 @@
 """Images as rows of pixels; and arrays that take long to compute, kept in files named by all that they follow from."""
 
 import hashlib
+import inspect
 import math
 import os
 import tempfile
@@ -113,6 +114,14 @@ def warn_of_scale(X: NDArray[Any]) -> None:
         warnings.warn("pixels from 0 to 1: this model was fitted on pixels from 0 to 255", stacklevel=3)
 
 
+def source_digest(kind: type) -> str:
+    """SHA-256 of the file that a class is written in; empty where there is none."""
+    try:
+        return hashlib.sha256(Path(inspect.getfile(kind)).read_bytes()).hexdigest()
+    except (OSError, TypeError):
+        return ""
+
+
 def cached_array(path: Path, compute: Callable[[], NDArray[Any]]) -> NDArray[Any]:
     """Map the array of a file, or compute it and keep it there.
 
@@ -128,7 +137,7 @@ def cached_array(path: Path, compute: Callable[[], NDArray[Any]]) -> NDArray[Any
         found: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
         _saved.append(float(_seconds_file(path).read_text()))
         return found
-    except (OSError, ValueError):  # not there, or cut off
+    except (OSError, ValueError, EOFError):  # not there, or cut off
         started = time.perf_counter()
         array = compute()
         if (seconds := time.perf_counter() - started) > WORTH_KEEPING:

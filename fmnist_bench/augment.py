@@ -21,6 +21,7 @@ from fmnist_bench.classic import Augment
 from fmnist_bench.models._backend import (
     PRECISIONS,
     NetworkAsBytes,
+    fits,
     from_bytes,
     one_memory_error,
     prepare_backend,
@@ -64,7 +65,8 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
         Of the auxiliary classifier's verdict in the generator's loss, 0 or more: the higher, the more images are of the
         class asked for, and the more alike. None means 1, and 0.3 with fewer than 20,000 rows.
     batch_size : int
-        Rows a step; fewer when there are fewer rows.
+        Rows a step; fewer when there are fewer rows, and half of it, with a warning, where a batch does not fit in
+        memory.
     precision : {"auto", "float32"}
         "auto" computes in bfloat16 in TensorFlow where the CPU has instructions for it.
     cache_dir : str or None
@@ -211,7 +213,7 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
         n = round(self.ratio * len(rows))
         if n == 0:
             return rows, labels
-        self.fit(rows, labels)
+        self.fit(X, labels)
         shares = np.full(len(self.classes_), 1 / len(self.classes_)) if self.balance else self._shares
         wanted = self.classes_[np.repeat(np.arange(len(shares)), _apportion(n, shares))]
         synthetic, names = self.sample(n, wanted, random_state=self.random_state)
@@ -287,15 +289,32 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
             other = f"KERAS_BACKEND={backend} trains no GAN: must be {' or '.join(TRAINED_ON)}"
             raise ValueError(f"{other}, or generator= the file of one that was trained there")
         prepare_backend(self.precision)
+
+        def train(batch_size: int) -> None:
+            self.network_ = self._train(rows, codes, checkpoint, monitor, batch_size)
+
+        if not fits(train, self.batch_size):
+            train(self.batch_size // 2)
+        return self.network_
+
+    def _train(
+        self,
+        rows: NDArray[Any],
+        codes: NDArray[np.int64],
+        checkpoint: Path | None,
+        monitor: Monitor | None,
+        batch_size: int,
+    ) -> keras.Model:
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         keras.utils.set_random_seed(seed)
+        self.history_ = {}
         generator = self.network_ = build_generator(self._shape, len(self.classes_), self.latent, self.width)
         scarce = len(rows) < SCARCE
         discriminator = build_discriminator(self._shape, len(self.classes_), self.width, scarce)
         weight = (0.3 if scarce else 1.0) if self.class_weight is None else self.class_weight
         adversaries = Adversaries(generator, discriminator, self.latent, self.learning_rate, weight, self.steps, seed)
         images = rows.reshape(-1, *self._shape)
-        batches = Batches(images, codes.astype(np.int32), self.batch_size, Augment(), seed)
+        batches = Batches(images, codes.astype(np.int32), batch_size, Augment(), seed)
         judge = Judge(rows, codes)
         deadline = math.inf if self.max_seconds is None else self._started + self.max_seconds
         watch = Watch(self.history_, lambda: judge.fidelity(*self._drawn(judge.rows)), checkpoint, deadline, monitor)

@@ -26,6 +26,7 @@ def write_bundle(
     members: Sequence[tuple[str, float, Path]],
     about: Mapping[str, Any],
     stacker: Path | None = None,
+    own_place: bool = False,
 ) -> None:
     """Write saved models as one folder, which replaces what is there when it is whole.
 
@@ -39,6 +40,8 @@ def write_bundle(
         What else the manifest says; JSON.
     stacker : Path or None
         File of the model that combines the members.
+    own_place : bool
+        Nobody else writes there: whatever is there is replaced.
 
     Raises
     ------
@@ -46,7 +49,8 @@ def write_bundle(
         Where something else is there, which is left alone.
     """
     folder = folder.resolve()
-    _check_replaceable(folder)
+    if not own_place:
+        _check_replaceable(folder)
     temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)

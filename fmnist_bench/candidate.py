@@ -22,6 +22,7 @@ from fmnist_bench.arrays import (
     check_image_shape,
     image_shape_of,
     on_pixel_scale,
+    source_digest,
     warn_of_scale,
 )
 from fmnist_bench.errors import InputError
@@ -242,9 +243,9 @@ def _is_of_this_package(part: Any) -> bool:
 
 
 def _cached_transform(step: Any, X: NDArray[Any], folder: Path) -> Any:
-    digest = hashlib.sha256(
-        f"{type(step).__qualname__} {sorted(step.get_params().items())} {X.dtype} {X.shape}".encode()
-    )
+    kind, settings = type(step), sorted(step.get_params().items())
+    made_by = f"{kind.__module__}.{kind.__qualname__} {source_digest(kind)}"  # whoever mends it needs other features
+    digest = hashlib.sha256(f"{made_by} {settings} {X.dtype} {X.shape}".encode())
     digest.update(np.ascontiguousarray(X).data)
     return cached_array(folder / f"{digest.hexdigest()}.npy", lambda: np.asarray(step.transform(X)))
 

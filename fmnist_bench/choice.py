@@ -76,5 +76,5 @@ def _save(run: Run, records: Sequence[TrialRecord], dataset: Dataset, found: Com
         "classes": list(range(len(dataset.class_names))),
         "class_names": list(dataset.class_names),
     }
-    write_bundle(run.ensemble_folder, files, about)
+    write_bundle(run.ensemble_folder, files, about, own_place=True)
     return [(r.arm, r.number, weight) for r, weight in chosen]

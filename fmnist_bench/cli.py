@@ -32,7 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit status: 0, or 1 where no trial was complete or `doctor` found a problem, or 2 where something given cannot
+        Exit status: 0, or 1 where no trial was complete, `doctor` found a problem or nobody read on what `run` had to
+        say, or 2 where something given cannot
         be used, or 70 after a fault of this program, or 130 after Ctrl-C.
     """
     started = time.monotonic()
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:  # such as by `| head`; what is left to say has nobody to read it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 1 if options.verb is _run else 0
     except Exception as error:
         if options.debug:
             traceback.print_exc()

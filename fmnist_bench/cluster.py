@@ -8,6 +8,7 @@ or an Event on the scheduler is). Dask keeps the last 1,000 events of a topic, a
 import asyncio
 import contextlib
 import logging
+import math
 import queue
 import threading
 import time
@@ -30,6 +31,8 @@ from fmnist_bench.workers import Workers
 
 STARTS = 2  # times that a trial is begun before it is given up
 PATIENCE = 60.0  # seconds without a worker that could take a trial
+LEAST_SECONDS = 1.0  # that a trial is given which begins again
+OVERTIME = 10.0  # seconds that such a trial may take longer than its limit, for rows that have to come again
 GROUP = "fmnist_bench"  # beginning of the names of all tasks
 POLL = 1.0  # seconds between two looks at what no message tells: a stop, a worker that is gone
 
@@ -163,6 +166,7 @@ class _Watch:
         self.on_report, self.stop = on_report, stop
         self.begun: list[str] = []  # addresses of the workers that began it
         self.homeless_since: float | None = None
+        self.deadline = math.inf  # from when it first began
         self.futures: list[Any] = []
         self.handlers: dict[str, Callable[[dict[str, Any]], TrialResult | None]] = {
             "began": self._began,
@@ -183,6 +187,8 @@ class _Watch:
                 result = self.handlers[message["kind"]](message)
             if result is not None:
                 return result
+            if len(self.begun) > 1 and time.monotonic() > self.deadline + OVERTIME:
+                return TrialResult("timeout", f"{self.begun[-2]} died, and its time did not suffice to begin again")
         return TrialResult("interrupted", "stopped by the user")
 
     def leave(self) -> None:
@@ -195,7 +201,7 @@ class _Watch:
         key = (GROUP, f"{self.trial}-{len(self.futures)}")
         future = self.cluster.client.submit(
             supervise,
-            replace(self.task, split=none),
+            replace(self.task, split=none, seconds=self._seconds_left()),
             Call(self.cluster.client.id, self.trial, key),
             pack_name(self.task),
             self.task.generator and self.task.generator.read_bytes(),
@@ -206,6 +212,11 @@ class _Watch:
         )
         self.futures.append(future)
         self.cluster.client.loop.add_callback(self._collect, future)
+
+    def _seconds_left(self) -> float | None:
+        """Give what is left of the time of the trial, which began when its first worker did."""
+        seconds = self.task.seconds
+        return None if seconds is None else min(seconds, max(self.deadline - time.monotonic(), LEAST_SECONDS))
 
     async def _collect(self, future: Any) -> None:
         """Fetch the result when there is one, on the client's event loop: the trial's thread goes on answering."""
@@ -220,6 +231,8 @@ class _Watch:
         # Dask itself starts the trial of a dead worker again, as often as its scheduler is set to.
         if self.begun:
             log.warning("trial %s of %s: %s died; begun again", self.task.number, self.task.arm.name, self.begun[-1])
+        elif self.task.seconds is not None:
+            self.deadline = time.monotonic() + self.task.seconds
         self.begun.append(message["worker"])
         return self._given_up(self.begun[:-1])
 

@@ -12,7 +12,17 @@ from typing import Any
 
 from fmnist_bench.errors import InputError, nearest
 from fmnist_bench.space import Spec, parse_spec
-from fmnist_bench.study import DEFAULT_BUDGET, ROWS, Benchmark, Engine, EnsembleConfig, Fidelity, Known, Study
+from fmnist_bench.study import (
+    DEFAULT_BUDGET,
+    HIGHEST_SEED,
+    ROWS,
+    Benchmark,
+    Engine,
+    EnsembleConfig,
+    Fidelity,
+    Known,
+    Study,
+)
 
 PACKAGE = Path(__file__).parent
 STUDY_KEYS = {"augment", "features", "model", "known", "fidelity", "search", "resources"}
@@ -307,8 +317,9 @@ def _checked(value: Any, key: str, path: Path) -> Any:
         return float(value)
     fraction = key == "valid_size" and isinstance(value, float) and 0 < value < 1
     lowest = 0 if key == "seed" else 1
-    whole = isinstance(value, int) and not isinstance(value, bool) and value >= lowest
+    highest = HIGHEST_SEED if key == "seed" else math.inf
+    whole = isinstance(value, int) and not isinstance(value, bool) and lowest <= value <= highest
     if not (whole or fraction):
-        also = " or a fraction between 0 and 1" if key == "valid_size" else ""
+        also = {"valid_size": " or a fraction between 0 and 1", "seed": f" and at most {HIGHEST_SEED}"}.get(key, "")
         raise InputError(f"{path}: {key} must be a whole number of at least {lowest}{also}, found {value!r}")
     return value

@@ -63,7 +63,8 @@ def _discover(argument: tuple[Spec, str, tuple[str, ...]], connection: Connectio
     except InputError as error:
         connection.send(str(error))
     except Exception as error:
-        connection.send(f"{where}: {model.use}: {str(error).splitlines()[0]}")
+        first = next(iter(str(error).splitlines()), "") or type(error).__name__
+        connection.send(f"{where}: {model.use}: {first}")
 
 
 def _look_into(model: Spec, where: str, allow_import: tuple[str, ...]) -> Discovery | None:

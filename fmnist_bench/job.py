@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from fmnist_bench import stages
-from fmnist_bench.candidate import forget_places, load_model, save_model, set_where_none
+from fmnist_bench.candidate import forget_places, load_model, save_model, set_where_none, tell_image_shape
 from fmnist_bench.data import Split
 from fmnist_bench.environment import cores
 from fmnist_bench.errors import InputError
@@ -151,7 +151,8 @@ def _take_cores(cpus: tuple[int, ...]) -> None:
 
 def _fill(candidate: Any, task: Task) -> None:
     set_where_none(candidate, cache_dir=str(task.cache_dir), weights_dir=task.weights_dir)
-    set_where_none(candidate, random_state=task.seed, image_shape=task.rows.image_shape)
+    set_where_none(candidate, random_state=task.seed)
+    tell_image_shape(candidate, task.rows.image_shape)
     if task.generator is not None:
         set_where_none(candidate, generator=str(task.generator))
     if task.seconds is not None:

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_bench.data import Dataset, load_dataset
+from fmnist_bench.data import NAMES, Dataset, load_dataset
 from fmnist_bench.environment import cores
+from fmnist_bench.errors import InputError
 from fmnist_bench.job import SAMPLES
 from fmnist_bench.registry import serve_hint
 from fmnist_bench.reporting.findings import Contestant, Findings, Importances, TrialRow
@@ -64,7 +65,7 @@ def gather(run: Run, environment: Mapping[str, str], allow_import: Sequence[str]
     winners = {arm: found[0] for arm, rows in records.items() if (found := best(rows, 1))}
     members = [(arm, int(number), float(weight)) for arm, number, weight in run.state.get("members", [])]
     wanted = {(arm, winner.number) for arm, winner in winners.items()} | {member[:2] for member in members}
-    test = load_dataset(run.state["data"], "test", path=run.state["data_path"])
+    test = _test_rows(run)
     predicted = predict_test(run, wanted, test, allow_import)
     contestants = [_contestant(run, records[arm], winner, predicted) for arm, winner in winners.items()]
     contestants.sort(key=lambda who: -float((who.valid_probabilities.argmax(axis=1) == run.y_valid()).mean()))
@@ -88,6 +89,14 @@ def gather(run: Run, environment: Mapping[str, str], allow_import: Sequence[str]
         max_latency=_limit(run),
     )
     return replace(findings, how_to_open={**findings.how_to_open, **_how_to_load(run, findings)})
+
+
+def _test_rows(run: Run) -> Dataset:
+    """Load the test rows, of the data that the run learnt from: those of a user's own may have changed meanwhile."""
+    name, where = run.state["data"], run.state["data_path"]
+    if name not in NAMES and load_dataset(name, "train").fingerprint != run.state["fingerprint"]:
+        raise InputError(f"{name}: has changed since the run began; put back what it learnt from, or run it anew")
+    return load_dataset(name, "test", path=where)
 
 
 def _data(run: Run, test: Dataset) -> dict[str, str]:

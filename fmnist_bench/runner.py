@@ -20,7 +20,7 @@ from fmnist_bench.report import report_files, write_report
 from fmnist_bench.reporting.findings import Findings
 from fmnist_bench.session import END_SECONDS, Options, Outcome, Session
 from fmnist_bench.store import Store, write_text
-from fmnist_bench.study import Benchmark
+from fmnist_bench.study import HIGHEST_SEED, Benchmark
 from fmnist_bench.tracking import warm_up
 from fmnist_bench.worker import check_in_worker, prepare
 from fmnist_bench.workers import LocalWorkers, Workers
@@ -133,6 +133,8 @@ def rewrite_report(
     markdown : str, Path or None
         Where to write the Markdown report as well.
     """
+    if markdown is not None and (Path(markdown).is_dir() or not Path(markdown).absolute().parent.is_dir()):
+        raise InputError(f"{markdown}: must be a file in a folder that is there")
     run = Store(mlruns).latest_run(name)
     with run:
         if "environment" not in run.state:
@@ -164,8 +166,8 @@ def _with_overrides(
 ) -> Benchmark:
     if trials is not None and trials < 1:
         raise InputError(f"trials {trials}: must be at least 1")
-    if seed is not None and seed < 0:
-        raise InputError(f"seed {seed}: must be at least 0")
+    if seed is not None and not 0 <= seed <= HIGHEST_SEED:
+        raise InputError(f"seed {seed}: must be at least 0 and at most {HIGHEST_SEED}")
     if max_latency is not None:
         if not 0 < max_latency < math.inf:
             raise InputError(f"max-latency {max_latency}: must be above zero milliseconds")

@@ -130,7 +130,7 @@ class Session:
         data = self.dataset
         self.run.save_split(self.split, data.y)
         self.run.save_state(
-            data=data.name if data.name in NAMES else str(Path(self.benchmark.data).resolve()),
+            data=data.name if data.name in NAMES else str(Path(self.benchmark.data).expanduser().resolve()),
             data_path=None if self.options.data_path is None else str(self.options.data_path),
             fingerprint=data.fingerprint,
             seed=self.benchmark.seed,

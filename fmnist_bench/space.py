@@ -133,6 +133,8 @@ def _check_interval(table: Mapping[str, Any], where: str) -> None:
         raise InputError(f"{where}: log = true needs low > 0 (found {low}) and no step")
     if step is not None and step <= 0:
         raise InputError(f"{where}.step: expected a number above 0, found {step}")
+    if all(isinstance(end, int) for end in (low, high)) and step is not None and not isinstance(step, int):
+        raise InputError(f"{where}.step: expected a whole number between whole numbers, found {step}; or low = {low}.0")
 
 
 def ranges(spec: Spec, prefix: str) -> Iterator[tuple[str, Range]]:

@@ -106,15 +106,16 @@ class Store:
         folder.mkdir(exist_ok=True)
         for name, array in (("X", dataset.X), ("y", dataset.y)):
             if not (folder / f"{name}.npy").exists():
-                np.save(folder / f".{name}.tmp.npy", array, allow_pickle=False)
-                os.replace(folder / f".{name}.tmp.npy", folder / f"{name}.npy")
+                temporary = folder / f".{name}.{os.getpid()}.tmp.npy"  # another benchmark may be at it, too
+                np.save(temporary, array, allow_pickle=False)
+                os.replace(temporary, folder / f"{name}.npy")
         return Rows(folder, dataset.image_shape)
 
     def open_run(self, benchmark: Benchmark, fingerprint: str, fresh: bool = False) -> "Run":
         """Open the newest run of just this benchmark on just these data, or a new one."""
         stem = f"{benchmark.name}-{benchmark.digest()}-{fingerprint[:8]}"
-        numbers = [int(path.name.rpartition("-")[2]) for path in (self.folder / "runs").glob(f"{stem}-*")]
-        last = max(numbers, default=0)
+        numbers = [path.name.rpartition("-")[2] for path in (self.folder / "runs").glob(f"{stem}-*")]
+        last = max((int(number) for number in numbers if number.isdecimal()), default=0)
         number = last + 1 if fresh or not last else last
         return Run(self, self.folder / "runs" / f"{stem}-{number}", benchmark.name)
 
@@ -154,7 +155,10 @@ class Run:
         self.store, self.folder = store, folder
         self.state: dict[str, Any] = {"benchmark": benchmark, "created": time.time(), "seconds": 0.0, "arms": {}}
         if (folder / STATE).exists():
-            self.state = json.loads((folder / STATE).read_text())
+            try:
+                self.state = json.loads((folder / STATE).read_text())
+            except ValueError as error:
+                raise InputError(f"{folder / STATE}: is damaged; move the folder away and begin anew") from error
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -56,10 +56,12 @@ def run_faults(folder: Path) -> Iterator[Fault]:
 
 
 def _trial_faults(folder: Path, again: str) -> Iterator[Fault]:
-    trials = [path for path in folder.glob("trials/*/*") if path.is_dir()]
+    trials = {
+        path.with_suffix("") for path in folder.glob("trials/*/*") if path.is_dir()
+    }  # unfinished ones end in .tmp
     if open_ones := [path for path in trials if _record(path) is None]:
         yield f"{folder}: {len(open_ones)} trials have not ended", f"{again} asks their parameters again"
-    for path in trials:
+    for path in sorted(trials):
         record = _record(path) or {}
         if record.get("result", {}).get("status") == "complete" and not (path / PROBABILITIES).is_file():
             yield f"{path}: {PROBABILITIES} is missing", f"{again} --fresh begins anew and keeps the old"

@@ -15,6 +15,7 @@ from fmnist_bench.candidate import Augmentations, Candidate
 from fmnist_bench.errors import InputError, nearest
 from fmnist_bench.space import Range, Spec, build, constants_of, ranges
 
+HIGHEST_SEED = 2**32 - 3  # of numpy's generators the highest but two: the best network is trained again with those
 DEFAULT_BUDGET = 1800.0  # seconds
 SEARCHED = ("ratio", "balance")  # of an augmentation that learns once for all trials
 NETWORKS = ("fmnist_bench.models.cnn.", "fmnist_bench.models.transfer.")  # a HyperModel's limit ends its schedule

@@ -183,12 +183,13 @@ def _attend(
         if connection.poll(POLL):
             try:
                 step, score = connection.recv()
-                prune = on_report(step, score)
-                if not isinstance(step, str):
-                    connection.send(prune)
             except (EOFError, ConnectionError):
                 process.join(GRACE)
                 return None
+            prune = on_report(step, score)  # whoever reads the events may have gone: that is not the worker's end
+            if not isinstance(step, str):
+                with contextlib.suppress(ConnectionError):
+                    connection.send(prune)
             limits.sign_of_life()
         if stop.is_set():
             return "interrupted", "stopped by the user"

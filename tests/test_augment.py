@@ -3,6 +3,7 @@
 import math
 import pickle
 import time
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 
+from fmnist_bench import augment
 from fmnist_bench.augment import ConditionalGAN
 from fmnist_bench.candidate import Candidate, load_model, save_model
 from fmnist_bench.models import _gan_watch
@@ -200,6 +202,47 @@ def test_what_was_cut_off_or_is_not_its_own_is_made_again_and_said(digits, any_w
     path.write_bytes(other.read_bytes())
     with pytest.warns(UserWarning, match="belongs to other data and is made again"):
         assert gan.fit(X, y).history_
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\3\4 no more of it", None])
+def test_a_checkpoint_that_was_cut_off_is_begun_anew(tmp_path, content):
+    np.savez(tmp_path / "gan.npz", epochs=3)
+    if content is not None:
+        (tmp_path / "gan.npz").write_bytes(content)
+    nothing = SimpleNamespace(variables=[])
+    adversaries = SimpleNamespace(variables=[], generator_optimizer=nothing, discriminator_optimizer=nothing)
+    watch = Watch({}, None, tmp_path / "gan.npz", math.inf, None)
+    assert watch.resume(adversaries) == (3 if content is None else 0)
+
+
+@pytest.mark.parametrize("channels", [(), (3,)])
+def test_images_keep_their_shape_when_rows_are_appended(any_will_do, channels):
+    images = np.random.default_rng(0).integers(0, 256, (60, 12, 16, *channels)).astype(np.uint8)
+    gan = ConditionalGAN(ratio=0.1, **TINY)
+    rows, _ = gan.fit_resample(images, np.arange(60) % 3)
+    assert rows.shape == (66, 12 * 16 * (channels or (1,))[0])
+    assert gan.network_.output_shape[1:] == (12, 16, (channels or (1,))[0])
+
+
+def test_a_batch_that_does_not_fit_in_memory_is_halved_once_and_said(digits, any_will_do, monkeypatch):
+    sizes = []
+
+    class Tight(augment.Batches):
+        def __init__(self, images, codes, batch_size, *rest):
+            sizes.append(batch_size)
+            if batch_size > 8:
+                raise MemoryError(f"no room for {batch_size} rows")
+            super().__init__(images, codes, batch_size, *rest)
+
+    monkeypatch.setattr(augment, "Batches", Tight)
+    with pytest.warns(UserWarning, match="batch_size=16 does not fit in memory, half of it is tried"):
+        ConditionalGAN(**TINY).fit(digits.X[:200], digits.y[:200])
+    assert sizes == [16, 8]
+    with (
+        pytest.warns(UserWarning, match="batch_size=64 does not fit"),
+        pytest.raises(MemoryError, match="no room for 32 rows"),
+    ):
+        ConditionalGAN(**{**TINY, "batch_size": 64}).fit(digits.X[:200], digits.y[:200])
 
 
 def test_a_full_disk_costs_the_cache_alone(digits, any_will_do, tmp_path, monkeypatch):

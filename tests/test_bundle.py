@@ -44,6 +44,17 @@ def test_saving_again_replaces_the_whole_folder(saved, digits):
     assert sorted(p.name for p in saved.iterdir()) == ["0-three.skops", "manifest.json"]
 
 
+def test_in_a_place_of_its_own_what_is_damaged_is_replaced(saved):
+    (saved / "manifest.json").write_text("half")
+    (saved / "stray").touch()
+    members = [("one", 1.0, saved.parent / "one.skops")]
+    with pytest.raises(InputError, match="is no saved ensemble"):
+        write_bundle(saved, members, ABOUT)
+    write_bundle(saved, members, ABOUT, own_place=True)
+    assert [name for name, _ in load_ensemble(saved).members_] == ["one"]
+    assert not (saved / "stray").exists()
+
+
 def test_what_was_changed_is_refused(saved):
     member = saved / "0-one.skops"
     member.unlink()

@@ -1,4 +1,7 @@
+import runpy
+import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -91,11 +94,31 @@ def test_other_parameters_or_rows_miss_the_cache(digits, tmp_path, monkeypatch):
     assert len(list(tmp_path.glob("*.npy"))) == 3
 
 
-def test_a_cut_off_cache_file_is_computed_again(digits, tmp_path, monkeypatch):
+def test_features_of_code_that_was_changed_miss_the_cache(digits, tmp_path, monkeypatch):
+    monkeypatch.setattr(arrays, "WORTH_KEEPING", 0.0)
+    for factor in (1, 3):
+        (tmp_path / "theirs.py").write_text(
+            "from sklearn.base import BaseEstimator, TransformerMixin\n"
+            "class Scaled(TransformerMixin, BaseEstimator):\n"
+            "    def fit(self, X, y=None):\n        return self\n"
+            f"    def transform(self, X):\n        return {factor} * X\n"
+            "    def __sklearn_tags__(self):\n        tags = super().__sklearn_tags__()\n"
+            "        tags.requires_fit = False\n        return tags\n"
+        )
+        module = runpy.run_path(str(tmp_path / "theirs.py"), run_name="theirs")
+        monkeypatch.setitem(sys.modules, "theirs", SimpleNamespace(__file__=str(tmp_path / "theirs.py")))
+        features = Pipeline([("scaled", module["Scaled"]())])
+        candidate = Candidate(GaussianNB(), features, cache_dir=str(tmp_path)).fit(digits.X[:, 20:24] / 255, digits.y)
+        assert candidate.model_.theta_.max() <= factor
+    assert candidate.model_.theta_.max() > 1
+
+
+@pytest.mark.parametrize("size", [0, 1000])
+def test_a_cut_off_cache_file_is_computed_again(digits, tmp_path, monkeypatch, size):
     monkeypatch.setattr(arrays, "WORTH_KEEPING", 0.0)
     first = make(cache_dir=str(tmp_path)).fit(digits.X, digits.y).predict_proba(digits.X)
     for path in tmp_path.glob("*.npy"):
-        path.write_bytes(path.read_bytes()[:1000])
+        path.write_bytes(path.read_bytes()[:size])
     again = make(cache_dir=str(tmp_path)).fit(digits.X, digits.y).predict_proba(digits.X)
     assert np.array_equal(first, again)
 

@@ -266,6 +266,19 @@ def test_a_trial_whose_workers_die_twice_has_crashed(cluster, make_task):
     assert (result.status, result.reason) == ("crashed", f"the Dask workers that ran it died: {first}, {second}")
 
 
+def test_a_trial_that_is_begun_again_has_no_more_time_than_before(cluster, make_task, monkeypatch):
+    monkeypatch.setattr("fmnist_bench.cluster.OVERTIME", 0.0)
+    started = time.monotonic()
+    with ThreadPoolExecutor(1) as threads:
+        future = threads.submit(run, cluster, sleeper(make_task, 60.0, seconds=15.0))
+        _, worker, _ = busy_worker(cluster)
+        time.sleep(5)
+        worker.kill()
+        result = future.result(60)
+    assert result.status == "timeout"
+    assert time.monotonic() - started < 27, "not 5 and 15 seconds more"
+
+
 COORDINATOR = """
 import pickle, sys, threading
 from fmnist_bench.cli import main

@@ -128,6 +128,7 @@ def test_what_long_trainings_need_begins_with_zero_and_costs_nothing(folder):
         ('valid_size = 1.5\nstudies = ["mine"]\n', "fraction between 0 and 1"),
         ('augment = 1\nstudies = ["mine"]\n', "augment must be true or false, found 1"),
         ('seed = -1\nstudies = ["mine"]\n', "seed must be a whole number of at least 0"),
+        ('seed = 4294967294\nstudies = ["mine"]\n', "at least 0 and at most 4294967293"),
         ('budget = "0"\nstudies = ["mine"]\n', "above zero"),
         ('bugdet = 3\nstudies = ["mine"]\n', "did you mean budget"),
         ('studies = ["mine"]\n[ensemble]\nsteps = 1\n', "unknown key steps"),

@@ -117,6 +117,19 @@ def test_what_cannot_be_searched_is_refused(hypermodel, message):
         HyperModelClassifier.discover(hypermodel())
 
 
+class TooLarge(hypermodels.OneOutput):
+    def build(self, hp):
+        if hp.Int("size", 1, 9) > 5:
+            raise keras_tuner.errors.FailedTrialError("the network would be too large")
+        return super().build(hp)
+
+
+def test_values_that_build_no_network_are_for_the_trials_to_find(rows):
+    found = {entry["name"]: entry for entry in HyperModelClassifier.discover(TooLarge())}
+    assert (found["size"]["low"], found["size"]["high"]) == (1, 9)
+    assert "rate" in found
+
+
 def test_values_reach_the_network_and_its_accuracy_the_monitor(conv, rows):
     model, reports = conv
     X, y = rows[2]

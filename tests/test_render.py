@@ -312,6 +312,18 @@ def test_markdown_has_the_leaderboard_and_escapes_names(findings):
     assert len(tables) == 13
 
 
+def test_the_model_to_use_keeps_to_the_limit_of_latency(findings):
+    slow, fast = (
+        dataclasses.replace(who, predict_seconds=s) for who, s in zip(findings.contestants[:2], (9.0, 0.0), strict=True)
+    )
+    slow = dataclasses.replace(slow, valid_probabilities=np.eye(len(findings.class_names))[findings.y_valid])
+    free = dataclasses.replace(findings, contestants=(slow, fast))
+    limited = dataclasses.replace(free, max_latency=1.0)
+    assert free.choice is slow
+    assert limited.best_single is slow
+    assert limited.choice in (fast, findings.ensemble)
+
+
 def test_a_single_model_wins_a_tie_with_the_ensemble(findings):
     linear = findings.contestants[0]
     tied = dataclasses.replace(findings, ensemble=dataclasses.replace(linear, name="ensemble", trial=None))

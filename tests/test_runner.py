@@ -391,6 +391,21 @@ def test_the_report_can_be_made_again(place):
         rewrite_report("smoke")
 
 
+def test_the_report_is_of_the_data_that_the_run_learnt_from(place, monkeypatch):
+    train, test = load_dataset("digits"), load_dataset("digits", "test")
+    parts = {"x_train": train.X.reshape(-1, 8, 8), "y_train": train.y, "x_test": test.X.reshape(-1, 8, 8)}
+    np.savez(place / "mine.npz", **parts, y_test=test.y)
+    monkeypatch.setenv("HOME", str(place))
+    outcome = run_benchmark("tiny", data="~/mine.npz", progress=Progress())
+    assert outcome.findings.ensemble is not None
+    np.savez(place / "mine.npz", **{**parts, "x_train": parts["x_train"][::-1]}, y_test=test.y)
+    with pytest.raises(InputError, match=r"mine\.npz: has changed since the run began"):
+        rewrite_report("tiny")
+    for place_of_file in ("nowhere/out.md", "."):
+        with pytest.raises(InputError, match="must be a file in a folder that is there"):
+            rewrite_report("tiny", markdown=place_of_file)
+
+
 def test_two_processes_do_not_write_one_run(place):
     run = run_benchmark("tiny", progress=Progress())
     with Store("mlruns").latest_run("tiny"), pytest.raises(InputError, match="another process"):

@@ -41,6 +41,7 @@ def test_build_puts_values_into_nested_objects():
         ({"low": 0, "high": 2, "log": True}, "needs low > 0"),
         ({"low": 1, "high": 2, "log": "yes"}, "expected true or false"),
         ({"low": 1, "high": 2, "step": 0}, "above 0"),
+        ({"low": 0, "high": 1, "step": 0.1}, "a whole number between whole numbers, found 0.1; or low = 0.0"),
         ({"low": 1, "high": 9, "log": True, "step": 2}, "no step"),
         ({"choices": []}, "at least one value"),
         ({"choices": [[1, 2]]}, "a number or a string"),

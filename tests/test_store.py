@@ -37,6 +37,17 @@ def test_a_run_is_that_of_just_this_benchmark_on_just_these_data(tmp_path):
     assert store.open_run(Benchmark("b"), "f" * 64).folder == second.folder
 
 
+def test_a_run_that_was_moved_aside_is_not_taken_for_one(tmp_path):
+    store = Store(tmp_path)
+    with store.open_run(Benchmark("b"), "f" * 64) as run:
+        run.save_state()
+    (run.folder / "run.json").write_text("{")
+    with pytest.raises(InputError, match="run.json: is damaged; move the folder away"):
+        store.open_run(Benchmark("b"), "f" * 64)
+    run.folder.rename(run.folder.with_name(run.folder.name + ".bak"))
+    assert store.open_run(Benchmark("b"), "f" * 64).folder == run.folder
+
+
 def test_rows_are_mapped_whole(tmp_path, digits):
     rows = Store(tmp_path).rows(digits)
     X, y = rows.load()

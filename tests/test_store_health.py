@@ -48,6 +48,15 @@ def unlog(run):
     (run / "run.json").write_text(json.dumps({**state, "unlogged": [["bayes", 0]]}))
 
 
+def test_what_a_trial_that_ended_early_left_is_no_fault(run):
+    left = next(run.glob("trials/*/0"))
+    left.with_name("0.tmp").mkdir()
+    assert list(run_faults(run)) == []
+    left.with_name("1.tmp").mkdir()
+    ((text, _),) = run_faults(run)
+    assert "1 trials have not ended" in text
+
+
 @pytest.mark.parametrize(
     ("harm", "found", "advice"),
     [

@@ -10,9 +10,12 @@ import numpy as np
 import psutil
 import pytest
 import troublemakers
+from sklearn.base import BaseEstimator
+from sklearn.pipeline import Pipeline
 
+from fmnist_bench.candidate import Candidate
 from fmnist_bench.errors import InputError
-from fmnist_bench.job import LOG, MODEL, PROBABILITIES
+from fmnist_bench.job import LOG, MODEL, PROBABILITIES, _fill
 from fmnist_bench.space import Spec
 from fmnist_bench.study import Arm, Known, Study
 from fmnist_bench.worker import answer_of_worker, check_in_worker, prepare, run_in_worker
@@ -31,6 +34,29 @@ def test_a_whole_trial_leaves_its_files_and_nothing_else(make_task, split):
     assert probabilities.dtype == np.float32
     assert (task.folder / MODEL).exists()
     assert os.listdir(task.folder.parent) == ["none"]
+
+
+class Shaped(BaseEstimator):
+    def __init__(self, image_shape=None, random_state=None):
+        self.image_shape = image_shape
+        self.random_state = random_state
+
+
+def test_a_model_behind_features_is_not_told_the_shape_of_images(make_task):
+    before, behind, task = Candidate(Shaped()), Candidate(Shaped(), Pipeline([("own", Shaped())])), make_task("none")
+    for candidate in (before, behind):
+        _fill(candidate, task)
+    assert (behind.model.random_state, behind.features[0].random_state) == (0, 0)
+    assert before.model.image_shape == (8, 8)
+    assert (behind.model.image_shape, behind.features[0].image_shape) == (None, (8, 8))
+
+
+def test_whoever_cannot_take_a_report_does_not_make_the_trial_look_dead(make_task):
+    def gone(step, score):
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        run(make_task("report"), on_report=gone)
 
 
 @pytest.mark.slow

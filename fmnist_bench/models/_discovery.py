@@ -68,9 +68,13 @@ def _look_around(
     """Build with `values` and add to `found`; give what to try next: values that open scopes, and extreme ones."""
     space = keras_tuner.HyperParameters()
     space.values = dict(values)
-    network = build_network(hypermodel, space)
-    if not values:
-        from_bytes(to_bytes(bare(network)))
+    try:
+        network = build_network(hypermodel, space)
+        if not values:
+            from_bytes(to_bytes(bare(network)))
+    except Exception:  # of some values alone: those trials will fail, with its reason
+        if not values:
+            raise
     keras.utils.clear_session()
     new = [parameter for parameter in space.space if _add(_plain(parameter), found) and space.is_active(parameter)]
     extremes = [{**values, parameter.name: value} for parameter in new for value in _extremes(parameter)]

@@ -6,6 +6,7 @@ import contextlib
 import math
 import os
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -149,7 +150,7 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc]
             with np.load(self.checkpoint or "", allow_pickle=False) as kept:
                 values = [kept[str(number)] for number in range(len(self.variables))]
                 done = int(kept["epochs"])
-        except (OSError, ValueError, KeyError):  # none, or one that was cut off
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # none, or one that was cut off
             return 0
         for variable, value in zip(self.variables, values, strict=True):
             variable.assign(value)

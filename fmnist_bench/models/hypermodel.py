@@ -38,8 +38,9 @@ class HyperModelClassifier(KerasClassifier):
         A model that was saved may have a name in its place: it can predict, and not be fitted again.
     epochs, batch_size : int or None
         Are passed on to the `fit` of the HyperModel; None leaves them to it. One that has a `fit`
-        of its own and asks for a hyperparameter of that name is not passed it twice. A batch that does not fit in
-        memory is halved once, with a warning, unless its size is left to the HyperModel.
+        of its own, and asks for a hyperparameter of that name in `build` or `declare_hyperparameters`, is not passed
+        it. A batch that does not fit in memory is halved once, with a warning, unless its size is left to the
+        HyperModel.
     divide_by : float
         The pixels are divided by this; 1 leaves them.
     precision : str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from fmnist_bench.stages import in_parts
 from fmnist_bench.weights import WEIGHTS
 
 from ._backbones import BACKBONES, ToBackbone, load_backbone, split_at
-from ._backend import PRECISIONS, compiles, prepare_backend
+from ._backend import PRECISIONS, compiles, fits, prepare_backend
 from ._keras import KerasClassifier
 from ._layers import FusedBatchNormalization
 from ._parameters import check_least, check_shares
@@ -195,8 +196,15 @@ random_state
         frozen.jit_compile = compiles()
         features = np.empty((len(images), *frozen.output_shape[1:]), dtype)
         parts = [slice(start, start + EMBEDDED) for start in range(0, len(images), EMBEDDED)]
+        batch_size = EMBED_BATCH
+
+        def through(part: slice, size: int) -> None:
+            features[part] = frozen.predict(images[part], batch_size=size, verbose=0)
+
         for part in in_parts("features", parts):
-            features[part] = frozen.predict(images[part], batch_size=EMBED_BATCH, verbose=0)
+            if not fits(partial(through, part), batch_size):
+                batch_size //= 2
+                through(part, batch_size)
         prepare_backend(self.precision)
         return features
 

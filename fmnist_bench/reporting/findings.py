@@ -196,10 +196,19 @@ class Findings:
     def choice(self) -> Contestant | None:
         """The model to use: by valid rows alone, since choosing would spend the test set.
 
-        A single model wins a tie against the ensemble, because it is cheaper.
+        A single model wins a tie against the ensemble, because it is cheaper. Where the ensemble has a limit of
+        latency, so have they.
         """
-        rivals = [who for who in (self.best_single, self.ensemble) if who and who.scored]
+        singles = [who for who in self.contestants if who.scored and self._is_fast(who)]
+        best_single = max(singles, key=self.valid_accuracy, default=None)
+        rivals = [who for who in (best_single, self.ensemble) if who and who.scored]
         return max(rivals, key=self.valid_accuracy, default=None)
+
+    def _is_fast(self, who: Contestant) -> bool:
+        return self.max_latency is None or self._predict_ms(who) <= self.max_latency
+
+    def _predict_ms(self, who: Contestant) -> float:
+        return 1000 * who.predict_seconds / len(self.y_valid)
 
     @property
     def pair(self) -> tuple[Contestant, Contestant] | None:
@@ -240,7 +249,7 @@ class Findings:
         row = {name: value for name, value in vars(who).items() if not name.endswith("probabilities")}
         row |= {status: who.n_trials.get(status, 0) for status in STATUSES}
         row["parameters"] = ", ".join(f"{name}={value}" for name, value in who.parameters.items())
-        row["predict_ms"] = 1000 * who.predict_seconds / len(self.y_valid)
+        row["predict_ms"] = self._predict_ms(who)
         if not who.scored:
             return row
         n_correct = int((who.test_pred == self.y_test).sum())
