@@ -47,7 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:  # such as by `| head`; what is left to say has nobody to read it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1 if options.verb is _run else 0
+        if options.verb is not _run:
+            return 0
+        print("stopped, since nobody reads on; the same command goes on from here", file=sys.stderr)
+        return 1
     except Exception as error:
         if options.debug:
             traceback.print_exc()
