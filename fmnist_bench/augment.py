@@ -77,7 +77,7 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
     generator : str or None
         File that `save` has written: its generator is taken instead of training one.
     image_shape : tuple of int or None
-        `(height, width)` or `(height, width, channels)`; None means square and gray.
+        `(height, width)` or `(height, width, channels)`; None means that of the images, and of rows square and gray.
     random_state : int, RandomState or None
 
     Attributes

@@ -46,7 +46,7 @@ def next_arm(claims: Sequence[ArmClaim], ratio: float = RATIO) -> int:
     nine tenths of the time, the next one nine tenths of the rest, and so on: successive halving (Jamieson and
     Talwalkar, 2016) with another ratio, which may take a decision back when the order changes. The study goes first
     that has had least of its part; within it the arm goes first that has had less time. `benchmarks/replay.md` holds
-    this rule against others.
+    this rule, with ratios of 0.3 and more, against others.
 
     Examples
     --------

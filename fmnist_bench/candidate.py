@@ -74,7 +74,7 @@ class Candidate(ClassifierMixin, BaseEstimator):
         An object with ``fit_resample(X, y)``, as in imbalanced-learn; it sees the rows given to `fit` alone.
     cache_dir : str or None
         Folder in which the output of slow transformers that learn nothing (scikit-learn's tag ``requires_fit``
-        is False) is kept, by the content of their input.
+        is False) is kept, by the content of their input, their settings and their source.
 
     Attributes
     ----------

@@ -70,7 +70,7 @@ class ClassicAugmentation(BaseEstimator):  # type: ignore[misc]
         Share of them, 0 to 1, of which a rectangle is covered with pixels of others (Zhong et al., "Random Erasing
         Data Augmentation", 2020).
     image_shape : tuple of int or None
-        `(height, width)` or `(height, width, channels)`; None means square and gray.
+        `(height, width)` or `(height, width, channels)`; None means that of the images, and of rows square and gray.
     random_state : int, RandomState or None
 
     Examples

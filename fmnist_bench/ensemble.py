@@ -55,7 +55,7 @@ class StackedEnsemble(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
         Scale the logarithms of the probabilities by one temperature, found on these rows (Guo et al., 2017).
     refit : {"no", "full"}
         Whether members are trained again on all rows, when it is settled which and with what weights; those that
-        stopped early, for as many rounds or epochs as they did.
+        stopped early, for as many rounds or epochs as were best.
     max_steps : int
         Steps of the greedy selection.
     n_jobs : int or None
@@ -87,8 +87,7 @@ class StackedEnsemble(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
     -----
     Rows may also be images of shape (n, height, width) or (n, height, width, channels). Members get them as rows, and
     those that have a parameter `image_shape` which is None get the shape. They get the columns of a frame by their
-    names, all of one type of numbers, and labels as they are: words, too, which ``xgboost.XGBClassifier`` refuses and
-    `XGBoostClassifier` takes.
+    names, and labels as they are: words, too, which ``xgboost.XGBClassifier`` refuses and `XGBoostClassifier` takes.
     Those whose `fit` takes `validation_data` get the rows held out, as in a benchmark's trials.
 
     Examples
@@ -153,10 +152,9 @@ class StackedEnsemble(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
         self.pixels_, self.data_fingerprint_ = arrays.are_pixels(X), arrays.fingerprint(X, y)
         self.background_ = arrays.background_of(X, self.image_shape_) if self.pixels_ else None
         fit, valid = hold_out(encoded, self.valid_size, self.random_state)
-        names = getattr(self, "feature_names_in_", None)
+        how: dict[str, Any] = {"metadata": asked, "image_shape": self.image_shape_, "n_jobs": self.n_jobs}
+        names = how["names"] = getattr(self, "feature_names_in_", None)
         held_out = (named(X[valid], names), y[valid]) if fit is not valid else None
-        how: dict[str, Any] = {"metadata": asked, "image_shape": self.image_shape_, "names": names}
-        how["n_jobs"] = self.n_jobs
         members = train(self._estimators(), X, y, fit, validation_data=held_out, **how)
         probabilities = np.stack([aligned(model, X[valid], classes) for _, model in members])
         self.classes_, calibrate = classes, self.calibrate and held_out is not None
@@ -237,8 +235,7 @@ class StackedEnsemble(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Most probable class of each row, of shape (n,)."""
-        columns = self.predict_proba(X).argmax(axis=1)
-        return np.asarray(self.classes_[columns])
+        return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
 
     def save(self, folder: str | Path, allow_import: Sequence[str] = ()) -> None:
         """Write the ensemble as a folder that `load_ensemble` reads; an ensemble that is there is replaced.
@@ -309,10 +306,9 @@ class StackedEnsemble(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
 
     def __repr__(self, N_CHAR_MAX: int = 700) -> str:
         shown = str(super().__repr__(N_CHAR_MAX))
-        if not hasattr(self, "members_"):
-            return shown
-        members = zip(self.members_, self.weights_, strict=True)
-        return f"{shown}, fitted: " + ", ".join(f"{name} {weight:.2f}" for (name, _), weight in members)
+        members = zip(getattr(self, "members_", ()), getattr(self, "weights_", ()), strict=True)
+        fitted = ", ".join(f"{name} {weight:.2f}" for (name, _), weight in members)
+        return f"{shown}, fitted: {fitted}" if fitted else shown
 
     def _sk_visual_block_(self) -> Any:
         from sklearn.utils._repr_html.estimator import _VisualBlock
@@ -341,13 +337,11 @@ def load_ensemble(folder: str | Path, allow_import: Sequence[str] = (), n_jobs: 
         Where a file is missing, has changed, or holds a type that is not trusted.
     """
     manifest, models, stacker = read_bundle(Path(folder), allow_import)
-    names = [entry["name"] for entry in manifest["members"]]
-    members = list(zip(names, models, strict=True))
+    members = list(zip([entry["name"] for entry in manifest["members"]], models, strict=True))
     ensemble = StackedEnsemble(members, n_jobs=n_jobs, **{name: manifest[name] for name in KEPT if name in manifest})
-    ensemble.members_ = members
+    ensemble.members_, ensemble.stacker_, ensemble.classes_ = members, stacker, np.array(manifest["classes"])
     ensemble.weights_ = np.array([entry["weight"] for entry in manifest["members"]])
-    ensemble.temperature_, ensemble.stacker_ = float(manifest["temperature"]), stacker
-    ensemble.classes_ = np.array(manifest["classes"])
+    ensemble.temperature_ = float(manifest["temperature"])
     ensemble.n_features_in_, ensemble.pixels_ = int(manifest["n_features_in"]), bool(manifest["pixels"])
     ensemble.image_shape_ = tuple(manifest.get("image_shape") or ()) or None
     ensemble.background_, ensemble.data_fingerprint_ = manifest.get("background"), str(manifest.get("fingerprint", ""))

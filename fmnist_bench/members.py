@@ -156,7 +156,7 @@ def aligned(estimator: Any, X: NDArray[Any], classes: NDArray[Any]) -> NDArray[n
 
 
 def with_length_found(estimator: Any, fitted: Any) -> Any:
-    """Clone an estimator so that it trains as long as it did, and no longer stops early.
+    """Clone an estimator so that it trains for as many rounds or epochs as were best, and no longer stops early.
 
     Knows the parameters of scikit-learn (`early_stopping`, `n_iter_no_change`), of XGBoost (`early_stopping_rounds`)
     and of the networks (`patience`, `max_seconds`), also of the last step of a pipeline and of the model of a

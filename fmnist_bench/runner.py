@@ -88,7 +88,8 @@ def run_benchmark(
     Raises
     ------
     InputError
-        Where something that the user gave cannot be used; no trial has begun then.
+        Where something that the user gave cannot be used, before the first trial; or later, where the scheduler of a
+        cluster is gone or data of one's own have changed: what has ended is kept.
     """
     started = time.monotonic() if started is None else started
     benchmark, path = _with_data(_with_overrides(load_benchmark(name), budget, trials, seed, max_latency), data)

@@ -24,7 +24,7 @@ class CNNClassifier(KerasClassifier):
     Parameters
     ----------
     n_convs : int
-        Convolutions, 1 to 6 in the studies.
+        Convolutions, at least 1.
     convs_per_block : int
         Convolutions before each pooling, at least 1.
     block : {"plain", "residual", "separable"}
