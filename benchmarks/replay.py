@@ -136,7 +136,7 @@ class Play:
             if not running:
                 return self._accuracy()
             now, _, search, ask, found = heapq.heappop(running)
-            record = replace(found, number=ask.number, parameters=dict(ask.parameters), rung=ask.rung)
+            record = replace(found, number=ask.number, parameters=dict(ask.parameters), known=ask.known, rung=ask.rung)
             self.source[search.arm.name, ask.number] = found.number
             search.tell(record)
 

@@ -207,7 +207,7 @@ class ArmSearch:
                 yield Proposal(parameters, known, rung, self._seconds(config, rung, left))
             yield from self._again(left)
         if not self.exhausted:
-            yield Proposal(None, "", self.first_rung, self.ladder.seconds(None, self.first_rung))
+            yield Proposal(None, "", self.first_rung, self._cost(None, self.first_rung))
 
     @property
     def _is_on_known_ground(self) -> bool:
@@ -216,16 +216,12 @@ class ArmSearch:
 
     def _of_plain(self, plain: "ArmSearch", left: float) -> Iterator[Proposal]:
         """The best configurations of the arm without augmentation, as thoroughly as they were, or as there is time."""
-
-        def seconds(config: Hashable, rung: int) -> float:
-            return self.ladder.seconds(config, rung) or plain.ladder.seconds(config, rung)
-
         for record in best([r for r in plain.records if not plain.is_again(r)], TAKEN_OVER):
             ask = Ask(-1, record.parameters, f"{plain.arm.name} {record.number}", record.rung)
             if ask.known not in self._taken_over and not self.ladder.has(ask.config, ask.rung):
-                lower = (r for r in range(ask.rung, -1, -1) if seconds(ask.config, r) <= left)
-                rung = next(lower, ask.rung)
-                yield Proposal(ask.parameters, ask.known, rung, seconds(ask.config, rung))
+                untried = [r for r in range(ask.rung, -1, -1) if not self.ladder.has(ask.config, r)]
+                rung = next((r for r in untried if self._seconds(ask.config, r, left) <= left), ask.rung)
+                yield Proposal(ask.parameters, ask.known, rung, self._seconds(ask.config, rung, left))
 
     def _again(self, left: float) -> Iterator[Proposal]:
         """The best network once more from other random weights, where it can climb no more.
@@ -248,9 +244,13 @@ class ArmSearch:
                 name = f"{record.number} again {number}"
                 yield Proposal(parameters, name, rung, self._seconds(config, rung, left))
 
+    def _cost(self, config: Hashable | None, rung: int) -> float:
+        """Seconds that a trial would take; of an augmented arm that has none yet, those without augmentation."""
+        return self.ladder.seconds(config, rung) or (self._plain.ladder.seconds(config, rung) if self._plain else 0.0)
+
     def _seconds(self, config: Hashable, rung: int, left: float) -> float:
         """Seconds that a trial is likely to take; a network makes do with somewhat less than it would need."""
-        seconds = self.ladder.seconds(config, rung)
+        seconds = self._cost(config, rung)
         enough = self.arm.study.trains_network and COMPRESSED * seconds <= left
         return min(seconds, left) if enough else seconds
 

@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("stopped; the same command goes on from here", file=sys.stderr)
         return 130
     except BrokenPipeError:  # such as by `| head`; what is left to say has nobody to read it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _say_no_more()
         if options.verb is not _run:
             return 0
         print("stopped, since nobody reads on; the same command goes on from here", file=sys.stderr)
@@ -57,6 +57,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status, message = _in_one_line(error)
         print(f"error: {message}", file=sys.stderr)
         return status
+
+
+def _say_no_more() -> None:
+    """Send what is left to say nowhere; Python itself would complain when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _show_messages() -> None:
@@ -209,10 +214,14 @@ def _run(options: argparse.Namespace, started: float) -> int:
         progress=progress,
         started=started,
     )
-    if options.json:
-        progress.result(outcome.summary())
-        return _status(outcome.findings)
-    return _show(outcome.findings, f"{outcome.seconds:.0f} s used in all")
+    try:
+        if options.json:
+            progress.result(outcome.summary())
+        else:
+            return _show(outcome.findings, f"{outcome.seconds:.0f} s used in all")
+    except BrokenPipeError:  # the run is done, whoever knows
+        _say_no_more()
+    return _status(outcome.findings)
 
 
 def _count(workers: str) -> int | None:

@@ -231,8 +231,8 @@ class _Watch:
         # Dask itself starts the trial of a dead worker again, as often as its scheduler is set to.
         if self.begun:
             log.warning("trial %s of %s: %s died; begun again", self.task.number, self.task.arm.name, self.begun[-1])
-        elif self.task.seconds is not None:
-            self.deadline = time.monotonic() + self.task.seconds
+        else:
+            self._start_clock()
         self.begun.append(message["worker"])
         return self._given_up(self.begun[:-1])
 
@@ -245,6 +245,12 @@ class _Watch:
 
     def _rows(self, message: dict[str, Any]) -> None:
         self.cluster.send_files(message["worker"], self.trial, message["number"], lambda: pack(self.task))
+        if len(self.begun) == 1:  # the trial itself begins now
+            self._start_clock()
+
+    def _start_clock(self) -> None:
+        if self.task.seconds is not None:
+            self.deadline = time.monotonic() + self.task.seconds
 
     def _ended(self, message: dict[str, Any]) -> TrialResult | None:
         from distributed import KilledWorker

@@ -87,7 +87,7 @@ class StackedEnsemble(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
     -----
     Rows may also be images of shape (n, height, width) or (n, height, width, channels). Members get them as rows, and
     those that have a parameter `image_shape` which is None get the shape. They get the columns of a frame by their
-    names, and labels as they are: words, too, which ``xgboost.XGBClassifier`` refuses and `XGBoostClassifier` takes.
+    names, but for `[`, `]` and `<` in any, and labels as they are: words, too, which ``xgboost.XGBClassifier`` refuses.
     Those whose `fit` takes `validation_data` get the rows held out, as in a benchmark's trials.
 
     Examples

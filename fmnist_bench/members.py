@@ -21,6 +21,7 @@ from sklearn.utils.validation import _check_method_params
 from fmnist_bench.candidate import Candidate, tell_image_shape
 
 Members = Sequence[tuple[str, Any]]
+REFUSED = "[]<"  # by XGBoost in the names of columns
 
 
 def default_estimators(random_state: Any) -> Members:
@@ -125,8 +126,10 @@ def check_fitted(members: Members, probabilities: NDArray[Any], y: NDArray[Any])
 
 
 def named(X: NDArray[Any], names: NDArray[Any] | None) -> Any:
-    """Make a frame with the columns of the frame that the rows came from, if they did."""
-    return X if names is None else pd.DataFrame(X, columns=names, copy=False)
+    """Make a frame with the columns of the frame that the rows came from, if they did and XGBoost takes their names."""
+    if names is None or len(set(names)) < len(names) or any(set(REFUSED) & set(name) for name in names):
+        return X
+    return pd.DataFrame(X, columns=names, copy=False)
 
 
 def common_names(members: Members) -> NDArray[Any] | None:
@@ -145,6 +148,9 @@ def common_names(members: Members) -> NDArray[Any] | None:
 
 
 def _names(estimator: Any) -> NDArray[Any] | None:
+    """Names of the columns that an estimator, or the first step of a pipeline that is none to skip, was fitted on."""
+    if isinstance(estimator, Pipeline):
+        return next((_names(step) for _, step in estimator.steps if step not in (None, "passthrough")), None)
     return getattr(estimator, "feature_names_in_", None)
 
 

@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.naive_bayes import GaussianNB
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -162,6 +162,20 @@ def test_members_know_columns_by_their_names(digits, tmp_path):
         loaded = load_ensemble(tmp_path / "mine")
         assert np.array_equal(loaded.predict_proba(frame), ensemble.predict_proba(frame))
     assert len(ensemble.members_[0][1][0].transform(frame)[0]) == 32
+
+
+def test_columns_that_xgboost_refuses_go_without_their_names(digits):
+    frame = pd.DataFrame(digits.X[:200], columns=[f"pixel [{i}]" for i in range(64)])
+    members = [("trees", XGBoostClassifier(n_estimators=5)), *SMALL]
+    assert StackedEnsemble(members, method="mean").fit(frame, digits.y[:200]).predict(frame).shape == (200,)
+
+
+def test_a_pipeline_that_begins_with_nothing_is_given_names(digits):
+    frame = pd.DataFrame(digits.X[:200], columns=[f"pixel {i}" for i in range(64)])
+    pipeline = Pipeline([("nothing", "passthrough"), ("bayes", GaussianNB())])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        StackedEnsemble([("one", pipeline)], method="mean").fit(frame, digits.y[:200]).predict(frame)
 
 
 def test_columns_in_another_order_are_refused_after_from_fitted_too(digits):

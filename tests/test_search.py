@@ -292,6 +292,10 @@ def test_an_augmentation_takes_over_configurations_not_seeds_at_what_they_cost_w
     assert (lower.known, lower.rung, lower.seconds) == ("svm 1", 1, pytest.approx(60.0)), "as high as there is time"
     augmented.ask(first)
     assert augmented.propose(200.0).known == "svm 0"
+    augmented.ask(augmented.propose(200.0))
+    alone = ArmSearch(arm, run, OptunaAsker(arm, run, seed=0), plain=plain)
+    alone.tell(TrialRecord(arm.name, PREPARATION, {}, "", TrialResult(PREPARED), 40.0, 0.0, AS_IT_STANDS, {}))
+    assert alone.propose(10.0) is None, "a new one would take as long as it does without the augmentation"
 
 
 def test_importances_tell_what_mattered_from_what_did_not(run):
