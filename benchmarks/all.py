@@ -4,7 +4,7 @@
     python benchmarks/all.py mlruns-10m-*
 
 Takes the newest run of `all` below each folder, as MLflow holds it. Each call adds to what all.json beside this file
-holds, where a run takes the place of an older one with the same budget, processor and seed, and writes it to all.md.
+holds, where a run takes the place of one with the same budget, processor, seed and revision, and writes it to all.md.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def _key(row: dict[str, Any]) -> tuple[Any, ...]:
-    return row["budget"], row["processor"], row["seed"]
+    return row["budget"], row["processor"], row["seed"], row["revision"]
 
 
 def read(run: Run) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def report(rows: list[dict[str, Any]]) -> Iterator[str]:
     yield from (
         "# What a budget buys",
         "",
-        "`run all` on Fashion-MNIST, 10,000 test rows; each run is a seed of its own.",
+        "`run all` on Fashion-MNIST, 10,000 test rows; each row below is a run of its own.",
         "",
     )
     yield "| Budget, minutes | Processor | n | Ensemble, test accuracy, % | Best single model, % |"

@@ -27,9 +27,9 @@ def test_known_configurations_come_first_one_of_each_arm_before_a_second():
     assert next_arm(claims) == 1
 
 
-def test_each_study_gets_a_tenth_of_what_the_better_one_gets():
-    spent = play([0.8, 0.9, 0.7], [1.0, 1.0, 1.0], 1110)
-    assert [round(seconds / 10) for seconds in spent] == [10, 100, 1]
+def test_each_study_gets_three_tenths_of_what_the_better_one_gets():
+    spent = play([0.8, 0.9, 0.7], [1.0, 1.0, 1.0], 1390)
+    assert [round(seconds / 100) for seconds in spent] == [3, 10, 1]
 
 
 def test_when_the_order_changes_so_do_the_parts():
@@ -58,7 +58,7 @@ def test_the_clock_counts_earlier_calls():
 
 
 def test_the_time_of_an_arm_that_has_nothing_to_try_counts_for_its_study():
-    learning = ArmClaim("cnn", spent=1000.0, ready=False)
+    learning = ArmClaim("cnn", spent=500.0, ready=False)
     cnn, forest = (
         ArmClaim("cnn", promise=0.94, spent=100, count=3),
         ArmClaim("forest", promise=0.88, spent=100, count=3),
