@@ -160,8 +160,7 @@ class StackedEnsemble(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
         self.classes_, calibrate = classes, self.calibrate and held_out is not None
         self._take(members, learn_combination(probabilities, encoded[valid], self.method, self.max_steps, calibrate))
         if self.refit == "full" and held_out is not None:
-            untrained = dict(self._estimators())
-            chosen = [(name, with_length_found(untrained[name], model)) for name, model in self.members_]
+            chosen = [(name, with_length_found(dict(self._estimators())[name], model)) for name, model in self.members_]
             self.members_ = train(chosen, X, y, np.arange(len(X)), **how)
         return self
 
@@ -235,7 +234,8 @@ class StackedEnsemble(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Most probable class of each row, of shape (n,)."""
-        return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
+        columns = self.predict_proba(X).argmax(axis=1)
+        return np.asarray(self.classes_[columns])
 
     def save(self, folder: str | Path, allow_import: Sequence[str] = ()) -> None:
         """Write the ensemble as a folder that `load_ensemble` reads; an ensemble that is there is replaced.
