@@ -270,7 +270,7 @@ def test_a_trial_that_is_begun_again_has_no_more_time_than_before(cluster, make_
     monkeypatch.setattr("fmnist_bench.cluster.OVERTIME", 0.0)
     started = time.monotonic()
     with ThreadPoolExecutor(1) as threads:
-        future = threads.submit(run, cluster, sleeper(make_task, 60.0, seconds=15.0))
+        future = threads.submit(run, cluster, dataclasses.replace(sleeper(make_task, 60.0), seconds=15.0))
         _, worker, _ = busy_worker(cluster)
         time.sleep(5)
         worker.kill()
