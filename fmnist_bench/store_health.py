@@ -56,9 +56,8 @@ def run_faults(folder: Path) -> Iterator[Fault]:
 
 
 def _trial_faults(folder: Path, again: str) -> Iterator[Fault]:
-    trials = {
-        path.with_suffix("") for path in folder.glob("trials/*/*") if path.is_dir()
-    }  # unfinished ones end in .tmp
+    folders = [path for path in folder.glob("trials/*/*") if path.is_dir()]
+    trials = {path.with_suffix("") for path in folders}  # what has not come to an end lies in one that ends in .tmp
     if open_ones := [path for path in trials if _record(path) is None]:
         yield f"{folder}: {len(open_ones)} trials have not ended", f"{again} asks their parameters again"
     for path in sorted(trials):
