@@ -112,8 +112,8 @@ class ArmSearch:
             return None
         return next((proposal for proposal in self._proposals(left) if proposal.seconds <= left), None)
 
-    def claim(self, proposal: Proposal | None, fair: float) -> ArmClaim:
-        """Say what `next_arm` must know; `fair` seconds are an even share of the time that is left.
+    def claim(self, proposal: Proposal | None, fair: float, left: float = math.inf) -> ArmClaim:
+        """Say what `next_arm` must know; `fair` seconds are an even share of the `left` ones.
 
         A known configuration that is likely to take longer has to earn its time like any other trial, and so has what
         an augmentation must learn.
@@ -122,7 +122,8 @@ class ArmSearch:
         if proposal is None:
             return ArmClaim(study, promise, spent, self.count(), ready=False)
         first = (proposal.waited or self.count() == 0) and not proposal.preparation and proposal.seconds <= fair
-        return ArmClaim(study, promise, spent, self.count(), proposal.seconds, first)
+        slack = self._slack(proposal, left)
+        return ArmClaim(study, promise, spent, self.count(), proposal.seconds, first, slack=slack)
 
     def ask(self, proposal: Proposal) -> Ask | None:
         """Begin a trial; None where no configuration is left that has not been tried."""
@@ -215,13 +216,21 @@ class ArmSearch:
         return any(known for _, known in self._parameters.values())
 
     def _of_plain(self, plain: "ArmSearch", left: float) -> Iterator[Proposal]:
-        """The best configurations of the arm without augmentation, as thoroughly as they were, or as there is time."""
+        """The best configurations of the arm without augmentation, as thoroughly as they were, or as there is time.
+
+        One that is climbing there climbs here as well, beside it: when it has arrived, the time will be gone.
+        """
         for record in best([r for r in plain.records if not plain.is_again(r)], TAKEN_OVER):
-            ask = Ask(-1, record.parameters, f"{plain.arm.name} {record.number}", record.rung)
-            if ask.known not in self._taken_over and not self.ladder.has(ask.config, ask.rung):
-                untried = [r for r in range(ask.rung, -1, -1) if not self.ladder.has(ask.config, r)]
-                rung = next((r for r in untried if self._seconds(ask.config, r, left) <= left), ask.rung)
-                yield Proposal(ask.parameters, ask.known, rung, self._seconds(ask.config, rung, left))
+            known, config = f"{plain.arm.name} {record.number}", Ask(-1, record.parameters).config
+            top = plain.ladder.highest(config, record.rung)
+            rungs = range(top, max(self._reached(config), min(record.rung, 0) - 1), -1)
+            if rungs and known not in self._taken_over:
+                rung = next((r for r in rungs if self._seconds(config, r, left) <= left), top)
+                yield Proposal(record.parameters, known, rung, self._seconds(config, rung, left))
+
+    def _reached(self, config: frozenset[tuple[str, Any]]) -> int:
+        """The highest rung on which it has tried this, with any parameters of the augmentation."""
+        return max((rung for other, rung in self.ladder.begun if config <= other), default=AS_IT_STANDS - 1)
 
     def _again(self, left: float) -> Iterator[Proposal]:
         """The best network once more from other random weights, where it can climb no more.
@@ -253,6 +262,13 @@ class ArmSearch:
         seconds = self._cost(config, rung)
         enough = self.arm.study.trains_network and COMPRESSED * seconds <= left
         return min(seconds, left) if enough else seconds
+
+    def _slack(self, proposal: Proposal, left: float) -> float:
+        """Seconds for which a trial above the lowest rung may wait and still have the time that it needs."""
+        if proposal.parameters is None or proposal.rung <= 0:
+            return math.inf
+        seconds = self._cost(Ask(-1, proposal.parameters).config, proposal.rung)
+        return left - seconds * (COMPRESSED if self.arm.study.trains_network else 1.0)
 
     def _reach(self, config: Hashable, rung: int, left: float) -> int:
         """The highest rung, from this one up, to which the time that is left suffices for a network.

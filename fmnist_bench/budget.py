@@ -1,10 +1,12 @@
 """Who gets the next minutes: one rule over arms, and the clock that it goes by."""
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 RATIO = 0.3  # of a study's part of the time to that of the next better one
+MARGIN = 2.0  # a trial may take so many times longer than expected before it is too late for another one
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class ArmClaim:
         an even share of the time that is left.
     ready : bool
         Whether it has anything to try; the time of one that has not still counts for its study.
+    slack : float
+        Seconds for which the next trial may wait, infinite where that is of no account.
     """
 
     study: str
@@ -37,6 +41,7 @@ class ArmClaim:
     seconds: float = 0.0
     untried: bool = False
     ready: bool = True
+    slack: float = math.inf
 
 
 def next_arm(claims: Sequence[ArmClaim], ratio: float = RATIO) -> int:
@@ -46,7 +51,8 @@ def next_arm(claims: Sequence[ArmClaim], ratio: float = RATIO) -> int:
     seven tenths of the time, the next one seven tenths of the rest, and so on: successive halving (Jamieson and
     Talwalkar, 2016) with another ratio, which may take a decision back when the order changes. The study goes first
     that has had least of its part; within it the arm goes first that has had less time. `benchmarks/replay.md` holds
-    this rule against others.
+    this rule against others. A long trial begins early or never: where the next one of the study that promises most
+    would come too late after another study's, it goes first, as in Graham's rule of the longest first (1969).
 
     Examples
     --------
@@ -67,7 +73,9 @@ def next_arm(claims: Sequence[ArmClaim], ratio: float = RATIO) -> int:
         best[claim.study] = max(best.get(claim.study, 0.0), claim.promise)
         spent[claim.study] = spent.get(claim.study, 0.0) + claim.spent
     part = {study: ratio**rank for rank, study in enumerate(sorted(best, key=lambda study: -best[study]))}
-    return min(ready, key=lambda i: (spent[claims[i].study] / part[claims[i].study], claims[i].spent))
+    chosen = min(ready, key=lambda i: (spent[claims[i].study] / part[claims[i].study], claims[i].spent))
+    of_best = min((i for i in ready if part[claims[i].study] == 1), key=lambda i: claims[i].spent)
+    return of_best if claims[of_best].slack < MARGIN * claims[chosen].seconds else chosen
 
 
 class Clock:

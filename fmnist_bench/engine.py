@@ -21,7 +21,7 @@ from fmnist_bench.tracking import Tracker
 from fmnist_bench.trial import PREPARATION, TrialResult
 from fmnist_bench.workers import Workers
 
-LEARNING_SHARES = 2.0  # even shares of the time that an augmentation may take to learn, once for all trials of its arm
+LEARNING_SHARES = 1.0  # even shares of the time that an augmentation may take to learn, once for all trials of its arm
 PATIENCE = 2.0  # a trial may take so many times longer than expected; a network then ends its schedule early
 MOST_THREADS = 1024  # that attend to workers; they are made as they are needed
 FIRST_LIMIT = 20.0  # seconds that a trial of which nothing is known may take at least
@@ -130,9 +130,9 @@ class Search:
             shutil.rmtree(self.run.trial_folder(arm, PREPARATION), ignore_errors=True)
 
     def _next(self, reserve: float) -> tuple[ArmSearch, Proposal] | None:
-        left = self.clock.left(reserve)
-        time_left = math.inf if left is None else left
-        proposals = [search.propose(time_left) if self._is_due(search) else None for search in self.arms]
+        until_end = self.clock.left(reserve)
+        left = math.inf if until_end is None else until_end
+        proposals = [search.propose(left) if self._is_due(search) else None for search in self.arms]
         if any(PREPARATION in search.running for search in self.arms):  # another one may find in a file what it learns
             proposals = [None if proposal and proposal.preparation else proposal for proposal in proposals]
         pairs = [(search, proposal) for search, proposal in zip(self.arms, proposals, strict=True) if proposal]
@@ -141,8 +141,8 @@ class Search:
         if self._counted:
             return min(pairs, key=lambda pair: pair[0].count())
         fair = self._fair(reserve)
-        claims = [search.claim(proposal, fair) for search, proposal in zip(self.arms, proposals, strict=True)]
-        chosen = next_arm(claims)
+        both = zip(self.arms, proposals, strict=True)
+        chosen = next_arm([search.claim(proposal, fair, left) for search, proposal in both])
         return next(pair for pair in pairs if pair[0] is self.arms[chosen])
 
     @property

@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 ETA = 3  # of so many configurations on a rung one may climb to the next
 LEFT_BY_A_RUNG = 0.85  # of the errors of a trial when it climbs; benchmarks/replay.md has what was measured
@@ -50,12 +51,12 @@ class Ladder:
     def __init__(self, costs: Sequence[float] = (1.0,)) -> None:
         self.costs = tuple(costs)
         self.attempts: list[Attempt] = []
-        self._started: set[tuple[Hashable, int]] = set()
+        self.begun: set[tuple[Any, int]] = set()  # configurations, and rungs on which they are or were tried
 
     @property
     def count(self) -> int:
         """Number of trials that were begun and not interrupted."""
-        return len(self._started)
+        return len(self.begun)
 
     @property
     def top(self) -> int:
@@ -64,20 +65,20 @@ class Ladder:
 
     def start(self, config: Hashable, rung: int) -> None:
         """Take note that a configuration is being tried."""
-        self._started.add((config, rung))
+        self.begun.add((config, rung))
 
     def withdraw(self, config: Hashable, rung: int) -> None:
         """Forget a trial that was interrupted."""
-        self._started.discard((config, rung))
+        self.begun.discard((config, rung))
 
     def end(self, attempt: Attempt) -> None:
         """Take note of how a trial did."""
-        self._started.add((attempt.config, attempt.rung))
+        self.begun.add((attempt.config, attempt.rung))
         self.attempts.append(attempt)
 
     def has(self, config: Hashable, rung: int) -> bool:
         """Whether this was tried or is being tried."""
-        return (config, rung) in self._started
+        return (config, rung) in self.begun
 
     def failed(self, config: Hashable) -> set[int]:
         """Rungs on which a configuration did not complete."""
@@ -87,6 +88,11 @@ class Ladder:
         """Whether this is being tried on a rung above `rung`."""
         ended = {a.rung for a in self.attempts if a.config == config}
         return any(self.has(config, r) for r in range(rung + 1, self.top + 1) if r not in ended)
+
+    def highest(self, config: Hashable, rung: int) -> int:
+        """The highest rung, from `rung` up, on which this has completed or is being tried."""
+        failed = self.failed(config)
+        return max((r for r in range(rung + 1, self.top + 1) if self.has(config, r) and r not in failed), default=rung)
 
     def promotions(self, least: int = 1) -> list[tuple[Hashable, int]]:
         """Configurations that may climb, each with its next rung; from the highest rung down, the better ones first.

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -66,3 +68,20 @@ def test_the_time_of_an_arm_that_has_nothing_to_try_counts_for_its_study():
     assert next_arm([cnn, forest]) == 0
     assert next_arm([learning, cnn, forest]) == 2
     assert next_arm([ArmClaim("gone", promise=0.99, ready=False), cnn, forest]) == 1
+
+
+def test_a_long_trial_of_the_best_study_begins_before_it_is_too_late():
+    svm = ArmClaim("svm", promise=0.93, spent=10.0, count=9, seconds=10.0)
+    cnn = ArmClaim("cnn", promise=0.95, spent=900.0, count=2, seconds=500.0)
+    assert next_arm([cnn, svm]) == 1
+    assert next_arm([replace(cnn, slack=30.0), svm]) == 1, "it can wait for one of ten seconds, or of twenty"
+    assert next_arm([replace(cnn, slack=15.0), svm]) == 0
+    assert next_arm([cnn, svm, ArmClaim("forest", promise=0.9, spent=90.0, slack=1.0)]) == 1, "not that of another one"
+
+
+def test_the_arm_of_the_best_study_that_has_had_less_time_is_the_one_that_begins():
+    svm = ArmClaim("svm", promise=0.93, spent=10.0, count=9, seconds=10.0)
+    plain = ArmClaim("cnn", promise=0.95, spent=900.0, count=2, seconds=500.0, slack=5.0)
+    augmented = replace(plain, spent=300.0)
+    assert next_arm([plain, augmented, svm]) == 1
+    assert next_arm([plain, replace(augmented, slack=100.0), svm]) == 2

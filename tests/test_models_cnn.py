@@ -13,6 +13,7 @@ import skops.io
 import tensorflow as tf
 from sklearn.base import clone
 from sklearn.datasets import load_digits
+from sklearn.metrics import log_loss
 from sklearn.utils.validation import check_is_fitted
 
 from fmnist_bench.candidate import load_model, save_model
@@ -208,6 +209,16 @@ def test_flips_and_their_average_with_colours_strings_and_few_rows():
     mirrored = X[:, :, ::-1].reshape(40, -1)
     np.testing.assert_allclose(model.predict_proba(mirrored), model.predict_proba(X.reshape(40, -1)), atol=1e-3)
     assert set(model.history_) == {"step", "fit_loss", "fit_accuracy"}
+
+
+def test_the_rows_scored_after_each_epoch_are_scored_without_their_mirror_images(digits):
+    model = CNNClassifier(**SMALL | {"flip_average": True}).fit(*digits[:2], validation_data=digits[2:])
+    losses = {
+        average: log_loss(digits[3], model.set_params(flip_average=average).predict_proba(digits[2]))
+        for average in (False, True)
+    }
+    assert model.history_["valid_loss"][-1] == pytest.approx(losses[False], rel=1e-4)
+    assert losses[False] != pytest.approx(losses[True], rel=1e-4)
 
 
 def test_monitor_stops_training_with_a_readable_history(digits):

@@ -48,7 +48,7 @@ def test_what_scoring_costs_is_measured_without_compiling(digits, monkeypatch):
     predicted = []
     network = CNNClassifier(**SMALL, batch_size=64, max_seconds=600, random_state=0)
     monkeypatch.setattr(
-        type(network),
+        _training.Course,
         "_probabilities",
         lambda own, images: predicted.append(len(images)) or np.full((len(images), 10), 0.1),
     )

@@ -93,7 +93,7 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
     history_ : dict of list
         `step` (epochs done), `fit_loss` (with label smoothing), `fit_accuracy`, and with
         `validation_data` also `valid_loss` (log loss) and `valid_accuracy`, of a part of its rows where few are
-        trained on.
+        trained on, and without the mirror images of `flip_average`.
     schedule_share_ : float
         Share of the steps of all `epochs` that was made, above 0 to 1; below 1 where `max_seconds` compressed the
         schedule.
