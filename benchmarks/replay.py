@@ -24,11 +24,12 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from fmnist_bench.arm_search import COMPRESSED, ArmSearch, Proposal
+from fmnist_bench.arm_search import ArmSearch
 from fmnist_bench.budget import ArmClaim, next_arm
 from fmnist_bench.config import load_benchmark, parse_duration
 from fmnist_bench.environment import cores, machine
 from fmnist_bench.ladder import LEFT_BY_A_RUNG, Ladder
+from fmnist_bench.proposals import COMPRESSED, Proposal
 from fmnist_bench.search import Ask, Asker
 from fmnist_bench.selection import greedy_selection
 from fmnist_bench.store import Run, Store, TrialRecord, write_text
@@ -144,7 +145,9 @@ class Play:
         while pairs := [(s, p) for s in self.arms if (p := s.propose(left)) is not None]:
             self.pairs = pairs
             fair = left * self.workers / len(self.arms)
-            search, proposal = pairs[self.rule(self, [search.claim(proposal, fair) for search, proposal in pairs])]
+            search, proposal = pairs[
+                self.rule(self, [search.claim(proposal, fair, left) for search, proposal in pairs])
+            ]
             if (ask := search.ask(proposal)) is not None:
                 return search, ask, self._recorded(search, ask, left)
         return None

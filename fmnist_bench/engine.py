@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 
-from fmnist_bench.arm_search import ArmSearch, Proposal
+from fmnist_bench.arm_search import ArmSearch
 from fmnist_bench.budget import Clock, next_arm
 from fmnist_bench.data import Split
 from fmnist_bench.job import Rows, Task
 from fmnist_bench.progress import Progress
+from fmnist_bench.proposals import Proposal
 from fmnist_bench.search import Ask
 from fmnist_bench.store import Run, TrialRecord
 from fmnist_bench.study import ROWS

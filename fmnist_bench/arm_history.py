@@ -1,0 +1,172 @@
+"""What one arm has tried, tries, and is to try again."""
+
+import time
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fmnist_bench.ladder import AS_IT_STANDS, Attempt, Ladder
+from fmnist_bench.search import Ask
+from fmnist_bench.store import TrialRecord, best
+from fmnist_bench.study import Arm
+from fmnist_bench.trial import NO_WEIGHTS, PREPARATION, PREPARED
+
+SEED = "model__random_state"
+
+
+@dataclass(frozen=True)
+class Running:
+    """A trial in progress: seconds that it is likely to take, and when it began, by ``time.monotonic()``."""
+
+    expected: float
+    started: float
+
+
+class ArmHistory:
+    """What became of what an arm tried.
+
+    Parameters
+    ----------
+    arm : Arm
+    thorough : bool
+        Every trial runs as its study says, without the ladder.
+    plain : ArmHistory or None
+        Of the same study without its augmentation.
+    seed : int
+        Of every model, unless it is trained again.
+
+    Attributes
+    ----------
+    ladder : Ladder
+    records : list of TrialRecord
+        Of the trials that have ended, in that order.
+    running : dict of Running
+        By the number of the trial.
+    queue : dict of Ask
+        Known configurations and interrupted trials, which come before anything else.
+    tried : dict
+        Parameters of each configuration that has ended, and its name where it is known.
+    taken_over : set of str
+        Names of the known configurations, and of those of the arm without augmentation, that were begun.
+    has_learnt : bool
+        Whether its augmentation, if it has one, is ready.
+    learning_seconds : float
+        What that took.
+    exhausted : bool
+        Whether there is no new configuration left to ask for.
+    """
+
+    def __init__(self, arm: Arm, thorough: bool = False, plain: "ArmHistory | None" = None, seed: int = 0) -> None:
+        self.arm, self.plain, self.seed = arm, plain, seed
+        self.ladder = Ladder(arm.study.fidelity.costs)
+        self.first_rung = AS_IT_STANDS if thorough and arm.study.fidelity.levels else 0
+        self.records: list[TrialRecord] = []
+        self.running: dict[int, Running] = {}
+        self.queue: dict[Hashable, Ask] = {}
+        self.tried: dict[Hashable, tuple[Mapping[str, Any], str]] = {}
+        self.taken_over: set[str] = set()
+        self.has_learnt = not arm.augmented
+        self.learning_seconds = 0.0
+        self.exhausted = False
+        for known in arm.study.known:
+            if not known.alone and plain is None:
+                says_all = arm.study.fidelity.levels.keys() & known.parameters.keys()
+                self._enqueue(known.parameters, known.name, AS_IT_STANDS if says_all else self.first_rung)
+
+    def count(self) -> int:
+        """Number of trials that run or have ended and were not interrupted."""
+        return self.ladder.count
+
+    def best(self, n: int) -> list[TrialRecord]:
+        """The `n` best complete trials, best first."""
+        return best(self.records, n)
+
+    @property
+    def spent(self) -> float:
+        """Seconds that the arm's trials have taken, and those that run are likely to take, or have taken already."""
+        now = time.monotonic()
+        running = sum(max(trial.expected, now - trial.started) for trial in self.running.values())
+        ended = [r.seconds for r in self.records if r.number != PREPARATION and r.result.status != "interrupted"]
+        return running + self.learning_seconds + sum(ended)
+
+    @property
+    def has_result(self) -> bool:
+        """Whether any trial has come to an end of its own."""
+        return any(record.result.status not in (NO_WEIGHTS, "interrupted") for record in self.records)
+
+    @property
+    def is_on_known_ground(self) -> bool:
+        """Whether it has tried a configuration that is known to be good, of its study or of the arm without it."""
+        return any(known for _, known in self.tried.values())
+
+    def is_again(self, record: TrialRecord) -> bool:
+        """Whether a trial is that of a network which is trained again with another seed."""
+        seed = record.parameters.get(SEED)
+        return isinstance(seed, int) and record.known.endswith(f" again {seed - self.seed}")
+
+    def originals(self) -> list[TrialRecord]:
+        """Trials that are not those of networks which are trained again."""
+        return [record for record in self.records if not self.is_again(record)]
+
+    def highest(self) -> TrialRecord | None:
+        """The best original of the highest rung that any has completed."""
+        complete = [record for record in self.originals() if record.result.status == "complete"]
+        rung = max((record.rung for record in complete), default=0)
+        return next(iter(best([record for record in complete if record.rung == rung], 1)), None)
+
+    def reached(self, config: frozenset[tuple[str, Any]]) -> int:
+        """The highest rung on which it has tried these parameters, with any of its augmentation's."""
+        return max((rung for other, rung in self.ladder.begun if config <= other), default=AS_IT_STANDS - 1)
+
+    def begin(self, ask: Ask, expected: float) -> None:
+        """Take note that a trial begins, and how many seconds it is likely to take."""
+        if ask.number != PREPARATION:
+            self.queue.pop(_key(ask), None)
+            self.taken_over.add(ask.known)
+            self.ladder.start(ask.config, ask.rung)
+        self.running[ask.number] = Running(expected, time.monotonic())
+
+    def take(self, record: TrialRecord) -> None:
+        """Take note of how a trial ended; one that was interrupted is tried again."""
+        if record.number == PREPARATION:
+            self.take_preparation(record, ("interrupted",))
+            return
+        ask = Ask(record.number, record.parameters, record.known, record.rung)
+        self.running.pop(record.number, None)
+        self.records.append(record)
+        self.tried[ask.config] = record.parameters, record.known
+        self.taken_over.add(record.known)
+        if record.result.status == "interrupted":
+            self.ladder.withdraw(ask.config, ask.rung)
+            self._enqueue(record.parameters, record.known, record.rung)
+        else:
+            self.queue.pop(_key(ask), None)
+            self._climb(ask, record)
+        if record.result.status == NO_WEIGHTS:  # nor will there be any for the next trial
+            self.exhausted = True
+            self.queue.clear()
+
+    def take_preparation(self, record: TrialRecord, again: Sequence[str]) -> None:
+        """Begin, or end where the augmentation could not learn; with a status of `again` it goes on from its file."""
+        self.running.pop(PREPARATION, None)
+        self.learning_seconds = record.seconds  # those of every time
+        self.has_learnt = record.result.status == PREPARED
+        if not self.has_learnt and record.result.status not in again:
+            self.records.append(record)
+            self.exhausted = True
+
+    def _climb(self, ask: Ask, record: TrialRecord) -> None:
+        complete = record.result.status == "complete"
+        accuracy = record.result.accuracy if complete else None
+        self.ladder.start(ask.config, ask.rung)
+        if not self.is_again(record):  # it does not climb: another one is ahead of it
+            self.ladder.end(Attempt(ask.config, ask.rung, record.whole_seconds, accuracy))
+
+    def _enqueue(self, parameters: Mapping[str, Any], known: str, rung: int) -> None:
+        wish = Ask(-1, parameters, known, rung)
+        self.queue[_key(wish)] = wish
+
+
+def _key(ask: Ask) -> Hashable:
+    """What tells two wishes apart: a known configuration may leave parameters open."""
+    return ask.known or ask.config, ask.rung

@@ -1,0 +1,161 @@
+"""What an arm would try next: rules over its history, and nothing else."""
+
+import math
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fmnist_bench.arm_history import SEED, ArmHistory
+from fmnist_bench.ladder import AS_IT_STANDS
+from fmnist_bench.search import Ask
+from fmnist_bench.store import best
+from fmnist_bench.trial import PREPARATION
+
+TAKEN_OVER = 3  # best configurations of the arm without augmentation that the other one tries as well
+AGAIN = 2  # other seeds with which a network that can climb no more is trained
+COMPRESSED = 0.75  # of the time that a network is likely to need is enough: its schedule ends with its limit
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What an arm would try next.
+
+    Attributes
+    ----------
+    parameters : mapping or None
+        None for a new configuration, which the asker chooses.
+    known : str
+        Name of the known configuration.
+    rung : int
+    seconds : float
+        What it is likely to take, 0 where nothing is known.
+    preparation : bool
+        An augmentation is to learn.
+    waited : bool
+        It is of the study's own known configurations, or of the trials that were interrupted.
+    """
+
+    parameters: Mapping[str, Any] | None
+    known: str
+    rung: int
+    seconds: float
+    preparation: bool = False
+    waited: bool = False
+
+
+def proposals(history: ArmHistory, left: float, asker_climbs: bool = False) -> Iterator[Proposal]:
+    """Give what an arm would try next, first what it would rather try; some may take longer than there is time.
+
+    Known configurations first, then the better ones more thoroughly, then new ones. An arm with an augmentation begins
+    when the other arm of its study has a result, and the augmentation has learnt, once for all trials: instead of the
+    known configurations it tries the other arm's best ones, as thoroughly as they were.
+
+    Parameters
+    ----------
+    history : ArmHistory
+    left : float
+        Seconds until the budget ends, infinite without one.
+    asker_climbs : bool
+        Whether the asker chooses the rungs as well.
+
+    Yields
+    ------
+    Proposal
+    """
+    if history.plain is not None and not history.plain.has_result:
+        return
+    if not history.has_learnt:
+        if PREPARATION not in history.running and not history.exhausted:
+            yield Proposal({}, "", AS_IT_STANDS, 0.0, preparation=True)
+        return
+    if history.plain is not None:
+        yield from _of_plain(history, history.plain, left)
+    for wish in history.queue.values():
+        yield Proposal(
+            wish.parameters, wish.known, wish.rung, _seconds(history, wish.config, wish.rung, left), waited=True
+        )
+    if not asker_climbs and history.first_rung == 0:
+        yield from _climbs(history, left)
+        yield from _again(history, left)
+    if not history.exhausted:
+        yield Proposal(None, "", history.first_rung, _cost(history, None, history.first_rung))
+
+
+def slack(history: ArmHistory, proposal: Proposal, left: float) -> float:
+    """Seconds for which a trial above the lowest rung may wait and still have the time that it needs.
+
+    Infinite for any other: only what takes long can come too late.
+    """
+    if proposal.parameters is None or proposal.rung <= 0:
+        return math.inf
+    seconds = _cost(history, Ask(-1, proposal.parameters).config, proposal.rung)
+    return left - seconds * (COMPRESSED if history.arm.study.trains_network else 1.0)
+
+
+def _of_plain(history: ArmHistory, plain: ArmHistory, left: float) -> Iterator[Proposal]:
+    """The best configurations of the arm without augmentation, as thoroughly as they were, or as there is time.
+
+    One that is climbing there climbs here as well, beside it: when it has arrived, the time will be gone.
+    """
+    for record in best(plain.originals(), TAKEN_OVER):
+        known, config = f"{plain.arm.name} {record.number}", Ask(-1, record.parameters).config
+        top = plain.ladder.highest(config, record.rung)
+        rungs = range(top, max(history.reached(config), min(record.rung, 0) - 1), -1)
+        if rungs and known not in history.taken_over:
+            rung = next((r for r in rungs if _seconds(history, config, r, left) <= left), top)
+            yield Proposal(record.parameters, known, rung, _seconds(history, config, rung, left))
+
+
+def _climbs(history: ArmHistory, left: float) -> Iterator[Proposal]:
+    """Configurations that have earned a higher rung; the best one alone suffices where it began on known ground."""
+    for config, rung in history.ladder.promotions(1 if history.is_on_known_ground or history.exhausted else 0):
+        parameters, known = history.tried[config]
+        rung = _reach(history, config, rung, left) if known else rung
+        yield Proposal(parameters, known, rung, _seconds(history, config, rung, left))
+
+
+def _again(history: ArmHistory, left: float) -> Iterator[Proposal]:
+    """The best network once more from other random weights, where it can climb no more.
+
+    That is where its next rung is beyond the time that is left, or where it is climbing. The others go as high as the
+    time suffices, which will be gone when it has ended. Networks that differ in their seed alone err differently
+    (Lakshminarayanan et al., "Deep Ensembles", 2017), and together are better than what a new configuration is likely
+    to give in the same time.
+    """
+    if not history.arm.study.trains_network or math.isinf(left) or (record := history.highest()) is None:
+        return
+    config = Ask(-1, record.parameters).config
+    rung = _reach(history, config, 0, left)
+    if rung > record.rung and not (record.known and history.ladder.is_climbing(config, record.rung)):
+        return
+    for number in range(1, AGAIN + 1):
+        parameters = {**record.parameters, SEED: history.seed + number}
+        other = Ask(-1, parameters).config
+        if not any(history.ladder.has(other, r) for r in range(rung, history.ladder.top + 1)):
+            yield Proposal(parameters, f"{record.number} again {number}", rung, _seconds(history, config, rung, left))
+
+
+def _cost(history: ArmHistory, config: Hashable | None, rung: int) -> float:
+    """Seconds that a trial would take; of an augmented arm that has none yet, those without augmentation."""
+    return history.ladder.seconds(config, rung) or (
+        history.plain.ladder.seconds(config, rung) if history.plain else 0.0
+    )
+
+
+def _seconds(history: ArmHistory, config: Hashable, rung: int, left: float) -> float:
+    """Seconds that a trial is likely to take; a network makes do with somewhat less than it would need."""
+    seconds = _cost(history, config, rung)
+    enough = history.arm.study.trains_network and COMPRESSED * seconds <= left
+    return min(seconds, left) if enough else seconds
+
+
+def _reach(history: ArmHistory, config: Hashable, rung: int, left: float) -> int:
+    """The highest rung, from this one up, to which the time that is left suffices for a network.
+
+    It is below those on which it failed. Each rung has a schedule of its own, and what the rungs between would take,
+    the highest lacks in the end.
+    """
+    if not history.arm.study.trains_network or math.isinf(left):
+        return rung
+    below = min(history.ladder.failed(config), default=history.ladder.top + 1)
+    return max((r for r in range(rung, below) if _seconds(history, config, r, left) <= left), default=rung)
