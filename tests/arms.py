@@ -1,0 +1,49 @@
+"""Arms without worker processes, for the tests of what is asked and told."""
+
+import math
+
+from fmnist_bench.arm_search import ArmSearch
+from fmnist_bench.search import OptunaAsker
+from fmnist_bench.space import Range, Spec
+from fmnist_bench.store import Run, Store, TrialRecord
+from fmnist_bench.study import Arm, Fidelity, Known, Study
+from fmnist_bench.trial import TrialResult
+
+EPOCHS = {"model__epochs": (2, 6, 14)}
+SPACE = Spec("sklearn.svm.SVC", {"C": Range(0.1, 10.0, log=True), "degree": Range(1, 5)})
+LEVELS = {"model__max_iter": (10, 30, 90)}
+KNOWN = [Known("one", {"model__C": 3.0, "model__degree": 2})]
+
+
+def make_run(folder):
+    """The empty folder of a run."""
+    (folder / "run").mkdir()
+    return Run(Store(folder / "mlruns"), folder / "run", "b")
+
+
+def make(run, known=(), space=SPACE, levels=None, thorough=False):
+    arm = Arm(Study("svm", space, known=tuple(known), fidelity=Fidelity(levels or {})))
+    return ArmSearch(arm, run, OptunaAsker(arm, run, seed=0), thorough)
+
+
+def ask(search):
+    """Ask for what the arm would try next."""
+    proposal = search.propose(math.inf)
+    return proposal and search.ask(proposal)
+
+
+def answer(search, run, ask, accuracy=0.5, status="complete", seconds=1.0, schedule_share=1.0):
+    result = TrialResult(
+        status, accuracy=accuracy, log_loss=1.0, fit_seconds=0.9 * seconds, schedule_share=schedule_share
+    )
+    fidelity = search.fidelity(ask)
+    record = TrialRecord("svm", ask.number, dict(ask.parameters), ask.known, result, seconds, 0.0, ask.rung, fidelity)
+    run.save_record(record)
+    search.tell(record)
+    return record
+
+
+def network(run):
+    """The search of a network with a known configuration, on a ladder of epochs."""
+    space = Spec("fmnist_bench.models.cnn.CNNClassifier", {"learning_rate": Range(0.1, 1.0)})
+    return make(run, [Known("one", {"model__learning_rate": 0.5})], space, levels=EPOCHS)
