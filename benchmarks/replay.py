@@ -145,9 +145,7 @@ class Play:
         while pairs := [(s, p) for s in self.arms if (p := s.propose(left)) is not None]:
             self.pairs = pairs
             fair = left * self.workers / len(self.arms)
-            search, proposal = pairs[
-                self.rule(self, [search.claim(proposal, fair, left) for search, proposal in pairs])
-            ]
+            search, proposal = pairs[self.rule(self, [search.claim(proposal, fair) for search, proposal in pairs])]
             if (ask := search.ask(proposal)) is not None:
                 return search, ask, self._recorded(search, ask, left)
         return None

@@ -46,14 +46,12 @@ class ArmHistory:
         Known configurations and interrupted trials, which come before anything else.
     tried : dict
         Parameters of each configuration that has ended, and its name where it is known.
-    taken_over : set of str
-        Names of the known configurations, and of those of the arm without augmentation, that were begun.
     has_learnt : bool
         Whether its augmentation, if it has one, is ready.
     learning_seconds : float
         What that took.
     exhausted : bool
-        Whether there is no new configuration left to ask for.
+        Whether no new configuration will be asked for: there is none, or no weights, or the augmentation cannot learn.
     """
 
     def __init__(self, arm: Arm, thorough: bool = False, plain: "ArmHistory | None" = None, seed: int = 0) -> None:
@@ -64,7 +62,6 @@ class ArmHistory:
         self.running: dict[int, Running] = {}
         self.queue: dict[Hashable, Ask] = {}
         self.tried: dict[Hashable, tuple[Mapping[str, Any], str]] = {}
-        self.taken_over: set[str] = set()
         self.has_learnt = not arm.augmented
         self.learning_seconds = 0.0
         self.exhausted = False
@@ -108,21 +105,26 @@ class ArmHistory:
         """Trials that are not those of networks which are trained again."""
         return [record for record in self.records if not self.is_again(record)]
 
-    def highest(self) -> TrialRecord | None:
+    def best_of_highest_rung(self) -> TrialRecord | None:
         """The best original of the highest rung that any has completed."""
         complete = [record for record in self.originals() if record.result.status == "complete"]
         rung = max((record.rung for record in complete), default=0)
         return next(iter(best([record for record in complete if record.rung == rung], 1)), None)
 
-    def reached(self, config: frozenset[tuple[str, Any]]) -> int:
-        """The highest rung on which it has tried these parameters, with any of its augmentation's."""
-        return max((rung for other, rung in self.ladder.begun if config <= other), default=AS_IT_STANDS - 1)
+    def rungs_of(self, config: frozenset[tuple[str, Any]]) -> tuple[set[int], set[int]]:
+        """Rungs on which it has tried, tries or is to try again these parameters, and those on which they failed.
+
+        Whatever the parameters of its augmentation are.
+        """
+        begun = self.ladder.begun | {(wish.config, wish.rung) for wish in self.queue.values()}
+        same = {(other, rung) for other, rung in begun if _of_model(other) == config}
+        failed = {rung for other, rung in same if rung in self.ladder.failed(other)}
+        return {rung for _, rung in same} - failed, failed
 
     def begin(self, ask: Ask, expected: float) -> None:
         """Take note that a trial begins, and how many seconds it is likely to take."""
         if ask.number != PREPARATION:
             self.queue.pop(_key(ask), None)
-            self.taken_over.add(ask.known)
             self.ladder.start(ask.config, ask.rung)
         self.running[ask.number] = Running(expected, time.monotonic())
 
@@ -135,13 +137,12 @@ class ArmHistory:
         self.running.pop(record.number, None)
         self.records.append(record)
         self.tried[ask.config] = record.parameters, record.known
-        self.taken_over.add(record.known)
         if record.result.status == "interrupted":
             self.ladder.withdraw(ask.config, ask.rung)
             self._enqueue(record.parameters, record.known, record.rung)
         else:
             self.queue.pop(_key(ask), None)
-            self._climb(ask, record)
+            self._end(ask, record)
         if record.result.status == NO_WEIGHTS:  # nor will there be any for the next trial
             self.exhausted = True
             self.queue.clear()
@@ -155,7 +156,7 @@ class ArmHistory:
             self.records.append(record)
             self.exhausted = True
 
-    def _climb(self, ask: Ask, record: TrialRecord) -> None:
+    def _end(self, ask: Ask, record: TrialRecord) -> None:
         complete = record.result.status == "complete"
         accuracy = record.result.accuracy if complete else None
         self.ladder.start(ask.config, ask.rung)
@@ -170,3 +171,8 @@ class ArmHistory:
 def _key(ask: Ask) -> Hashable:
     """What tells two wishes apart: a known configuration may leave parameters open."""
     return ask.known or ask.config, ask.rung
+
+
+def _of_model(config: frozenset[tuple[str, Any]]) -> frozenset[tuple[str, Any]]:
+    """Leave out the parameters of an augmentation."""
+    return frozenset(pair for pair in config if not pair[0].startswith("augment"))

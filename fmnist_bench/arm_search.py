@@ -1,13 +1,12 @@
 """The search over one arm: its history, and an asker that makes trials of what it would try next."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 from fmnist_bench.arm_history import ArmHistory
 from fmnist_bench.budget import ArmClaim
 from fmnist_bench.ladder import AS_IT_STANDS
-from fmnist_bench.proposals import Proposal, proposals, slack
+from fmnist_bench.proposals import Proposal, proposals
 from fmnist_bench.search import Ask, Asker, OptunaAsker
 from fmnist_bench.store import Run, TrialRecord
 from fmnist_bench.study import Arm
@@ -56,8 +55,8 @@ class ArmSearch(ArmHistory):
             return None
         return next((each for each in proposals(self, left, self._asker.climbs) if each.seconds <= left), None)
 
-    def claim(self, proposal: Proposal | None, fair: float, left: float = math.inf) -> ArmClaim:
-        """Say what `next_arm` must know; `fair` seconds are an even share of the `left` ones.
+    def claim(self, proposal: Proposal | None, fair: float) -> ArmClaim:
+        """Say what `next_arm` must know; `fair` seconds are an even share of the time that is left.
 
         A known configuration that is likely to take longer has to earn its time like any other trial, and so has what
         an augmentation must learn.
@@ -66,8 +65,8 @@ class ArmSearch(ArmHistory):
         if proposal is None:
             return ArmClaim(study, promise, spent, self.count(), ready=False)
         first = (proposal.waited or self.count() == 0) and not proposal.preparation and proposal.seconds <= fair
-        may_wait = slack(self, proposal, left)
-        return ArmClaim(study, promise, spent, self.count(), proposal.seconds, first, slack=may_wait)
+        seconds = fair if proposal.preparation else proposal.seconds
+        return ArmClaim(study, promise, spent, self.count(), seconds, first, slack=proposal.slack)
 
     def ask(self, proposal: Proposal) -> Ask | None:
         """Begin a trial; None where no configuration is left that has not been tried."""

@@ -27,7 +27,7 @@ from fmnist_bench.models._backend import (
     prepare_backend,
     to_bytes,
 )
-from fmnist_bench.models._batches import Batches
+from fmnist_bench.models._batches import Batches, outputs_of
 from fmnist_bench.models._gan import Adversaries, build_discriminator, build_generator
 from fmnist_bench.models._gan_files import keep_network, load_network, locked
 from fmnist_bench.models._gan_watch import STEPS_AN_EPOCH, Judge, Monitor, Watch
@@ -202,7 +202,7 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
         codes = self._codes(np.asarray(y)) if drawn is None else drawn
         noise = generator.normal(size=(n, self.latent)).astype(np.float32)
         with one_at_a_time(), one_memory_error():
-            images = self.network_.predict([noise, codes.astype(np.int32)], batch_size=SAMPLE_BATCH, verbose=0)
+            images = outputs_of(self.network_, [noise, codes.astype(np.int32)], SAMPLE_BATCH)
         pixels = np.clip(np.rint((images.reshape(n, -1) + 1) * 127.5), 0, 255).astype(np.uint8)
         return pixels, self.classes_[codes]
 

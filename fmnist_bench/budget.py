@@ -74,8 +74,10 @@ def next_arm(claims: Sequence[ArmClaim], ratio: float = RATIO) -> int:
         spent[claim.study] = spent.get(claim.study, 0.0) + claim.spent
     part = {study: ratio**rank for rank, study in enumerate(sorted(best, key=lambda study: -best[study]))}
     chosen = min(ready, key=lambda i: (spent[claims[i].study] / part[claims[i].study], claims[i].spent))
-    of_best = min((i for i in ready if part[claims[i].study] == 1), key=lambda i: claims[i].spent)
-    return of_best if claims[of_best].slack < MARGIN * claims[chosen].seconds else chosen
+    if part[claims[chosen].study] == 1:
+        return chosen
+    late = [i for i in ready if part[claims[i].study] == 1 and claims[i].slack < MARGIN * claims[chosen].seconds]
+    return min(late, key=lambda i: claims[i].spent, default=chosen)
 
 
 class Clock:

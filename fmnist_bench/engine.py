@@ -142,8 +142,8 @@ class Search:
         if self._counted:
             return min(pairs, key=lambda pair: pair[0].count())
         fair = self._fair(reserve)
-        both = zip(self.arms, proposals, strict=True)
-        chosen = next_arm([search.claim(proposal, fair, left) for search, proposal in both])
+        claims = [search.claim(proposal, fair) for search, proposal in zip(self.arms, proposals, strict=True)]
+        chosen = next_arm(claims)
         return next(pair for pair in pairs if pair[0] is self.arms[chosen])
 
     @property

@@ -91,6 +91,8 @@ class Ladder:
 
     def highest(self, config: Hashable, rung: int) -> int:
         """The highest rung, from `rung` up, on which this has completed or is being tried."""
+        if rung == AS_IT_STANDS:
+            return rung
         failed = self.failed(config)
         return max((r for r in range(rung + 1, self.top + 1) if self.has(config, r) and r not in failed), default=rung)
 

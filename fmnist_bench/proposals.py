@@ -33,6 +33,9 @@ class Proposal:
         An augmentation is to learn.
     waited : bool
         It is of the study's own known configurations, or of the trials that were interrupted.
+    slack : float
+        Seconds for which it may wait and still have the time that it needs; infinite on the lowest rung, since only
+        what takes long can come too late.
     """
 
     parameters: Mapping[str, Any] | None
@@ -41,6 +44,7 @@ class Proposal:
     seconds: float
     preparation: bool = False
     waited: bool = False
+    slack: float = math.inf
 
 
 def proposals(history: ArmHistory, left: float, asker_climbs: bool = False) -> Iterator[Proposal]:
@@ -48,7 +52,7 @@ def proposals(history: ArmHistory, left: float, asker_climbs: bool = False) -> I
 
     Known configurations first, then the better ones more thoroughly, then new ones. An arm with an augmentation begins
     when the other arm of its study has a result, and the augmentation has learnt, once for all trials: instead of the
-    known configurations it tries the other arm's best ones, as thoroughly as they were.
+    known configurations it tries the other arm's best ones, as thoroughly as they were tried there, or are being tried.
 
     Parameters
     ----------
@@ -81,29 +85,23 @@ def proposals(history: ArmHistory, left: float, asker_climbs: bool = False) -> I
         yield Proposal(None, "", history.first_rung, _cost(history, None, history.first_rung))
 
 
-def slack(history: ArmHistory, proposal: Proposal, left: float) -> float:
-    """Seconds for which a trial above the lowest rung may wait and still have the time that it needs.
-
-    Infinite for any other: only what takes long can come too late.
-    """
-    if proposal.parameters is None or proposal.rung <= 0:
-        return math.inf
-    seconds = _cost(history, Ask(-1, proposal.parameters).config, proposal.rung)
-    return left - seconds * (COMPRESSED if history.arm.study.trains_network else 1.0)
-
-
 def _of_plain(history: ArmHistory, plain: ArmHistory, left: float) -> Iterator[Proposal]:
     """The best configurations of the arm without augmentation, as thoroughly as they were, or as there is time.
 
     One that is climbing there climbs here as well, beside it: when it has arrived, the time will be gone.
     """
-    for record in best(plain.originals(), TAKEN_OVER):
-        known, config = f"{plain.arm.name} {record.number}", Ask(-1, record.parameters).config
-        top = plain.ladder.highest(config, record.rung)
-        rungs = range(top, max(history.reached(config), min(record.rung, 0) - 1), -1)
-        if rungs and known not in history.taken_over:
-            rung = next((r for r in rungs if _seconds(history, config, r, left) <= left), top)
-            yield Proposal(record.parameters, known, rung, _seconds(history, config, rung, left))
+    seen: set[Hashable] = set()
+    for record in best(plain.originals(), len(plain.records)):
+        config = Ask(-1, record.parameters).config
+        if config in seen or len(seen) == TAKEN_OVER:
+            continue
+        seen.add(config)
+        tried, failed = history.rungs_of(config)
+        top = min(plain.ladder.highest(config, record.rung), min(failed, default=history.ladder.top + 1) - 1)
+        lowest = max(tried, default=min(record.rung, 0) - 1) + 1
+        if rungs := range(top, lowest - 1, -1):
+            rung = next((r for r in rungs if _seconds(history, config, r, left) <= left), rungs[0])
+            yield _repeat(history, record.parameters, f"{plain.arm.name} {record.number}", rung, left)
 
 
 def _climbs(history: ArmHistory, left: float) -> Iterator[Proposal]:
@@ -111,7 +109,7 @@ def _climbs(history: ArmHistory, left: float) -> Iterator[Proposal]:
     for config, rung in history.ladder.promotions(1 if history.is_on_known_ground or history.exhausted else 0):
         parameters, known = history.tried[config]
         rung = _reach(history, config, rung, left) if known else rung
-        yield Proposal(parameters, known, rung, _seconds(history, config, rung, left))
+        yield _repeat(history, parameters, known, rung, left)
 
 
 def _again(history: ArmHistory, left: float) -> Iterator[Proposal]:
@@ -122,7 +120,7 @@ def _again(history: ArmHistory, left: float) -> Iterator[Proposal]:
     (Lakshminarayanan et al., "Deep Ensembles", 2017), and together are better than what a new configuration is likely
     to give in the same time.
     """
-    if not history.arm.study.trains_network or math.isinf(left) or (record := history.highest()) is None:
+    if not history.arm.study.trains_network or math.isinf(left) or (record := history.best_of_highest_rung()) is None:
         return
     config = Ask(-1, record.parameters).config
     rung = _reach(history, config, 0, left)
@@ -132,7 +130,23 @@ def _again(history: ArmHistory, left: float) -> Iterator[Proposal]:
         parameters = {**record.parameters, SEED: history.seed + number}
         other = Ask(-1, parameters).config
         if not any(history.ladder.has(other, r) for r in range(rung, history.ladder.top + 1)):
-            yield Proposal(parameters, f"{record.number} again {number}", rung, _seconds(history, config, rung, left))
+            yield _repeat(history, parameters, f"{record.number} again {number}", rung, left, like=config)
+
+
+def _repeat(
+    history: ArmHistory,
+    parameters: Mapping[str, Any],
+    known: str,
+    rung: int,
+    left: float,
+    like: Hashable = None,
+    waited: bool = False,
+) -> Proposal:
+    """Propose a configuration that is likely to take what another one does, or what itself does."""
+    config = like or Ask(-1, parameters).config
+    needed = _cost(history, config, rung) * (COMPRESSED if history.arm.study.trains_network else 1.0)
+    slack = math.inf if rung == 0 else left - needed
+    return Proposal(parameters, known, rung, _seconds(history, config, rung, left), waited=waited, slack=slack)
 
 
 def _cost(history: ArmHistory, config: Hashable | None, rung: int) -> float:

@@ -6,8 +6,11 @@ import optuna
 import pytest
 from arms import KNOWN, LEVELS, answer, ask, make, make_run, network
 
+from fmnist_bench.arm_search import ArmSearch
+from fmnist_bench.search import OptunaAsker
+from fmnist_bench.space import Spec
 from fmnist_bench.store import TrialRecord
-from fmnist_bench.study import Known
+from fmnist_bench.study import Arm, Known
 from fmnist_bench.trial import TrialResult
 
 
@@ -115,14 +118,22 @@ def test_what_waits_and_does_not_fit_lends_its_turn_to_nobody(run):
     assert not search.claim(beyond, fair=150.0).untried
 
 
-def test_only_what_climbs_has_a_last_moment(run):
+def test_only_what_takes_long_has_a_last_moment(run):
     search = network(run)
     first = search.propose(200.0)
-    assert search.claim(first, fair=200.0, left=200.0).slack == math.inf
+    assert search.claim(first, fair=200.0).slack == math.inf
     answer(search, run, ask(search), accuracy=0.8, seconds=20.0)
     climb = search.propose(200.0)
-    assert search.claim(climb, fair=200.0, left=200.0).slack == pytest.approx(200 - 0.75 * 140), "the highest rung's"
-    assert search.claim(climb, fair=math.inf).slack == math.inf
+    assert search.claim(climb, fair=200.0).slack == pytest.approx(200 - 0.75 * 140), "the highest rung's"
+    assert search.claim(search.propose(math.inf), fair=math.inf).slack == math.inf
+
+
+def test_what_an_augmentation_learns_may_take_an_even_share(run):
+    plain = make(run)
+    answer(plain, run, ask(plain))
+    arm = Arm(plain.arm.study, (Spec("imblearn.SMOTE", {}),))
+    augmented = ArmSearch(arm, run, OptunaAsker(arm, run, seed=0), plain=plain)
+    assert augmented.claim(augmented.propose(math.inf), fair=70.0).seconds == 70.0
 
 
 def test_a_trial_that_its_limit_cut_short_counts_for_what_its_schedule_would_have_cost(run):

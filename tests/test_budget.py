@@ -79,9 +79,10 @@ def test_a_long_trial_of_the_best_study_begins_before_it_is_too_late():
     assert next_arm([cnn, svm, ArmClaim("forest", promise=0.9, spent=90.0, slack=1.0)]) == 1, "not that of another one"
 
 
-def test_the_arm_of_the_best_study_that_has_had_less_time_is_the_one_that_begins():
+def test_of_two_that_would_come_too_late_the_arm_that_has_had_less_time_begins():
     svm = ArmClaim("svm", promise=0.93, spent=10.0, count=9, seconds=10.0)
     plain = ArmClaim("cnn", promise=0.95, spent=900.0, count=2, seconds=500.0, slack=5.0)
     augmented = replace(plain, spent=300.0)
     assert next_arm([plain, augmented, svm]) == 1
-    assert next_arm([plain, replace(augmented, slack=100.0), svm]) == 2
+    assert next_arm([plain, replace(augmented, slack=100.0), svm]) == 0
+    assert next_arm([plain, replace(augmented, slack=100.0), replace(svm, spent=9999.0)]) == 1, "equal time in a study"

@@ -110,6 +110,49 @@ def test_what_climbs_without_an_augmentation_climbs_with_it_beside(run):
     assert augmented.propose(200.0).parameters is None, "it is not taken over again under its other number"
 
 
+def augmented_beside(plain, run, **parameters):
+    """The arm of the same study with an augmentation, which has learnt."""
+    arm = replace(plain.arm, augments=(Spec("fmnist_bench.augment.ConditionalGAN", parameters),))
+    augmented = ArmSearch(arm, run, OptunaAsker(arm, run, seed=0), plain=plain)
+    augmented.tell(TrialRecord(arm.name, PREPARATION, {}, "", TrialResult(PREPARED), 40.0, 0.0, AS_IT_STANDS, {}))
+    return augmented
+
+
+def test_what_was_taken_over_and_interrupted_is_tried_once_more(run):
+    plain = network(run)
+    augmented = augmented_beside(plain, run, ratio=Range(0.1, 1.0))
+    answer(plain, run, ask(plain), accuracy=0.8, seconds=20.0)
+    climbing = plain.ask(plain.propose(200.0))
+    beside = augmented.ask(augmented.propose(180.0))
+    answer(plain, run, climbing, accuracy=0.9, seconds=140.0)
+    answer(augmented, run, beside, accuracy=None, status="interrupted")
+    again = augmented.propose(200.0)
+    assert again.parameters == beside.parameters
+    augmented.ask(again)
+    assert augmented.propose(200.0).parameters is None
+
+
+def test_what_was_taken_over_and_failed_is_tried_less_high(run):
+    plain = network(run)
+    augmented = augmented_beside(plain, run, ratio=Range(0.1, 1.0))
+    answer(plain, run, ask(plain), accuracy=0.8, seconds=20.0)
+    plain.ask(plain.propose(200.0))
+    answer(augmented, run, augmented.ask(augmented.propose(200.0)), accuracy=None, status="out_of_memory", seconds=90.0)
+    assert augmented.propose(200.0).rung == 1
+
+
+def test_three_configurations_are_taken_over_and_not_one_of_three_rungs(run):
+    known = [Known(name, {"model__C": C, "model__degree": 2}) for name, C in (("one", 3.0), ("two", 1.0))]
+    plain = make(run, [*known, Known("three", {"model__C": 3.0, "model__degree": 2, "model__tol": 0.1})], levels=LEVELS)
+    for accuracy in (0.9, 0.8, 0.7, 0.91, 0.92):
+        answer(plain, run, ask(plain), accuracy=accuracy)
+    augmented, taken = augmented_beside(plain, run, ratio=Range(0.1, 1.0)), []
+    while (proposal := augmented.propose(math.inf)).parameters is not None:
+        taken.append((proposal.known, proposal.rung))
+        augmented.ask(proposal)
+    assert taken == [("svm 4", 2), ("svm 1", 0), ("svm 2", 0)]
+
+
 def test_a_configuration_that_failed_higher_up_is_taken_over_where_it_has_a_result(run):
     plain = network(run)
     arm = replace(plain.arm, augments=(Spec("fmnist_bench.augment.ConditionalGAN", {}),))

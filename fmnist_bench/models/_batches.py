@@ -55,3 +55,13 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
             lambda: map(self.__getitem__, itertools.count()), output_signature=signature
         )
         return batches.prefetch(PREFETCHED).with_options(options)
+
+
+def outputs_of(network: keras.Model, inputs: NDArray[Any] | list[NDArray[Any]], batch_size: int) -> NDArray[np.float32]:
+    """Compute a network's outputs batch by batch; `keras.Model.predict` idles between them where there is one core."""
+    several = inputs if isinstance(inputs, list) else [inputs]
+    parts = []
+    for start in range(0, len(several[0]), batch_size):
+        batch = [each[start : start + batch_size] for each in several]
+        parts.append(network.predict_on_batch(batch if isinstance(inputs, list) else batch[0]))
+    return np.concatenate(parts)

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from ._batches import Batches
+from ._batches import Batches, outputs_of
 
 if TYPE_CHECKING:
     from ._keras import KerasClassifier
@@ -67,10 +67,9 @@ def not_finite(loss: float, epoch: int, last: float | None) -> str:
 
 def predict_probabilities(network: keras.Model, images: NDArray[Any], flip_average: bool) -> NDArray[np.float32]:
     """Class probabilities of a network that gives logits, perhaps averaged with those of the mirrored images."""
-    result = softmax(network.predict(images, batch_size=PREDICT_BATCH, verbose=0))
+    result = softmax(outputs_of(network, images, PREDICT_BATCH))
     if flip_average:
-        mirrored = network.predict(images[:, :, ::-1], batch_size=PREDICT_BATCH, verbose=0)
-        result = (result + softmax(mirrored)) / 2
+        result = (result + softmax(outputs_of(network, images[:, :, ::-1], PREDICT_BATCH))) / 2
     return result.astype(np.float32)
 
 

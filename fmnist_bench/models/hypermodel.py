@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
 from ._backend import check_precision, fits, prepare_backend
+from ._batches import outputs_of
 from ._discovery import build_network, discover
 from ._foreign import Watch, bare, gives_logits, has_own_layers, wants_codes, width
 from ._keras import KerasClassifier
@@ -218,7 +219,7 @@ class HyperModelClassifier(KerasClassifier):
 
     def _probabilities(self, images: NDArray[Any]) -> NDArray[np.float32]:
         prepare_backend(self.precision)
-        outputs = self.network_.predict(self._inputs(images), batch_size=PREDICT_BATCH, verbose=0).astype(np.float64)
+        outputs = outputs_of(self.network_, self._inputs(images), PREDICT_BATCH).astype(np.float64)
         if (outputs.shape[1], len(self.classes_)) == (1, 2):
             second = 1 / (1 + np.exp(-outputs)) if self.logits_ else outputs
             return np.hstack([1 - second, second]).astype(np.float32)

@@ -18,6 +18,7 @@ from fmnist_bench.weights import WEIGHTS
 
 from ._backbones import BACKBONES, ToBackbone, load_backbone, split_at
 from ._backend import PRECISIONS, compiles, fits, prepare_backend
+from ._batches import outputs_of
 from ._keras import KerasClassifier
 from ._layers import FusedBatchNormalization
 from ._parameters import check_least, check_shares
@@ -199,7 +200,7 @@ random_state
         batch_size = EMBED_BATCH
 
         def through(part: slice, size: int) -> None:
-            features[part] = frozen.predict(images[part], batch_size=size, verbose=0)
+            features[part] = outputs_of(frozen, images[part], size)
 
         for part in in_parts("features", parts):
             if not fits(partial(through, part), batch_size):
