@@ -14,6 +14,7 @@ written to a page of that name.
 
 import argparse
 import json
+import os
 import statistics
 import sys
 from collections.abc import Callable, Iterator
@@ -34,6 +35,7 @@ from fmnist_bench.store import write_text
 
 KEPT = kept(__file__)
 AS_IT_IS = "as it is"
+WITHOUT_ONEDNN = "without oneDNN"  # set before TensorFlow is loaded
 VALID = 10_000
 Change = Callable[[Any], object]
 
@@ -112,6 +114,7 @@ FASTER: dict[str, Change] = {
     "one step an execution": _one_step,
     "Keras' batch normalisation": _keras_normalisation,
     "compiled": _compiled,
+    WITHOUT_ONEDNN: _set(),
     "freed memory given back at once": _give_back,
     "pooling after the activation": _set(pool_first=False),
     "dropout after each convolution": _set(conv_dropout=0.1),
@@ -185,6 +188,8 @@ def _options() -> argparse.Namespace:
 
 def speed(options: argparse.Namespace) -> float:
     """Rows a second with one change."""
+    if options.one == WITHOUT_ONEDNN:
+        os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
     data, model = load_dataset(subset="train"), estimator("6conv", epochs=3)
     FASTER[options.one](model)
     X, y = data.X[: options.rows], data.y[: options.rows]

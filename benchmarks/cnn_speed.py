@@ -104,6 +104,8 @@ def run(contender: str, options: argparse.Namespace) -> Any:
         return accuracy(data.X, data.y, options)
     if "PyTorch" in contender:
         os.environ["KERAS_BACKEND"] = "torch"  # TensorFlow and PyTorch in one process may crash
+    if contender.startswith("Keras"):
+        os.environ.pop("TF_ENABLE_ONEDNN_OPTS", None)  # as shipped: fmnist_bench sets it when it is imported
     X, y = data.X[: options.rows], data.y[: options.rows]
     model = estimator(options.network, epochs=3)
     if contender == "CNNClassifier":

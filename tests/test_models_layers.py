@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from fmnist_bench.models._backend import prepare_backend
-from fmnist_bench.models._layers import FusedBatchNormalization
+from fmnist_bench.models._layers import FusedBatchNormalization, SmallPlaneDepthwiseConv2D
 
 
 @pytest.fixture(autouse=True)
@@ -47,3 +47,21 @@ def test_a_frozen_one_keeps_its_statistics():
     layer.trainable = False
     layer(np.full((4, 2, 2, 3), 9.0, np.float32), training=True)
     assert not keras.ops.convert_to_numpy(layer.moving_mean).any()
+
+
+@pytest.mark.parametrize(
+    ("plane", "kernel"), [((2, 2), 5), ((4, 4), 5), ((1, 1), 3), ((2, 2), 3), ((2, 3), (5, 4)), ((4, 4), 3)]
+)
+def test_small_planes_are_filtered_and_learn_as_in_keras(plane, kernel):
+    generator = np.random.default_rng(0)
+    images, targets = generator.normal(size=(32, *plane, 3)), generator.normal(size=(32, *plane, 3))
+    trained = []
+    for layer in (SmallPlaneDepthwiseConv2D, keras.layers.DepthwiseConv2D):
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input((*plane, 3))
+        model = keras.Model(inputs, layer(kernel, padding="same")(layer(kernel, padding="same")(inputs)))
+        model.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=False)
+        model.fit(images, targets, batch_size=8, epochs=3, shuffle=False, verbose=0)
+        trained.append([*model.get_weights(), model.predict(images, verbose=0)])
+    for mine, other in zip(*trained, strict=True):
+        np.testing.assert_allclose(mine, other, atol=1e-5)

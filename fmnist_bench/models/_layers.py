@@ -31,6 +31,60 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[
         return outputs
 
 
+@keras.saving.register_keras_serializable("fmnist_bench")
+class SmallPlaneDepthwiseConv2D(keras.layers.DepthwiseConv2D):  # type: ignore[misc]
+    """Depthwise convolution whose filters learn fast on small planes, too.
+
+    For the gradient of filters that are larger than the plane oneDNN takes up to forty times as long as the sum over
+    the few shifts that overlap. Arguments, weights and results are those of Keras' layer; on other back ends than
+    TensorFlow, with strides, and on larger planes, it is that layer.
+    """
+
+    def call(self, inputs: Any) -> Any:
+        """Filter each channel by itself."""
+        plain = self.padding == "same" and self.strides == self.dilation_rate == (1, 1) and self.depth_multiplier == 1
+        height, width = inputs.shape[1:3] if self.data_format == "channels_last" else (None, None)
+        is_small = height is not None and height < self.kernel_size[0] and width < self.kernel_size[1]
+        if keras.backend.backend() != "tensorflow" or not plain or not is_small:
+            return super().call(inputs)
+        outputs = _depthwise(inputs, keras.ops.convert_to_tensor(self.kernel))
+        return self.activation(outputs if self.bias is None else outputs + self.bias)
+
+
+def _depthwise(inputs: Any, kernel: Any) -> Any:
+    import tensorflow as tf
+
+    strides = (1, 1, 1, 1)
+
+    @tf.custom_gradient  # type: ignore[untyped-decorator]
+    def filtered(inputs: Any, kernel: Any) -> tuple[Any, Any]:
+        def gradient(outputs: Any) -> tuple[Any, Any]:
+            size = tf.shape(inputs)
+            through = tf.nn.depthwise_conv2d_backprop_input(size, kernel, outputs, strides, "SAME")
+            return through, _by_shifts(inputs, outputs, kernel.shape)
+
+        return tf.nn.depthwise_conv2d(inputs, kernel, strides, "SAME"), gradient
+
+    return filtered(inputs, kernel)
+
+
+def _by_shifts(inputs: Any, outputs: Any, shape: Any) -> Any:
+    """Gradient of the filters: for each of their places the sum over the pixels that it moves onto each other."""
+    import tensorflow as tf
+
+    height, width, channels = inputs.shape[1:]
+    sums = []
+    for down in range(-((shape[0] - 1) // 2), shape[0] // 2 + 1):
+        for right in range(-((shape[1] - 1) // 2), shape[1] // 2 + 1):
+            if abs(down) >= height or abs(right) >= width:
+                sums.append(tf.zeros(channels, inputs.dtype))
+                continue
+            there = inputs[:, max(0, down) : height + min(0, down), max(0, right) : width + min(0, right)]
+            here = outputs[:, max(0, -down) : height + min(0, -down), max(0, -right) : width + min(0, -right)]
+            sums.append(tf.reduce_sum(tf.reshape(there * here, (-1, channels)), 0))
+    return tf.reshape(tf.stack(sums), shape)
+
+
 def _tensorflow(inputs: Any, scale: Any, offset: Any, epsilon: float) -> tuple[Any, Any, Any]:
     """Return the normalised inputs, and mean and biased variance of the batch, which Keras follows."""
     import tensorflow as tf

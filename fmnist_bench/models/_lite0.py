@@ -12,6 +12,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from ._layers import SmallPlaneDepthwiseConv2D
+
 # Repeats, kernel size, stride of the first, expansion, channels of each stage.
 STAGES = (
     (1, 3, 1, 1, 16),
@@ -69,7 +71,7 @@ def _block(
     if expansion != 1:
         wide = _pointwise(expansion * x.shape[-1], name + "_expand_conv")(x)
         x = keras.layers.ReLU(6.0)(wide)
-    x = keras.layers.DepthwiseConv2D(kernel, stride, "same", name=name + "_depthwise_conv")(x)
+    x = SmallPlaneDepthwiseConv2D(kernel, stride, "same", name=name + "_depthwise_conv")(x)
     x = _pointwise(channels, name + "_project_conv")(keras.layers.ReLU(6.0)(x))
     end = f"block_{number:02d}"
     if stride == 1 and before.shape[-1] == channels:
