@@ -34,8 +34,8 @@ class Proposal:
     waited : bool
         It is of the study's own known configurations, or of the trials that were interrupted.
     slack : float
-        Seconds for which it may wait and still have the time that it needs; infinite on the lowest rung, since only
-        what takes long can come too late.
+        Seconds for which it may wait and still have all the time that it would take, below 0 where it has not;
+        infinite on the lowest rung, since only what takes long can come too late.
     """
 
     parameters: Mapping[str, Any] | None
@@ -144,8 +144,7 @@ def _repeat(
 ) -> Proposal:
     """Propose a configuration that is likely to take what another one does, or what itself does."""
     config = like or Ask(-1, parameters).config
-    needed = _cost(history, config, rung) * (COMPRESSED if history.arm.study.trains_network else 1.0)
-    slack = math.inf if rung == 0 else left - needed
+    slack = math.inf if rung == 0 else left - _cost(history, config, rung)
     return Proposal(parameters, known, rung, _seconds(history, config, rung, left), waited=waited, slack=slack)
 
 
