@@ -47,7 +47,7 @@ class SmallPlaneDepthwiseConv2D(keras.layers.DepthwiseConv2D):  # type: ignore[m
         is_small = height is not None and height < self.kernel_size[0] and width < self.kernel_size[1]
         if keras.backend.backend() != "tensorflow" or not plain or not is_small:
             return super().call(inputs)
-        outputs = _depthwise(inputs, keras.ops.convert_to_tensor(self.kernel))
+        outputs = _depthwise(inputs, self.kernel)
         return self.activation(outputs if self.bias is None else outputs + self.bias)
 
 
@@ -65,7 +65,7 @@ def _depthwise(inputs: Any, kernel: Any) -> Any:
 
         return tf.nn.depthwise_conv2d(inputs, kernel, strides, "SAME"), gradient
 
-    return filtered(inputs, kernel)
+    return filtered(inputs, tf.convert_to_tensor(kernel))  # a gradient of one's own takes no variables
 
 
 def _by_shifts(inputs: Any, outputs: Any, shape: Any) -> Any:
