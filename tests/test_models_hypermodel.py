@@ -222,10 +222,10 @@ def test_an_exception_of_the_monitor_stops_the_training(rows):
 
 def test_training_ends_in_time(rows):
     X, y, valid = rows
-    model = HyperModelClassifier(hypermodels.Conditional, epochs=100_000, max_seconds=3.0)
+    model = HyperModelClassifier(hypermodels.Conditional, epochs=100_000, max_seconds=6.0)
     started = time.monotonic()
     model.fit(X, y, validation_data=valid)
-    assert time.monotonic() - started < 9  # a loaded machine stalls for seconds
+    assert time.monotonic() - started < 15  # a loaded machine stalls for seconds
     assert model.history_["step"] and model.score(*valid) > 0.3
 
 
