@@ -3,7 +3,8 @@
     pip install "fmnist-bench[weights]"
     python benchmarks/onednn.py
 
-TensorFlow takes oneDNN by itself only where the processor has AVX-512 and more; `fmnist_bench` asks for it everywhere.
+TensorFlow takes oneDNN by itself only where the processor has instructions for VNNI, BF16 or AMX; `fmnist_bench` asks
+for it everywhere.
 Each way in a process of its own, in turns. "Keras' predict" is the 6-conv network's rows through `keras.Model.predict`
 instead of batch by batch. Writes onednn.md beside itself.
 """
@@ -82,7 +83,7 @@ def gan(X: Any, y: Any) -> float:
     """Rows a second of training the GAN."""
     from fmnist_bench import augment
 
-    augment.STEPS_AN_EPOCH = GAN_STEPS
+    augment.STEPS_AN_EPOCH, augment.Judge.rows = GAN_STEPS, 64  # whom a judgement after each would keep busy
     model = augment.ConditionalGAN(steps=3 * GAN_STEPS, random_state=0)
     ends: list[float] = []
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fmnist_bench.arm_history import ArmHistory
-from fmnist_bench.budget import ArmClaim
+from fmnist_bench.budget import MARGIN, ArmClaim
 from fmnist_bench.ladder import AS_IT_STANDS
 from fmnist_bench.proposals import Proposal, proposals
 from fmnist_bench.search import Ask, Asker, OptunaAsker
@@ -65,7 +65,7 @@ class ArmSearch(ArmHistory):
         if proposal is None:
             return ArmClaim(study, promise, spent, self.count(), ready=False)
         first = (proposal.waited or self.count() == 0) and not proposal.preparation and proposal.seconds <= fair
-        seconds = fair if proposal.preparation else proposal.seconds
+        seconds = fair / MARGIN if proposal.preparation else proposal.seconds  # it may not take longer than expected
         return ArmClaim(study, promise, spent, self.count(), seconds, first, slack=proposal.slack)
 
     def ask(self, proposal: Proposal) -> Ask | None:

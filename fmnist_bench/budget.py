@@ -51,8 +51,8 @@ def next_arm(claims: Sequence[ArmClaim], ratio: float = RATIO) -> int:
     seven tenths of the time, the next one seven tenths of the rest, and so on: successive halving (Jamieson and
     Talwalkar, 2016) with another ratio, which may take a decision back when the order changes. The study goes first
     that has had least of its part; within it the arm goes first that has had less time. `benchmarks/replay.md` holds
-    this rule against others. A long trial begins early or never: where one of the study that promises most would have
-    too little time after another study's, its study goes first, as in Graham's rule of the longest first (1969).
+    this rule against others. A long trial begins early or never: where the next one of the study that promises most
+    would have too little time after another study's, it goes first, as in Graham's rule of the longest first (1969).
 
     Examples
     --------
@@ -74,9 +74,8 @@ def next_arm(claims: Sequence[ArmClaim], ratio: float = RATIO) -> int:
         spent[claim.study] = spent.get(claim.study, 0.0) + claim.spent
     part = {study: ratio**rank for rank, study in enumerate(sorted(best, key=lambda study: -best[study]))}
     chosen = min(ready, key=lambda i: (spent[claims[i].study] / part[claims[i].study], claims[i].spent))
-    of_best = [i for i in ready if part[claims[i].study] == 1]
-    is_late = any(claims[i].slack < MARGIN * claims[chosen].seconds for i in of_best)
-    return min(of_best, key=lambda i: claims[i].spent) if is_late else chosen
+    of_best = min((i for i in ready if part[claims[i].study] == 1), key=lambda i: claims[i].spent)
+    return of_best if claims[of_best].slack < MARGIN * claims[chosen].seconds else chosen
 
 
 class Clock:

@@ -75,9 +75,7 @@ def proposals(history: ArmHistory, left: float, asker_climbs: bool = False) -> I
     if history.plain is not None:
         yield from _of_plain(history, history.plain, left)
     for wish in history.queue.values():
-        yield Proposal(
-            wish.parameters, wish.known, wish.rung, _seconds(history, wish.config, wish.rung, left), waited=True
-        )
+        yield _repeat(history, wish.parameters, wish.known, wish.rung, left, waited=True)
     if not asker_climbs and history.first_rung == 0:
         yield from _climbs(history, left)
         yield from _again(history, left)

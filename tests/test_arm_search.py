@@ -7,6 +7,7 @@ import pytest
 from arms import KNOWN, LEVELS, answer, ask, make, make_run, network
 
 from fmnist_bench.arm_search import ArmSearch
+from fmnist_bench.budget import MARGIN
 from fmnist_bench.search import OptunaAsker
 from fmnist_bench.space import Spec
 from fmnist_bench.store import TrialRecord
@@ -116,6 +117,7 @@ def test_what_waits_and_does_not_fit_lends_its_turn_to_nobody(run):
     fits, beyond = search.propose(150.0), search.propose(30.0)
     assert search.claim(fits, fair=150.0).untried
     assert not search.claim(beyond, fair=150.0).untried
+    assert search.claim(fits, fair=50.0).slack == pytest.approx(150 - 140), "it can come too late like any other"
 
 
 def test_only_what_takes_long_has_a_last_moment(run):
@@ -133,7 +135,7 @@ def test_what_an_augmentation_learns_may_take_an_even_share(run):
     answer(plain, run, ask(plain))
     arm = Arm(plain.arm.study, (Spec("imblearn.SMOTE", {}),))
     augmented = ArmSearch(arm, run, OptunaAsker(arm, run, seed=0), plain=plain)
-    assert augmented.claim(augmented.propose(math.inf), fair=70.0).seconds == 70.0
+    assert augmented.claim(augmented.propose(math.inf), fair=70.0).seconds == 70.0 / MARGIN, "and no more"
 
 
 def test_a_trial_that_its_limit_cut_short_counts_for_what_its_schedule_would_have_cost(run):

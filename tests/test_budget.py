@@ -80,10 +80,10 @@ def test_a_long_trial_of_the_best_study_begins_before_it_is_too_late():
     assert next_arm([cnn, svm, ArmClaim("forest", promise=0.9, spent=90.0, slack=1.0)]) == 1, "not that of another one"
 
 
-def test_a_study_in_a_hurry_begins_with_the_arm_that_has_had_less_time():
+def test_the_arms_of_a_study_in_a_hurry_get_equal_time_as_well():
     svm = ArmClaim("svm", promise=0.93, spent=10.0, count=9, seconds=10.0)
     plain = ArmClaim("cnn", promise=0.95, spent=900.0, count=2, seconds=500.0, slack=5.0)
-    augmented = replace(plain, spent=300.0, slack=math.inf)
+    augmented = replace(plain, spent=300.0)
     assert next_arm([plain, augmented, svm]) == 1
+    assert next_arm([plain, replace(augmented, slack=math.inf), svm]) == 2, "it is the other arm's turn"
     assert next_arm([plain, replace(augmented, ready=False), svm]) == 0
-    assert next_arm([plain, augmented, replace(svm, spent=9999.0)]) == 1, "as it would in its turn"

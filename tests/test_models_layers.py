@@ -49,6 +49,7 @@ def test_a_frozen_one_keeps_its_statistics():
     assert not keras.ops.convert_to_numpy(layer.moving_mean).any()
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="it is Keras' layer elsewhere")
 @pytest.mark.parametrize(
     ("plane", "kernel"), [((2, 2), 5), ((4, 4), 5), ((1, 1), 3), ((2, 2), 3), ((2, 3), (5, 4)), ((4, 4), 3)]
 )

@@ -3,12 +3,14 @@
 import itertools
 import math
 
+import keras
 import numpy as np
 import pytest
 from sklearn.base import clone
 
 from fmnist_bench.members import with_length_found
 from fmnist_bench.models import _training
+from fmnist_bench.models._batches import outputs_of
 from fmnist_bench.models._training import PREDICT_BATCH, one_cycle, steps_per_execution
 from fmnist_bench.models.cnn import CNNClassifier
 
@@ -77,3 +79,17 @@ def test_it_ends_early_and_keeps_the_best_epoch(digits, monkeypatch):
     settled = with_length_found(wanted, fitted)
     assert (settled.epochs, settled.patience) == (2, None)
     assert len(clone(wanted).fit(*rows).history_["step"]) == 9, "without rows to score none is better than another"
+
+
+def test_a_network_with_several_outputs_is_refused():
+    inputs = keras.Input((3,))
+    network = keras.Model(inputs, [keras.layers.Dense(2)(inputs), keras.layers.Dense(2)(inputs)])
+    with pytest.raises(ValueError, match="the network has 2 outputs: must be one"):
+        outputs_of(network, np.zeros((5, 3), np.float32), 2)
+
+
+def test_outputs_are_those_of_all_rows_in_their_order():
+    network = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    rows = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32)
+    expected = rows @ network.get_weights()[0]
+    np.testing.assert_allclose(outputs_of(network, rows, 3), expected, atol=1e-5)

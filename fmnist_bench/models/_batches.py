@@ -1,4 +1,4 @@
-"""What a network is trained on: an endless stream of batches, shuffled and augmented."""
+"""Rows by batches: what a network is trained on, an endless stream, shuffled and augmented; and what it computes."""
 
 from __future__ import annotations
 
@@ -58,10 +58,21 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
 
 
 def outputs_of(network: keras.Model, inputs: NDArray[Any] | list[NDArray[Any]], batch_size: int) -> NDArray[np.float32]:
-    """Compute a network's outputs batch by batch; `keras.Model.predict` idles between them where there is one core."""
+    """Compute the output of a network that has one; `keras.Model.predict` idles between batches on a single core.
+
+    Raises
+    ------
+    ValueError
+        Where it has several.
+    """
     several = inputs if isinstance(inputs, list) else [inputs]
+    if on_torch := keras.backend.backend() == "torch":
+        network.eval()  # for layers that go by PyTorch's mode instead of the argument `training`
     parts = []
     for start in range(0, len(several[0]), batch_size):
         batch = [each[start : start + batch_size] for each in several]
+        batch = [keras.ops.convert_to_tensor(each) for each in batch] if on_torch else batch
         parts.append(network.predict_on_batch(batch if isinstance(inputs, list) else batch[0]))
+        if not isinstance(parts[-1], np.ndarray):
+            raise ValueError(f"the network has {len(parts[-1])} outputs: must be one")
     return np.concatenate(parts)

@@ -44,7 +44,7 @@ class SmallPlaneDepthwiseConv2D(keras.layers.DepthwiseConv2D):  # type: ignore[m
         """Filter each channel by itself."""
         plain = self.padding == "same" and self.strides == self.dilation_rate == (1, 1) and self.depth_multiplier == 1
         height, width = inputs.shape[1:3] if self.data_format == "channels_last" else (None, None)
-        is_small = height is not None and height < self.kernel_size[0] and width < self.kernel_size[1]
+        is_small = None not in (height, width) and height < self.kernel_size[0] and width < self.kernel_size[1]
         if keras.backend.backend() != "tensorflow" or not plain or not is_small:
             return super().call(inputs)
         outputs = _depthwise(inputs, self.kernel)
