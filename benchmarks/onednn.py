@@ -4,9 +4,8 @@
     python benchmarks/onednn.py
 
 TensorFlow takes oneDNN by itself only where the processor has instructions for VNNI, BF16 or AMX; `fmnist_bench` asks
-for it everywhere.
-Each way in a process of its own, in turns. "Keras' predict" is the 6-conv network's rows through `keras.Model.predict`
-instead of batch by batch. Writes onednn.md beside itself.
+for it everywhere. Each way in a process of its own, in turns. "Keras' predict" gives the 6-conv network's rows to
+`keras.Model.predict` as an array, instead of as `fmnist_bench` does. Writes onednn.md beside itself.
 """
 
 import argparse
@@ -68,6 +67,8 @@ def speeds() -> dict[str, float]:
     found["6-conv, Keras' predict"] = timed(lambda: fitted.network_.predict(images, batch_size=512, verbose=0))
     found["GAN, training"] = gan(X, y)
     found["EfficientNet-Lite0, features"] = features(X, y)
+    found["EfficientNet-Lite0, last four blocks, training"] = fine_tuning(X, y, keras_layer=False)
+    found["the same with Keras' depthwise layer"] = fine_tuning(X, y, keras_layer=True)
     return found
 
 
@@ -103,6 +104,19 @@ def features(X: Any, y: Any) -> float:
 
     model = TransferClassifier(image_size=64, epochs=1, random_state=0).fit(X[:BATCH], y[:BATCH])
     return timed(lambda: model._embed(model._to_images(X)))
+
+
+def fine_tuning(X: Any, y: Any, keras_layer: bool) -> float:
+    """Rows a second of training the last four blocks of a pretrained network, images of 64 pixels."""
+    import keras
+
+    from fmnist_bench.models import _lite0
+    from fmnist_bench.models.transfer import TransferClassifier
+
+    if keras_layer:
+        _lite0.SmallPlaneDepthwiseConv2D = keras.layers.DepthwiseConv2D
+    model = TransferClassifier(image_size=64, unfreeze=4, epochs=3, random_state=0)
+    return rate(ROWS // 2, lambda tick: own_keras(model, X[: ROWS // 2], y[: ROWS // 2], tick))
 
 
 def report(found: dict[str, list[dict[str, float]]]) -> Iterator[str]:

@@ -81,15 +81,33 @@ def test_it_ends_early_and_keeps_the_best_epoch(digits, monkeypatch):
     assert len(clone(wanted).fit(*rows).history_["step"]) == 9, "without rows to score none is better than another"
 
 
-def test_a_network_with_several_outputs_is_refused():
-    inputs = keras.Input((3,))
-    network = keras.Model(inputs, [keras.layers.Dense(2)(inputs), keras.layers.Dense(2)(inputs)])
-    with pytest.raises(ValueError, match="the network has 2 outputs: must be one"):
-        outputs_of(network, np.zeros((5, 3), np.float32), 2)
-
-
 def test_outputs_are_those_of_all_rows_in_their_order():
     network = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     rows = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32)
     expected = rows @ network.get_weights()[0]
     np.testing.assert_allclose(outputs_of(network, rows, 3), expected, atol=1e-5)
+    np.testing.assert_allclose(outputs_of(network, rows[:1], 3), expected[:1], atol=1e-5)
+
+
+def test_a_network_may_have_several_inputs():
+    inputs = [keras.Input((3,)), keras.Input((3,))]
+    network = keras.Model(inputs, keras.layers.Subtract()(inputs))
+    rows = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32)
+    np.testing.assert_allclose(outputs_of(network, [rows, 2 * rows], 3), -rows, atol=1e-5)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="a graph of TensorFlow")
+def test_any_number_of_rows_is_computed_by_two_graphs():
+    traced = []
+
+    class Counting(keras.layers.Layer):
+        def call(self, inputs):
+            traced.append(inputs.shape)
+            return inputs
+
+    inputs = keras.Input((3,))
+    network = keras.Model(inputs, Counting()(inputs))
+    traced.clear()
+    for n in (1, 2, 7, 5, 9):
+        outputs_of(network, np.zeros((n, 3), np.float32), 3)
+    assert traced == [(1, 3), (None, 3)]

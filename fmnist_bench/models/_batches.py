@@ -49,30 +49,28 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
 
         arrays = [np.asarray(array) for array in self[0]]
         signature = tuple(tf.TensorSpec((None, *array.shape[1:]), array.dtype) for array in arrays)
-        options = tf.data.Options()
-        options.autotune.enabled = False
         batches = tf.data.Dataset.from_generator(
             lambda: map(self.__getitem__, itertools.count()), output_signature=signature
         )
-        return batches.prefetch(PREFETCHED).with_options(options)
+        return batches.prefetch(PREFETCHED).with_options(_untuned())
 
 
 def outputs_of(network: keras.Model, inputs: NDArray[Any] | list[NDArray[Any]], batch_size: int) -> NDArray[np.float32]:
-    """Compute the output of a network that has one; `keras.Model.predict` idles between batches on a single core.
+    """Compute the output of a network that has one.
 
-    Raises
-    ------
-    ValueError
-        Where it has several.
+    The data set that Keras makes of arrays for TensorFlow idles between batches where there is one core.
     """
-    several = inputs if isinstance(inputs, list) else [inputs]
-    if on_torch := keras.backend.backend() == "torch":
-        network.eval()  # for layers that go by PyTorch's mode instead of the argument `training`
-    parts = []
-    for start in range(0, len(several[0]), batch_size):
-        batch = [each[start : start + batch_size] for each in several]
-        batch = [keras.ops.convert_to_tensor(each) for each in batch] if on_torch else batch
-        parts.append(network.predict_on_batch(batch if isinstance(inputs, list) else batch[0]))
-        if not isinstance(parts[-1], np.ndarray):
-            raise ValueError(f"the network has {len(parts[-1])} outputs: must be one")
-    return np.concatenate(parts)
+    if keras.backend.backend() != "tensorflow":
+        return network.predict(inputs, batch_size=batch_size, verbose=0)  # type: ignore[no-any-return]
+    import tensorflow as tf
+
+    rows = tf.data.Dataset.from_tensor_slices((tuple(inputs) if isinstance(inputs, list) else inputs,))
+    return network.predict(rows.batch(batch_size).with_options(_untuned()), verbose=0)  # type: ignore[no-any-return]
+
+
+def _untuned() -> Any:
+    import tensorflow as tf
+
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return options
