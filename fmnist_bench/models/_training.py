@@ -189,5 +189,5 @@ class Course(keras.callbacks.Callback):  # type: ignore[misc]
         }
 
     def _probabilities(self, images: NDArray[Any]) -> NDArray[np.float32]:
-        """Leave the mirror images out: they would double what each epoch's curve point costs, a twentieth of it."""
+        """Class probabilities without mirror images, which would double what scoring costs after each epoch."""
         return predict_probabilities(self.estimator._learner(), images, flip_average=False)
