@@ -1,7 +1,8 @@
 """What one arm has tried, tries, and is to try again."""
 
+import statistics
 import time
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,15 +112,32 @@ class ArmHistory:
         rung = max((record.rung for record in complete), default=0)
         return next(iter(best([record for record in complete if record.rung == rung], 1)), None)
 
-    def rungs_of(self, config: frozenset[tuple[str, Any]]) -> tuple[set[int], set[int]]:
-        """Rungs on which it has tried, tries or is to try again these parameters, and those on which they failed.
+    def rungs_of(self, config: frozenset[tuple[str, Any]], wishes: Iterable[Ask]) -> tuple[set[int], set[int]]:
+        """Rungs on which it has tried, tries or, by `wishes`, will try these parameters, and those where they failed.
 
         Whatever the parameters of its augmentation are.
         """
-        begun = self.ladder.begun | {(wish.config, wish.rung) for wish in self.queue.values()}
+        begun = self.ladder.begun | {(wish.config, wish.rung) for wish in wishes}
         same = {(other, rung) for other, rung in begun if _of_model(other) == config}
         failed = {rung for other, rung in same if rung in self.ladder.failed(other)}
         return {rung for _, rung in same} - failed, failed
+
+    def cost(self, config: Hashable | None, rung: int) -> float:
+        """Seconds that a trial would take, 0 where nothing is known; None is a new configuration.
+
+        Where the arm has not tried it: what it took without augmentation, times what that was seen to cost.
+        """
+        own, plain = self.ladder.seconds(config, rung), self.plain
+        of_model = _of_model(config) if isinstance(config, frozenset) else None
+        if plain is None or self.ladder.knows(config) or (own and not plain.ladder.knows(of_model)):
+            return own
+        return self._times_as_long(plain.ladder) * plain.ladder.seconds(of_model, rung)
+
+    def _times_as_long(self, plain: Ladder) -> float:
+        """How many times longer than without augmentation trials took."""
+        ended = [(a, _of_model(a.config)) for a in self.ladder.attempts if a.accuracy is not None]
+        both = [(a.seconds, plain.seconds(config, a.rung)) for a, config in ended if plain.knows(config)]
+        return statistics.median([with_it / without for with_it, without in both if without] or [1.0])
 
     def begin(self, ask: Ask, expected: float) -> None:
         """Take note that a trial begins, and how many seconds it is likely to take."""
@@ -128,8 +146,8 @@ class ArmHistory:
             self.ladder.start(ask.config, ask.rung)
         self.running[ask.number] = Running(expected, time.monotonic())
 
-    def take(self, record: TrialRecord) -> None:
-        """Take note of how a trial ended; one that was interrupted is tried again."""
+    def take(self, record: TrialRecord, again: Sequence[str] = ("interrupted",)) -> None:
+        """Take note of how a trial ended; with a status of `again` it is tried again."""
         if record.number == PREPARATION:
             self.take_preparation(record, ("interrupted",))
             return
@@ -137,15 +155,15 @@ class ArmHistory:
         self.running.pop(record.number, None)
         self.records.append(record)
         self.tried[ask.config] = record.parameters, record.known
-        if record.result.status == "interrupted":
+        if record.result.status in again:
             self.ladder.withdraw(ask.config, ask.rung)
             self._enqueue(record.parameters, record.known, record.rung)
         else:
             self.queue.pop(_key(ask), None)
             self._end(ask, record)
-        if record.result.status == NO_WEIGHTS:  # nor will there be any for the next trial
-            self.exhausted = True
-            self.queue.clear()
+            if record.result.status == NO_WEIGHTS:  # nor will there be any for the next trial
+                self.exhausted = True
+                self.queue.clear()
 
     def take_preparation(self, record: TrialRecord, again: Sequence[str]) -> None:
         """Begin, or end where the augmentation could not learn; with a status of `again` it goes on from its file."""
@@ -173,6 +191,6 @@ def _key(ask: Ask) -> Hashable:
     return ask.known or ask.config, ask.rung
 
 
-def _of_model(config: frozenset[tuple[str, Any]]) -> frozenset[tuple[str, Any]]:
+def _of_model(config: Any) -> frozenset[tuple[str, Any]]:
     """Leave out the parameters of an augmentation."""
     return frozenset(pair for pair in config if not pair[0].startswith("augment"))

@@ -10,7 +10,7 @@ from fmnist_bench.proposals import Proposal, proposals
 from fmnist_bench.search import Ask, Asker, OptunaAsker
 from fmnist_bench.store import Run, TrialRecord
 from fmnist_bench.study import Arm
-from fmnist_bench.trial import PREPARATION
+from fmnist_bench.trial import NO_WEIGHTS, PREPARATION
 
 SHORTEST = 1.0  # seconds; less than this is not worth starting a trial in
 
@@ -47,7 +47,7 @@ class ArmSearch(ArmHistory):
             if record.number == PREPARATION:
                 self.take_preparation(record, ("interrupted", "timeout"))  # there may be more time now
             elif record.number in told:
-                self.take(record)
+                self.take(record, ("interrupted", NO_WEIGHTS))  # there may be some now
 
     def propose(self, left: float) -> Proposal | None:
         """Say what would be tried next, of what is likely to end within `left` seconds."""

@@ -167,6 +167,7 @@ class _Watch:
         self.begun: list[str] = []  # addresses of the workers that began it
         self.homeless_since: float | None = None
         self.deadline = math.inf  # from when it first began
+        self.latest = math.inf if task.seconds is None else time.monotonic() + task.seconds  # to begin
         self.futures: list[Any] = []
         self.handlers: dict[str, Callable[[dict[str, Any]], TrialResult | None]] = {
             "began": self._began,
@@ -187,8 +188,8 @@ class _Watch:
                 result = self.handlers[message["kind"]](message)
             if result is not None:
                 return result
-            if len(self.begun) > 1 and time.monotonic() > self.deadline + OVERTIME:
-                return TrialResult("timeout", f"{self.begun[-2]} died, and its time did not suffice to begin again")
+            if (result := self._overtime()) is not None:
+                return result
         return TrialResult("interrupted", "stopped by the user")
 
     def leave(self) -> None:
@@ -280,6 +281,14 @@ class _Watch:
         if len(dead) < STARTS:
             return None
         return TrialResult("crashed", f"the Dask workers that ran it died: {', '.join(dead)}")
+
+    def _overtime(self) -> TrialResult | None:
+        """Give up a trial whose time was over before it found a worker, or that began again and has none left."""
+        if not self.begun and time.monotonic() > self.latest:
+            return TrialResult("timeout", f"no worker was free for it within its limit of {self.task.seconds:.0f} s")
+        if len(self.begun) > 1 and time.monotonic() > self.deadline + OVERTIME:
+            return TrialResult("timeout", f"{self.begun[-2]} died, and its time did not suffice to begin again")
+        return None
 
     def _without_news(self) -> TrialResult | None:
         """Give up a trial that has been waiting too long for a worker which could take it."""

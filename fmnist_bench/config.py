@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fmnist_bench.errors import InputError, nearest
-from fmnist_bench.space import Spec, parse_spec
+from fmnist_bench.space import SCALARS, Spec, parse_spec
 from fmnist_bench.study import (
     DEFAULT_BUDGET,
     HIGHEST_SEED,
@@ -96,7 +96,7 @@ def load_benchmark(name: str | Path) -> Benchmark:
     if name in benchmarks:
         return _parse_benchmark(benchmarks[str(name)])
     try:
-        return _of_study(load_study(str(name)))
+        return _of_study(load_study(str(name)), alone=name not in studies)
     except InputError:
         if name in studies or any(str(name).startswith(f"{stem}-") for stem in studies):
             raise
@@ -107,9 +107,10 @@ def load_benchmark(name: str | Path) -> Benchmark:
     )
 
 
-def _of_study(study: Study) -> Benchmark:
-    only = 1 if study.known and study.name.endswith(f"-{study.known[0].name}") else None
-    return Benchmark(name=study.name, studies=(study,), budget=None if only else DEFAULT_BUDGET, trials=only)
+def _of_study(study: Study, alone: bool = False) -> Benchmark:
+    """Make a benchmark of a study, or of one of its named configurations `alone`."""
+    budget, trials = (None, 1) if alone else (DEFAULT_BUDGET, None)
+    return Benchmark(name=study.name, studies=(study,), budget=budget, trials=trials)
 
 
 def find_files(kind: str) -> dict[str, Path]:
@@ -167,6 +168,8 @@ def _parse_study(path: Path) -> Study:
         features=tuple(parse_spec(item, f"{path}, [[features]]") for item in features),
         augments=_parse_augments(table, path),
     )
+    if study.name == "ensemble":
+        raise InputError(f"{path}: a study may not be called ensemble, which is what is made of all of them")
     names = [arm.name for arm in study.arms]
     if twice := [name for name in names if names.count(name) > 1]:
         raise InputError(f"{path}, [[augment]]: there would be two arms {twice[0]}; each needs a class of another name")
@@ -259,6 +262,12 @@ def _list_of_tables(table: Mapping[str, Any], key: str, path: Path) -> list[dict
 
 def _parse_known(item: Mapping[str, Any], study: Study, index: int, path: Path) -> Known:
     parameters = {full_name(key): value for key, value in item.items() if key not in ("name", "alone")}
+    for name, value in parameters.items():
+        if not all(isinstance(v, SCALARS) for v in (value if isinstance(value, list) else [value])):
+            raise InputError(
+                f"{path}, [[known]] number {index + 1}: {name} must be a number, a string, true or false, or a list of "
+                f"them, found {value!r}"
+            )
     for name, allowed in study.ranges().items():
         if name in parameters and not item.get("alone") and not allowed.contains(parameters[name]):
             raise InputError(

@@ -25,6 +25,7 @@ from fmnist_bench.workers import Workers
 LEARNING_SHARES = 1.0  # even shares of the time that an augmentation may take to learn, once for all trials of its arm
 PATIENCE = 2.0  # a trial may take so many times longer than expected; a network then ends its schedule early
 MOST_THREADS = 1024  # that attend to workers; they are made as they are needed
+LOOK = 15.0  # seconds between two looks at what no trial tells: time that a kill must not lose, workers that came
 FIRST_LIMIT = 20.0  # seconds that a trial of which nothing is known may take at least
 
 
@@ -93,7 +94,9 @@ class Search:
                     running |= started
                 if not running:
                     return
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                done = wait(running, LOOK, FIRST_COMPLETED).done
+                self.run.save_state(seconds=self.clock.elapsed)
+                for future in done:
                     search, ask = running.pop(future)
                     result, seconds = future.result()
                     earlier = search.learning_seconds if ask.number == PREPARATION else 0.0
@@ -128,7 +131,7 @@ class Search:
         """Take away what an earlier call left of an augmentation that was stopped in learning, or had no time to."""
         if self.run.record(arm, PREPARATION) is not None:
             self.tracker.forget_trial(arm, PREPARATION)
-            shutil.rmtree(self.run.trial_folder(arm, PREPARATION), ignore_errors=True)
+        shutil.rmtree(self.run.trial_folder(arm, PREPARATION), ignore_errors=True)
 
     def _next(self, reserve: float) -> tuple[ArmSearch, Proposal] | None:
         until_end = self.clock.left(reserve)

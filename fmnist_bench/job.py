@@ -21,9 +21,9 @@ from fmnist_bench import stages
 from fmnist_bench.candidate import forget_places, load_model, save_model, set_where_none, tell_image_shape
 from fmnist_bench.data import Split
 from fmnist_bench.environment import cores
-from fmnist_bench.errors import InputError
+from fmnist_bench.errors import InputError, nearest
 from fmnist_bench.images import write_grid
-from fmnist_bench.study import Arm
+from fmnist_bench.study import ROWS, Arm
 from fmnist_bench.trial import PREPARATION, PREPARED, Monitor, TrialPruned, TrialResult, run_preparation, run_trial
 
 RESULT, PROBABILITIES, MODEL, LOG = "result.json", "valid_probabilities.npy", "model.skops", "log.txt"
@@ -255,6 +255,10 @@ def _reports_errors(connection: Connection) -> Iterator[None]:
 def _check_arm(arm: Arm, allow_import: tuple[str, ...]) -> None:
     arm.learner(allow_import)
     middle = {name: r.choices[0] if r.choices else r.low for name, r in arm.ranges().items()}
+    names = [name for name in arm.candidate(middle, allow_import).get_params() if not name.startswith("augment")]
+    for name in arm.study.fidelity.levels:
+        if name not in (ROWS, *names):
+            raise InputError(f"study {arm.study.name}, [fidelity]: there is no parameter {name}{nearest(name, names)}")
     for parameters in ({}, *(known.parameters for known in arm.study.known)):
         candidate = arm.candidate({**middle, **parameters}, allow_import)
         if not hasattr(candidate.model, "predict_proba"):

@@ -80,6 +80,10 @@ class Ladder:
         """Whether this was tried or is being tried."""
         return (config, rung) in self.begun
 
+    def knows(self, config: Hashable) -> bool:
+        """Whether this has completed on any rung."""
+        return any(a.config == config and a.accuracy is not None for a in self.attempts)
+
     def failed(self, config: Hashable) -> set[int]:
         """Rungs on which a configuration did not complete."""
         return {a.rung for a in self.attempts if a.config == config and a.accuracy is None}

@@ -80,7 +80,7 @@ def proposals(history: ArmHistory, left: float, asker_climbs: bool = False) -> I
         yield from _climbs(history, left)
         yield from _again(history, left)
     if not history.exhausted:
-        yield Proposal(None, "", history.first_rung, _cost(history, None, history.first_rung))
+        yield Proposal(None, "", history.first_rung, history.cost(None, history.first_rung))
 
 
 def _of_plain(history: ArmHistory, plain: ArmHistory, left: float) -> Iterator[Proposal]:
@@ -89,12 +89,13 @@ def _of_plain(history: ArmHistory, plain: ArmHistory, left: float) -> Iterator[P
     One that is climbing there climbs here as well, beside it: when it has arrived, the time will be gone.
     """
     seen: set[Hashable] = set()
+    wishes = [wish for wish in history.queue.values() if _seconds(history, wish.config, wish.rung, left) <= left]
     for record in best(plain.originals(), len(plain.records)):
         config = Ask(-1, record.parameters).config
         if config in seen or len(seen) == TAKEN_OVER:
             continue
         seen.add(config)
-        tried, failed = history.rungs_of(config)
+        tried, failed = history.rungs_of(config, wishes)
         top = min(plain.ladder.highest(config, record.rung), min(failed, default=history.ladder.top + 1) - 1)
         lowest = max(tried, default=min(record.rung, 0) - 1) + 1
         if rungs := range(top, lowest - 1, -1):
@@ -142,20 +143,13 @@ def _repeat(
 ) -> Proposal:
     """Propose a configuration that is likely to take what another one does, or what itself does."""
     config = like or Ask(-1, parameters).config
-    slack = math.inf if rung == 0 else left - _cost(history, config, rung)
+    slack = math.inf if rung == 0 else left - history.cost(config, rung)
     return Proposal(parameters, known, rung, _seconds(history, config, rung, left), waited=waited, slack=slack)
-
-
-def _cost(history: ArmHistory, config: Hashable | None, rung: int) -> float:
-    """Seconds that a trial would take; of an augmented arm that has none yet, those without augmentation."""
-    return history.ladder.seconds(config, rung) or (
-        history.plain.ladder.seconds(config, rung) if history.plain else 0.0
-    )
 
 
 def _seconds(history: ArmHistory, config: Hashable, rung: int, left: float) -> float:
     """Seconds that a trial is likely to take; a network makes do with somewhat less than it would need."""
-    seconds = _cost(history, config, rung)
+    seconds = history.cost(config, rung)
     enough = history.arm.study.trains_network and COMPRESSED * seconds <= left
     return min(seconds, left) if enough else seconds
 

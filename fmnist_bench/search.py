@@ -34,8 +34,12 @@ class Ask:
 
     @property
     def config(self) -> frozenset[tuple[str, Any]]:
-        """The parameters as a key."""
-        return frozenset(self.parameters.items())
+        """The parameters as a key; a list, such as the sizes of layers, as a tuple."""
+        return frozenset((name, _hashable(value)) for name, value in self.parameters.items())
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(map(_hashable, value)) if isinstance(value, (list, tuple)) else value
 
 
 class Asker(ABC):
@@ -108,8 +112,8 @@ class OptunaAsker(Asker):
         return None
 
     def repeat(self, parameters: Mapping[str, Any], known: str, rung: int) -> Ask:  # noqa: D102
-        own = {name: value for name, value in parameters.items() if name in self._distributions}
-        constants = {name: value for name, value in parameters.items() if name not in self._distributions}
+        own = {n: value for n, value in parameters.items() if n in self._ranges and self._ranges[n].contains(value)}
+        constants = {n: value for n, value in parameters.items() if n not in own}  # what runs alone may lie outside
         self._study.enqueue_trial(own, user_attrs={"known": known, "constants": constants, "rung": rung})
         return self._ask()
 

@@ -10,6 +10,7 @@ from fmnist_bench.errors import InputError, nearest
 
 ALLOWED_PREFIXES = ("fmnist_bench.", "sklearn.", "xgboost.")
 SCALARS = (bool, int, float, str)
+GRID = 1e-6  # of a step that a value may lie beside it: rounding
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,10 @@ class Range:
         """Whether `value` may come out of this range."""
         if self.choices:
             return value in self.choices
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        return number and self.low <= value <= self.high
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not self.low <= value <= self.high:
+            return False
+        step = None if self.log and self.step else self.step or (1 if self.is_integer else None)
+        return step is None or abs((value - self.low) / step - round((value - self.low) / step)) < GRID
 
     def __str__(self) -> str:
         if self.choices:

@@ -72,7 +72,7 @@ def run_in_worker(task: Task, on_report: OnReport, stop: threading.Event) -> Tri
     with _process(job.work, task) as (process, connection):
         limits = Limits(process.pid, task)
         ended_by = _attend(process, connection, limits, on_report, stop)
-    if ended_by is None and (result := read_result(task.folder)) is not None:
+    if (result := read_result(task.folder)) is not None:  # it may have been ended when all was done
         return result
     status, reason = ended_by or _death(process.exitcode, task.folder)
     seconds = time.perf_counter() - started

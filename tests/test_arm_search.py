@@ -9,7 +9,7 @@ from arms import KNOWN, LEVELS, answer, ask, make, make_run, network
 from fmnist_bench.arm_search import ArmSearch
 from fmnist_bench.budget import MARGIN
 from fmnist_bench.search import OptunaAsker
-from fmnist_bench.space import Spec
+from fmnist_bench.space import Range, Spec
 from fmnist_bench.store import TrialRecord
 from fmnist_bench.study import Arm, Known
 from fmnist_bench.trial import TrialResult
@@ -98,7 +98,30 @@ def test_without_weights_an_arm_ends(run):
     search = make(run, known=[Known("one", {"model__C": 3.0}), Known("two", {"model__C": 1.0})])
     answer(search, run, ask(search), status="no_weights", accuracy=None)
     assert search.propose(math.inf) is None
-    assert make(run, known=[Known("one", {"model__C": 3.0})]).propose(math.inf) is None
+
+
+def test_the_same_command_looks_for_weights_again(run):
+    search = make(run, known=[Known("one", {"model__C": 3.0})])
+    answer(search, run, ask(search), status="no_weights", accuracy=None)
+    again = make(run, known=[Known("one", {"model__C": 3.0})])
+    assert again.propose(math.inf).known == "one"
+    answer(again, run, ask(again), status="no_weights", accuracy=None)
+    assert again.propose(math.inf) is None
+
+
+def test_lists_are_values_like_any_other(run):
+    known = [Known("one", {"model__hidden_layer_sizes": [64, 32], "model__alpha": 0.5})]
+    space = Spec("sklearn.neural_network.MLPClassifier", {"alpha": Range(0.1, 1.0)})
+    search = make(run, known, space)
+    record = answer(search, run, ask(search))
+    assert record.parameters == {"model__hidden_layer_sizes": [64, 32], "model__alpha": 0.5}
+    assert make(run, known, space).propose(math.inf).parameters is None, "it is known again when it is read back"
+
+
+def test_what_runs_alone_may_lie_outside_of_what_is_searched(run):
+    space = Spec("sklearn.svm.SVC", {"kernel": Range(choices=("rbf", "poly")), "C": Range(0.1, 10.0)})
+    search = make(run, [Known("one", {"model__kernel": "linear", "model__C": 20.0})], space)
+    assert ask(search).parameters == {"model__kernel": "linear", "model__C": 20.0}
 
 
 def test_a_known_configuration_that_takes_more_than_its_share_has_to_earn_it(run):

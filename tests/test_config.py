@@ -93,6 +93,11 @@ def test_the_digest_knows_what_makes_runs_comparable(folder):
         ('[model]\nuse = "sklearn.svm.SVC"\n[modle]\n', "unknown key modle; did you mean model"),
         ('[model]\nuse = "sklearn.svm.SVC"\n[features]\nuse = "x"\n', r"must be written as tables \[\[features\]\]"),
         ('[model]\nuse = "sklearn.svm.SVC"\nC = {low = 1, high = 2}\n[[known]]\nC = 7\n', "model__C = 7 is outside"),
+        (
+            '[model]\nuse = "sklearn.svm.SVC"\nC = {low = 1, high = 9, step = 2}\n[[known]]\nC = 4\n',
+            r"model__C = 4 is outside its range \[1, 9\] step 2",
+        ),
+        ('[model]\nuse = "sklearn.svm.SVC"\n[[known]]\nC = {low = 1}\n', "model__C must be a number, a string"),
         ('[model]\nuse = "sklearn.svm.SVC"\n[fidelity]\nmax_iter = [9, 9]\n', "two or more rising numbers"),
         ('[model]\nuse = "sklearn.svm.SVC"\n[fidelity]\nmax_iter = [0, 9, 8]\n', "begin with 0 and do not fall"),
         ('[model]\nuse = "sklearn.svm.SVC"\n[fidelity]\nmax_iter = [0, 9]\n', "one list must begin above 0"),
@@ -104,6 +109,19 @@ def test_a_bad_study_names_file_and_fault(folder, text, words):
     with pytest.raises(InputError, match=words) as error:
         load_study("bad")
     assert "bad.toml" in str(error.value)
+
+
+def test_a_study_may_not_be_called_like_the_ensemble(folder):
+    (folder / "studies" / "ensemble.toml").write_text('[model]\nuse = "sklearn.svm.SVC"\n')
+    with pytest.raises(InputError, match="may not be called ensemble"):
+        load_study("ensemble")
+
+
+def test_a_study_whose_name_ends_like_a_configuration_is_searched_all_the_same(folder):
+    (folder / "studies" / "net-0.toml").write_text('[model]\nuse = "sklearn.svm.SVC"\nC = 1.0\n[[known]]\nC = 3.0\n')
+    whole, one = load_benchmark("net-0"), load_benchmark("net-0-0")
+    assert (whole.trials, whole.budget is None) == (None, False)
+    assert (one.trials, one.budget) == (1, None)
 
 
 def test_what_long_trainings_need_begins_with_zero_and_costs_nothing(folder):

@@ -132,6 +132,29 @@ def test_what_was_taken_over_and_interrupted_is_tried_once_more(run):
     assert augmented.propose(200.0).parameters is None
 
 
+def test_what_was_taken_over_and_interrupted_goes_less_high_where_the_time_is_short(run):
+    plain = network(run)
+    augmented = augmented_beside(plain, run, ratio=Range(0.1, 1.0))
+    answer(plain, run, ask(plain), accuracy=0.8, seconds=20.0)
+    climbing = plain.ask(plain.propose(200.0))
+    beside = augmented.ask(augmented.propose(180.0))
+    answer(plain, run, climbing, accuracy=0.9, seconds=140.0)
+    answer(augmented, run, beside, accuracy=None, status="interrupted")
+    lower = augmented.propose(70.0)
+    assert (beside.rung, lower.known, lower.rung) == (2, "svm 1", 1)
+
+
+def test_what_is_taken_over_costs_what_it_did_times_what_the_augmentation_does(run):
+    known = [Known(name, {"model__C": C, "model__degree": 2}) for name, C in (("one", 3.0), ("two", 1.0))]
+    plain = make(run, known, levels=LEVELS)
+    augmented = augmented_beside(plain, run, ratio=Range(0.1, 1.0))
+    answer(plain, run, ask(plain), accuracy=0.8, seconds=10.0)
+    answer(augmented, run, ask(augmented), accuracy=0.8, seconds=20.0)
+    answer(plain, run, ask(plain), accuracy=0.9, seconds=50.0)
+    second = augmented.propose(math.inf)
+    assert (second.known, second.rung, second.seconds) == ("svm 1", 0, 100.0)
+
+
 def test_what_was_taken_over_and_failed_is_tried_less_high(run):
     plain = network(run)
     augmented = augmented_beside(plain, run, ratio=Range(0.1, 1.0))

@@ -94,5 +94,9 @@ def test_contains_knows_the_ends():
     assert not Range(1, 3).contains(4)
     assert not Range(1, 3).contains("2")
     assert Range(choices=("a", 1)).contains("a")
+    assert not Range(1, 3).contains(2.5)
+    assert [Range(0.0, 1.0, step=0.1).contains(value) for value in (0.3, 0.7, 0.25)] == [True, True, False]
+    assert [Range(1, 10, step=4).contains(value) for value in (9, 10)] == [True, False]
+    assert Range(1e-4, 1e-1, log=True).contains(3e-3)
     assert Range(1, 3).is_integer
     assert not Range(1.0, 3).is_integer

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from fmnist_bench.candidate import Candidate
 from fmnist_bench.errors import InputError
 from fmnist_bench.job import LOG, MODEL, PROBABILITIES, _fill
 from fmnist_bench.space import Spec
-from fmnist_bench.study import Arm, Known, Study
+from fmnist_bench.study import Arm, Fidelity, Known, Study
 from fmnist_bench.worker import answer_of_worker, check_in_worker, prepare, run_in_worker
 
 
@@ -174,6 +175,24 @@ def test_a_known_configuration_that_cannot_be_set_is_refused():
     known = (Known("odd", {"model__depth": 3}),)
     with pytest.raises(InputError, match="no parameter model__depth"):
         check_in_worker((Arm(Study("bad", Spec("sklearn.tree.DecisionTreeClassifier", {}), known=known)),), ())
+
+
+@pytest.mark.parametrize("level", [{"model__depth": (1, 2)}, {"augment__steps": (1, 2)}])
+def test_a_ladder_of_what_is_no_argument_is_refused(level):
+    study = Study("bad", Spec("sklearn.tree.DecisionTreeClassifier", {}), fidelity=Fidelity(level))
+    with pytest.raises(InputError, match=rf"\[fidelity\]: there is no parameter {next(iter(level))}"):
+        check_in_worker((Arm(study),), ())
+    good = Study("good", study.model, fidelity=Fidelity({"model__max_depth": (1, 2), "rows": (0.5, 1.0)}))
+    check_in_worker((Arm(good),), ())
+
+
+def test_a_trial_that_is_stopped_when_all_is_done_is_complete(make_task):
+    task, stop = make_task("none"), threading.Event()
+    slow = replace(make_task("hang"), folder=task.folder)
+    stop.set()
+    assert run(slow, stop=stop).status == "interrupted"
+    whole = run(task)
+    assert run(slow, stop=stop) == whole
 
 
 def test_a_server_that_was_started_for_less_is_replaced_unless_its_processes_run():
