@@ -16,24 +16,23 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fmnist_bench.arrays import as_rows, image_shape_of, shape_of_images
+from fmnist_bench.arrays import as_rows, image_shape_of, shape_of_images, source_digest
 from fmnist_bench.classic import Augment
 from fmnist_bench.models._backend import (
     PRECISIONS,
     NetworkAsBytes,
     fits,
-    from_bytes,
     one_memory_error,
     prepare_backend,
     to_bytes,
 )
 from fmnist_bench.models._batches import Batches, outputs_of
 from fmnist_bench.models._gan import Adversaries, build_discriminator, build_generator
-from fmnist_bench.models._gan_files import keep_network, load_network, locked
+from fmnist_bench.models._gan_files import keep_network, load_network, locked, read_generator
 from fmnist_bench.models._gan_watch import STEPS_AN_EPOCH, Judge, Monitor, Watch
 from fmnist_bench.models._parameters import check_least
 from fmnist_bench.models._training import steps_per_execution
-from fmnist_bench.models._turn import one_at_a_time
+from fmnist_bench.models._turn import chance_of_its_own, one_at_a_time
 
 TRAINED_ON = ("tensorflow", "torch")  # back ends; JAX would need a training step of its own
 SAMPLE_BATCH = 1000
@@ -164,7 +163,7 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
         )
         self.history_: dict[str, list[float]] = {}
         if self.generator is not None:
-            self.network_ = self._read(Path(self.generator))
+            self.network_ = read_generator(self.generator, len(self.classes_), self._shape, self.latent)
         elif self.cache_dir is None:
             self.network_ = self._trained(rows, codes, None, monitor)
         else:
@@ -202,6 +201,7 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
         codes = self._codes(np.asarray(y)) if drawn is None else drawn
         noise = generator.normal(size=(n, self.latent)).astype(np.float32)
         with one_at_a_time(), one_memory_error():
+            prepare_backend(self.precision)
             images = outputs_of(self.network_, [noise, codes.astype(np.int32)], SAMPLE_BATCH)
         pixels = np.clip(np.rint((images.reshape(n, -1) + 1) * 127.5), 0, 255).astype(np.uint8)
         return pixels, self.classes_[codes]
@@ -233,16 +233,6 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
         if (unknown := self.classes_[codes] != y).any():
             raise ValueError(f"y holds {y[unknown][0]}: must be one of {', '.join(map(str, self.classes_))}")
         return np.asarray(codes)
-
-    def _read(self, path: Path) -> keras.Model:
-        try:
-            network = from_bytes(path.read_bytes())
-        except Exception as error:
-            raise ValueError(f"generator={self.generator!r}: not a readable generator: {error}") from error
-        known = network.get_layer("classes").input_dim, network.output_shape[1:]
-        if known != (len(self.classes_), self._shape):
-            raise ValueError(f"generator={self.generator!r} makes {known[0]} classes of images {known[1]}, not these")
-        return network
 
     def _find_or_train(
         self, rows: NDArray[Any], codes: NDArray[np.int64], folder: Path, monitor: Monitor | None
@@ -276,7 +266,8 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
     def _digest(self, rows: NDArray[Any], codes: NDArray[np.int64]) -> str:
         free = ("ratio", "balance", "cache_dir", "max_seconds", "generator")
         settings = sorted((name, value) for name, value in self.get_params().items() if name not in free)
-        digest = hashlib.sha256(f"{settings} {keras.backend.backend()} {rows.dtype} {rows.shape}".encode())
+        made_by = f"{keras.__version__} {keras.backend.backend()} {source_digest(Adversaries)}"
+        digest = hashlib.sha256(f"{settings} {made_by} {rows.dtype} {rows.shape}".encode())
         digest.update(np.ascontiguousarray(rows).data)
         digest.update(np.ascontiguousarray(codes).data)
         return digest.hexdigest()[:32]
@@ -289,12 +280,14 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
             other = f"KERAS_BACKEND={backend} trains no GAN: must be {' or '.join(TRAINED_ON)}"
             raise ValueError(f"{other}, or generator= the file of one that was trained there")
         prepare_backend(self.precision)
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
 
         def train(batch_size: int) -> None:
-            self.network_ = self._train(rows, codes, checkpoint, monitor, batch_size)
+            self.network_ = self._train(rows, codes, checkpoint, monitor, batch_size, seed)
 
-        if not fits(train, self.batch_size):
-            train(self.batch_size // 2)
+        with chance_of_its_own():
+            if not fits(train, self.batch_size):
+                train(self.batch_size // 2)
         return self.network_
 
     def _train(
@@ -304,8 +297,8 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
         checkpoint: Path | None,
         monitor: Monitor | None,
         batch_size: int,
+        seed: int,
     ) -> keras.Model:
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         keras.utils.set_random_seed(seed)
         self.history_ = {}
         generator = self.network_ = build_generator(self._shape, len(self.classes_), self.latent, self.width)

@@ -110,6 +110,25 @@ def test_rows_are_appended_in_proportion_or_balanced(digits, any_will_do, balanc
     assert np.abs(counts - expected).max() <= 1
 
 
+def test_one_image_of_a_class_is_not_all_alike(digits):
+    judge = _gan_watch.Judge(digits.X[:300], digits.y[:300])
+    codes = np.delete(digits.y[:300], np.flatnonzero(digits.y[:300] == 3)[1:])
+    rows = np.delete(digits.X[:300], np.flatnonzero(digits.y[:300] == 3)[1:], axis=0)
+    judge.check(rows, codes, np.arange(10))
+    rows[codes == 4] = rows[codes == 4][0]
+    with pytest.raises(FailedGAN, match="class 4 are all alike"):
+        judge.check(rows, codes, np.arange(10))
+
+
+def test_a_generator_of_another_kind_is_refused(digits, fitted, tmp_path):
+    fitted.save(tmp_path / "gan.keras")
+    with pytest.raises(ValueError, match="takes latent=8, found latent=9"):
+        ConditionalGAN(latent=9, generator=str(tmp_path / "gan.keras")).fit(digits.X[:300], digits.y[:300])
+    keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save(tmp_path / "other.keras")
+    with pytest.raises(ValueError, match="not a readable generator"):
+        ConditionalGAN(**TINY, generator=str(tmp_path / "other.keras")).fit(digits.X[:300], digits.y[:300])
+
+
 def test_ratio_nought_changes_and_trains_nothing(digits):
     X, y = ConditionalGAN(ratio=0.0).fit_resample(digits.X, digits.y)
     assert np.array_equal(X, digits.X)

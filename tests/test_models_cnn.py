@@ -3,6 +3,8 @@
 import math
 import os
 import pickle
+import random
+import re
 import time
 from collections import Counter
 
@@ -16,8 +18,9 @@ from sklearn.datasets import load_digits
 from sklearn.metrics import log_loss
 from sklearn.utils.validation import check_is_fitted
 
-from fmnist_bench.candidate import load_model, save_model
+from fmnist_bench.candidate import Candidate, load_model, save_model
 from fmnist_bench.classic import Augment
+from fmnist_bench.data import Split
 from fmnist_bench.ensemble import StackedEnsemble
 from fmnist_bench.errors import InputError
 from fmnist_bench.models import _backend
@@ -25,6 +28,7 @@ from fmnist_bench.models._backend import is_out_of_memory
 from fmnist_bench.models._batches import Batches
 from fmnist_bench.models._training import Course, not_finite
 from fmnist_bench.models.cnn import CNNClassifier
+from fmnist_bench.trial import run_trial
 
 SMALL = {"filters": 8, "batch_size": 32, "epochs": 4, "flip": False, "learning_rate": 0.2, "random_state": 0}
 
@@ -270,6 +274,14 @@ def test_infinite_loss_is_an_error_at_once(digits):
     assert not_finite(math.inf, 3, 2.5) == "the loss became inf in epoch 3, last finite loss 2.5"
 
 
+def test_infinite_loss_is_a_row_that_says_when(digits):
+    model = CNNClassifier(**{**SMALL, "learning_rate": 1e30, "batch_norm": False, "epochs": 50})
+    rows = np.arange(len(digits[0]))
+    result = run_trial(Candidate(model), *digits[:2], Split(rows[:1000], rows[1000:]), lambda step, score: None)
+    assert result.status == "failed"
+    assert re.search(r"the loss became \S+ in epoch \d+, (none was finite|last finite loss)", result.reason)
+
+
 def test_what_is_scored_after_an_epoch_is_of_all_classes(digits, monkeypatch):
     monkeypatch.setattr("fmnist_bench.models._keras.LEAST_SCORED", 100)
     X, y = digits[0], digits[1]
@@ -311,15 +323,20 @@ def test_bfloat16_is_chosen_where_the_processor_has_it(flags, precision, rewritt
     assert chosen == {"auto_mixed_precision_onednn_bfloat16": rewritten}
 
 
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the others take memory as they need it")
-def test_a_gpu_lends_its_memory_as_it_is_needed(monkeypatch):
-    grown = []
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="asks TensorFlow")
+def test_a_gpu_is_used_in_mixed_precision_and_lends_its_memory_as_it_is_needed(monkeypatch):
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [f"{kind}:0", f"{kind}:1"])
-    monkeypatch.setattr(tf.config.experimental, "set_memory_growth", lambda device, on: grown.append((device, on)))
-    _backend.prepare_backend("float32")
-    assert grown == [("GPU:0", True), ("GPU:1", True)]
     assert _backend.dtype_policy("auto") == "mixed_bfloat16"
+    assert os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] == "true", "TensorFlow takes nearly all of it otherwise"
     assert os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] == "false", "JAX takes three quarters of it otherwise"
+
+
+def test_training_leaves_the_random_generators_of_the_process_alone(digits):
+    np.random.seed(1)
+    random.seed(1)
+    before = np.random.get_state()[1].tolist(), random.getstate()
+    CNNClassifier(**SMALL).fit(*digits[:2])
+    assert (np.random.get_state()[1].tolist(), random.getstate()) == before
 
 
 def test_only_jax_compiles(fitted):
@@ -389,7 +406,7 @@ def test_one_row_in_a_batch(digits):
         ({"batch_size": 0}, [0, 1], "batch_size=0: must be at least 1"),
         ({"max_seconds": 0}, [0, 1], "max_seconds=0: must be above 0"),
         ({"block": "dense"}, [0, 1], "block='dense': must be one of plain, residual, separable"),
-        ({"precision": "int3"}, [0, 1], "precision='int3': must be auto, or a dtype policy"),
+        ({"precision": "mixed_float16"}, [0, 1], "precision='mixed_float16': must be one of auto, float32, mixed_bf"),
         ({"optimizer": "lion"}, [0, 1], "optimizer='lion': must be one of sgd, adamw"),
         ({"erase": 2}, [0, 1], "erase=2: must be"),
         ({"learning_rate": -1.0}, [0, 1], "learning_rate=-1.0: must be above 0"),

@@ -14,11 +14,13 @@ import keras
 
 CPUINFO = Path("/proc/cpuinfo")
 PRECISIONS = ("auto", "float32")  # of networks that set no dtype policy
+POLICIES = (*PRECISIONS, "mixed_bfloat16", "bfloat16")
 OUT_OF_MEMORY = ("ResourceExhaustedError", "OutOfMemoryError")
 WORDS = ("can't allocate memory", "out of memory", "RESOURCE_EXHAUSTED")  # where the error is a plain one
 
-# JAX takes three quarters of a GPU's memory with its first operation, unless it is told before.
+# Unless told before, JAX takes three quarters of a GPU's memory with its first operation, TensorFlow nearly all of it.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 
 
 class NetworkAsBytes:
@@ -41,19 +43,27 @@ class NetworkAsBytes:
 
 
 def prepare_backend(precision: str) -> None:
-    """Let TensorFlow take GPU memory as it needs it, and compute in bfloat16 on CPUs where `precision` is "auto"."""
+    """Let TensorFlow compute in bfloat16 on CPUs that multiply it, where `precision` is "auto"."""
     if keras.backend.backend() != "tensorflow":
         return
     import tensorflow as tf
 
-    for device in tf.config.list_physical_devices("GPU"):
-        with contextlib.suppress(RuntimeError):  # the caller has used the GPU already
-            tf.config.experimental.set_memory_growth(device, True)
     rewrite = precision == "auto" and _cpu_has_bfloat16()
     tf.config.optimizer.set_experimental_options({"auto_mixed_precision_onednn_bfloat16": rewrite})
 
 
 def check_precision(precision: str) -> None:
+    """Refuse what is neither "auto" nor a dtype policy that networks learn in: float16 would need its loss scaled.
+
+    Raises
+    ------
+    ValueError
+    """
+    if precision not in POLICIES:
+        raise ValueError(f"precision={precision!r}: must be one of {', '.join(POLICIES)}")
+
+
+def check_policy(precision: str) -> None:
     """Refuse what is neither "auto" nor a dtype policy of Keras.
 
     Raises

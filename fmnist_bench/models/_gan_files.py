@@ -56,6 +56,27 @@ def load_network(path: Path, digest: str) -> keras.Model | None:
     return network
 
 
+def read_generator(file: str | os.PathLike[str], classes: int, shape: tuple[int, ...], latent: int) -> keras.Model:
+    """Load the generator that somebody names; refuse one of other classes, images or noise.
+
+    Raises
+    ------
+    ValueError
+    """
+    what = f"generator={str(file)!r}"
+    try:
+        network = from_bytes(Path(file).read_bytes())
+        made = network.get_layer("classes").input_dim, network.output_shape[1:]
+        taken = network.input_shape[0][1]
+    except Exception as error:
+        raise ValueError(f"{what}: not a readable generator: {error}") from error
+    if made != (classes, shape):
+        raise ValueError(f"{what} makes {made[0]} classes of images {made[1]}, not these")
+    if taken != latent:
+        raise ValueError(f"{what} takes latent={taken}, found latent={latent}")
+    return network
+
+
 def keep_network(path: Path, network: keras.Model) -> None:
     """Write a generator, whole or not at all; a full disk costs the file, not the training."""
     temporary = path.with_suffix(".tmp")

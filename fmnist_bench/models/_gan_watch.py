@@ -71,7 +71,7 @@ class Judge:
             )
         for code, spread in self._spreads.items():
             drawn = rows[codes == code]
-            if len(drawn) and drawn.std(axis=0).mean() < LEAST_SPREAD * spread:
+            if len(drawn) > 1 and drawn.std(axis=0).mean() < LEAST_SPREAD * spread:
                 raise FailedGAN(f"its images of class {names[code]} are all alike (mode collapse)")
 
 

@@ -34,7 +34,7 @@ from ._backend import NetworkAsBytes, compiles, dtype_policy, fits, one_memory_e
 from ._batches import Batches
 from ._parameters import check_training
 from ._training import Course, Monitor, predict_probabilities
-from ._turn import one_at_a_time
+from ._turn import chance_of_its_own, one_at_a_time
 
 SCORED, LEAST_SCORED = 0.25, 1000  # share of the rows trained on, and rows, that are scored after each epoch
 
@@ -73,9 +73,9 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         Probability, 0 to 1, with which a rectangle of an image gets random pixels of the batch while training.
     flip_average : bool
         Predict the mean over an image and its mirror image, at twice the cost.
-    precision : str
+    precision : {"auto", "float32", "mixed_bfloat16", "bfloat16"}
         `"auto"` computes in bfloat16 on a GPU, and in TensorFlow where the CPU has instructions for it; any
-        other value is the name of a Keras dtype policy, such as `"float32"` or `"mixed_bfloat16"`.
+        other value is the name of a Keras dtype policy.
     max_seconds : float or None
         Wall-clock limit of `fit`. The schedule is compressed so that it completes in time.
     image_shape : tuple of int or None
@@ -232,8 +232,9 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
             keras.utils.set_random_seed(seeds[1])  # features that were found in a file have drawn no random numbers
             self._train(batches, Course(self, started, batches, valid, monitor))
 
-        if not fits(train, size := min(self.batch_size, len(images))):
-            train(size // 2)
+        with chance_of_its_own():
+            if not fits(train, size := min(self.batch_size, len(images))):
+                train(size // 2)
         return self
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float32]:

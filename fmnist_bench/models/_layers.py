@@ -12,9 +12,9 @@ import keras
 class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
     """Batch normalisation over the last axis, in training by the back end's one operation for it.
 
-    Keras computes it from a dozen elementwise operations, each of which passes over the whole plane: on a CPU more than
-    half of the time of a small network. Arguments, weights and results are those of Keras' layer; on other back ends
-    than TensorFlow and PyTorch, and for prediction, it is that layer.
+    Keras computes it from a dozen elementwise operations, each of which passes over the whole plane: on a CPU up to
+    half of the time of a small network (`docs/performance.md`). Arguments, weights and results are those of Keras'
+    layer; on other back ends than TensorFlow and PyTorch, and for prediction, it is that layer.
     """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
@@ -35,9 +35,10 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[
 class SmallPlaneDepthwiseConv2D(keras.layers.DepthwiseConv2D):  # type: ignore[misc]
     """Depthwise convolution whose filters learn fast on small planes, too.
 
-    For the gradient of filters that are larger than the plane oneDNN takes up to forty times as long as the sum over
-    the few shifts that overlap. Arguments, weights and results are those of Keras' layer; on other back ends than
-    TensorFlow, with strides, and on larger planes, it is that layer.
+    At the gradient of filters that are larger than the plane oneDNN is slow: by the sum over the few shifts that
+    overlap the last four blocks of EfficientNet-Lite0 train four times as fast (`docs/performance.md`). Arguments,
+    weights and results are those of Keras' layer; on other back ends than TensorFlow, with strides, and on larger
+    planes, it is that layer.
     """
 
     def call(self, inputs: Any) -> Any:

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import random
 import threading
 from collections.abc import Iterator
+
+import numpy as np
 
 # Of glibc's <malloc.h>: bytes free at the end of the heap before they are handed back, bytes asked for at a time beyond
 # those needed, bytes from which a block is a mapping of its own, and the number of such mappings.
@@ -36,6 +39,17 @@ def one_at_a_time() -> Iterator[None]:
             _depth -= 1
             if not _depth:
                 _tell_allocator(GIVE_BACK, trim=True)
+
+
+@contextlib.contextmanager
+def chance_of_its_own() -> Iterator[None]:
+    """Put the random generators of the process back where they were: Keras seeds them for all of it."""
+    before = random.getstate(), np.random.get_state()
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
 
 
 def _tell_allocator(options: dict[int, int], trim: bool = False) -> None:

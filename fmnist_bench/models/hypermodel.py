@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
-from ._backend import check_precision, fits, prepare_backend
+from ._backend import check_policy, fits, prepare_backend
 from ._batches import outputs_of
 from ._discovery import build_network, discover
 from ._foreign import Watch, bare, gives_logits, has_own_layers, wants_codes, width
 from ._keras import KerasClassifier
 from ._training import PREDICT_BATCH, Monitor, softmax
+from ._turn import chance_of_its_own
 
 
 class HyperModelClassifier(KerasClassifier):
@@ -126,10 +127,11 @@ class HyperModelClassifier(KerasClassifier):
             hypermodel.fit(space, self.network_, *self._pair(self._to_images(rows), codes), **keywords)
 
         size = self.values.get("batch_size", self.batch_size)
-        if size is None:
-            train(None)
-        elif not fits(train, size):
-            train(size // 2)
+        with chance_of_its_own():
+            if size is None:
+                train(None)
+            elif not fits(train, size):
+                train(size // 2)
         self.logits_ = gives_logits(self.network_)  # `fit` may have compiled it
         self.network_ = bare(self.network_)
         return self
@@ -151,7 +153,7 @@ class HyperModelClassifier(KerasClassifier):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name}={value!r}: must be above 0 or None")
-        check_precision(self.precision)
+        check_policy(self.precision)
         if not self.divide_by > 0:
             raise ValueError(f"divide_by={self.divide_by!r}: must be above 0")
 

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fmnist_bench.arrays import cached_array
+from fmnist_bench.arrays import cached_array, source_digest
 from fmnist_bench.stages import in_parts
 from fmnist_bench.weights import WEIGHTS
 
@@ -214,7 +214,8 @@ random_state
             return None
         file = WEIGHTS[self.backbone]
         what = (self.backbone, file.sha256 or file.md5, self.image_size, self.unfreeze, images.shape, images.dtype)
-        digest = hashlib.sha256(f"{what} {keras.__version__} {keras.backend.backend()}".encode())
+        made_by = f"{keras.__version__} {keras.backend.backend()} {source_digest(ToBackbone)}"
+        digest = hashlib.sha256(f"{what} {made_by}".encode())
         digest.update(np.ascontiguousarray(images).data)
         return Path(self.cache_dir) / f"{digest.hexdigest()}.npy"
 
