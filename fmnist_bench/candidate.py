@@ -271,7 +271,8 @@ def load_model(path: Path, allow_import: Sequence[str] = ()) -> Any:
 
     try:
         foreign = set(io.get_untrusted_types(file=path)) - set(TRUSTED_TYPES)
-        refused = sorted(name for name in foreign if not name.startswith(tuple(f"{p}." for p in allow_import)))
+        prefixes = tuple(f"{p.removesuffix('.')}." for p in allow_import)
+        refused = sorted(name for name in foreign if not name.startswith(prefixes))
         if not refused:
             model = io.load(path, trusted=[*TRUSTED_TYPES, *foreign])
             if hasattr(model, "get_params"):

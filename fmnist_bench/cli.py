@@ -75,7 +75,7 @@ def _show_messages() -> None:
 def _in_one_line(error: Exception) -> tuple[int, str]:
     """Exit status and message of an error; the trace of one that nobody foresaw goes into a file."""
     if isinstance(error, InputError):
-        return 2, str(error)
+        return 2, " ".join(str(error).split())
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
         return 2, f"{error.filename or 'disk'}: {error.strerror}; python -m fmnist_bench doctor looks at the disk"
     import tempfile

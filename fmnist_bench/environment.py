@@ -94,7 +94,14 @@ def reaches_gpus() -> bool:
 
 def command() -> str:
     """Command line of this process, without the user and password of an address."""
-    return re.sub(r"//[^/@\s]+@", "//", " ".join(["python -m fmnist_bench", *sys.argv[1:]]))
+    words = (without_password(re.sub(r"//[^/@\s]+@", "//", word)) if "//" in word else word for word in sys.argv[1:])
+    return " ".join(["python -m fmnist_bench", *words])
+
+
+def without_password(address: str) -> str:
+    """Leave out the password of an address, which stands before the host or among the settings at its end."""
+    bare = re.sub(r"(://[^/@:]*):[^/]*@", r"\1@", address)
+    return re.sub(r"(?<=[?&])[^=&]*password=[^&]*&?", "", bare).rstrip("/?&")
 
 
 def machine() -> dict[str, str]:
@@ -131,9 +138,11 @@ def _processor_line(key: str) -> str:
 
 
 def _revision() -> str:
-    """Git revision of the code, if it runs from a checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--exclude=*"]
+    """Git revision of the code, if it runs from a checkout: it may lie in a folder of somebody else's repository."""
+    git = ["git", "-C", str(Path(__file__).parent)]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
+        for command in (["ls-files", "--error-unmatch", __file__], ["describe", "--always", "--dirty", "--exclude=*"]):
+            done = subprocess.run([*git, *command], capture_output=True, text=True, check=True, timeout=5)
+        return done.stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return "not a git checkout"

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from fmnist_bench.mlflow_access import local_path, make_client, make_database, p
 
 LONGEST_PARAM, LONGEST_DIGEST = 6000, 36  # characters that MLflow takes
 DESCRIPTION = "mlflow.note.content"
+FORBIDDEN = re.compile(r"[^/\w.\- :]")  # characters in the name of a parameter
 
 Point = tuple[str, float, int]  # name, value and step of a metric
 
@@ -97,7 +99,8 @@ class MlflowStore:
         from mlflow.entities import Metric, Param
 
         points = [Metric(name, float(value), time, step) for name, value, step in metrics]
-        pairs = [Param(name, shortened(str(value), LONGEST_PARAM)) for name, value in (params or {}).items()]
+        named = {FORBIDDEN.sub("_", name): value for name, value in (params or {}).items()}
+        pairs = [Param(name, shortened(str(value), LONGEST_PARAM)) for name, value in named.items()]
         self.client.log_batch(run_id, metrics=points, params=pairs)
 
     @property

@@ -110,6 +110,13 @@ class Session:
         uri, say = self.options.tracking_uri, self.progress.message
         # First: what MLflow refuses leaves nothing behind that `report` could take for a run.
         tracker = Tracker(self.run, self.benchmark.name, self._tags(), uri, say)
+        try:
+            return self._track(tracker)
+        except BaseException as error:  # MLflow would show it as running
+            tracker.close("FAILED" if isinstance(error, Exception) else "KILLED")
+            raise
+
+    def _track(self, tracker: Tracker) -> Outcome:
         self._open()
         for arm in self.benchmark.arms:
             tracker.open_arm(arm.name, arm.study.name, arm.settings)
@@ -128,6 +135,7 @@ class Session:
 
     def _open(self) -> None:
         data = self.dataset
+        self.run.state.pop("environment", None)  # it is that of the call before: no report may mix the two
         self.run.save_split(self.split, data.y)
         self.run.save_state(
             data=data.name if data.name in NAMES else str(Path(self.benchmark.data).expanduser().resolve()),

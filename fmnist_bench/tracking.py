@@ -8,7 +8,6 @@ import contextlib
 import hashlib
 import logging
 import math
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -18,6 +17,7 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from fmnist_bench.bundle import MANIFEST
+from fmnist_bench.environment import without_password
 from fmnist_bench.errors import InputError
 from fmnist_bench.job import LOG, MODEL, PROBABILITIES, SAMPLES
 from fmnist_bench.mlflow_access import PATIENCE, patience, reason, shortened, warm_up
@@ -73,13 +73,13 @@ class Tracker:
     ) -> None:
         self._run, self._tags, self._say = run, dict(tags), say
         uri, own = tracking_uri or run.store.tracking_uri, None if tracking_uri else run.store.folder / "artifacts"
-        self._where = _without_password(uri)
+        self._where = without_password(uri)
         self._arms: dict[str, tuple[str, Settings]] = {}
         self._models: dict[str, dict[int, list[Any] | None]] = {}  # runs that hold a trial's model; None: to be found
         self._warned, self._away_until = False, 0.0
         with _or_refuse(self._where):
             self._mlflow = MlflowStore(uri, str(run.state["benchmark"]), own)
-            self._open_run(title, _without_password(tracking_uri))
+            self._open_run(title, without_password(tracking_uri))
 
     def open_arm(self, arm: str, family: str, settings: Settings = dict) -> None:
         """Make the run of an arm below the parent run, once; `settings` adds a study's constants to parameters."""
@@ -300,19 +300,15 @@ def _or_refuse(where: str) -> Iterator[None]:
         raise InputError(f"{where}: MLflow cannot be used there: {reason(error)}; {allowed}") from error
 
 
-def _without_password(uri: str) -> str:
-    bare = re.sub(r"(://[^/@:]*):[^/]*@", r"\1@", uri)
-    return re.sub(r"(?<=[?&])[^=&]*password=[^&]*&?", "", bare).rstrip("/?&")
-
-
 def _metrics(result: TrialResult) -> Iterator[Point]:
+    complete = result.status == "complete"  # nobody measured these of another one
     single = {
         "valid_accuracy": result.accuracy,
         "valid_log_loss": result.log_loss,
         "fit_seconds": result.fit_seconds,
-        "predict_seconds": result.predict_seconds,
-        "peak_memory_mib": result.peak_memory / 2**20,
-        "schedule_share": result.schedule_share,
+        "predict_seconds": result.predict_seconds if complete else None,
+        "peak_memory_mib": result.peak_memory / 2**20 or None,
+        "schedule_share": result.schedule_share if complete else None,
     }
     yield from ((name, value, 0) for name, value in single.items() if value is not None)
     steps = result.history.get("step", [])

@@ -120,3 +120,24 @@ def test_a_driver_that_fails_leaves_the_gpu_out(driver, monkeypatch):
 def test_the_command_says_no_password(monkeypatch):
     monkeypatch.setattr("sys.argv", ["x", "run", "all", "--tracking-uri", "https://me:secret@host:5000/a@b"])
     assert command() == "python -m fmnist_bench run all --tracking-uri https://host:5000/a@b"
+    monkeypatch.setattr(
+        "sys.argv", ["x", "report", "a/b/", "--tracking-uri", "postgresql://host/db?user=me&password=x"]
+    )
+    assert command() == "python -m fmnist_bench report a/b/ --tracking-uri postgresql://host/db?user=me"
+
+
+def test_a_repository_that_the_package_lies_in_and_is_not_part_of_has_no_say(tmp_path, monkeypatch):
+    def git(*words):
+        who = ["-c", "user.name=n", "-c", "user.email=e@x"]
+        return subprocess.run(["git", "-C", str(tmp_path), *who, *words], check=True, capture_output=True, text=True)
+
+    package = tmp_path / "site-packages" / "environment.py"
+    package.parent.mkdir()
+    package.touch()
+    monkeypatch.setattr(environment, "__file__", str(package))
+    git("init", "-q")
+    git("commit", "-q", "--allow-empty", "-m", "theirs")
+    assert environment._revision() == "not a git checkout"
+    git("add", "site-packages")
+    git("commit", "-q", "-m", "ours")
+    assert environment._revision() == git("rev-parse", "--short", "HEAD").stdout.strip()

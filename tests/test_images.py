@@ -122,6 +122,7 @@ def test_truth_values_are_black_and_white(tmp_path):
         ("text.npz", b"PK", "not a readable .npz"),
         ("cut.npz", "cut", "not a readable .npz"),
         ("nothing.npz", b"", "not a readable .npz"),
+        ("one.npz", "npy", "not a readable .npz"),
         ("no_rows.npz", np.zeros((0, 28, 28)), "must be n x"),
         ("turned.npz", np.zeros((3, 14, 56)), "must be n x"),
         ("channels_first.npz", np.zeros((3, 1, 28, 28)), "must be n x"),
@@ -138,6 +139,9 @@ def test_what_is_no_image_is_refused(tmp_path, name, content, words):
     if isinstance(content, str) and content == "cut":
         boot().save(path) if name.endswith("png") else np.savez(path, np.zeros((3, 784)))
         path.write_bytes(path.read_bytes()[:-300] if name.endswith("npz") else path.read_bytes()[:60])
+    elif isinstance(content, str) and content == "npy":
+        with path.open("wb") as file:
+            np.save(file, np.zeros((3, 784)))
     elif isinstance(content, str):
         path.mkdir()
     elif isinstance(content, bytes):

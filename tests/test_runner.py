@@ -391,6 +391,24 @@ def test_the_report_can_be_made_again(place):
         rewrite_report("smoke")
 
 
+def test_a_call_that_was_cut_off_leaves_no_report_of_two_calls_and_nothing_running(place, monkeypatch):
+    outcome = run_benchmark("tiny", progress=Progress())
+    with monkeypatch.context() as patch:
+        patch.setattr("fmnist_bench.session.choose_ensemble", raise_interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run_benchmark("tiny", progress=Progress(), trials=4)
+    with sqlite3.connect(Path(place) / "mlruns" / "mlflow.db") as database:
+        assert database.execute("SELECT count(*) FROM runs WHERE status = 'RUNNING'").fetchone() == (0,)
+    with pytest.raises(InputError, match="has not come to its end; run tiny again"):
+        rewrite_report("tiny")
+    assert run_benchmark("tiny", progress=Progress(), trials=4).folder == outcome.folder
+    rewrite_report("tiny")
+
+
+def raise_interrupt(*arguments):
+    raise KeyboardInterrupt
+
+
 def test_the_report_is_of_the_data_that_the_run_learnt_from(place, monkeypatch):
     train, test = load_dataset("digits"), load_dataset("digits", "test")
     parts = {"x_train": train.X.reshape(-1, 8, 8), "y_train": train.y, "x_test": test.X.reshape(-1, 8, 8)}

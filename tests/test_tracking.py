@@ -19,11 +19,12 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from fmnist_bench import pages, tracking
+from fmnist_bench.environment import without_password
 from fmnist_bench.errors import InputError
 from fmnist_bench.job import MODEL, PROBABILITIES
 from fmnist_bench.mlflow_store import LONGEST_PARAM, MlflowStore
 from fmnist_bench.store import Run, Store, TrialRecord
-from fmnist_bench.tracking import Tracker, _without_password
+from fmnist_bench.tracking import Tracker
 from fmnist_bench.trial import TrialResult
 
 
@@ -90,6 +91,18 @@ def test_a_trial_is_shown_as_what_it_was(run, tracker, status, shown):
     assert (trial.data.tags["status"], trial.data.tags["reason"], trial.data.tags["family"]) == (status, "why", "svm")
     assert trial.data.params == {"model__kernel": "rbf", "model__C": "1.5"}
     assert artifacts(run, 0) == {MODEL, PROBABILITIES}
+
+
+def test_what_nobody_measured_is_left_out(run, tracker):
+    finish(run, tracker, 0)
+    finish(run, tracker, 1, "timeout")
+    assert {"predict_seconds", "schedule_share"} <= trials(run)[0].data.metrics.keys()
+    assert not {"predict_seconds", "schedule_share", "peak_memory_mib"} & trials(run)[1].data.metrics.keys()
+
+
+def test_a_name_that_mlflow_refuses_is_changed(run, tracker):
+    finish(run, tracker, 0, **{"model__units (dense)": 3})
+    assert trials(run)[0].data.params["model__units _dense_"] == "3"
 
 
 def test_a_long_curve_is_logged_whole(run, tracker):
@@ -217,11 +230,11 @@ def test_a_long_value_is_cut_and_shows_it(run, tracker):
 
 def test_a_trial_that_mlflow_refuses_does_not_stop_the_run(run):
     said = []
-    refused = lambda parameters: {"not $ allowed": 1} if parameters.get("odd") else with_kernel(parameters)  # noqa: E731
+    refused = lambda parameters: {"long" * 100: 1} if parameters.get("odd") else with_kernel(parameters)  # noqa: E731
     tracker = track(run, say=said.append, settings=refused)
     finish(run, tracker, 0, odd=1)
     assert run.state["unlogged"] == [["svm", 0]]
-    assert len(said) == 1 and "not $ allowed" in said[0]
+    assert len(said) == 1 and "exceeds the maximum length" in said[0]
     finish(run, tracker, 1)
     assert json.loads((run.folder / "run.json").read_text())["unlogged"] == [["svm", 0]]
     tracker.log_summary({}, [], {})
@@ -553,7 +566,7 @@ def patiently(request, server, seconds=60):
     ],
 )
 def test_an_address_is_kept_without_its_password(uri, kept):
-    assert _without_password(uri) == kept
+    assert without_password(uri) == kept
 
 
 def test_what_a_killed_process_recorded_and_did_not_log_is_logged_once(run, tracker):
