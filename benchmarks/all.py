@@ -41,6 +41,10 @@ def _key(row: dict[str, Any]) -> tuple[Any, ...]:
     return row["budget"], row["processor"], row["seed"], row["revision"]
 
 
+def _code(row: dict[str, Any]) -> tuple[Any, ...]:
+    return row["budget"], row["processor"], row["revision"]
+
+
 def read(run: Run) -> dict[str, Any]:
     """What one run came to; accuracies in %."""
     state, client = run.state, MlflowClient(run.store.tracking_uri)
@@ -72,13 +76,16 @@ def report(rows: list[dict[str, Any]]) -> Iterator[str]:
         "`run all` on Fashion-MNIST, 10,000 test rows; each row below is a run of its own.",
         "",
     )
-    yield "| Budget, minutes | Processor | n | Ensemble, test accuracy, % | Best single model, % |"
-    yield "| ---: | --- | ---: | ---: | ---: |"
-    for budget, processor in sorted({(row["budget"], row["processor"]) for row in rows}):
-        alike = [row for row in rows if (row["budget"], row["processor"]) == (budget, processor)]
+    yield "| Budget, minutes | Processor | Revision | n | Ensemble, test accuracy, % | Best single model, % |"
+    yield "| ---: | --- | --- | ---: | ---: | ---: |"
+    for of in sorted({_code(row) for row in rows}):
+        alike = [row for row in rows if _code(row) == of]
         spreads = " | ".join(_spread([row[key] for row in alike]) for key in ("accuracy", "single"))
-        yield f"| {budget / 60:g} | {processor} | {len(alike)} | {spreads} |"
-    yield from ("", "Median (lowest to highest). The best single model is the best by valid rows.", "")
+        budget, processor, revision = of
+        yield f"| {budget / 60:g} | {processor} | {revision} | {len(alike)} | {spreads} |"
+    yield ""
+    yield "Median (lowest to highest). The best single model is the best by valid rows. Runs of several revisions are"
+    yield from ("no repetitions: the code differed.", "")
     yield "| Minutes | Seed | Used, s | Test accuracy, % | 95 % interval | Log loss | Calibration error, % | Revision |"
     yield "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |"
     for row in rows:

@@ -3,6 +3,7 @@
     python benchmarks/cnn_leads.py                  rows a second
     python benchmarks/cnn_leads.py --accuracy       valid accuracy after six epochs
     python benchmarks/cnn_leads.py --accuracy --epochs 35 --only "as it is" "moved, erased, decayed"
+    python benchmarks/cnn_leads.py --accuracy --minutes 5 --only "as it is" "strided stem"     in equal time
     KERAS_BACKEND=torch python benchmarks/cnn_leads.py --accuracy --jobs 14      trainings that share a GPU
 
 The study's best known network as it is, and with one thing otherwise, each in a process of its own that has all cores;
@@ -104,6 +105,33 @@ def _averaged(model: Any) -> None:
     kind._optimizer, kind._train = optimizer, training
 
 
+def _stem(strided: bool) -> Change:
+    """Leave the full plane with the first convolution, by its strides or with four pixels as four channels."""
+
+    def change(model: Any) -> None:
+        import keras
+
+        from fmnist_bench.models.cnn import CNNClassifier
+
+        conv, pools = CNNClassifier._conv, CNNClassifier._ends_in_pooling
+
+        def smaller(own: Any, x: Any, number: int) -> Any:
+            if number:
+                return conv(own, x, number)
+            height, width = x.shape[1] // 2, x.shape[2] // 2
+            if strided:
+                return own._activate(keras.layers.Conv2D(own.filters, own.kernel_size, 2, "same", use_bias=False)(x))
+            x = keras.layers.Permute((1, 3, 2, 4))(keras.layers.Reshape((height, 2, width, 2))(x))
+            return conv(own, keras.layers.Reshape((height, width, 4))(x), 0)
+
+        CNNClassifier._conv = smaller  # type: ignore[method-assign]
+        CNNClassifier._ends_in_pooling = lambda own, number: (  # type: ignore[method-assign]
+            number >= own.convs_per_block and pools(own, number)
+        )
+
+    return change
+
+
 def _set(**parameters: Any) -> Change:
     return lambda model: model.set_params(**parameters)
 
@@ -120,6 +148,8 @@ FASTER: dict[str, Change] = {
     "dropout after each convolution": _set(conv_dropout=0.1),
     "without mirrored images": _set(flip=False),
     "with moved and erased images": _set(shift=1, erase=0.2),
+    "strided stem": _stem(strided=True),
+    "space-to-depth stem": _stem(strided=False),
     "batches of 64": _set(batch_size=BATCH // 2),
     "batches of 256": _set(batch_size=2 * BATCH),
 }
@@ -137,6 +167,8 @@ BETTER: dict[str, Change] = {
     "with moved and erased images": _set(shift=1, erase=0.2),
     "moved, erased, decayed": _set(shift=1, erase=0.2, weight_decay=2e-4),
     "residual blocks": _set(block="residual"),
+    "strided stem": _stem(strided=True),
+    "space-to-depth stem": _stem(strided=False),
     "batches of 256": _set(batch_size=2 * BATCH),
 }
 
@@ -147,8 +179,9 @@ def main() -> None:
         print(json.dumps((accuracy if options.accuracy else speed)(options)))
         return
     found = open_figures(KEPT, rows=options.rows)
-    part, changes = (f"{options.epochs} epochs", BETTER) if options.accuracy else ("speed", FASTER)
-    flags = ["--rows", options.rows, *(["--accuracy", "--epochs", options.epochs] if options.accuracy else [])]
+    length = ("epochs", options.epochs) if options.minutes is None else ("minutes", options.minutes)
+    part, changes = (f"{length[1]:g} {length[0]}", BETTER) if options.accuracy else ("speed", FASTER)
+    flags = ["--rows", options.rows, *(["--accuracy", f"--{length[0]}", length[1]] if options.accuracy else [])]
     values = found.setdefault(part, {})
     with ThreadPoolExecutor(options.jobs) as threads:
         for turn in range(options.seeds):
@@ -174,6 +207,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--accuracy", action="store_true", help="valid accuracy instead of rows a second")
     parser.add_argument("--epochs", type=int, default=6, metavar="N", help="of a training for accuracy (default 6)")
+    parser.add_argument("--minutes", type=float, metavar="M", help="train for so long instead")
     parser.add_argument("--only", nargs="+", metavar="LEAD", choices=[*FASTER, *BETTER], help="these alone")
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="repetitions (default 3)")
     parser.add_argument("--rows", type=int, default=ROWS, metavar="N", help="rows an epoch (default 19968)")
@@ -198,11 +232,18 @@ def speed(options: argparse.Namespace) -> float:
 
 def accuracy(options: argparse.Namespace) -> float:
     """Valid accuracy, %, with one change."""
-    data, model = load_dataset(subset="train"), estimator("6conv", epochs=options.epochs, random_state=options.seed)
+    length = {"epochs": options.epochs} if options.minutes is None else {"max_seconds": 60 * options.minutes}
+    model = estimator("6conv", **{"epochs": 10_000, "random_state": options.seed, **length})
+    data = load_dataset(subset="train")
     BETTER[options.one](model)
     split = make_split(data.y, VALID, options.seed)
     model.fit(data.X[split.fit], data.y[split.fit])
     return round(100 * model.score(data.X[split.valid], data.y[split.valid]), 2)
+
+
+def _length(part: str) -> tuple[str, float]:
+    number, kind = part.split()
+    return kind, float(number)
 
 
 def report(found: dict[str, Any]) -> Iterator[str]:
@@ -215,9 +256,9 @@ def report(found: dict[str, Any]) -> Iterator[str]:
             times = statistics.median(rates[AS_IT_IS]) / statistics.median(values)
             yield f"| {name} | {spread(values, 0)} | {len(values)} | {times:.2f} times as long |"
         yield ""
-    trained = sorted(int(part.removesuffix(" epochs")) for part in found if part.endswith(" epochs"))
-    for epochs in trained:
-        scores = found[part := f"{epochs} epochs"]
+    trained = sorted((part for part in found if part.endswith((" epochs", " minutes"))), key=_length)
+    for part in trained:
+        scores = found[part]
         yield f"| One thing otherwise, {part} | Valid accuracy, % | n | Gain |"
         yield "| --- | ---: | ---: | ---: |"
         for name in sorted(scores, key=list(BETTER).index):
@@ -227,7 +268,8 @@ def report(found: dict[str, Any]) -> Iterator[str]:
             yield f"| {name} | {spread(values, 2)} | {len(values)} | {gain} |"
         yield ""
     other_rows = f" --rows {rows}" if (rows := found["measured"].get("rows", ROWS)) != ROWS else ""
-    calls = [*([""] if rates else []), *(f" --accuracy --epochs {epochs}" for epochs in trained)]
+    pairs = [part.split() for part in trained]
+    calls = [*([""] if rates else []), *(f" --accuracy --{kind} {number}" for number, kind in pairs)]
     calls = [call + other_rows for call in calls]
     yield from (commands(__file__, found, calls), "")
     lines = {**machine(), **found["measured"]}

@@ -10,6 +10,7 @@ import pytest
 from fmnist_bench import run_benchmark
 from fmnist_bench.candidate import Candidate
 from fmnist_bench.config import load_study
+from fmnist_bench.models.cnn import CNNClassifier
 from fmnist_bench.progress import Progress
 from fmnist_bench.store import Store
 from fmnist_bench.study import Arm
@@ -114,6 +115,10 @@ def test_pages_are_written_of_what_is_there(script):
     lines = list(leads.report(found))
     assert "| compiled | 150 (150 to 150) | 1 | 2.00 times as long |" in lines
     assert "| float32 | 92.50 (92.50 to 92.50) | 1 | +0.50 |" in lines
+    found["2.5 minutes"] = {"as it is": [91.0], "strided stem": [92.0]}
+    lines = list(leads.report(found))
+    assert "| strided stem | 92.00 (92.00 to 92.00) | 1 | +1.00 |" in lines
+    assert any("cnn_leads.py --accuracy --minutes 2.5`" in line for line in lines)
 
 
 def test_whole_runs_are_read_from_mlflow(script, arena):
@@ -132,7 +137,10 @@ def test_whole_runs_are_read_from_mlflow(script, arena):
     rows = [row, {**row, "seed": 1, "accuracy": 93.0}, {**row, "seed": 2, "accuracy": 94.0}]
     rows[0]["accuracy"] = 95.0
     lines = list(whole.report(rows))
-    assert any(line.startswith(f"| 10 | {row['processor']} | 3 | 94.00 (93.00 to 95.00) |") for line in lines)
+    assert any(
+        line.startswith(f"| 10 | {row['processor']} | {row['revision']} | 3 | 94.00 (93.00 to 95.00) |")
+        for line in lines
+    )
     assert sum(line.startswith("| 10 | ") for line in lines) == 4
 
 
@@ -161,3 +169,14 @@ def test_a_seed_that_failed_is_tried_before_the_next_one(script):
         *(False, True, False),
         *(True, False, False),
     ]
+
+
+@pytest.mark.parametrize("stem", ["strided stem", "space-to-depth stem"])
+def test_a_stem_leaves_the_full_plane_at_once(script, stem, monkeypatch):
+    for name in ("_conv", "_ends_in_pooling"):
+        monkeypatch.setattr(CNNClassifier, name, getattr(CNNClassifier, name))
+    model = CNNClassifier(filters=8)
+    script("cnn_leads").BETTER[stem](model)
+    layers = model._build((28, 28, 1), 10).layers
+    planes = [layer.output.shape[1:3] for layer in layers if "Conv2D" in type(layer).__name__]
+    assert planes == [(14, 14)] * 4 + [(7, 7)] * 2
