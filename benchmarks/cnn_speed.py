@@ -242,28 +242,42 @@ def spread(values: list[float], digits: int) -> str:
 
 def report(found: dict[str, Any]) -> Iterator[str]:
     """Write the page."""
-    yield from ("# How fast networks train", "", "## Rows a second", "")
+    yield from ("# How fast networks train", "")
+    if found["speed"]:
+        yield from _speeds(found["speed"])
+    trained = sorted({(row["minutes"], row["network"]) for row in found["accuracy"]})
+    if trained:
+        yield from _accuracies(found["accuracy"], trained)
+    other_rows = f" --rows {rows}" if (rows := found["measured"].get("rows", ROWS)) != ROWS else ""
+    calls = [*([""] if found["speed"] else []), *(f" --minutes {m:g} --network {network}" for m, network in trained)]
+    yield from (commands(__file__, found, [call + other_rows for call in calls]), "")
+    lines = {**machine(), **found["measured"]}
+    rows = lines.pop("rows", ROWS)
+    if found["speed"]:
+        lines["rows an epoch, for rows a second"] = rows
+    yield from (f"- {key}: {value}" for key, value in lines.items())
+
+
+def _speeds(speed: dict[str, dict[str, list[float]]]) -> Iterator[str]:
+    yield from ("## Rows a second", "")
     yield "In batches of 128; median of n runs (lowest to highest), and what `CNNClassifier` does in the same time."
     yield from ("", "| Network | Program | Rows a second | n | `CNNClassifier` |", "| --- | --- | ---: | ---: | ---: |")
-    for network, rates in found["speed"].items():
+    for network, rates in speed.items():
         ours = statistics.median(rates["CNNClassifier"])
         for contender, values in rates.items():
             middle = statistics.median(values)
             yield f"| {network} | {contender} | {spread(values, 0)} | {len(values)} | {ours / middle:.2f} times |"
-    yield from ("", "## Test accuracy of one network", "")
+    yield ""
+
+
+def _accuracies(accuracy: list[dict[str, Any]], trained: list[tuple[float, str]]) -> Iterator[str]:
+    yield from ("## Test accuracy of one network", "")
     yield "Trained on all 60,000 rows, the test rows seen once at the end."
     yield from ("", "| Minutes | Network | Test accuracy, % | n |", "| ---: | --- | ---: | ---: |")
-    trained = sorted({(row["minutes"], row["network"]) for row in found["accuracy"]})
     for minutes, network in trained:
-        rows = [row for row in found["accuracy"] if (row["minutes"], row["network"]) == (minutes, network)]
+        rows = [row for row in accuracy if (row["minutes"], row["network"]) == (minutes, network)]
         yield f"| {minutes:g} | {network} | {spread([100 * row['accuracy'] for row in rows], 2)} | {len(rows)} |"
-    other_rows = f" --rows {rows}" if (rows := found["measured"].get("rows", ROWS)) != ROWS else ""
-    calls = ["", *(f" --minutes {minutes:g} --network {network}" for minutes, network in trained)]
-    calls = [call + other_rows for call in calls]
-    yield from ("", commands(__file__, found, calls), "")
-    lines = {**machine(), **found["measured"]}
-    lines["rows an epoch, for rows a second"] = lines.pop("rows", ROWS)
-    yield from (f"- {key}: {value}" for key, value in lines.items())
+    yield ""
 
 
 if __name__ == "__main__":
