@@ -118,7 +118,8 @@ def augmented_beside(plain, run, **parameters):
     return augmented
 
 
-def test_what_was_taken_over_and_interrupted_is_tried_once_more(run):
+def interrupted_beside(run):
+    """An arm whose trial was interrupted while it climbed beside the other arm's, and that trial."""
     plain = network(run)
     augmented = augmented_beside(plain, run, ratio=Range(0.1, 1.0))
     answer(plain, run, ask(plain), accuracy=0.8, seconds=20.0)
@@ -126,6 +127,11 @@ def test_what_was_taken_over_and_interrupted_is_tried_once_more(run):
     beside = augmented.ask(augmented.propose(180.0))
     answer(plain, run, climbing, accuracy=0.9, seconds=140.0)
     answer(augmented, run, beside, accuracy=None, status="interrupted")
+    return augmented, beside
+
+
+def test_what_was_taken_over_and_interrupted_is_tried_once_more(run):
+    augmented, beside = interrupted_beside(run)
     again = augmented.propose(200.0)
     assert again.parameters == beside.parameters
     augmented.ask(again)
@@ -133,13 +139,7 @@ def test_what_was_taken_over_and_interrupted_is_tried_once_more(run):
 
 
 def test_what_was_taken_over_and_interrupted_goes_less_high_where_the_time_is_short(run):
-    plain = network(run)
-    augmented = augmented_beside(plain, run, ratio=Range(0.1, 1.0))
-    answer(plain, run, ask(plain), accuracy=0.8, seconds=20.0)
-    climbing = plain.ask(plain.propose(200.0))
-    beside = augmented.ask(augmented.propose(180.0))
-    answer(plain, run, climbing, accuracy=0.9, seconds=140.0)
-    answer(augmented, run, beside, accuracy=None, status="interrupted")
+    augmented, beside = interrupted_beside(run)
     lower = augmented.propose(70.0)
     assert (beside.rung, lower.known, lower.rung) == (2, "svm 1", 1)
 
