@@ -73,7 +73,7 @@ def _save(run: Run, records: Sequence[TrialRecord], dataset: Dataset, found: Com
         "n_features_in": dataset.X.shape[1],
         "image_shape": list(dataset.image_shape),
         "background": background_of(dataset.X, dataset.image_shape),
-        "classes": list(range(len(dataset.class_names))),
+        "classes": dataset.classes.tolist(),
         "class_names": list(dataset.class_names),
     }
     write_bundle(run.ensemble_folder, files, about, own_place=True)

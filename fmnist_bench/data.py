@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,18 +49,21 @@ class Dataset:
     X : ndarray of uint8, shape (n, height * width [* channels])
         Pixels, 0 to 255, row by row, channels last.
     y : ndarray of int64, shape (n,)
-        Labels, 0 to ``len(class_names) - 1``.
+        Codes of the labels, 0 to ``len(classes) - 1``.
+    classes : ndarray of int64, shape (n_classes,)
+        The labels themselves, sorted: row ``i`` has the label ``classes[y[i]]``.
     image_shape : tuple of int
         ``(height, width)`` or ``(height, width, 3)``.
     class_names : tuple of str
-        Names in the order of the labels; for a user's data the original labels.
+        Names in the order of `classes`; for a user's data the labels as text.
     fingerprint : str
-        SHA-256, hexadecimal, over the shape, the bytes of `X` and the bytes of `y` (little-endian).
+        SHA-256, hexadecimal, over the shape, the bytes of `X` and the bytes of the labels (little-endian).
     """
 
     name: str
     X: UInt8
     y: Int64
+    classes: Int64
     image_shape: tuple[int, ...]
     class_names: tuple[str, ...]
     fingerprint: str
@@ -136,7 +140,13 @@ def load_dataset(
     return _load_path(name, subset)
 
 
-def make_split(y: npt.ArrayLike, valid_size: float, seed: int, rows: int | None = None) -> Split:
+def make_split(
+    y: npt.ArrayLike,
+    valid_size: float,
+    seed: int,
+    rows: int | None = None,
+    class_names: Sequence[str] | None = None,
+) -> Split:
     """Divide the rows into *fit* and *valid*, stratified by class.
 
     Every class gives its share, rounded by largest remainders, so the sizes are exact. This is
@@ -152,6 +162,8 @@ def make_split(y: npt.ArrayLike, valid_size: float, seed: int, rows: int | None 
         Same seed, same split; at least 0.
     rows : int, optional
         Take a stratified subset of so many rows first. Default: all.
+    class_names : sequence of str, optional
+        What a message calls the classes. Default: their labels in `y`.
 
     Returns
     -------
@@ -176,17 +188,21 @@ def make_split(y: npt.ArrayLike, valid_size: float, seed: int, rows: int | None 
             raise InputError(f"rows={rows} is out of range; allowed: 2 to {len(y)}")
         pool = pool[_draw(y, rows, rng)]
     n_classes = int(y.max()) + 1
+    names = range(n_classes) if class_names is None else class_names
     counts = np.bincount(y[pool], minlength=n_classes)
     if counts.min() < 2:
         few = int(counts.argmin())
         raise InputError(
-            f"class {few} has {counts[few]} of the {len(pool)} rows; at least 2 are needed, one to fit, one to validate"
+            f"class {names[few]} has {counts[few]} of the {len(pool)} rows; "
+            "at least 2 are needed, one to fit, one to validate"
         )
     drawn = _draw(y[pool], _valid_count(valid_size, len(pool), n_classes), rng)
     fit = np.delete(pool, drawn)
     left = np.bincount(y[fit], minlength=n_classes)
     if not left.all():
-        raise InputError(f"class {left.argmin()} has no row left to fit; valid_size={valid_size} is too large")
+        raise InputError(
+            f"class {names[int(left.argmin())]} has no row left to fit; valid_size={valid_size} is too large"
+        )
     return Split(fit=fit, valid=pool[drawn])
 
 
@@ -208,7 +224,7 @@ def _load_fashion_mnist(subset: str, path: str | os.PathLike[str] | None) -> Dat
         return [parse_idx(fetch.read_verified(folder, stem), stem) for stem in IDX_FILES[subset]]
 
     images, labels = fetch.first_usable(path, read)
-    return _dataset("fashion-mnist", images, labels.astype(np.int64), FASHION_CLASSES)
+    return _dataset("fashion-mnist", images, labels.astype(np.int64), np.arange(10), FASHION_CLASSES)
 
 
 def _load_digits(subset: str) -> Dataset:
@@ -218,18 +234,18 @@ def _load_digits(subset: str) -> Dataset:
     parts = make_split(digits.target, DIGITS_TEST_ROWS, seed=0)
     rows = parts.fit if subset == "train" else parts.valid
     images = np.rint(digits.images[rows] * (255 / 16)).astype(np.uint8)
-    return _dataset("digits", images, digits.target[rows].astype(np.int64), tuple("0123456789"))
+    return _dataset("digits", images, digits.target[rows].astype(np.int64), np.arange(10), tuple("0123456789"))
 
 
-def _dataset(name: str, images: UInt8, y: Int64, class_names: tuple[str, ...]) -> Dataset:
+def _dataset(name: str, images: UInt8, y: Int64, classes: Int64, class_names: tuple[str, ...]) -> Dataset:
     image_shape = images.shape[1:3] if images.shape[3:] in ((), (1,)) else images.shape[1:]
     X = np.ascontiguousarray(images.reshape(len(images), -1))
     digest = hashlib.sha256(repr((len(X), *image_shape)).encode())
     digest.update(X.data)
-    digest.update(y.astype("<i8").data)
+    digest.update(classes[y].astype("<i8").data)
     # The fingerprint goes into every record of a run, so the arrays must stay what they were.
-    X.flags.writeable = y.flags.writeable = False
-    return Dataset(name, X, y, image_shape, class_names, digest.hexdigest())
+    X.flags.writeable = y.flags.writeable = classes.flags.writeable = False
+    return Dataset(name, X, y, classes, image_shape, class_names, digest.hexdigest())
 
 
 def _valid_count(valid_size: float, n_rows: int, n_classes: int) -> int:
@@ -269,4 +285,6 @@ def _load_path(name: str, subset: str) -> Dataset:
     if not is_npz and not os.path.isdir(path):
         raise InputError(f"{path}: not a data set; allowed: a folder of IDX files, an .npz file")
     stem = path.stem if is_npz else path.resolve().name
-    return _dataset(f"own-{stem}" if stem in TAKEN else stem, *read_user_data(path, subset))
+    images, y, classes = read_user_data(path, subset)
+    names = tuple(str(label) for label in classes.tolist())
+    return _dataset(f"own-{stem}" if stem in TAKEN else stem, images, y, classes, names)

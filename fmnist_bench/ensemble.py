@@ -72,7 +72,8 @@ class StackedEnsemble(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
     temperature_ : float
         1 without calibration.
     stacker_ : LogisticRegression or None
-    classes_ : ndarray of shape (n_classes,)
+    classes_, class_names_ : ndarray and list of shape (n_classes,)
+        The labels, sorted, and their names: the labels as text where nobody has named them.
     n_features_in_ : int
     pixels_ : bool
         Whether the rows of `fit` were whole numbers of 0 to 255.
@@ -85,10 +86,9 @@ class StackedEnsemble(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
 
     Notes
     -----
-    Rows may also be images of shape (n, height, width) or (n, height, width, channels). Members get them as rows, and
-    those that have a parameter `image_shape` which is None get the shape. They get the columns of a frame by their
-    names, but for `[`, `]` and `<` in any, and labels as they are: words, too, which ``xgboost.XGBClassifier`` refuses.
-    Those whose `fit` takes `validation_data` get the rows held out, as in a benchmark's trials.
+    Rows may also be images of shape (n, height, width) or (n, height, width, channels). Members get them as rows, those
+    with a parameter `image_shape` which is None the shape, those whose `fit` takes `validation_data` the rows held out.
+    They get the columns of a frame by their names, but for `[`, `]` and `<` in any, and labels as they are.
 
     Examples
     --------
@@ -101,8 +101,6 @@ class StackedEnsemble(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
     >>> bool(ensemble.score(X[1500:], y[1500:]) > 0.88)
     True
     """
-
-    members_: list[tuple[str, Any]]
 
     def __init__(
         self,
@@ -158,9 +156,11 @@ class StackedEnsemble(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
         members = train(self._estimators(), X, y, fit, validation_data=held_out, **how)
         probabilities = np.stack([aligned(model, X[valid], classes) for _, model in members])
         self.classes_, calibrate = classes, self.calibrate and held_out is not None
-        self._take(members, learn_combination(probabilities, encoded[valid], self.method, self.max_steps, calibrate))
+        kept = self._take(
+            members, learn_combination(probabilities, encoded[valid], self.method, self.max_steps, calibrate)
+        )
         if self.refit == "full" and held_out is not None:
-            chosen = [(name, with_length_found(dict(self._estimators())[name], model)) for name, model in self.members_]
+            chosen = [(name, with_length_found(dict(self._estimators())[name], model)) for name, model in kept]
             self.members_ = train(chosen, X, y, np.arange(len(X)), **how)
         return self
 
@@ -229,8 +229,7 @@ class StackedEnsemble(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
         X = validate_data(self, arrays.as_rows(X), reset=False)
         if self.pixels_:
             arrays.warn_of_scale(X)
-        parts = [self._predict_batch(X[start : start + BATCH]) for start in range(0, len(X), BATCH)]
-        return np.concatenate(parts)
+        return np.concatenate([self._predict_batch(X[start : start + BATCH]) for start in range(0, len(X), BATCH)])
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Most probable class of each row, of shape (n,)."""
@@ -263,6 +262,7 @@ class StackedEnsemble(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
             "pixels": self.pixels_,
             "n_features_in": self.n_features_in_,
             "classes": self.classes_.tolist(),
+            "class_names": self.class_names_ if self.class_names_ != list(map(str, self.classes_)) else None,
         }
         with tempfile.TemporaryDirectory() as place:
             models = [model for _, model in self.members_] + ([] if self.stacker_ is None else [self.stacker_])
@@ -292,23 +292,22 @@ class StackedEnsemble(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
         given = self.estimators if self.estimators is not None else default_estimators(self.random_state)
         return [pair for pair in given if not isinstance(pair[1], str)]
 
-    def _take(self, members: list[tuple[str, Any]], combination: Combination) -> None:
-        """Keep the members that count; a stacker needs all."""
-        weights = combination.weights
-        kept = np.flatnonzero(weights) if combination.stacker is None else np.arange(len(members))
+    def _take(self, members: list[tuple[str, Any]], combination: Combination) -> list[tuple[str, Any]]:
+        """Keep the members that count, and return them; a stacker needs all."""
+        weights, self.temperature_, self.stacker_ = combination.weights, combination.temperature, combination.stacker
+        kept = np.flatnonzero(weights) if self.stacker_ is None else np.arange(len(members))
         self.members_, self.weights_ = [members[i] for i in kept], weights[kept]
-        self.temperature_, self.stacker_ = combination.temperature, combination.stacker
+        self.class_names_ = list(map(str, self.classes_))
+        return self.members_
 
     def _predict_batch(self, X: NDArray[Any]) -> NDArray[np.float64]:
-        jobs = (delayed(aligned)(member, X, self.classes_) for _, member in self.members_)
-        probabilities = np.stack(list(Parallel(self.n_jobs, prefer="threads")(jobs)))
-        return Combination(self.weights_, self.temperature_, self.stacker_).apply(probabilities)
+        found = Parallel(self.n_jobs, prefer="threads")(delayed(aligned)(m, X, self.classes_) for _, m in self.members_)
+        return Combination(self.weights_, self.temperature_, self.stacker_).apply(np.stack(list(found)))
 
     def __repr__(self, N_CHAR_MAX: int = 700) -> str:
-        shown = str(super().__repr__(N_CHAR_MAX))
         members = zip(getattr(self, "members_", ()), getattr(self, "weights_", ()), strict=True)
         fitted = ", ".join(f"{name} {weight:.2f}" for (name, _), weight in members)
-        return f"{shown}, fitted: {fitted}" if fitted else shown
+        return str(super().__repr__(N_CHAR_MAX)) + (f", fitted: {fitted}" if fitted else "")
 
     def _sk_visual_block_(self) -> Any:
         from sklearn.utils._repr_html.estimator import _VisualBlock
@@ -340,6 +339,7 @@ def load_ensemble(folder: str | Path, allow_import: Sequence[str] = (), n_jobs: 
     members = list(zip([entry["name"] for entry in manifest["members"]], models, strict=True))
     ensemble = StackedEnsemble(members, n_jobs=n_jobs, **{name: manifest[name] for name in KEPT if name in manifest})
     ensemble.members_, ensemble.stacker_, ensemble.classes_ = members, stacker, np.array(manifest["classes"])
+    ensemble.class_names_ = list(manifest.get("class_names") or map(str, ensemble.classes_))
     ensemble.weights_ = np.array([entry["weight"] for entry in manifest["members"]])
     ensemble.temperature_ = float(manifest["temperature"])
     ensemble.n_features_in_, ensemble.pixels_ = int(manifest["n_features_in"]), bool(manifest["pixels"])

@@ -113,7 +113,7 @@ def read_chunks(file: Path, limit: int) -> Iterator[bytes]:
         raise InputError(f"{file}: cannot be read: {one_line(reason)}") from error
 
 
-def read_user_data(path: Path, subset: str) -> tuple[UInt8, Int64, tuple[str, ...]]:
+def read_user_data(path: Path, subset: str) -> tuple[UInt8, Int64, Int64]:
     """Read one subset of a folder of IDX files or of an ``.npz``.
 
     Parameters
@@ -128,9 +128,9 @@ def read_user_data(path: Path, subset: str) -> tuple[UInt8, Int64, tuple[str, ..
     images : ndarray of uint8, shape (n, h, w) or (n, h, w, c)
         Pixels, see `fmnist_bench.data.load_dataset` for the rule.
     y : ndarray of int64, shape (n,)
-        Labels, 0 to n_classes - 1.
-    class_names : tuple of str
-        The original labels of the train rows, sorted.
+        Codes of the labels, 0 to n_classes - 1.
+    classes : ndarray of int64, shape (n_classes,)
+        The labels of the train rows, sorted.
 
     Raises
     ------
@@ -154,7 +154,7 @@ def read_user_data(path: Path, subset: str) -> tuple[UInt8, Int64, tuple[str, ..
     if strange := sorted(set(np.unique(labels[-1]).tolist()) - set(classes.tolist())):
         raise InputError(f"{path}: label {strange[0]} of test does not occur in train")
     y = np.searchsorted(classes, labels[-1]).astype(np.int64)
-    return _to_uint8(path, pairs), y, tuple(str(value) for value in classes.tolist())
+    return _to_uint8(path, pairs), y, classes
 
 
 def _read_folder(folder: Path, subset: str) -> tuple[Array, Array]:

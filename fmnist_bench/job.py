@@ -34,13 +34,23 @@ MARGIN, LEAST_MARGIN, MOST_MARGIN = 0.15, 6.0, 120.0  # part of the limit, then 
 
 @dataclass(frozen=True)
 class Rows:
-    """Training rows as files, so that every worker maps them instead of receiving them."""
+    """Training rows as files, so that every worker maps them instead of receiving them.
+
+    Attributes
+    ----------
+    folder : Path
+        Holds the pixels and the codes of the labels.
+    image_shape : tuple of int
+    classes : tuple of int
+        The labels themselves, in the order of their codes.
+    """
 
     folder: Path
     image_shape: tuple[int, ...]
+    classes: tuple[int, ...]
 
     def load(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """Map the pixels, read the labels."""
+        """Map the pixels, read the codes of the labels."""
         return np.load(self.folder / "X.npy", mmap_mode="r"), np.load(self.folder / "y.npy")
 
 
@@ -113,6 +123,7 @@ def _run(task: Task, folder: Path, monitor: Monitor) -> None:
     forget_places(candidate)
     if result.valid_probabilities is not None:
         np.save(folder / PROBABILITIES, result.valid_probabilities, allow_pickle=False)
+        candidate.classes_ = np.asarray(task.rows.classes)[candidate.classes_]  # it learnt codes, it answers labels
         save_model(candidate, folder / MODEL)
     _write_result(result, folder)
 

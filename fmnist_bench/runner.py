@@ -199,7 +199,7 @@ def _load_and_check(
     # Imports go on while the data are read.
     prepare((use for study in benchmark.studies for use in study.uses), allow_import)
     dataset = load_dataset(benchmark.data, "train", path=path)
-    split = make_split(dataset.y, benchmark.valid_size, benchmark.seed, rows=benchmark.rows)
+    split = make_split(dataset.y, benchmark.valid_size, benchmark.seed, benchmark.rows, dataset.class_names)
     benchmark = with_hyperspaces(benchmark, allow_import)
     check_in_worker(benchmark.arms, allow_import)
     return benchmark, dataset, split

@@ -109,7 +109,7 @@ class Store:
                 temporary = folder / f".{name}.{os.getpid()}.tmp.npy"  # another benchmark may be at it, too
                 np.save(temporary, array, allow_pickle=False)
                 os.replace(temporary, folder / f"{name}.npy")
-        return Rows(folder, dataset.image_shape)
+        return Rows(folder, dataset.image_shape, tuple(dataset.classes.tolist()))
 
     def open_run(self, benchmark: Benchmark, fingerprint: str, fresh: bool = False) -> "Run":
         """Open the newest run of just this benchmark on just these data, or a new one."""

@@ -49,7 +49,8 @@ def make_task(digits, split, tmp_path):
         arm = Arm(Study("trouble", Spec("troublemakers.Trouble", {"kind": kind})))
         folder = tmp_path / "trials" / kind
         shared = {"seed": 0, "cache_dir": tmp_path / "cache", "allow_import": ("troublemakers",)}
-        return Task(arm, 0, {}, Rows(rows, digits.image_shape), split, folder=folder, **shared, **limits)
+        data = Rows(rows, digits.image_shape, tuple(digits.classes))
+        return Task(arm, 0, {}, data, split, folder=folder, **shared, **limits)
 
     return make
 

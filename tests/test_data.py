@@ -296,6 +296,7 @@ def test_folder_of_idx_files(tmp_path: Path, compress: bool) -> None:
     np.testing.assert_array_equal(train.X, small(12)[0].reshape(12, 12))
     assert (train.name, train.image_shape, train.class_names) == ("my v1.2", (4, 3), ("3", "7", "9"))
     assert train.y.tolist() == [0, 1, 2] * 4 and train.y.dtype == np.int64
+    assert train.classes.tolist() == test.classes.tolist() == [3, 7, 9] and not train.classes.flags.writeable
     assert len(test.X) == 6
 
 
@@ -333,6 +334,12 @@ def test_labels_of_test_are_numbered_like_those_of_train(tmp_path: Path) -> None
     data = load_dataset(file, "test")
     assert data.y.tolist() == [2] * 6 and data.class_names == ("-5", "2", "40")
     refused(lambda: load_dataset(write_npz(tmp_path / "b.npz", y_test=np.full(6, 4)), "test"), "label 4", "train")
+
+
+def test_the_fingerprint_knows_the_labels(tmp_path: Path) -> None:
+    three = load_dataset(write_npz(tmp_path / "a.npz", y_train=np.arange(12) % 3))
+    other = load_dataset(write_npz(tmp_path / "b.npz", y_train=np.arange(12) % 3 + 1))
+    assert three.y.tolist() == other.y.tolist() and three.fingerprint != other.fingerprint
 
 
 NAN = np.full((12, 4, 3), np.nan)
@@ -452,9 +459,12 @@ def test_split_sizes_and_seeds() -> None:
 def test_bad_splits() -> None:
     y = np.array([0, 1, 2] * 10 + [3])
     refused(lambda: make_split(y, 0.2, 0), "class 3 has 1 of the 31 rows")
+    refused(lambda: make_split(y, 0.2, 0, class_names=("10", "20", "40", "75")), "class 75 has 1 of the 31 rows")
     refused(lambda: make_split(np.array([0, 2] * 9), 0.2, 0), "class 1 has 0")
     refused(lambda: make_split(y[:30], 6, 0, rows=4), "class", "of the 4 rows")
-    refused(lambda: make_split([0, 0, 0, 0, 0, 0, 0, 0, 1, 1], 0.8, 0), "class 1 has no row left to fit")
+    rare = [0, 0, 0, 0, 0, 0, 0, 0, 1, 1]
+    refused(lambda: make_split(rare, 0.8, 0), "class 1 has no row left to fit")
+    refused(lambda: make_split(rare, 0.8, 0, class_names=("-1", "5")), "class 5 has no row left to fit")
     for size in (0, 1.0, -3, 30, 31, 29, float("nan"), 2):
         refused(partial(make_split, y[:30], size, 0), f"valid_size={size}", "allowed")
     for rows in (0, 1, 31):

@@ -1,3 +1,4 @@
+import json
 import threading
 import warnings
 
@@ -19,6 +20,7 @@ from sklearn.preprocessing import MinMaxScaler
 from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from fmnist_bench.bundle import MANIFEST
 from fmnist_bench.candidate import Candidate, load_model
 from fmnist_bench.ensemble import StackedEnsemble, load_ensemble
 from fmnist_bench.errors import InputError
@@ -380,6 +382,18 @@ def test_what_could_not_be_loaded_is_not_saved(digits, tmp_path):
         load_ensemble(tmp_path / "mine")
     loaded = load_ensemble(tmp_path / "mine", allow_import=["test_ensemble"])
     assert np.array_equal(loaded.predict(digits.X), ensemble.predict(digits.X))
+
+
+def test_names_of_classes_are_kept(fitted, digits, tmp_path):
+    assert fitted.class_names_ == list("0123456789")
+    fitted.save(tmp_path / "plain")
+    manifest = json.loads((tmp_path / "plain" / MANIFEST).read_text())
+    assert manifest["class_names"] is None and load_ensemble(tmp_path / "plain").class_names_ == list("0123456789")
+    loaded = load_ensemble(tmp_path / "plain")
+    loaded.class_names_ = [f"digit {i}" for i in range(10)]  # as a benchmark's manifest says them
+    loaded.save(tmp_path / "named")
+    assert load_ensemble(tmp_path / "named").class_names_ == loaded.class_names_
+    assert loaded.fit(digits.X[:300], digits.y[:300]).class_names_ == list("0123456789")
 
 
 def test_it_shows_members_and_weights(fitted):

@@ -10,7 +10,7 @@ import xgboost
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 
-from fmnist_bench.models.boosting import XGBoostClassifier
+from fmnist_bench.models.boosting import LABELS, XGBoostClassifier
 
 SMALL = {"n_jobs": 1, "n_estimators": 30, "learning_rate": 0.3, "max_depth": 3, "max_bin": 16, "random_state": 0}
 
@@ -97,6 +97,55 @@ def test_any_labels(digits, classes):
     assert list(model.classes_) == sorted(set(names))
     assert model.score(digits[0][rows], names) > 0.95
     assert model.predict_proba(digits[0][rows]).shape == (rows.sum(), classes)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.arange(1, 11),
+        2.0 * np.arange(10) - 7,
+        np.array([f"number {i}" for i in range(10)]),
+        np.array(list("abcdefghij"), object),
+    ],
+)
+def test_a_file_of_xgboosts_format_keeps_the_labels(fitted, digits, tmp_path, labels):
+    model = XGBoostClassifier(**SMALL).fit(digits[0], labels[digits[1]])
+    for name in ("model.json", "model.ubj"):
+        model.save_model(tmp_path / name)
+        other = XGBoostClassifier(**SMALL).fit(digits[0], digits[1] + 100)  # whose labels must go
+        other.load_model(tmp_path / name)
+        assert other.classes_.dtype == model.classes_.dtype
+        np.testing.assert_array_equal(other.predict(digits[2]), model.predict(digits[2]))
+    assert model.get_booster().attr(LABELS) is other.get_booster().attr(LABELS) is None
+
+
+def test_truth_values_are_labels_of_a_file_too(digits, tmp_path):
+    model = XGBoostClassifier(**SMALL).fit(digits[0], digits[1] == 3)
+    model.save_model(tmp_path / "model.json")
+    other = XGBoostClassifier()
+    other.load_model(tmp_path / "model.json")
+    assert other.classes_.tolist() == [False, True] and other.score(digits[2], digits[3] == 3) > 0.9
+
+
+def test_a_file_of_xgboost_itself_answers_codes_and_ours_can_be_read_there(digits, tmp_path):
+    plain = xgboost.XGBClassifier(**SMALL).fit(*digits[:2])
+    plain.save_model(tmp_path / "plain.json")
+    ours = XGBoostClassifier(**SMALL).fit(digits[0], digits[1] + 1)
+    ours.load_model(tmp_path / "plain.json")
+    np.testing.assert_array_equal(ours.predict(digits[2]), plain.predict(digits[2]))
+    XGBoostClassifier(**SMALL).fit(digits[0], digits[1] + 1).save_model(tmp_path / "ours.json")
+    plain.load_model(tmp_path / "ours.json")
+    np.testing.assert_array_equal(plain.predict(digits[2]), ours.predict(digits[2]))
+
+
+def test_a_file_with_the_labels_of_another_is_refused(digits, tmp_path):
+    model = XGBoostClassifier(**SMALL).fit(digits[0], digits[1] + 1)
+    model.save_model(tmp_path / "model.json")
+    text = (tmp_path / "model.json").read_text()
+    assert "[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]" in text
+    (tmp_path / "model.json").write_text(text.replace("[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]", "[1, 2, 3]"))
+    with pytest.raises(ValueError, match="labels of shape"):
+        model.load_model(tmp_path / "model.json")
 
 
 def test_monitor_stops_boosting_with_a_readable_history(digits):

@@ -424,6 +424,22 @@ def test_the_report_is_of_the_data_that_the_run_learnt_from(place, monkeypatch):
             rewrite_report("tiny", markdown=place_of_file)
 
 
+def test_what_leaves_a_run_answers_the_labels_of_its_data(place, monkeypatch):
+    train, test = load_dataset("digits"), load_dataset("digits", "test")
+    labels = np.array([-4, -1, 2, 5, 8, 11, 14, 17, 20, 23])
+    parts = {"x_train": train.X.reshape(-1, 8, 8), "y_train": labels[train.y], "x_test": test.X.reshape(-1, 8, 8)}
+    np.savez(place / "mine.npz", **parts, y_test=labels[test.y])
+    outcome = run_benchmark("tiny", data="mine.npz", progress=Progress())
+    ensemble, scores = load_ensemble(outcome.folder / "ensemble"), outcome.summary()["models"]
+    assert ensemble.classes_.tolist() == labels.tolist() and ensemble.class_names_ == list(map(str, labels))
+    assert ensemble.score(test.X, labels[test.y]) == pytest.approx(scores[0]["test_accuracy"])
+    assert scores[0]["test_accuracy"] > 0.5
+    best = outcome.findings.contestants[0]
+    model = load_model(outcome.folder / "trials" / best.name / str(best.trial) / "model.skops")
+    assert model.classes_.tolist() == labels.tolist()
+    assert model.score(test.X, labels[test.y]) == pytest.approx((best.test_pred == test.y).mean())
+
+
 def test_two_processes_do_not_write_one_run(place):
     run = run_benchmark("tiny", progress=Progress())
     with Store("mlruns").latest_run("tiny"), pytest.raises(InputError, match="another process"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import time
 from collections.abc import Callable
 from typing import Any, Self
@@ -14,6 +16,7 @@ from sklearn.utils.multiclass import check_classification_targets
 
 Monitor = Callable[[int, float], None]
 REPORT_EVERY = 5
+LABELS = "fmnist_bench_labels"  # attribute of the trees in a file of XGBoost's format
 
 
 class XGBoostClassifier(xgboost.XGBClassifier):  # type: ignore[misc]
@@ -101,6 +104,45 @@ class XGBoostClassifier(xgboost.XGBClassifier):  # type: ignore[misc]
         self.labels_ = encoder.classes_
         return self
 
+    def save_model(self, fname: str | os.PathLike[str]) -> None:
+        """Write the trees in XGBoost's own format, by the ending of `fname`: ``.json`` or ``.ubj``; and the labels.
+
+        Parameters
+        ----------
+        fname : str or path-like
+
+        Raises
+        ------
+        ValueError
+            Labels that are neither numbers, truth values nor words.
+        """
+        # As an attribute of the trees, which XGBoost keeps and its other programs ignore.
+        self.get_booster().set_attr(**{LABELS: _labels_as_text(self.classes_)})
+        try:
+            super().save_model(fname)
+        finally:
+            self.get_booster().set_attr(**{LABELS: None})
+
+    def load_model(self, fname: str | os.PathLike[str] | bytearray) -> None:
+        """Read trees that `save_model` or XGBoost has written; one that names no labels answers 0, 1, ...
+
+        Parameters
+        ----------
+        fname : str, path-like or bytearray
+            The file, or its content.
+
+        Raises
+        ------
+        ValueError
+            Labels that are damaged, or not as many as there are classes.
+        """
+        self.__dict__.pop("labels_", None)
+        super().load_model(fname)
+        text = self.get_booster().attr(LABELS)
+        self.get_booster().set_attr(**{LABELS: None})
+        if text is not None:
+            self.labels_ = _labels_from_text(text, self.n_classes_)
+
     def predict(self, X: ArrayLike, *, output_margin: bool = False, **kwargs: Any) -> NDArray[Any]:
         """Return the most probable label of each row.
 
@@ -185,6 +227,20 @@ class _Report(xgboost.callback.TrainingCallback):  # type: ignore[misc]
             self.history.setdefault(f"{part}_accuracy", []).append(1 - scores[self.error][-1])
         if self.monitor is not None and "valid_accuracy" in self.history:
             self.monitor(step, self.history["valid_accuracy"][-1])
+
+
+def _labels_as_text(labels: NDArray[Any]) -> str:
+    if not (labels.dtype.kind in "biufU" or all(isinstance(label, str) for label in labels)):
+        raise ValueError(f"labels of {labels.dtype}: a file of XGBoost's holds numbers, truth values and words alone")
+    return json.dumps([labels.dtype.str, labels.tolist()])
+
+
+def _labels_from_text(text: str, n_classes: int) -> NDArray[Any]:
+    kind, values = json.loads(text)
+    labels = np.array(values, dtype=kind)
+    if labels.shape != (n_classes,):
+        raise ValueError(f"the file has labels of shape {labels.shape} for {n_classes} classes")
+    return labels
 
 
 def _encoder(y: ArrayLike) -> LabelEncoder:
