@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from fmnist_bench.candidate import load_model
 from fmnist_bench.data import load_dataset
 from fmnist_bench.ensemble import BATCH, load_ensemble
 from fmnist_bench.environment import cores, machine
+from fmnist_bench.saved_models import load_model
 from fmnist_bench.store import Run, Store, best
 
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fmnist_bench.candidate import Candidate as Candidate
-    from fmnist_bench.candidate import load_model as load_model
     from fmnist_bench.config import load_benchmark as load_benchmark
     from fmnist_bench.data import load_dataset as load_dataset
     from fmnist_bench.ensemble import StackedEnsemble as StackedEnsemble
     from fmnist_bench.ensemble import load_ensemble as load_ensemble
     from fmnist_bench.errors import InputError as InputError
     from fmnist_bench.runner import run_benchmark as run_benchmark
+    from fmnist_bench.saved_models import load_model as load_model
 
 __version__ = "0.1.0"
 
@@ -29,7 +29,7 @@ _HOME = {
     "load_benchmark": "config",
     "load_dataset": "data",
     "load_ensemble": "ensemble",
-    "load_model": "candidate",
+    "load_model": "saved_models",
     "run_benchmark": "runner",
 }
 __all__ = ["__version__", *_HOME]

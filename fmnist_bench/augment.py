@@ -20,17 +20,16 @@ from fmnist_bench.arrays import as_rows, image_shape_of, shape_of_images, source
 from fmnist_bench.classic import Augment
 from fmnist_bench.models._backend import (
     PRECISIONS,
-    NetworkAsBytes,
     fits,
     one_memory_error,
     prepare_backend,
-    to_bytes,
 )
 from fmnist_bench.models._batches import Batches, outputs_of
 from fmnist_bench.models._gan import Adversaries, build_discriminator, build_generator
 from fmnist_bench.models._gan_files import keep_network, load_network, locked, read_generator
 from fmnist_bench.models._gan_watch import STEPS_AN_EPOCH, Judge, Monitor, Watch
 from fmnist_bench.models._parameters import check_least
+from fmnist_bench.models._saved_network import NetworkAsBytes, to_bytes
 from fmnist_bench.models._training import steps_per_execution
 from fmnist_bench.models._turn import chance_of_its_own, one_at_a_time
 

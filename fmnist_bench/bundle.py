@@ -9,9 +9,9 @@ from math import isclose
 from pathlib import Path
 from typing import Any
 
-from fmnist_bench.candidate import load_model
 from fmnist_bench.environment import versions
 from fmnist_bench.errors import InputError
+from fmnist_bench.saved_models import load_named
 
 FORMAT_VERSION = 3
 OLDER = {  # what they did not say
@@ -177,4 +177,8 @@ def _load(folder: Path, entry: Mapping[str, Any], allow_import: Sequence[str]) -
     path = folder / Path(entry["file"]).name
     if not path.is_file() or _sha256(path) != entry["sha256"]:
         raise InputError(f"{path}: missing or changed since the ensemble was saved")
-    return load_model(path, allow_import)
+    return load_named(path, f"{folder}, {_called(entry)}", allow_import)
+
+
+def _called(entry: Mapping[str, Any]) -> str:
+    return f"member {entry['name']}" if "name" in entry else "stacker"

@@ -2,7 +2,6 @@
 
 import hashlib
 import inspect
-import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,40 +24,8 @@ from fmnist_bench.arrays import (
     source_digest,
     warn_of_scale,
 )
-from fmnist_bench.errors import InputError
 
-PLACES = ("cache_dir", "weights_dir", "generator")
 LEAST_SECONDS = 1.0  # that a model with a limit may take to train, however long what comes before it took
-
-# What a saved model may be made of beside what skops trusts by itself. Names, not prefixes: a file that names
-# anything else is refused, so loading one runs no code but the state setters of these classes.
-TRUSTED_TYPES = (
-    "fmnist_bench.augment.ConditionalGAN",
-    "fmnist_bench.candidate.Augmentations",
-    "fmnist_bench.candidate.Candidate",
-    "fmnist_bench.classic.ClassicAugmentation",
-    "fmnist_bench.features.ImageFeatures",
-    "fmnist_bench.features.PrincipalComponents",
-    "fmnist_bench.models.boosting.XGBoostClassifier",
-    "fmnist_bench.models.cnn.CNNClassifier",
-    "fmnist_bench.models.hypermodel.HyperModelClassifier",
-    "fmnist_bench.models.svm.SVC",
-    "fmnist_bench.models.transfer.TransferClassifier",
-    "sklearn.calibration._CalibratedClassifier",
-    "sklearn.calibration._SigmoidCalibration",
-    "sklearn.calibration._TemperatureScaling",
-    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-    "sklearn.metrics._dist_metrics.EuclideanDistance64",
-    "sklearn.metrics._dist_metrics.ManhattanDistance64",
-    "sklearn.model_selection._split.StratifiedShuffleSplit",
-    "sklearn.neighbors._ball_tree.BallTree",
-    "sklearn.neighbors._kd_tree.KDTree",
-    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
-    "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
-    "sklearn.tree._tree.Tree",
-    "xgboost.core.Booster",
-    "xgboost.sklearn.XGBClassifier",
-)
 
 
 class Candidate(ClassifierMixin, BaseEstimator):
@@ -224,62 +191,9 @@ def _take_from_limit(model: BaseEstimator, seconds: float) -> None:
     model.set_params(**{name: max(most - seconds, LEAST_SECONDS) for name, most in limits.items() if most is not None})
 
 
-def forget_places(estimator: BaseEstimator) -> None:
-    """Unset the folders that a fit was given: a saved model must not know the machine that made it, nor write there.
-
-    Those of classes of this package alone; what a user's own class means by such a name is not known.
-    """
-    parts = estimator, getattr(estimator, "model_", None), getattr(estimator, "features_", None)
-    for part in (part for part in parts if part is not None):
-        parameters = part.get_params(deep=True)
-        for name in parameters:
-            owner, _, last = name.rpartition("__")
-            if last in PLACES and _is_of_this_package(parameters[owner] if owner else part):
-                part.set_params(**{name: None})
-
-
-def _is_of_this_package(part: Any) -> bool:
-    return any(kind.__module__.partition(".")[0] == __package__ for kind in type(part).__mro__)
-
-
 def _cached_transform(step: Any, X: NDArray[Any], folder: Path) -> Any:
     kind, settings = type(step), sorted(step.get_params().items())
     made_by = f"{kind.__module__}.{kind.__qualname__} {source_digest(kind)}"  # whoever mends it needs other features
     digest = hashlib.sha256(f"{made_by} {settings} {X.dtype} {X.shape}".encode())
     digest.update(np.ascontiguousarray(X).data)
     return cached_array(folder / f"{digest.hexdigest()}.npy", lambda: np.asarray(step.transform(X)))
-
-
-def save_model(estimator: BaseEstimator, path: Path) -> None:
-    """Write a fitted estimator to `path` in skops' format, under a temporary name until it is whole."""
-    from skops import io
-
-    temporary = path.with_name(path.name + ".tmp")
-    io.dump(estimator, temporary)
-    os.replace(temporary, path)
-
-
-def load_model(path: Path, allow_import: Sequence[str] = ()) -> Any:
-    """Load what `save_model` wrote, if it is made of trusted types alone.
-
-    Raises
-    ------
-    InputError
-        Where the file is damaged or holds a type that is not in `TRUSTED_TYPES`.
-    """
-    from skops import io
-
-    try:
-        foreign = set(io.get_untrusted_types(file=path)) - set(TRUSTED_TYPES)
-        prefixes = tuple(f"{p.removesuffix('.')}." for p in allow_import)
-        refused = sorted(name for name in foreign if not name.startswith(prefixes))
-        if not refused:
-            model = io.load(path, trusted=[*TRUSTED_TYPES, *foreign])
-            if hasattr(model, "get_params"):
-                forget_places(model)
-            return model
-    except Exception as error:
-        raise InputError(f"{path}: not a readable model file: {error}") from error
-    raise InputError(
-        f"{path}: holds types that are not trusted: {', '.join(refused)} (--allow-import PREFIX adds some)"
-    )

@@ -16,7 +16,6 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fmnist_bench import arrays
 from fmnist_bench.bundle import read_bundle, write_bundle
-from fmnist_bench.candidate import load_model, save_model
 from fmnist_bench.members import (
     Members,
     aligned,
@@ -29,6 +28,7 @@ from fmnist_bench.members import (
     train,
     with_length_found,
 )
+from fmnist_bench.saved_models import load_named, save_model
 from fmnist_bench.selection import METHODS, Combination, learn_combination
 
 REFITS, DROP = ("no", "full"), "drop"
@@ -265,11 +265,11 @@ class StackedEnsemble(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
             "class_names": self.class_names_ if self.class_names_ != list(map(str, self.classes_)) else None,
         }
         with tempfile.TemporaryDirectory() as place:
-            models = [model for _, model in self.members_] + ([] if self.stacker_ is None else [self.stacker_])
+            models = [*self.members_, *([] if self.stacker_ is None else [("stacker", self.stacker_)])]
             files = [Path(place) / f"{number}.skops" for number in range(len(models))]
-            for model, file in zip(models, files, strict=True):
+            for (name, model), file in zip(models, files, strict=True):
                 save_model(model, file)
-                load_model(file, allow_import)  # better refused now than when it is needed
+                load_named(file, f"member {name}", allow_import)  # better refused now than when it is needed
             names, n = [name for name, _ in self.members_], len(self.members_)
             members = list(zip(names, self.weights_.tolist(), files[:n], strict=True))
             write_bundle(Path(folder), members, about, files[n] if files[n:] else None)

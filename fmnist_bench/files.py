@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fmnist_bench.archives import check_inflation
 from fmnist_bench.errors import InputError
 
 __all__ = ["IDX_FILES", "find_file", "locate", "parse_idx", "read_chunks", "read_user_data"]
@@ -171,11 +172,13 @@ def _read_npz(file: Path, subset: str) -> tuple[Array, Array]:
     wanted = (f"x_{subset}", f"y_{subset}")
     try:
         # Opened here: np.load leaves the file open when it is not a zip.
-        with open(file, "rb") as stream, np.load(stream, allow_pickle=False) as content:
-            missing = [key for key in wanted if key not in content]
-            if missing:
-                raise InputError(f"{file}: array {missing[0]} is missing; needed: x_train, y_train, x_test, y_test")
-            return content[wanted[0]], content[wanted[1]]
+        with open(file, "rb") as stream:
+            check_inflation(stream)
+            with np.load(stream, allow_pickle=False) as content:
+                missing = [key for key in wanted if key not in content]
+                if missing:
+                    raise InputError(f"{file}: array {missing[0]} is missing; needed: x_train, y_train, x_test, y_test")
+                return content[wanted[0]], content[wanted[1]]
     except InputError:
         raise
     except Exception as error:  # zip, zlib, header and dtype each fail in ways of their own

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fmnist_bench.archives import check_inflation
 from fmnist_bench.arrays import edge_brightness
 from fmnist_bench.errors import InputError
 
@@ -64,9 +65,11 @@ def read_images(
 
 def _read_npz(path: Path, image_shape: tuple[int, ...]) -> tuple[list[str], NDArray[np.uint8]]:
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
-            names = [name for name in ("x_test", "X", "x", "images") if name in content] or list(content)[:1]
-            images = np.asarray(content[names[0]]) if names else np.empty(0)
+        with path.open("rb") as file:
+            check_inflation(file)
+            with np.load(file, allow_pickle=False) as content:
+                names = [name for name in ("x_test", "X", "x", "images") if name in content] or list(content)[:1]
+                images = np.asarray(content[names[0]]) if names else np.empty(0)
     except Exception as error:  # NumPy and zipfile raise what they like
         raise InputError(f"{path}: not a readable .npz file: {error}") from error
     allowed = {image_shape, (int(np.prod(image_shape)),)} | ({(*image_shape, 1)} if len(image_shape) == 2 else set())

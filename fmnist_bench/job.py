@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from fmnist_bench import stages
-from fmnist_bench.candidate import forget_places, load_model, save_model, set_where_none, tell_image_shape
+from fmnist_bench.candidate import set_where_none, tell_image_shape
 from fmnist_bench.data import Split
 from fmnist_bench.environment import cores
 from fmnist_bench.errors import InputError, nearest
 from fmnist_bench.images import write_grid
+from fmnist_bench.saved_models import forget_places, load_model, save_model
 from fmnist_bench.study import ROWS, Arm
 from fmnist_bench.trial import PREPARATION, PREPARED, Monitor, TrialPruned, TrialResult, run_preparation, run_trial
 

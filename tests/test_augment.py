@@ -13,10 +13,11 @@ from sklearn.linear_model import LogisticRegression
 
 from fmnist_bench import augment
 from fmnist_bench.augment import ConditionalGAN
-from fmnist_bench.candidate import Candidate, load_model, save_model
+from fmnist_bench.candidate import Candidate
 from fmnist_bench.models import _gan_watch
 from fmnist_bench.models._gan import Adversaries, build_discriminator, build_generator
 from fmnist_bench.models._gan_watch import FailedGAN, Watch
+from fmnist_bench.saved_models import load_model, save_model
 
 TINY = {"steps": 20, "width": 4, "latent": 8, "batch_size": 16, "precision": "float32", "random_state": 0}
 

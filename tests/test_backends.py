@@ -18,7 +18,8 @@ START = """
 import sys
 from pathlib import Path
 import keras, numpy as np
-from fmnist_bench.candidate import Candidate, load_model, save_model
+from fmnist_bench.candidate import Candidate
+from fmnist_bench.saved_models import load_model, save_model
 from fmnist_bench.data import load_dataset
 from fmnist_bench.models.cnn import CNNClassifier
 from fmnist_bench.models.transfer import TransferClassifier

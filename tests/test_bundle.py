@@ -10,9 +10,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 
 from fmnist_bench.bundle import write_bundle
-from fmnist_bench.candidate import Candidate, save_model
+from fmnist_bench.candidate import Candidate
 from fmnist_bench.ensemble import load_ensemble
 from fmnist_bench.errors import InputError
+from fmnist_bench.saved_models import save_model
 
 ABOUT = {"method": "greedy", "temperature": 1.0, "pixels": True, "n_features_in": 64, "classes": list(range(10))}
 

@@ -10,15 +10,13 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import FunctionTransformer
-from skops import io
 from troublemakers import Doubler, Trouble
 
 from fmnist_bench import arrays
-from fmnist_bench.candidate import Augmentations, Candidate, forget_places, load_model, save_model, set_where_none
-from fmnist_bench.errors import InputError
+from fmnist_bench.candidate import Augmentations, Candidate, set_where_none
 from fmnist_bench.features import ImageFeatures
 from fmnist_bench.models.transfer import TransferClassifier
+from fmnist_bench.saved_models import forget_places, load_model, save_model
 
 
 def make(**parameters):
@@ -129,23 +127,6 @@ def test_a_saved_model_predicts_the_same(digits, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["model.skops"]
     loaded = load_model(tmp_path / "model.skops")
     assert np.allclose(loaded.predict_proba(digits.X), fitted.predict_proba(digits.X), rtol=0, atol=1e-5)
-
-
-def test_a_foreign_type_is_refused(digits, tmp_path):
-    path = tmp_path / "model.skops"
-    io.dump(Candidate(FunctionTransformer(np.load)), path)
-    with pytest.raises(InputError, match=r"types that are not trusted: numpy\.load"):
-        load_model(path)
-    io.dump(Trouble().fit(digits.X, digits.y), path)
-    with pytest.raises(InputError, match=r"troublemakers\.Trouble"):
-        load_model(path)
-    assert load_model(path, ("troublemakers",)).kind == "none"
-
-
-def test_a_damaged_file_is_refused(tmp_path):
-    (tmp_path / "model.skops").write_bytes(b"PK damaged")
-    with pytest.raises(InputError, match="not a readable model file"):
-        load_model(tmp_path / "model.skops")
 
 
 def test_a_model_forgets_the_folders_of_the_machine():

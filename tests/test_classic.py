@@ -5,8 +5,9 @@ import pytest
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 
-from fmnist_bench.candidate import Candidate, load_model, save_model
+from fmnist_bench.candidate import Candidate
 from fmnist_bench.classic import ClassicAugmentation
+from fmnist_bench.saved_models import load_model, save_model
 
 
 @pytest.mark.parametrize("ratio", [0.5, 2.0])

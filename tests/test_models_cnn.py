@@ -18,7 +18,7 @@ from sklearn.datasets import load_digits
 from sklearn.metrics import log_loss
 from sklearn.utils.validation import check_is_fitted
 
-from fmnist_bench.candidate import Candidate, load_model, save_model
+from fmnist_bench.candidate import Candidate
 from fmnist_bench.classic import Augment
 from fmnist_bench.data import Split
 from fmnist_bench.ensemble import StackedEnsemble
@@ -28,6 +28,7 @@ from fmnist_bench.models._backend import is_out_of_memory
 from fmnist_bench.models._batches import Batches
 from fmnist_bench.models._training import Course, not_finite
 from fmnist_bench.models.cnn import CNNClassifier
+from fmnist_bench.saved_models import load_model, save_model
 from fmnist_bench.trial import run_trial
 
 SMALL = {"filters": 8, "batch_size": 32, "epochs": 4, "flip": False, "learning_rate": 0.2, "random_state": 0}

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
-from fmnist_bench.candidate import Candidate, load_model, save_model
+from fmnist_bench.candidate import Candidate
 from fmnist_bench.errors import InputError
 from fmnist_bench.models.hypermodel import HyperModelClassifier
+from fmnist_bench.saved_models import load_model, save_model
 from fmnist_bench.worker import predict_in_worker
 
 ALWAYS, DENSE, CONV = [], [["kind", ["dense"]]], [["kind", ["conv"]]]

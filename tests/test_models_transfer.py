@@ -15,11 +15,12 @@ from keras.src.legacy.saving import legacy_h5_format
 from sklearn.base import clone
 
 from fmnist_bench import arrays, weights
-from fmnist_bench.candidate import Candidate, load_model, save_model
+from fmnist_bench.candidate import Candidate
 from fmnist_bench.models import transfer
 from fmnist_bench.models._backbones import BACKBONES, ToBackbone, load_backbone
 from fmnist_bench.models._torch_weights import MAGIC, read_torch_weights
 from fmnist_bench.models.transfer import TransferClassifier
+from fmnist_bench.saved_models import load_model, save_model
 from fmnist_bench.trial import run_trial
 from fmnist_bench.weights import NoWeights, find_weights
 

@@ -15,11 +15,11 @@ import pytest
 from mlflow import MlflowClient
 
 from fmnist_bench import load_ensemble, run_benchmark
-from fmnist_bench.candidate import load_model
 from fmnist_bench.data import load_dataset
 from fmnist_bench.errors import InputError
 from fmnist_bench.progress import PlainLines, Progress
 from fmnist_bench.runner import check_benchmark, rewrite_report
+from fmnist_bench.saved_models import load_model
 from fmnist_bench.store import Store
 
 BENCHMARK = """

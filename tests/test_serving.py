@@ -43,7 +43,7 @@ class Foreign(GaussianNB):
 
 def test_the_owner_of_the_server_says_whom_to_trust(folder, digits, monkeypatch):
     from fmnist_bench.bundle import write_bundle
-    from fmnist_bench.candidate import save_model
+    from fmnist_bench.saved_models import save_model
 
     save_model(Foreign().fit(digits.X, digits.y), folder.parent / "foreign.skops")
     about = {"method": "greedy", "temperature": 1.0, "pixels": True, "n_features_in": 64, "classes": list(range(10))}

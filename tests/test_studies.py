@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
-from fmnist_bench.candidate import load_model, save_model, set_where_none
+from fmnist_bench.candidate import set_where_none
 from fmnist_bench.config import PACKAGE, load_study
 from fmnist_bench.data import Split
+from fmnist_bench.saved_models import load_model, save_model
 from fmnist_bench.study import Arm
 
 STUDIES = sorted(path.stem for path in (PACKAGE.parent / "studies").glob("*.toml"))

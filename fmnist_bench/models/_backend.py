@@ -1,14 +1,12 @@
-"""What differs between Keras' back ends and machines: precision, devices, running out of memory; networks as bytes."""
+"""What differs between Keras' back ends and machines: precision, devices, running out of memory."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import keras
 
@@ -21,25 +19,6 @@ WORDS = ("can't allocate memory", "out of memory", "RESOURCE_EXHAUSTED")  # wher
 # Unless told before, JAX takes three quarters of a GPU's memory with its first operation, TensorFlow nearly all of it.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
-
-
-class NetworkAsBytes:
-    """What pickles an estimator's `network_` as the bytes of a `.keras` file; stands before `BaseEstimator`."""
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return the state with the network as the bytes of a `.keras` file."""
-        state: dict[str, Any] = dict(super().__getstate__())  # type: ignore[call-overload]
-        if "network_" in state:
-            state["network_"] = to_bytes(self.network_)
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore a state without running code that the network's file may carry."""
-        state = dict(state)
-        stored = state.pop("network_", None)
-        super().__setstate__(state)  # type: ignore[misc]
-        if stored is not None:
-            self.network_ = from_bytes(stored)
 
 
 def prepare_backend(precision: str) -> None:
@@ -118,24 +97,6 @@ def one_memory_error() -> Iterator[None]:
         if isinstance(error, MemoryError) or not is_out_of_memory(error):
             raise
         raise MemoryError((str(error).strip() or type(error).__name__).splitlines()[0][:200]) from error
-
-
-def to_bytes(network: keras.Model) -> bytes:
-    """Return what a `.keras` file of the network holds."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "network.keras"
-        keras.saving.save_model(network, path)
-        return path.read_bytes()
-
-
-def from_bytes(content: bytes) -> keras.Model:
-    """Build the network of a `.keras` file without running code that it may carry."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "network.keras"
-        path.write_bytes(content)
-        network = keras.saving.load_model(path, compile=False, safe_mode=True)
-    network.jit_compile = compiles()
-    return network
 
 
 def _sees_gpu() -> bool:

@@ -10,8 +10,8 @@ import keras
 import keras_tuner
 from keras_tuner.engine import hyperparameters as kinds
 
-from ._backend import from_bytes, to_bytes
 from ._foreign import bare
+from ._saved_network import from_bytes, to_bytes
 
 MOST_BUILDS = 40  # networks that are built; a space that shows itself more slowly is searched as far as it is known
 

@@ -14,7 +14,7 @@ import keras
 
 from fmnist_bench.stages import tell
 
-from ._backend import from_bytes, to_bytes
+from ._saved_network import from_bytes, to_bytes
 
 POLL = 0.5  # seconds
 

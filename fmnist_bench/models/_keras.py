@@ -30,9 +30,10 @@ from fmnist_bench.arrays import (
 )
 from fmnist_bench.classic import Augment
 
-from ._backend import NetworkAsBytes, compiles, dtype_policy, fits, one_memory_error, prepare_backend
+from ._backend import compiles, dtype_policy, fits, one_memory_error, prepare_backend
 from ._batches import Batches
 from ._parameters import check_training
+from ._saved_network import NetworkAsBytes
 from ._training import Course, Monitor, predict_probabilities
 from ._turn import chance_of_its_own, one_at_a_time
 
