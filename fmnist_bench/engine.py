@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from fmnist_bench.arm_search import ArmSearch
 from fmnist_bench.budget import Clock, next_arm
 from fmnist_bench.data import Split
-from fmnist_bench.job import Rows, Task
+from fmnist_bench.job import Rows, Task, unfinished
 from fmnist_bench.progress import Progress
 from fmnist_bench.proposals import Proposal
 from fmnist_bench.search import Ask
@@ -120,18 +120,24 @@ class Search:
             with self._lock:
                 ask = search.ask(proposal)
             if ask is not None:
-                if proposal.preparation:
-                    self._forget_preparation(search.arm.name)
+                self._clear(search.arm.name, ask.number)
                 limit = self._limit(search.running[ask.number].expected, reserve, proposal.preparation)
                 self.progress.trial_started(search.arm.name, ask.number)
                 return {threads.submit(self._attend, search, ask, limit): (search, ask)}
         return {}
 
-    def _forget_preparation(self, arm: str) -> None:
-        """Take away what an earlier call left of an augmentation that was stopped in learning, or had no time to."""
-        if self.run.record(arm, PREPARATION) is not None:
-            self.tracker.forget_trial(arm, PREPARATION)
-        shutil.rmtree(self.run.trial_folder(arm, PREPARATION), ignore_errors=True)
+    def _clear(self, arm: str, number: int) -> None:
+        """Take away what lies in the place of a trial that begins: nothing there may be taken for its result.
+
+        It is what an earlier call left of an augmentation that was stopped in learning, or of a trial of which nobody
+        knows any more.
+        """
+        if self.run.record(arm, number) is not None:
+            self.tracker.forget_trial(arm, number)
+        folder = self.run.trial_folder(arm, number)
+        shutil.rmtree(folder, ignore_errors=True)
+        if number != PREPARATION:  # the images that it drew before it was stopped are worth having
+            shutil.rmtree(unfinished(folder), ignore_errors=True)
 
     def _next(self, reserve: float) -> tuple[ArmSearch, Proposal] | None:
         until_end = self.clock.left(reserve)

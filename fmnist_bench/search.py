@@ -1,9 +1,13 @@
 """Asks for parameters, tells how they did. The only importer of optuna."""
 
+import json
+import logging
 import math
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,11 +20,15 @@ from fmnist_bench.ladder import AS_IT_STANDS, Ladder
 from fmnist_bench.space import Range
 from fmnist_bench.store import Run, TrialRecord
 from fmnist_bench.study import Arm
+from fmnist_bench.trial import PREPARATION
 
 STARTUP_TRIALS = 5  # random trials before TPE learns: a run has tens of trials an arm, not hundreds
 DRAWS = 20  # tries at parameters that have not been tried; a small discrete space runs out of them
 FEWEST = 8  # trials; importances of fewer would be noise
 STEPS = 100_000  # steps that Optuna sees on one rung of the ladder: scores are compared within a rung alone
+DAMAGED = ".damaged"  # ending of the name under which a file that cannot be read is kept
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,25 @@ class Ask:
     def config(self) -> frozenset[tuple[str, Any]]:
         """The parameters as a key; a list, such as the sizes of layers, as a tuple."""
         return frozenset((name, _hashable(value)) for name, value in self.parameters.items())
+
+    def is_of(self, record: TrialRecord) -> bool:
+        """Whether a record tells how just this went."""
+        other = Ask(record.number, record.parameters, record.known, record.rung)
+        mine = self.number, self.config, self.known, self.rung
+        return mine == (other.number, other.config, other.known, other.rung)
+
+
+def agree(asks: Iterable[Ask], records: Iterable[TrialRecord]) -> bool:
+    """Whether an asker remembers every trial that has ended, with the parameters that its record tells."""
+    by_number = {ask.number: ask for ask in asks}
+    told = [record for record in records if record.number != PREPARATION]
+    return all(record.number in by_number and by_number[record.number].is_of(record) for record in told)
+
+
+def put_aside(path: Path) -> None:
+    """Keep a file that cannot be read under another name, and say so."""
+    _log.warning("%s: is damaged; what it held is taken from the records of the trials", path)
+    os.replace(path, path.with_name(path.name + DAMAGED))
 
 
 def _hashable(value: Any) -> Any:
@@ -69,11 +96,14 @@ class Asker(ABC):
 
     @abstractmethod
     def left_running(self) -> list[Ask]:
-        """Give up questions of an earlier call that no trial came of; give those that it was working on."""
+        """Give up questions of an earlier call that no trial came of; give those whose trial has no record."""
 
 
 class OptunaAsker(Asker):
     """Optuna's TPE, in a journal beside the run.
+
+    The records of the trials are the truth. Where the journal is damaged, or does not agree with them, it is made
+    again from them; otherwise new parameters would be asked under the numbers of trials that have ended.
 
     Parameters
     ----------
@@ -84,18 +114,16 @@ class OptunaAsker(Asker):
     """
 
     def __init__(self, arm: Arm, run: Run, seed: int, sampler: str = "tpe") -> None:
-        self._seed, self._sampler = seed, sampler
+        self._arm, self._run, self._seed, self._sampler = arm.name, run, seed, sampler
         self._top = arm.study.fidelity.n_rungs - 1
         self._live: dict[int, optuna.Trial] = {}
         self._ranges = arm.ranges()
         self._distributions = {name: distribution(r) for name, r in self._ranges.items()}
-        self._study = optuna.create_study(
-            storage=open_journal(run),
-            study_name=arm.name,
-            direction="maximize",
-            load_if_exists=True,
-            pruner=optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=1, n_min_trials=2),
-        )
+        self._storage = open_journal(run.journal)
+        self._study = self._open_study()
+        records = {record.number: record for record in run.records(arm.name)}
+        if not agree(map(_as_ask, self._trials()), records.values()):
+            self._begin_from(records)
 
     def ask(self, ladder: Ladder, rung: int) -> Ask | None:  # noqa: D102
         for draw in range(DRAWS):
@@ -112,9 +140,8 @@ class OptunaAsker(Asker):
         return None
 
     def repeat(self, parameters: Mapping[str, Any], known: str, rung: int) -> Ask:  # noqa: D102
-        own = {n: value for n, value in parameters.items() if n in self._ranges and self._ranges[n].contains(value)}
-        constants = {n: value for n, value in parameters.items() if n not in own}  # what runs alone may lie outside
-        self._study.enqueue_trial(own, user_attrs={"known": known, "constants": constants, "rung": rung})
+        own = self._own(parameters)
+        self._study.enqueue_trial(own, user_attrs=_attributes(parameters, own, known, rung))
         return self._ask()
 
     def should_prune(self, ask: Ask, step: int, score: float) -> bool:  # noqa: D102
@@ -126,14 +153,15 @@ class OptunaAsker(Asker):
 
     def tell(self, record: TrialRecord) -> None:
         """Take the answer; what completed below the top rung is to Optuna a trial that was stopped there."""
-        result, trial = record.result, self._live.pop(record.number, None)
-        if result.status == "complete" and record.rung in (AS_IT_STANDS, self._top):
-            self._study.tell(record.number, result.accuracy)
-        elif result.status == "complete" and trial is not None:
-            trial.report(float(result.accuracy or 0.0), STEPS * (record.rung + 2) - 1)
-            self._study.tell(trial, state=TrialState.PRUNED)
+        trial, state = self._live.pop(record.number, None), self._state(record)
+        if record.number in self.told():  # its record was lost after Optuna had been told
+            return
+        if state == TrialState.COMPLETE:
+            self._study.tell(record.number, record.result.accuracy)
         else:
-            state = TrialState.PRUNED if result.status == "pruned" else TrialState.FAIL
+            if trial is not None:
+                for step, score in _last_score(record).items():
+                    trial.report(score, step)
             self._study.tell(record.number, state=state)
 
     def told(self) -> set[int]:  # noqa: D102
@@ -142,13 +170,58 @@ class OptunaAsker(Asker):
     def left_running(self) -> list[Ask]:  # noqa: D102
         while any(trial.state == TrialState.WAITING for trial in self._trials()):
             self._study.ask()  # enqueued, but never asked
+        whole = [trial for trial in self._trials() if self._is_whole(trial.params)]
         running = [trial for trial in self._trials() if trial.state == TrialState.RUNNING]
-        whole = [trial for trial in running if self._is_whole(trial.params)]
         for trial in running:
             if trial not in whole:  # cut off before all of it was written
                 self._study.tell(trial.number, state=TrialState.FAIL)
-        self._live |= {trial.number: optuna.Trial(self._study, trial._trial_id) for trial in whole}
-        return [_as_ask(trial) for trial in whole]
+        running = [trial for trial in running if trial in whole]
+        self._live |= {trial.number: optuna.Trial(self._study, trial._trial_id) for trial in running}
+        lost = [trial for trial in whole if trial not in running and self._run.lacks_record(self._arm, trial.number)]
+        return [_as_ask(trial) for trial in (*running, *lost)]
+
+    def _open_study(self) -> optuna.Study:
+        return optuna.create_study(
+            storage=self._storage,
+            study_name=self._arm,
+            direction="maximize",
+            load_if_exists=True,
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=1, n_min_trials=2),
+        )
+
+    def _begin_from(self, records: Mapping[int, TrialRecord]) -> None:
+        """Make the study again from the records; a number without one was asked in vain, or its record is lost."""
+        optuna.delete_study(study_name=self._arm, storage=self._storage)
+        self._study = self._open_study()
+        for number in range(self._run.next_number(self._arm)):
+            record = records.get(number)
+            self._study.add_trial(
+                optuna.create_trial(state=TrialState.FAIL) if record is None else self._frozen(record)
+            )
+
+    def _frozen(self, record: TrialRecord) -> FrozenTrial:
+        """A trial that has ended, as Optuna would have it."""
+        own, state, history = self._own(record.parameters), self._state(record), record.result.history
+        steps, scores = history.get("step", []), history.get("valid_accuracy", [])
+        reported = {int(step) + STEPS * (record.rung + 1): score for step, score in zip(steps, scores, strict=False)}
+        return optuna.create_trial(
+            state=state,
+            value=record.result.accuracy if state == TrialState.COMPLETE else None,
+            params=own,
+            distributions={name: self._distributions[name] for name in own},
+            user_attrs=_attributes(record.parameters, own, record.known, record.rung),
+            intermediate_values={step: s for step, s in reported.items() if math.isfinite(s)} | _last_score(record),
+        )
+
+    def _state(self, record: TrialRecord) -> TrialState:
+        status = record.result.status
+        if status == "complete":
+            return TrialState.COMPLETE if record.rung in (AS_IT_STANDS, self._top) else TrialState.PRUNED
+        return TrialState.PRUNED if status == "pruned" else TrialState.FAIL
+
+    def _own(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Those parameters that come out of a range; what is known may lie outside."""
+        return {n: value for n, value in parameters.items() if n in self._ranges and self._ranges[n].contains(value)}
 
     def _ask(self, **attributes: Any) -> Ask:
         trial, values = self._study.ask(), dict[str, Any]()
@@ -166,6 +239,17 @@ class OptunaAsker(Asker):
 
     def _trials(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False)
+
+
+def _attributes(parameters: Mapping[str, Any], own: Mapping[str, Any], known: str, rung: int) -> dict[str, Any]:
+    constants = {name: value for name, value in parameters.items() if name not in own}
+    return {"known": known, "constants": constants, "rung": rung}
+
+
+def _last_score(record: TrialRecord) -> dict[int, float]:
+    """What completed, after every score of its rung."""
+    accuracy = record.result.accuracy
+    return {} if record.result.status != "complete" or accuracy is None else {STEPS * (record.rung + 2) - 1: accuracy}
 
 
 def _as_ask(trial: optuna.Trial | FrozenTrial) -> Ask:
@@ -191,7 +275,7 @@ def importances(
         For each arm that Optuna searched: the share of the variance that each parameter explains, greatest first, none
         with fewer than `FEWEST` trials or equal scores; and every parameter, with whether its scale is logarithmic.
     """
-    journal = open_journal(run)
+    journal = open_journal(run.journal)
     known = {study.study_name for study in optuna.get_all_study_summaries(journal)} & scores.keys()
     studies = {arm: optuna.load_study(study_name=arm, storage=journal) for arm in scores if arm in known}
     trials = {arm: study.get_trials(deepcopy=False) for arm, study in studies.items()}
@@ -217,15 +301,29 @@ def _searched(trials: list[FrozenTrial]) -> dict[str, bool]:
     return {name: getattr(d, "log", False) for trial in trials for name, d in trial.distributions.items()}
 
 
-def open_journal(run: Run) -> JournalStorage:
-    """Open Optuna's journal; a line that was cut off by a kill is cut away, and its lock is removed."""
+def open_journal(path: Path) -> JournalStorage:
+    """Open Optuna's journal: without its lock and a last line that a kill cut off; one that is damaged is put aside."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    path = run.journal
     path.with_name(path.name + ".lock").unlink(missing_ok=True)
-    if path.exists() and not (content := path.read_bytes()).endswith(b"\n"):
-        with path.open("r+b") as file:
-            file.truncate(content.rfind(b"\n") + 1)
-    return JournalStorage(JournalFileBackend(str(path)))
+    try:
+        _cut(path)
+        return JournalStorage(JournalFileBackend(str(path)))
+    except FileNotFoundError:
+        raise
+    except Exception:  # Optuna raises whatever reading what it did not write raises
+        put_aside(path)
+        return JournalStorage(JournalFileBackend(str(path)))
+
+
+def _cut(path: Path) -> None:
+    """Cut away a last line that is not whole; ValueError where another one is none of a journal."""
+    content = path.read_bytes() if path.exists() else b""
+    if not content.endswith(b"\n"):
+        content = content[: content.rfind(b"\n") + 1]
+        if path.exists():
+            os.truncate(path, len(content))
+    for line in content.splitlines():
+        json.loads(line)
 
 
 def distribution(space: Range) -> optuna.distributions.BaseDistribution:

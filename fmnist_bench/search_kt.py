@@ -12,10 +12,11 @@ from threadpoolctl import threadpool_limits
 
 from fmnist_bench.errors import InputError
 from fmnist_bench.ladder import Ladder
-from fmnist_bench.search import DRAWS, STARTUP_TRIALS, Ask, Asker
+from fmnist_bench.search import DRAWS, STARTUP_TRIALS, Ask, Asker, agree, put_aside
 from fmnist_bench.space_kt import decode, encode, hyperparameters, keras_tuner
 from fmnist_bench.store import Run, TrialRecord, write_text
 from fmnist_bench.study import Arm, Fidelity
+from fmnist_bench.trial import PREPARATION
 
 Trial = keras_tuner.engine.trial.Trial
 OBJECTIVE = "valid_accuracy"
@@ -45,7 +46,9 @@ class OracleAsker(Asker):
     """An oracle of KerasTuner: Hyperband, Bayesian optimisation or random search.
 
     What it knows lies beside the run as JSON, written under a temporary name and renamed: a process that is killed
-    loses at most the question that it was asking.
+    loses at most the question that it was asking. Where the file is damaged, or does not agree with the records of the
+    trials, the questions are taken from these; random and Bayesian search learn of them as of known configurations,
+    and Hyperband begins its brackets again.
 
     Hyperband chooses the rungs itself. Its resource counts the rungs of the study's ladder, `factor` to the power
     of the rung, with the mean step between two of them as `factor`; the ladder says what a rung is, epochs or rows.
@@ -74,15 +77,17 @@ class OracleAsker(Asker):
     """
 
     def __init__(self, arm: Arm, run: Run, seed: int) -> None:
-        self._ranges = arm.ranges()
+        self._arm, self._run, self._ranges = arm.name, run, arm.ranges()
         self._rungs: dict[int, int] = {}  # by Hyperband's number of epochs
+        self._questions: list[Question] = []
+        self._file = run.oracle_file(arm.name)
+        self._file.parent.mkdir(exist_ok=True)
         self._oracle = self._make_oracle(arm, seed)
         self.climbs = bool(self._rungs)
-        self._questions: list[Question] = []
-        self._file = run.folder / "oracle" / f"{arm.name}.json"
-        self._file.parent.mkdir(exist_ok=True)
-        if self._file.exists():
-            self._load()
+        records = {record.number: record for record in run.records(arm.name)}
+        if not self._load() or not agree((question.ask for question in self._questions), records.values()):
+            self._oracle = self._make_oracle(arm, seed)  # without what was read before it became clear
+            self._begin_from(records)
 
     def ask(self, ladder: Ladder, rung: int) -> Ask | None:
         """Ask; what the ladder has seen already the oracle is told from memory."""
@@ -116,6 +121,8 @@ class OracleAsker(Asker):
 
     def tell(self, record: TrialRecord) -> None:  # noqa: D102
         question, result = self._questions[record.number], record.result
+        if question.status not in ("", "interrupted"):  # its record was lost after the oracle had been told
+            return
         question.status = result.status
         question.accuracy = result.accuracy if result.status == "complete" else None
         if question.trial is not None and result.status != "interrupted":
@@ -126,7 +133,8 @@ class OracleAsker(Asker):
         return {question.number for question in self._questions if question.status}
 
     def left_running(self) -> list[Ask]:  # noqa: D102
-        return [question.ask for question in self._questions if not question.status]
+        lost = {question.number for question in self._questions if self._run.lacks_record(self._arm, question.number)}
+        return [question.ask for question in self._questions if not question.status or question.number in lost]
 
     def _make_oracle(self, arm: Arm, seed: int) -> Any:
         name, fidelity = arm.study.engine.oracle, arm.study.fidelity
@@ -224,15 +232,35 @@ class OracleAsker(Asker):
         state = {"questions": questions, "trials": trials, "oracle": self._oracle.get_state()}
         write_text(self._file, json.dumps(state) + "\n")
 
-    def _load(self) -> None:
-        state = json.loads(self._file.read_text(encoding="utf-8"))
-        self._questions = [Question(**question) for question in state["questions"]]
-        for name, saved in state["trials"].items():
-            space = self._oracle.get_space()
-            space.values = saved["values"]
-            self._oracle.trials[name] = Trial(space, name, saved["status"])
-            self._oracle.trials[name].score = saved["score"]
-        self._oracle.set_state(state["oracle"])
+    def _load(self) -> bool:
+        """Read what an earlier call wrote; False where it cannot be read."""
+        if not self._file.exists():
+            return True
+        try:
+            state = json.loads(self._file.read_text(encoding="utf-8"))
+            self._questions = [Question(**question) for question in state["questions"]]
+            for name, saved in state["trials"].items():
+                space = self._oracle.get_space()
+                space.values = saved["values"]
+                self._oracle.trials[name] = Trial(space, name, saved["status"])
+                self._oracle.trials[name].score = saved["score"]
+            self._oracle.set_state(state["oracle"])
+        except Exception:  # KerasTuner raises whatever reading what it did not write raises
+            put_aside(self._file)
+            return False
+        return True
+
+    def _begin_from(self, records: Mapping[int, TrialRecord]) -> None:
+        """Take the questions from the records; a number without one was asked in vain, or its record is lost."""
+        self._questions = [
+            Question(number, {}, "", 0, None, "lost") for number in range(self._run.next_number(self._arm))
+        ]
+        for number, record in records.items():
+            if number != PREPARATION:
+                accuracy = record.result.accuracy if record.result.status == "complete" else None
+                asked = dict(record.parameters), record.known, record.rung
+                self._questions[number] = Question(number, *asked, None, record.result.status, accuracy)
+        self._save()
 
 
 def factor_of(fidelity: Fidelity) -> int:

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import glob
 import json
 import os
 import shutil
@@ -114,7 +115,7 @@ class Store:
     def open_run(self, benchmark: Benchmark, fingerprint: str, fresh: bool = False) -> "Run":
         """Open the newest run of just this benchmark on just these data, or a new one."""
         stem = f"{benchmark.name}-{benchmark.digest()}-{fingerprint[:8]}"
-        numbers = [path.name.rpartition("-")[2] for path in (self.folder / "runs").glob(f"{stem}-*")]
+        numbers = [path.name.rpartition("-")[2] for path in (self.folder / "runs").glob(f"{glob.escape(stem)}-*")]
         last = max((int(number) for number in numbers if number.isdecimal()), default=0)
         number = last + 1 if fresh or not last else last
         return Run(self, self.folder / "runs" / f"{stem}-{number}", benchmark.name)
@@ -183,6 +184,10 @@ class Run:
         """File of the Optuna storage."""
         return self.folder / "optuna.journal"
 
+    def oracle_file(self, arm: str) -> Path:
+        """What the oracle of an arm knows, where KerasTuner searches it."""
+        return self.folder / "oracle" / f"{arm}.json"
+
     @property
     def ensemble_folder(self) -> Path:
         """Where the ensemble is saved."""
@@ -219,6 +224,15 @@ class Run:
         names = [path.name for path in (self.folder / "trials" / arm).glob("*")]
         numbers = sorted(int(name) for name in names if name.isdigit() or name == str(PREPARATION))
         return [record for number in numbers if (record := self.record(arm, number)) is not None]
+
+    def lacks_record(self, arm: str, number: int) -> bool:
+        """Whether a trial has a folder, thus came to an end, but no record that can be read."""
+        return self.trial_folder(arm, number).is_dir() and self.record(arm, number) is None
+
+    def next_number(self, arm: str) -> int:
+        """Number above that of every trial that has left a folder."""
+        names = [path.name for path in (self.folder / "trials" / arm).glob("*")]
+        return 1 + max((int(name) for name in names if name.isdecimal()), default=-1)
 
     def save_record(self, record: "TrialRecord") -> None:
         """Write the record of a trial into its folder."""

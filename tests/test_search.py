@@ -4,7 +4,7 @@ import math
 
 import optuna
 import pytest
-from arms import answer, ask, make, make_run
+from arms import KNOWN, LEVELS, answer, ask, make, make_run
 
 from fmnist_bench.search import FEWEST, distribution, importances, open_journal
 from fmnist_bench.space import Range, Spec
@@ -83,9 +83,86 @@ def test_a_journal_line_that_was_cut_off_is_cut_away(run):
     answer(search, run, ask(search))
     whole = run.journal.read_bytes()
     run.journal.write_bytes(whole + b'{"op_code": 4, "wor')
-    open_journal(run)
+    open_journal(run.journal)
     assert run.journal.read_bytes() == whole
     assert make(run).count() == 1
+
+
+def played(run, n=6):
+    """Ask and answer `n` times; return what was asked, by number."""
+    search, asked = make(run, KNOWN, levels=LEVELS), {}
+    for i in range(n):
+        asks = ask(search)
+        asked[asks.number] = asks
+        answer(search, run, asks, accuracy=None if i == 2 else i / 10, status="failed" if i == 2 else "complete")
+    return asked
+
+
+def without(path, *numbers):
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(line for i, line in enumerate(lines) if i not in numbers))
+
+
+HARMS = {
+    "gone": lambda path: path.unlink(),
+    "emptied": lambda path: path.write_bytes(b""),
+    "cut": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10]),
+    "begins too late": lambda path: without(path, 0, 1, 2),
+    "a line of garbage": lambda path: path.write_bytes(path.read_bytes() + b"no line of a journal\n"),
+    "an empty line": lambda path: path.write_bytes(b"\n" + path.read_bytes()),
+    "a line of NULs": lambda path: path.write_bytes(path.read_bytes().replace(b'"model__C"', b"\0" * 10)),
+    "another JSON": lambda path: path.write_bytes(b"[1]\nnull\n" + path.read_bytes()),
+}
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_a_journal_that_others_changed_is_made_again_from_the_records(run, harm):
+    asked = played(run)
+    before = make(run, KNOWN, levels=LEVELS)
+    HARMS[harm](run.journal)
+    search = make(run, KNOWN, levels=LEVELS)
+    assert search.left_running() == []
+    assert {record.number: record.parameters for record in search.records} == {
+        number: dict(each.parameters) for number, each in asked.items()
+    }
+    assert search.ladder.attempts == before.ladder.attempts
+    again = make(run, KNOWN, levels=LEVELS)  # what was made holds
+    asks = ask(again)
+    assert asks.number == len(asked)
+    states = [trial.state.name for trial in again._asker._trials()]
+    assert states[:3] == ["PRUNED", "PRUNED", "FAIL"]
+
+
+def test_a_journal_of_other_trials_is_not_believed(run, tmp_path):
+    asked = played(run)
+    (tmp_path / "other").mkdir()
+    other = make_run(tmp_path / "other")
+    search = make(other)
+    for _ in range(8):
+        answer(search, other, ask(search))
+    run.journal.write_bytes(other.journal.read_bytes())
+    found = make(run, KNOWN, levels=LEVELS)._asker._trials()
+    assert [trial.params for trial in found] == [dict(each.parameters) for each in asked.values()]
+
+
+def test_a_number_whose_record_is_lost_with_the_journal_is_not_given_again(run):
+    played(run, 4)
+    (run.trial_folder("svm", 3) / "trial.json").write_text("{")
+    (run.trial_folder("svm", 1) / "trial.json").unlink()
+    run.journal.unlink()
+    search = make(run, KNOWN, levels=LEVELS)
+    assert [record.number for record in search.records] == [0, 2]
+    assert ask(search).number == 4
+
+
+def test_a_trial_whose_record_is_lost_is_asked_again(run):
+    asked = played(run, 4)
+    (run.trial_folder("svm", 3) / "trial.json").write_text("{")
+    search = make(run, KNOWN, levels=LEVELS)
+    assert [record.number for record in search.records] == [0, 1, 2]
+    assert search.left_running() == [asked[3]]
+    answer(search, run, asked[3], accuracy=None, status="interrupted")
+    assert ask(search).config == asked[3].config
 
 
 def test_importances_tell_what_mattered_from_what_did_not(run):

@@ -230,6 +230,30 @@ def test_a_small_space_is_exhausted_and_nothing_is_tried_twice(run, oracle):
     assert len({config for config, _ in tried}) == 6
 
 
+HARMS = {
+    "gone": lambda path: path.unlink(),
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:200]),
+    "another JSON": lambda path: path.write_text('{"questions": [{"number": 0}]}'),
+    "shorter": lambda path: path.write_text(json.dumps({**json.loads(path.read_text()), "questions": []})),
+    "of another oracle": lambda path: path.write_text(json.dumps({**json.loads(path.read_text()), "oracle": {}})),
+}
+
+
+@pytest.mark.parametrize("oracle", ORACLES)
+@pytest.mark.parametrize("harm", HARMS)
+def test_a_file_that_others_changed_is_made_again_from_the_records(run, harm, oracle):
+    asked = play(make(run, oracle), run, 7)
+    HARMS[harm](run.folder / "oracle" / "svm.json")
+    search = make(run, oracle)
+    assert [record.parameters for record in search.records] == [dict(ask.parameters) for ask in asked]
+    assert search.left_running() == []
+    later = play(search, run, 4)
+    assert [ask.number for ask in later] == [7, 8, 9, 10]
+    tried = [(ask.config, ask.rung) for ask in (*asked, *later)]
+    assert len(set(tried)) == 11
+    assert len(make(run, oracle).records) == 11
+
+
 TYRANT = """
 import sys
 from pathlib import Path
