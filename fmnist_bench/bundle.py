@@ -5,20 +5,13 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from math import isclose
 from pathlib import Path
 from typing import Any
 
 from fmnist_bench.environment import versions
 from fmnist_bench.errors import InputError
+from fmnist_bench.manifest import MANIFEST, misfit, read_manifest, write_manifest
 from fmnist_bench.saved_models import load_named
-
-FORMAT_VERSION = 3
-OLDER = {  # what they did not say
-    1: {"method": "greedy", "temperature": 1.0, "pixels": True, "stacker": None},
-    2: {},
-}
-MANIFEST, DIGEST = "manifest.json", "manifest_sha256"
 
 
 def write_bundle(
@@ -54,17 +47,12 @@ def write_bundle(
     temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    manifest = {
-        "format_version": FORMAT_VERSION,
-        "versions": dict(versions()),
-        **about,
-        "members": [
-            {"name": name, "weight": weight, **_add(temporary, f"{number}-{name}", path)}  # two may have one name
-            for number, (name, weight, path) in enumerate(members)
-        ],
-        "stacker": None if stacker is None else _add(temporary, "stacker", stacker),
-    }
-    (temporary / MANIFEST).write_text(json.dumps({**manifest, DIGEST: _digest(manifest)}, indent=1) + "\n")
+    entries = [
+        {"name": name, "weight": weight, **_add(temporary, f"{number}-{name}", path)}  # two may have one name
+        for number, (name, weight, path) in enumerate(members)
+    ]
+    combined = {"members": entries, "stacker": None if stacker is None else _add(temporary, "stacker", stacker)}
+    write_manifest(temporary, {"versions": dict(versions()), **about, **combined})
     _replace(folder, temporary)
 
 
@@ -80,7 +68,7 @@ def _own_files(folder: Path) -> set[str]:
         manifest = json.loads((folder / MANIFEST).read_text())
         _, entries = manifest["format_version"], [*manifest["members"], manifest.get("stacker")]
         return {MANIFEST, *(entry["file"] for entry in entries if entry is not None)}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return set()
 
 
@@ -100,58 +88,14 @@ def read_bundle(folder: Path, allow_import: Sequence[str] = ()) -> tuple[Mapping
     Raises
     ------
     InputError
-        Where a file is missing, has changed, or holds a type that is not trusted.
+        Where a file is missing, has changed, holds a type that is not trusted, or what no ensemble's can hold.
     """
     manifest = read_manifest(folder)
     members = [_load(folder, entry, allow_import) for entry in manifest["members"]]
-    stacker = manifest["stacker"]
-    return manifest, members, None if stacker is None else _load(folder, stacker, allow_import)
-
-
-def read_manifest(folder: Path) -> Mapping[str, Any]:
-    """Return what the manifest of a saved ensemble says.
-
-    Raises
-    ------
-    InputError
-        Where it is missing, has changed, or is of another format.
-    """
-    try:
-        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
-        version = int(manifest["format_version"])
-    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
-        raise InputError(f"{folder}: not a saved ensemble, {MANIFEST} cannot be read: {error}") from error
-    if version != FORMAT_VERSION and version not in OLDER:
-        raise InputError(
-            f"{folder}: format version {version}; this program reads 1 to {FORMAT_VERSION}, a newer one may read it"
-        )
-    digest = manifest.pop(DIGEST, None)  # the older ones had none
-    if (version not in OLDER or digest is not None) and digest != _digest(manifest):
-        raise InputError(f"{folder / MANIFEST}: changed since the ensemble was saved")
-    manifest = {**OLDER.get(version, {}), **manifest}
-    if fault := _fault(manifest):
-        raise InputError(f"{folder / MANIFEST}: {fault}")
-    return manifest
-
-
-def _fault(manifest: Mapping[str, Any]) -> str:
-    """Name what a manifest that nobody vouches for, of an older format, lacks; empty where it lacks nothing."""
-    try:
-        weights = [float(entry["weight"]) for entry in manifest["members"]]
-        files = [entry for entry in (*manifest["members"], manifest["stacker"]) if entry is not None]
-        _ = [(Path(entry["file"]), entry["sha256"]) for entry in files], manifest["members"][0]["name"]
-        _ = [int(size) for size in manifest.get("image_shape") or ()]
-        _ = manifest["method"], manifest["classes"], manifest["pixels"], int(manifest["n_features_in"])
-        temperature = float(manifest["temperature"])
-    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
-        return f"cannot be read: {type(error).__name__} {error}"
-    if not (min(weights) >= 0 and isclose(sum(weights), 1, abs_tol=1e-6)):
-        return "the weights of the members are not positive numbers that sum to one"
-    return "" if 0 < temperature < float("inf") else f"temperature {temperature}: must be above zero"
-
-
-def _digest(manifest: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+    stacker = None if manifest["stacker"] is None else _load(folder, manifest["stacker"], allow_import)
+    if fault := misfit(manifest, members, stacker):
+        raise InputError(f"{folder}: {fault}")
+    return manifest, members, stacker
 
 
 def link_or_copy(source: Path, target: Path) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from fmnist_bench.bundle import MANIFEST
 from fmnist_bench.errors import InputError
 from fmnist_bench.images import read_images
+from fmnist_bench.manifest import MANIFEST
 from fmnist_bench.serving import ServedEnsemble
 
 FORMATS = ("table", "csv", "json")

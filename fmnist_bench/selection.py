@@ -163,14 +163,15 @@ def greedy_selection(
     price = np.zeros(len(members)) if costs is None else np.asarray(costs, dtype=np.float64)
     counts = np.zeros(len(members), dtype=np.int64)
     total = np.zeros(members.shape[1:], dtype=np.float64)
-    best_score, best_counts = (-1.0, 0.0), counts.copy()
+    spent, best_score, best_counts = 0.0, (-1.0, 0.0), counts.copy()
     for step in range(1, max_steps + 1):
-        affordable = np.flatnonzero(price[counts > 0].sum() + np.where(counts > 0, 0.0, price) <= max_cost)
+        affordable = np.flatnonzero((counts > 0) | (spent + price <= max_cost))  # what was chosen costs no more
         if not len(affordable):
             raise ValueError(f"max_cost={max_cost:g}: the cheapest member costs {price.min():.4g}")
         hits = {int(i): _hits(total + members[i], y) for i in affordable}
         level = [i for i, hit in hits.items() if hit == max(hits.values())]
         chosen = max(level, key=lambda i: (_log_likelihood((total + members[i]) / step, y), -i))
+        spent += 0.0 if counts[chosen] else price[chosen]
         counts[chosen] += 1
         total += members[chosen]
         score = hits[chosen] / len(y), _log_likelihood(total / step, y)

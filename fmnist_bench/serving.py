@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from fmnist_bench.bundle import read_manifest
 from fmnist_bench.ensemble import load_ensemble
 from fmnist_bench.errors import InputError
+from fmnist_bench.manifest import read_manifest
 
 ALLOW_IMPORT = "FMNIST_BENCH_ALLOW_IMPORT"  # of the server's owner: a saved model must not say whom to trust
 # Names of columns, here and in `predict_images`, and what a class would be called that makes way for one.

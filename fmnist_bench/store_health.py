@@ -9,8 +9,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from fmnist_bench.bundle import MANIFEST
 from fmnist_bench.job import PROBABILITIES
+from fmnist_bench.manifest import MANIFEST
 from fmnist_bench.mlflow_access import open_database, reason
 from fmnist_bench.store import RECORD, SPLIT, STATE
 

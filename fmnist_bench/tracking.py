@@ -16,10 +16,10 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from fmnist_bench.bundle import MANIFEST
 from fmnist_bench.environment import without_password
 from fmnist_bench.errors import InputError
 from fmnist_bench.job import LOG, MODEL, PROBABILITIES, SAMPLES
+from fmnist_bench.manifest import MANIFEST
 from fmnist_bench.mlflow_access import PATIENCE, patience, reason, shortened, warm_up
 from fmnist_bench.mlflow_models import RegisteredModels
 from fmnist_bench.mlflow_store import MlflowStore, Point

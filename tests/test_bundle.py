@@ -8,6 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
+from troublemakers import Trouble
 
 from fmnist_bench.bundle import write_bundle
 from fmnist_bench.candidate import Candidate
@@ -146,16 +147,37 @@ def test_no_byte_of_the_manifest_can_change(saved, byte):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda content: content.pop("members"), "KeyError 'members'"),
-        (lambda content: content.update(members=[]), "IndexError"),
-        (lambda content: content["members"][0].pop("sha256"), "KeyError 'sha256'"),
+        (lambda content: content.pop("members"), "members must be a list"),
+        (lambda content: content.update(members=[]), "members must be a list"),
+        (lambda content: content.update(members=[7]), "members must be a list"),
+        (lambda content: content["members"][0].pop("sha256"), "sha256 must be"),
+        (lambda content: content["members"][0].pop("name"), "must have a name"),
+        (lambda content: content["members"][1].update(name=[]), "must have a name"),
         (lambda content: content["members"][0].update(weight=9), "numbers that sum to one"),
         (lambda content: content["members"][0].update(weight=float("nan")), "numbers that sum to one"),
-        (lambda content: content.update(temperature=0), "must be above zero"),
-        (lambda content: content.update(temperature="warm"), "ValueError"),
-        (lambda content: content["members"][0].update(file=3), "TypeError"),
-        (lambda content: content.update(image_shape=5), "TypeError"),
-        (lambda content: content.update(image_shape=[float("inf"), 8]), "OverflowError"),
+        (lambda content: content["members"][0].update(weight="1"), "numbers that sum to one"),
+        (lambda content: content.update(temperature=0), "must be a number above zero"),
+        (lambda content: content.update(temperature="warm"), "must be a number above zero"),
+        (lambda content: content.update(temperature=10**400), "must be a number above zero"),
+        (lambda content: content["members"][0].update(file=3), "file must be"),
+        (lambda content: content["members"][0].update(file="x" * 300), "file must be"),
+        (lambda content: content["members"][0].update(file="a\0b"), "file must be"),
+        (lambda content: content.update(stacker=[]), "stacker must be"),
+        (lambda content: content.update(method="magic"), "method must be"),
+        (lambda content: content.update(method=[]), "method must be"),
+        (lambda content: content.update(pixels="yes"), "pixels must be"),
+        (lambda content: content.update(classes=[[1], [2, 3]]), "classes must be"),
+        (lambda content: content.update(classes=[]), "classes must be"),
+        (lambda content: content.update(classes=["a", 1]), "classes must be"),
+        (lambda content: content.update(classes=[1, 0]), "classes must be sorted"),
+        (lambda content: content.update(class_names=["one"]), "class_names must be"),
+        (lambda content: content.update(n_features_in=0), "n_features_in must be"),
+        (lambda content: content.update(n_features_in=float("inf")), "n_features_in must be"),
+        (lambda content: content.update(image_shape=5), "image_shape must be"),
+        (lambda content: content.update(image_shape=[float("inf"), 8]), "image_shape must be"),
+        (lambda content: content.update(image_shape=[8, 9]), "image_shape must be"),
+        (lambda content: content.update(feature_names_in=["x"]), "feature_names_in must be"),
+        (lambda content: content.update(background="black"), "background must be"),
     ],
 )
 def test_what_an_older_manifest_lacks_is_named(saved, change, words):
@@ -177,6 +199,41 @@ def test_another_manifest_is_refused(saved, change, words):
     manifest.write_text(change(manifest.read_text()))
     with pytest.raises(InputError, match=words):
         load_ensemble(saved)
+
+
+def test_a_manifest_nested_deeper_than_can_be_read_is_refused(saved):
+    (saved / "manifest.json").write_text('{"format_version": ' + "[" * 100_000)
+    with pytest.raises(InputError, match="cannot be read"):
+        load_ensemble(saved)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"classes": list(range(3))}, "member one knows other classes than the manifest"),
+        ({"classes": list("abc")}, "member one knows other classes than the manifest"),
+        ({"n_features_in": 7}, "member one takes 64 columns, the manifest says 7"),
+    ],
+)
+def test_a_manifest_that_its_members_contradict_is_refused(saved, change, words):
+    pretend(saved, 2, lambda content: content.update(change))
+    with pytest.raises(InputError, match=words):
+        load_ensemble(saved)
+
+
+def test_a_stacker_of_others_is_refused(saved):
+    one, two = saved.parent / "one.skops", saved.parent / "two.skops"
+    write_bundle(saved, [("one", 0.5, one), ("two", 0.5, two)], ABOUT, stacker=one)
+    with pytest.raises(InputError, match="the stacker belongs to other members or classes"):
+        load_ensemble(saved)
+
+
+def test_the_member_that_is_not_trusted_is_named(saved, digits):
+    save_model(Trouble().fit(digits.X, digits.y), saved.parent / "odd.skops")
+    write_bundle(saved, [("odd", 1.0, saved.parent / "odd.skops")], ABOUT)
+    with pytest.raises(InputError, match=r"member odd: holds types that are not trusted: troublemakers\.Trouble"):
+        load_ensemble(saved)
+    assert load_ensemble(saved, allow_import=["troublemakers"]).predict(digits.X[:3]).shape == (3,)
 
 
 def test_a_path_in_the_manifest_cannot_leave_the_folder(saved):

@@ -20,11 +20,11 @@ from sklearn.preprocessing import MinMaxScaler
 from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from fmnist_bench.bundle import MANIFEST
 from fmnist_bench.candidate import Candidate
 from fmnist_bench.ensemble import StackedEnsemble, load_ensemble
 from fmnist_bench.errors import InputError
 from fmnist_bench.features import ImageFeatures
+from fmnist_bench.manifest import MANIFEST
 from fmnist_bench.models.boosting import XGBoostClassifier
 from fmnist_bench.saved_models import load_model
 from fmnist_bench.store import Store

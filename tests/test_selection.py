@@ -155,3 +155,13 @@ def test_a_stack_gives_a_class_that_it_has_not_seen_a_column_of_its_own():
     assert combined.shape == (200, 3)
     assert (combined.argmax(axis=1) == y).all()
     assert combined[:, 1].max() < 1e-6
+
+
+def test_members_that_fit_together_stay_affordable_however_their_costs_are_rounded():
+    y = np.array([0, 1] * 30)
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        members = rng.dirichlet([1, 1], (3, len(y)))
+        found = learn_combination(members, y, costs=(0.1, 0.2, 0.3), max_cost=0.6)  # 0.3 + 0.2 + 0.1 is above 0.6
+        assert np.isclose(found.weights.sum(), 1)
+    assert 0.1 + 0.2 + 0.3 > 0.6 >= 0.3 + 0.2 + 0.1
