@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 
 from fmnist_bench import __version__
+from fmnist_bench.addresses import without_secrets
 
 # What multiplies matrices on a processor, fastest first, and the word for it in /proc/cpuinfo. Virtual machines call
 # quite different processors by one name, and networks train several times as fast on some as on others.
@@ -93,15 +94,8 @@ def reaches_gpus() -> bool:
 
 
 def command() -> str:
-    """Command line of this process, without the user and password of an address."""
-    words = (without_password(re.sub(r"//[^/@\s]+@", "//", word)) if "//" in word else word for word in sys.argv[1:])
-    return " ".join(["python -m fmnist_bench", *words])
-
-
-def without_password(address: str) -> str:
-    """Leave out the password of an address, which stands before the host or among the settings at its end."""
-    bare = re.sub(r"(://[^/@:]*):[^/]*@", r"\1@", address)
-    return re.sub(r"(?<=[?&])[^=&]*password=[^&]*&?", "", bare).rstrip("/?&")
+    """Command line of this process, without what is secret in an address."""
+    return " ".join(["python -m fmnist_bench", *map(without_secrets, sys.argv[1:])])
 
 
 def machine() -> dict[str, str]:

@@ -11,7 +11,8 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlparse
+
+from fmnist_bench.addresses import database_uri, scrub
 
 PATIENCE = 10  # seconds for one answer of a server; by itself MLflow tries for minutes
 
@@ -46,7 +47,7 @@ def make_client(uri: str) -> Any:
 
 def open_database(path: Path) -> int:
     """Open a database that is there, and count its experiments; any fault of it is an exception."""
-    return len(make_client(f"sqlite:///{path}").search_experiments())
+    return len(make_client(database_uri(path)).search_experiments())
 
 
 def make_database(path: Path) -> None:
@@ -60,7 +61,7 @@ def make_database(path: Path) -> None:
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     try:
         with tempfile.TemporaryDirectory(prefix=f"fmnist_bench-{os.getpid()}-", dir=memory) as folder:
-            MlflowClient(f"sqlite:///{folder}/{path.name}").search_experiments()
+            MlflowClient(database_uri(Path(folder) / path.name)).search_experiments()
             shutil.copyfile(f"{folder}/{path.name}", temporary)
         try:
             os.link(temporary, path)  # unlike a rename it leaves the database of a process that was faster
@@ -90,8 +91,11 @@ def patience(seconds: int = PATIENCE) -> Iterator[None]:
             del os.environ[name]
 
 
-def reason(error: BaseException) -> str:
-    """Say why in one line: the system's own words where it is a matter of connections, else the library's."""
+def reason(error: BaseException, address: str = "") -> str:
+    """Say why in one line: the system's own words where it is a matter of connections, else the library's.
+
+    They tell nothing that is secret in the `address` of the store.
+    """
     chain = [error]
     while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None:
         chain.append(cause)
@@ -100,14 +104,9 @@ def reason(error: BaseException) -> str:
     else:
         texts = [str(error)]
     text = next((text.strip() for text in texts if text.strip()), type(error).__name__)
-    return shortened(text.splitlines()[0], 200)
+    return shortened(scrub(text, address).splitlines()[0], 200)
 
 
 def shortened(text: str, longest: int) -> str:
     """Cut a text that is too long, and show that it was cut."""
     return text if len(text) <= longest else text[: longest - 3] + "..."
-
-
-def local_path(uri: str) -> Path:
-    """Give the path in an address of a file."""
-    return Path(unquote(urlparse(uri).path))

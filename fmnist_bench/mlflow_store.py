@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from fmnist_bench.addresses import local_path
 from fmnist_bench.bundle import link_or_copy
-from fmnist_bench.mlflow_access import local_path, make_client, make_database, patience, shortened, warm_up
+from fmnist_bench.mlflow_access import make_client, make_database, patience, shortened, warm_up
 
 LONGEST_PARAM, LONGEST_DIGEST = 6000, 36  # characters that MLflow takes
 DESCRIPTION = "mlflow.note.content"

@@ -6,7 +6,7 @@ import socket
 import sys
 from pathlib import Path
 
-from fmnist_bench.environment import without_password
+from fmnist_bench.addresses import database_uri, without_secrets
 from fmnist_bench.errors import InputError
 from fmnist_bench.mlflow_access import make_client, patience, reason
 from fmnist_bench.store import Store
@@ -83,7 +83,7 @@ def check_registered(model: str, uri: str) -> None:
             aliases = {known.name: dict(known.aliases) for known in [*client.search_registered_models(), *own]}
             versions = {known.version for known in client.search_model_versions(f"name = '{name}'")}
     except Exception as error:  # a store raises whatever its libraries raise
-        raise InputError(f"{without_password(uri)}: MLflow cannot be used there: {reason(error)}") from error
+        raise InputError(f"{without_secrets(uri)}: MLflow cannot be used there: {reason(error, uri)}") from error
     if which not in (aliases.get(name, {}) if kind == "@" else map(str, versions)):
         there = ", ".join(f"{other}@{alias}" for other, found in sorted(aliases.items()) for alias in found)
         raise InputError(f"model {model}: not registered; there is {there or 'none: a run registers its ensemble'}")
@@ -97,7 +97,7 @@ def _database(folder: str | Path) -> str:
     database = Path(folder).resolve() / "mlflow.db"
     if not database.exists():
         raise InputError(f"{database}: there is no such file; python -m fmnist_bench run makes it")
-    return f"sqlite:///{database}"
+    return database_uri(database)
 
 
 def _free(port: int) -> str:

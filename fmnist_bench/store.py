@@ -15,6 +15,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from fmnist_bench.addresses import database_uri
 from fmnist_bench.data import Dataset, Split
 from fmnist_bench.errors import InputError
 from fmnist_bench.job import GENERATOR, MODEL, PROBABILITIES, Rows, read_result
@@ -94,7 +95,7 @@ class Store:
     @property
     def tracking_uri(self) -> str:
         """Address of MLflow's database."""
-        return f"sqlite:///{self.folder / 'mlflow.db'}"
+        return database_uri(self.folder / "mlflow.db")
 
     @property
     def cache(self) -> Path:

@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from fmnist_bench.addresses import database_uri
 from fmnist_bench.job import PROBABILITIES
 from fmnist_bench.manifest import MANIFEST
 from fmnist_bench.mlflow_access import open_database, reason
@@ -31,7 +32,7 @@ def database_fault(path: Path) -> Fault | None:
     try:
         open_database(path)
     except Exception as error:  # MLflow raises whatever its libraries raise
-        return f"{path}: {reason(error)}", f"mlflow db upgrade sqlite:///{path}, or the MLflow that wrote it"
+        return f"{path}: {reason(error)}", f"mlflow db upgrade {database_uri(path)}, or the MLflow that wrote it"
     return None
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from fmnist_bench.environment import without_password
+from fmnist_bench.addresses import without_secrets
 from fmnist_bench.errors import InputError
 from fmnist_bench.job import LOG, MODEL, PROBABILITIES, SAMPLES
 from fmnist_bench.manifest import MANIFEST
@@ -73,13 +73,13 @@ class Tracker:
     ) -> None:
         self._run, self._tags, self._say = run, dict(tags), say
         uri, own = tracking_uri or run.store.tracking_uri, None if tracking_uri else run.store.folder / "artifacts"
-        self._where = without_password(uri)
+        self._uri, self._where = uri, without_secrets(uri)
         self._arms: dict[str, tuple[str, Settings]] = {}
         self._models: dict[str, dict[int, list[Any] | None]] = {}  # runs that hold a trial's model; None: to be found
         self._warned, self._away_until = False, 0.0
-        with _or_refuse(self._where):
+        with _or_refuse(uri):
             self._mlflow = MlflowStore(uri, str(run.state["benchmark"]), own)
-            self._open_run(title, without_password(tracking_uri))
+            self._open_run(title, without_secrets(tracking_uri))
 
     def open_arm(self, arm: str, family: str, settings: Settings = dict) -> None:
         """Make the run of an arm below the parent run, once; `settings` adds a study's constants to parameters."""
@@ -88,7 +88,7 @@ class Tracker:
         self._models[arm] = {int(path.parent.name): None for path in kept if path.parent.name.isdigit()}
         if not self._run.state["arms"].get(arm):
             tags = {"arm": arm, "family": family, "level": "arm"}
-            with _or_refuse(self._where):
+            with _or_refuse(self._uri):
                 self._run.state["arms"][arm] = self._create(arm, tags, self._run.state["mlflow_run"]).run_id
             self._run.save_state()
 
@@ -187,7 +187,7 @@ class Tracker:
 
     def _open_run(self, title: str, tracking_uri: str) -> None:
         state = self._run.state
-        known = "mlflow_run" in state and tracking_uri == state.get("tracking_uri", "")
+        known = "mlflow_run" in state and tracking_uri == without_secrets(state.get("tracking_uri", ""))
         if not known or not self._mlflow.has(state["mlflow_run"]):
             self._run.save_state(
                 mlflow_run=self._create(title, {"level": "benchmark"}).run_id,
@@ -209,7 +209,8 @@ class Tracker:
             return True
         except Exception as error:  # a store raises whatever its libraries raise
             if not self._warned:
-                self._say(f"MLflow at {self._where}: {reason(error)}; the run goes on, what is missing is added later")
+                why = reason(error, self._uri)
+                self._say(f"MLflow at {self._where}: {why}; the run goes on, what is missing is added later")
             self._warned = True
             if not self._mlflow.answers():
                 self._away_until = time.monotonic() + PAUSE
@@ -291,13 +292,15 @@ class Tracker:
 
 
 @contextlib.contextmanager
-def _or_refuse(where: str) -> Iterator[None]:
+def _or_refuse(uri: str) -> Iterator[None]:
     try:
         with patience():
             yield
     except Exception as error:
         allowed = "a tracking URI is the address of a running MLflow server or of a database"
-        raise InputError(f"{where}: MLflow cannot be used there: {reason(error)}; {allowed}") from error
+        raise InputError(
+            f"{without_secrets(uri)}: MLflow cannot be used there: {reason(error, uri)}; {allowed}"
+        ) from error
 
 
 def _metrics(result: TrialResult) -> Iterator[Point]:
