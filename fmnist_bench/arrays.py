@@ -6,7 +6,6 @@ import math
 import os
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 N_EDGES = 1000  # images by whose edges the background is known
+MOST_CHANNELS = 4  # of images; red, green, blue and opacity
 WORTH_KEEPING = 1.0  # seconds; what is computed faster than this costs more to store than to repeat
 
 _saved: list[float] = []
@@ -27,8 +27,16 @@ def as_rows(X: Any) -> Any:
 
 
 def image_shape_of(X: Any) -> tuple[int, ...] | None:
-    """Return height, width and perhaps channels of images, as `image_shape` says them; None for anything else."""
+    """Return height, width and perhaps channels of images, as `image_shape` says them; None for anything else.
+
+    Raises
+    ------
+    ValueError
+        Where the channels stand before height and width: such images are as long as others, but scrambled.
+    """
     shape: tuple[int, ...] = getattr(X, "shape", ())
+    if len(shape) == 4 and shape[1] in (1, 3) and min(shape[2:]) > MOST_CHANNELS:
+        raise ValueError(f"images of shape {shape}: the channels must be last, as np.moveaxis(X, 1, -1) puts them")
     return shape[1:] if len(shape) in (3, 4) else None
 
 
@@ -93,25 +101,6 @@ def fingerprint(X: NDArray[Any], y: NDArray[Any]) -> str:
     digest = hashlib.sha256(f"{X.shape} {X.dtype} {y.tolist()}".encode())
     digest.update(np.ascontiguousarray(X).data)
     return digest.hexdigest()
-
-
-def are_pixels(X: NDArray[Any]) -> bool:
-    """Tell whether rows are whole numbers of 0 to 255."""
-    return on_pixel_scale(X) and (X.dtype.kind in "iu" or bool((np.round(X) == X).all()))
-
-
-def on_pixel_scale(X: NDArray[Any]) -> bool:
-    """Tell whether numbers lie between 0 and 255, and not all between 0 and 1."""
-    return bool(X.size and 1 < X.max() <= 255 and X.min() >= 0)
-
-
-def warn_of_scale(X: NDArray[Any]) -> None:
-    """Warn where a model that was fitted on pixels from 0 to 255 is given pixels from 0 to 1.
-
-    Zeros and ones alone may be anything, such as the counts of a table.
-    """
-    if X.size and 0 < X.max() <= 1 and ((X > 0) & (X < 1)).any():
-        warnings.warn("pixels from 0 to 1: this model was fitted on pixels from 0 to 255", stacklevel=3)
 
 
 def source_digest(kind: type) -> str:

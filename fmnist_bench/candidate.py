@@ -20,10 +20,9 @@ from fmnist_bench.arrays import (
     cached_array,
     check_image_shape,
     image_shape_of,
-    on_pixel_scale,
     source_digest,
-    warn_of_scale,
 )
+from fmnist_bench.pixels import check_scale, white_of
 
 LEAST_SECONDS = 1.0  # that a model with a limit may take to train, however long what comes before it took
 
@@ -80,7 +79,7 @@ class Candidate(ClassifierMixin, BaseEstimator):
         """
         started, pixels = time.monotonic(), as_rows(np.asarray(X))
         self.n_features_in_, self.image_shape_ = pixels.shape[1], image_shape_of(X)
-        self._pixels = on_pixel_scale(pixels)
+        self._white = white_of(pixels)
         self.model_, self.features_, augment = self._clones(self.image_shape_)
         rows, labels = augment.fit_resample(pixels, y) if augment is not None else (pixels, y)
         transformed = self._fit_features(rows, labels)
@@ -94,8 +93,7 @@ class Candidate(ClassifierMixin, BaseEstimator):
         check_is_fitted(self, "classes_")
         check_image_shape(getattr(self, "image_shape_", None), X)  # some were saved before these were kept
         pixels = as_rows(np.asarray(X))
-        if getattr(self, "_pixels", False):
-            warn_of_scale(pixels)
+        check_scale(getattr(self, "_white", None), pixels)
         proba = np.asarray(self.model_.predict_proba(self._transform(pixels)), dtype=np.float64)
         return np.asarray(proba / proba.sum(axis=1, keepdims=True), dtype=np.float32)
 

@@ -28,6 +28,7 @@ from fmnist_bench.members import (
     train,
     with_length_found,
 )
+from fmnist_bench.pixels import WHITE, are_pixels, check_scale
 from fmnist_bench.saved_models import load_named, save_model
 from fmnist_bench.selection import METHODS, Combination, learn_combination
 
@@ -147,7 +148,7 @@ class StackedEnsemble(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
         classes, encoded = np.unique(y, return_inverse=True)
         if len(classes) < 2:
             raise ValueError("StackedEnsemble needs rows of at least two classes, found one class")
-        self.pixels_, self.data_fingerprint_ = arrays.are_pixels(X), arrays.fingerprint(X, y)
+        self.pixels_, self.data_fingerprint_ = are_pixels(X), arrays.fingerprint(X, y)
         self.background_ = arrays.background_of(X, self.image_shape_) if self.pixels_ else None
         fit, valid = hold_out(encoded, self.valid_size, self.random_state)
         how: dict[str, Any] = {"metadata": asked, "image_shape": self.image_shape_, "n_jobs": self.n_jobs}
@@ -227,8 +228,7 @@ class StackedEnsemble(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
         check_is_fitted(self, "members_")
         arrays.check_image_shape(self.image_shape_, X)
         X = validate_data(self, arrays.as_rows(X), reset=False)
-        if self.pixels_:
-            arrays.warn_of_scale(X)
+        check_scale(WHITE if self.pixels_ else None, X)
         return np.concatenate([self._predict_batch(X[start : start + BATCH]) for start in range(0, len(X), BATCH)])
 
     def predict(self, X: Any) -> NDArray[Any]:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from fmnist_bench.archives import check_inflation
 from fmnist_bench.errors import InputError
+from fmnist_bench.pixels import as_uint8, decide_white
 
 __all__ = ["IDX_FILES", "find_file", "locate", "parse_idx", "read_chunks", "read_user_data"]
 
@@ -191,11 +192,6 @@ def _check_images(images: Array, where: str) -> None:
         raise InputError(f"{where}: shape {images.shape}; allowed: (n, h, w), (n, h, w, 1), (n, h, w, 3)")
     if not images.size:
         raise InputError(f"{where}: shape {images.shape} holds no pixels")
-    if images.dtype.kind not in "uif":
-        raise InputError(f"{where}: element type {images.dtype}; allowed: uint8, other integers, floats")
-    low, high = images.min(), images.max()
-    if not (low >= 0 and high <= 255):  # so written, NaN fails too
-        raise InputError(f"{where}: pixels from {low} to {high}; allowed: 0 to 255 (or 0 to 1 as floats), no NaN")
 
 
 def _integral(y: Array, where: str) -> Int64:
@@ -215,13 +211,15 @@ def _to_uint8(path: Path, pairs: list[tuple[Array, Array]]) -> UInt8:
     train, images = pairs[0][0], pairs[-1][0]
     if train.shape[1:] != images.shape[1:]:
         raise InputError(f"{path}: images of shape {images.shape[1:]} in test, {train.shape[1:]} in train")
-    unit = [array.dtype.kind == "f" and array.max() <= 1 for array in (train, images)]
-    if unit[0] != unit[1]:
-        raise InputError(f"{path}: pixels of train and test have different ranges; allowed: 0 to 1 or 0 to 255 in both")
-    if images.dtype.kind != "f":
-        return images.astype(np.uint8, copy=False)
-    pixels: UInt8 = np.rint(images * images.dtype.type(255 if unit[1] else 1)).astype(np.uint8)
-    return pixels
+    try:
+        white = decide_white(train, f"{path}: images of train")
+        if images is not train and decide_white(images, f"{path}: images of test", white) != white:
+            raise ValueError(
+                f"{path}: pixels of train and test have different ranges; allowed: 0 to 1 or 0 to 255 in both"
+            )
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    return as_uint8(images, white)
 
 
 def one_line(message: object) -> str:

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from fmnist_bench.archives import check_inflation
 from fmnist_bench.arrays import edge_brightness
 from fmnist_bench.errors import InputError
+from fmnist_bench.pixels import as_uint8, decide_white
 
 SUFFIXES, FORMATS = (".png", ".jpg", ".jpeg"), ("PNG", "JPEG")
 DARK, BRIGHT = 64, 191  # mean of the pixels at the edge below and above which a background is black or white
+PREFERRED = ("x_test", "X_test", "test_images", "X", "x", "images")  # arrays of an .npz, the first of them first
 LARGEST = 10_000  # pixels, height or width of a file that is opened
 
 
@@ -23,15 +25,16 @@ def read_images(
     """Read what somebody wants to have classified.
 
     Files are turned as their camera says. Those of another size are scaled, their proportions kept, and stand in the
-    middle; colour becomes gray where gray is wanted, 16 bits become 8; what is transparent becomes black, or white
-    where the background is. An image on white is inverted where the background is black, as that of the clothes is, and
-    one on black where it is white. Arrays keep their pixels; truth values, and floating-point numbers of 0 to 1, are
-    multiplied by 255.
+    middle; colour becomes gray where gray is wanted, 16 bits become 8; what is transparent becomes white under dark
+    drawings, black under bright ones. An image on white is inverted where the background is black, as that of the
+    clothes is, and one on black where it is white. Arrays keep their pixels; truth values, zeros and ones, and
+    floating-point numbers of 0 to 1 are multiplied by 255.
 
     Parameters
     ----------
     source : Path
-        A PNG or JPEG file, a folder of them, or an ``.npz`` of images.
+        A PNG or JPEG file, a folder of them, or an ``.npz`` of images: in the first array of those called ``x_test``,
+        ``X_test``, ``test_images``, ``X``, ``x``, ``images``, or else in the only array of their shape.
     image_shape : sequence of int
         ``(height, width)``, also with 1, or ``(height, width, 3)`` of the rows that are wanted.
     background : float
@@ -68,21 +71,30 @@ def _read_npz(path: Path, image_shape: tuple[int, ...]) -> tuple[list[str], NDAr
         with path.open("rb") as file:
             check_inflation(file)
             with np.load(file, allow_pickle=False) as content:
-                names = [name for name in ("x_test", "X", "x", "images") if name in content] or list(content)[:1]
-                images = np.asarray(content[names[0]]) if names else np.empty(0)
+                names = [name for name in PREFERRED if name in content][:1] or list(content)
+                arrays = {name: np.asarray(content[name]) for name in names}
     except Exception as error:  # NumPy and zipfile raise what they like
         raise InputError(f"{path}: not a readable .npz file: {error}") from error
+    name = _the_images(path, arrays, image_shape)
+    try:
+        rows = as_uint8(arrays[name], decide_white(arrays[name], f"{path}: {name}")).reshape(len(arrays[name]), -1)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    return [str(number) for number in range(len(rows))], rows
+
+
+def _the_images(path: Path, arrays: dict[str, NDArray[Any]], image_shape: tuple[int, ...]) -> str:
+    """Name the one array whose shape is that of images; where there is another number of such, nothing is guessed."""
     allowed = {image_shape, (int(np.prod(image_shape)),)} | ({(*image_shape, 1)} if len(image_shape) == 2 else set())
-    if not len(images.shape) or not len(images) or images.shape[1:] not in allowed:
-        raise InputError(f"{path}: its array has shape {images.shape}, must be n x {' x '.join(map(str, image_shape))}")
-    rows = images.reshape(len(images), -1)
-    if rows.dtype.kind not in "buif":
-        raise InputError(f"{path}: its array is of {rows.dtype}, must be of numbers from 0 to 255")
-    if not 0 <= rows.min() <= rows.max() <= 255:
-        raise InputError(f"{path}: pixels from {rows.min()} to {rows.max()}, must be 0 to 255")
-    if rows.dtype.kind == "b" or (rows.dtype.kind == "f" and rows.max() <= 1):
-        rows = rows * 255.0
-    return [str(number) for number in range(len(rows))], np.rint(rows).astype(np.uint8)
+    fitting = [name for name, array in arrays.items() if array.ndim and len(array) and array.shape[1:] in allowed]
+    if not fitting:
+        found = ", ".join(f"{name} has shape {array.shape}" for name, array in arrays.items()) or "it holds no array"
+        raise InputError(f"{path}: {found}, must be n x {' x '.join(map(str, image_shape))}")
+    if len(fitting) > 1:
+        raise InputError(f"{path}: {', '.join(fitting)} may all be the images; call those that are meant x_test")
+    if fitting[0] not in PREFERRED and len(arrays) > 1:
+        warnings.warn(f"{path}: the images are taken from {fitting[0]}", stacklevel=4)
+    return fitting[0]
 
 
 def _read_file(path: Path, image_shape: tuple[int, ...], background: float) -> NDArray[np.uint8]:
@@ -108,13 +120,15 @@ def _convert(image: Any, image_shape: tuple[int, ...], background: float) -> NDA
     from PIL import Image, ImageOps
 
     height, width = image_shape[:2]
-    colour = "white" if background > BRIGHT else "black"
+    colour = "white" if background > BRIGHT else "black"  # of what is filled up
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):  # 16 bits, which Pillow would cut off at 255
         image = Image.fromarray(np.rint(np.asarray(image) / 257.0).astype(np.uint8))
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, colour), image)
+        ground = _ground(image, colour)
+        colour = colour if background < DARK or background > BRIGHT else ground  # where nothing is inverted below
+        image = Image.alpha_composite(Image.new("RGBA", image.size, ground), image)
     image = image.convert("RGB" if len(image_shape) == 3 else "L")
     own = edge_brightness(np.asarray(image)[np.newaxis])
     if (background < DARK and own > 127) or (background > BRIGHT and own < 128):
@@ -122,6 +136,14 @@ def _convert(image: Any, image_shape: tuple[int, ...], background: float) -> NDA
     if image.size != (width, height):
         image = ImageOps.pad(image, (width, height), Image.Resampling.LANCZOS, color=colour)
     return np.asarray(image, dtype=np.uint8)
+
+
+def _ground(image: Any, colour: str) -> str:
+    """Say on what a drawing on nothing is put: on `colour`, or on its opposite where it would vanish."""
+    levels, opacity = np.asarray(image.convert("L"), dtype=float), np.asarray(image)[..., 3]
+    if opacity.min() == 255 or not opacity.any():
+        return colour
+    return "white" if np.average(levels, weights=opacity) < 128 else "black"
 
 
 def write_grid(rows: NDArray[np.uint8], image_shape: Sequence[int], columns: int, path: Path) -> None:

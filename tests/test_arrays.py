@@ -1,11 +1,10 @@
 import time
-import warnings
 
 import numpy as np
 import pytest
 
 from fmnist_bench import arrays
-from fmnist_bench.arrays import are_pixels, as_rows, cached_array, seconds_saved, shape_of_images, warn_of_scale
+from fmnist_bench.arrays import as_rows, cached_array, image_shape_of, seconds_saved, shape_of_images
 
 
 @pytest.fixture
@@ -50,19 +49,12 @@ def test_images_become_rows_and_rows_stay():
     assert as_rows(rows) is rows
 
 
-def test_pixels_are_told_from_other_numbers():
-    assert are_pixels(np.array([[0, 255], [3, 4]]))
-    assert are_pixels(np.array([[0.0, 16.0]]))
-    for other in ([[0.5, 3]], [[-1, 3]], [[0, 300]], [[0, 1]]):
-        assert not are_pixels(np.array(other))
-
-
-def test_dark_pixels_are_warned_of():
-    with pytest.warns(UserWarning, match="from 0 to 1"):
-        warn_of_scale(np.array([[0.0, 0.7]]))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        warn_of_scale(np.array([[0, 1, 1]]))  # may be counts
+def test_channels_that_stand_first_are_refused():
+    for shape in ((2, 1, 28, 28), (2, 3, 8, 8)):
+        with pytest.raises(ValueError, match="channels must be last"):
+            image_shape_of(np.zeros(shape))
+    for shape in ((2, 28, 28, 1), (2, 3, 3, 3), (2, 1, 64, 3), (2, 4, 4, 4), (2, 28, 28)):
+        assert image_shape_of(np.zeros(shape)) == shape[1:]
 
 
 @pytest.mark.parametrize(

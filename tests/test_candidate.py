@@ -178,5 +178,5 @@ def test_images_of_another_shape_and_scale_are_noticed(digits):
     fitted = Candidate(GaussianNB(var_smoothing=0.01)).fit(digits.X[:200].reshape(-1, 4, 16), digits.y[:200])
     with pytest.raises(ValueError, match=r"images of \(8, 8\): this model was fitted on images of \(4, 16\)"):
         fitted.predict(digits.X[:5].reshape(-1, 8, 8))
-    with pytest.warns(UserWarning, match="was fitted on pixels from 0 to 255"):
+    with pytest.raises(ValueError, match="was fitted on pixels from 0 to 255"):
         fitted.predict(digits.X[:5] / 255)

@@ -349,7 +349,9 @@ BAD_NPZ = {
     "infinite": (dict(x_train=np.full((12, 4, 3), np.inf)), "pixels from inf"),
     "negative": (dict(x_train=np.full((12, 4, 3), -1)), "pixels from -1"),
     "above": (dict(x_train=np.full((12, 4, 3), 256)), "256"),
-    "bool": (dict(x_train=np.ones((12, 4, 3), bool)), "element type bool"),
+    "complex": (dict(x_train=np.ones((12, 4, 3), complex)), "images of train: element type complex128"),
+    "words": (dict(x_train=np.full((12, 4, 3), "a")), "images of train: element type <U1"),
+    "a little bright": (dict(x_train=np.linspace(0, 1.2, 144).reshape(12, 4, 3)), "pixels from 0 to 1.2"),
     "object": (dict(x_train=np.array([None] * 12)), "plain arrays"),
     "flat": (dict(x_train=np.zeros((12, 12), np.uint8)), "shape (12, 12)"),
     "two channels": (dict(x_train=np.zeros((12, 4, 3, 2), np.uint8)), "(n, h, w, 3)"),
@@ -374,8 +376,11 @@ def test_bad_npz(tmp_path: Path, case: str) -> None:
 def test_train_and_test_must_fit_together(tmp_path: Path) -> None:
     turned = write_npz(tmp_path / "a.npz", x_test=np.zeros((6, 3, 4), np.uint8))
     refused(lambda: load_dataset(turned, "test"), "(3, 4)", "(4, 3)")
-    scaled = write_npz(tmp_path / "b.npz", x_test=np.full((6, 4, 3), 0.5))
-    refused(lambda: load_dataset(scaled, "test"), "ranges")
+    for number, x_test in enumerate((np.full((6, 4, 3), 0.5), np.ones((6, 4, 3), bool))):
+        scaled = write_npz(tmp_path / f"b{number}.npz", x_test=x_test)
+        refused(partial(load_dataset, scaled, "test"), "ranges")
+    black = write_npz(tmp_path / "c.npz", x_train=small(12)[0] > 99, x_test=np.zeros((6, 4, 3), bool))
+    assert load_dataset(black).X.max() == 255 and load_dataset(black, "test").X.max() == 0
 
 
 def test_damaged_npz(tmp_path: Path) -> None:

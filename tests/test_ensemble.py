@@ -138,9 +138,10 @@ def test_images_are_rows(fitted, digits):
         fitted.predict(rows.reshape(50, 8, 8)[:, :7, :7])
 
 
-def test_pixels_on_another_scale_are_warned_of(fitted, digits):
-    with pytest.warns(UserWarning, match="was fitted on pixels from 0 to 255"):
-        fitted.predict(digits.X[:10] / 255)
+def test_pixels_on_another_scale_are_refused(fitted, digits):
+    for factor in (1, 1.0000002):
+        with pytest.raises(ValueError, match="from 0 to 1: this model was fitted on pixels from 0 to 255"):
+            fitted.predict(digits.X[:10] / 255 * factor)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         fitted.predict(digits.X[:10])

@@ -43,6 +43,18 @@ def test_what_is_transparent_is_black(tmp_path):
     assert np.array_equal(X.reshape(28, 28), np.asarray(boot(ink=255)))
 
 
+@pytest.mark.parametrize(("background", "ground"), [(0.0, 0), (250.0, 255)])
+@pytest.mark.parametrize("ink", [0, 255])
+def test_what_is_drawn_on_nothing_does_not_vanish(tmp_path, background, ground, ink):
+    image = boot(background=ink, ink=ink, mode="RGBA")
+    image.putalpha(boot(ink=255))
+    image.save(tmp_path / "drawn.png")
+    _, X = read_images(tmp_path / "drawn.png", (28, 28), background)
+    assert np.array_equal(X.reshape(28, 28), np.asarray(boot(background=ground, ink=255 - ground)))
+    _, mixed = read_images(tmp_path / "drawn.png", (28, 28), 127.5)  # nothing is inverted
+    assert np.array_equal(mixed.reshape(28, 28), np.asarray(boot(background=255 - ink, ink=ink)))
+
+
 def test_other_sizes_keep_their_proportions(tmp_path):
     wide = np.zeros((100, 200), np.uint8)
     wide[20:80, 20:180] = 255
@@ -83,6 +95,31 @@ def test_npz_of_images_or_rows(tmp_path):
     names, X = read_images(tmp_path / "images.npz", (28, 28))
     assert names == ["0", "1", "2", "3", "4"]
     assert np.array_equal(X, read_images(tmp_path / "rows.npz", (28, 28))[1])
+
+
+@pytest.mark.parametrize("name", ["x_test", "X_test", "test_images", "X", "x", "images"])
+def test_images_have_one_of_these_names_or_are_the_only_ones(tmp_path, name):
+    images = np.random.default_rng(0).integers(0, 256, (3, 28, 28)).astype(np.uint8)
+    np.savez(tmp_path / "a.npz", train_images=images[:1], y_test=np.arange(3), **{name: images})
+    assert np.array_equal(read_images(tmp_path / "a.npz", (28, 28))[1], images.reshape(3, 784))
+
+
+def test_among_other_names_nothing_is_guessed(tmp_path):
+    images, y = np.random.default_rng(0).integers(0, 256, (3, 28, 28)).astype(np.uint8), np.arange(3)
+    np.savez(tmp_path / "one.npz", labels=y, val_images=images)
+    with pytest.warns(UserWarning, match=r"one\.npz: the images are taken from val_images"):
+        assert read_images(tmp_path / "one.npz", (28, 28))[1].shape == (3, 784)
+    np.savez(tmp_path / "two.npz", train_images=images, val_images=images)
+    with pytest.raises(InputError, match=r"two\.npz: train_images, val_images may all be the images; call .* x_test"):
+        read_images(tmp_path / "two.npz", (28, 28))
+    np.savez(tmp_path / "none.npz", y_test=y, pictures=images[:, 1:])
+    with pytest.raises(InputError, match=r"y_test has shape \(3,\), pictures has shape \(3, 27, 28\), must be n x 28"):
+        read_images(tmp_path / "none.npz", (28, 28))
+
+
+def test_fractions_a_little_above_one_keep_their_grays(tmp_path):
+    np.savez(tmp_path / "a.npz", np.linspace(0, 1.0000001, 784).reshape(1, 784))
+    assert len(np.unique(read_images(tmp_path / "a.npz", (28, 28))[1])) == 256
 
 
 def test_a_camera_that_was_turned(tmp_path):
@@ -126,11 +163,11 @@ def test_truth_values_are_black_and_white(tmp_path):
         ("no_rows.npz", np.zeros((0, 28, 28)), "must be n x"),
         ("turned.npz", np.zeros((3, 14, 56)), "must be n x"),
         ("channels_first.npz", np.zeros((3, 1, 28, 28)), "must be n x"),
-        ("words.npz", np.full((3, 784), "a"), "must be of numbers"),
-        ("unknown.npz", np.full((3, 784), np.nan), "must be 0 to 255"),
+        ("words.npz", np.full((3, 784), "a"), "element type <U1"),
+        ("unknown.npz", np.full((3, 784), np.nan), "pixels from nan"),
         ("postscript.png", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 28 28\n%%EOF\n", "not a readable image"),
         ("other.npz", np.zeros((3, 10)), "must be n x"),
-        ("bright.npz", np.full((3, 784), 300.0), "must be 0 to 255"),
+        ("bright.npz", np.full((3, 784), 300.0), "pixels from 300"),
         ("empty", "folder", "holds no images"),
     ],
 )

@@ -99,7 +99,7 @@ def test_a_file_that_was_cut_off_is_refused(fitted, tmp_path, share):
 
 def test_what_an_earlier_version_saved_lacks_some_parameters(fitted, digits):
     state = fitted[0].__getstate__()
-    for name in ("block", "shift", "erase", "patience", "_pixels", "image_shape_"):
+    for name in ("block", "shift", "erase", "patience", "_white", "image_shape_"):
         del state[name]
     restored = CNNClassifier.__new__(CNNClassifier)
     restored.__setstate__(state)
@@ -117,8 +117,10 @@ def test_images_of_another_shape_are_refused(digits):
 def test_pixels_between_whole_numbers_are_known_by_their_scale(digits):
     X = digits[0][:64] * 0.97
     model = CNNClassifier(**{**SMALL, "epochs": 1}).fit(X, digits[1][:64])
-    with pytest.warns(UserWarning, match="was fitted on pixels from 0 to 255"):
+    with pytest.raises(ValueError, match="was fitted on pixels from 0 to 255"):
         model.predict(X / 255)
+    with pytest.raises(ValueError, match="channels must be last"):
+        model.fit(np.moveaxis(X.reshape(-1, 8, 8, 1), -1, 1), digits[1][:64])
 
 
 @pytest.mark.parametrize("channels", [1, 3])

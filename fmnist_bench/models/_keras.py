@@ -20,15 +20,9 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fmnist_bench.arrays import (
-    as_rows,
-    check_image_shape,
-    image_shape_of,
-    on_pixel_scale,
-    shape_of_images,
-    warn_of_scale,
-)
+from fmnist_bench.arrays import as_rows, check_image_shape, image_shape_of, shape_of_images
 from fmnist_bench.classic import Augment
+from fmnist_bench.pixels import WHITE, check_scale, white_of
 
 from ._backend import compiles, dtype_policy, fits, one_memory_error, prepare_backend
 from ._batches import Batches
@@ -150,7 +144,8 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         """Restore a state, also one of an earlier version, which lacks what has been added since."""
         parameters = inspect.signature(type(self).__init__).parameters.items()
         defaults = {name: each.default for name, each in parameters if each.default is not each.empty}
-        fitted = {"_pixels": True, "image_shape_": state.get("image_shape")} if "network_" in state else {}
+        white = WHITE if state.get("_pixels", True) else None
+        fitted = {"_white": white, "image_shape_": state.get("image_shape")} if "network_" in state else {}
         super().__setstate__({**defaults, **fitted, **state})
 
     def _embed(self, images: NDArray[Any]) -> NDArray[Any]:
@@ -254,8 +249,7 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         check_is_fitted(self, "network_")
         check_image_shape(self.image_shape_, X)
         rows = validate_data(self, as_rows(X), dtype="numeric", reset=False)
-        if self._pixels:
-            warn_of_scale(rows)
+        check_scale(self._white, rows)
         with one_at_a_time(), one_memory_error():
             return self._probabilities(self._embed(self._to_images(rows)))
 
@@ -282,7 +276,7 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
     def _check_rows(self, X: ArrayLike, y: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
         self.image_shape_ = self.image_shape or image_shape_of(X)
         rows, labels = validate_data(self, as_rows(X), y, dtype="numeric")
-        self._pixels = on_pixel_scale(rows)
+        self._white = white_of(rows)
         return rows, labels
 
     def _encode(self, y: NDArray[Any]) -> NDArray[np.float32]:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fmnist_bench.arrays import cached_array, source_digest
+from fmnist_bench.pixels import WHITE, white_of
 from fmnist_bench.stages import in_parts
 from fmnist_bench.weights import WEIGHTS
 
@@ -161,8 +162,9 @@ random_state
 
     def _check_rows(self, X: ArrayLike, y: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
         rows, labels = super()._check_rows(X, y)
-        if rows.max() <= 1:
-            warnings.warn("pixels from 0 to 1: the backbone was trained on pixels from 0 to 255", stacklevel=3)
+        if white_of(rows) != WHITE:
+            seen = f"pixels from {rows.min():.4g} to {rows.max():.4g}"
+            warnings.warn(f"{seen}: the backbone was trained on pixels from 0 to 255", stacklevel=3)
         return rows, labels
 
     def _build_network(self, images: NDArray[Any]) -> keras.Model:

@@ -1,0 +1,143 @@
+"""On what scale pixels are: data files, image files, the ensemble, pipelines and networks all ask here."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+WHITE, UNIT = 255.0, 1.0  # the two scales, by the number that is white
+OVERSHOOT = 0.1  # share of white by which resizing with splines goes beyond black and white
+LEAST_WHOLE = 16  # images of whole numbers have a pixel of at least so much, else they are nearly black: or counts
+LEAST_BROKEN = 32.0  # images of numbers with fractions on the scale of 255, likewise
+LEAST_COLUMNS = 16  # rows of fewer numbers are a table, no images
+
+
+def white_of(X: NDArray[Any]) -> float | None:
+    """Say on what scale pixels are, by how their values lie.
+
+    Parameters
+    ----------
+    X : ndarray of numbers or truth values
+
+    Returns
+    -------
+    float or None
+        255: whole numbers of 0 to 255 that reach 16, or fractions that reach 32. 1: truth values, or fractions that do
+        not pass 1. Fractions may pass black and white by a tenth of white, as resized images do. None: zeros and ones
+        alone, which may be counts, and all else.
+
+    Examples
+    --------
+    >>> white_of(np.array([[0, 200]])), white_of(np.array([[0.0, 1.02]])), white_of(np.array([[-1.3, 2.8]]))
+    (255.0, 1.0, None)
+    """
+    if X.dtype.kind == "b":
+        return UNIT
+    if X.dtype.kind not in "iuf" or not X.size:
+        return None
+    low, high = float(X.min()), float(X.max())
+    if are_whole(X):
+        return WHITE if low >= 0 and LEAST_WHOLE <= high <= WHITE else None
+    if _lie_within(low, high, UNIT):
+        return UNIT
+    return WHITE if high >= LEAST_BROKEN and _lie_within(low, high, WHITE) else None
+
+
+def are_whole(X: NDArray[Any]) -> bool:
+    """Tell whether all numbers are whole."""
+    return X.dtype.kind in "biu" or bool((np.round(X) == X).all())
+
+
+def are_pixels(X: NDArray[Any]) -> bool:
+    """Tell whether rows are whole numbers of 0 to 255, and not zeros and ones alone."""
+    return bool(X.size and X.min() >= 0 and 1 < X.max() <= WHITE) and are_whole(X)
+
+
+def check_scale(fitted: float | None, X: NDArray[Any]) -> None:
+    """Refuse rows that are surely on another scale than those of `fit`.
+
+    Parameters
+    ----------
+    fitted : float or None
+        What `white_of` said of the rows of `fit`; None refuses nothing.
+    X : ndarray of shape (n, n_features)
+
+    Raises
+    ------
+    ValueError
+    """
+    if fitted is None or X.ndim != 2 or X.shape[1] < LEAST_COLUMNS:
+        return
+    if (found := white_of(X)) not in (None, fitted):
+        raise ValueError(f"pixels from 0 to {found:g}: this model was fitted on pixels from 0 to {fitted:g}")
+
+
+def decide_white(images: NDArray[Any], where: str, fitted: float | None = None) -> float:
+    """Say on what scale images are; what `white_of` leaves open is decided here, with a warning, or refused.
+
+    Parameters
+    ----------
+    images : ndarray
+    where : str
+        What a message calls them.
+    fitted : float or None
+        The scale of the images that belong to them: it decides for those that are black.
+
+    Returns
+    -------
+    float
+        255 or 1.
+
+    Raises
+    ------
+    ValueError
+        Where they are on neither scale.
+    """
+    if images.dtype.kind not in "biuf":
+        raise ValueError(f"{where}: element type {images.dtype}; allowed: uint8, other integers, floats, truth values")
+    low, high = images.min(), images.max()
+    if high == 0 == low:
+        return fitted or WHITE
+    white = white_of(images) or _white_of_few(images)
+    if white is None:
+        raise ValueError(
+            f"{where}: pixels from {low:.7g} to {high:.7g}; allowed: 0 to 255, or 0 to 1 as floats, no NaN; "
+            "others must be scaled first"
+        )
+    if said := _doubt(images, float(low), float(high), white):
+        warnings.warn(f"{where}: {said}", stacklevel=3)
+    return white
+
+
+def _white_of_few(images: NDArray[Any]) -> float | None:
+    """Say on what scale whole numbers are that are all small; None where they are anything else."""
+    if not (images.min() >= 0 and images.max() < LEAST_WHOLE and are_whole(images)):  # so written, NaN fails too
+        return None
+    return UNIT if images.max() == 1 else WHITE
+
+
+def _doubt(images: NDArray[Any], low: float, high: float, white: float) -> str:
+    """Say what the user may not have meant; nothing as a rule."""
+    if images.dtype.kind == "f" and max(-low, high - white) > 0.5 * white / WHITE:  # it shows after rounding
+        return f"pixels from {low:.4g} to {high:.4g} are cut off at 0 and {white:g}"
+    if images.dtype.kind in "iu" and high == 1:
+        return "zeros and ones alone are taken for black and white"
+    if white == WHITE and high < LEAST_BROKEN:
+        return f"nearly black, the largest pixel is {high:g} of 255"
+    return ""
+
+
+def as_uint8(images: NDArray[Any], white: float) -> NDArray[np.uint8]:
+    """Bring images from the scale on which `white` is white to whole numbers of 0 to 255."""
+    if images.dtype.kind != "f":
+        pixels: NDArray[np.uint8] = images.astype(np.uint8, copy=False)
+        return pixels if white == WHITE else pixels * np.uint8(WHITE)
+    scaled = images * images.dtype.type(WHITE / white)
+    np.rint(scaled, out=scaled)
+    np.clip(scaled, 0, WHITE, out=scaled)
+    return np.asarray(scaled, dtype=np.uint8)
+
+
+def _lie_within(low: float, high: float, white: float) -> bool:
+    return -OVERSHOOT * white <= low and high <= (1 + OVERSHOOT) * white
