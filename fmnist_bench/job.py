@@ -23,6 +23,7 @@ from fmnist_bench.data import Split
 from fmnist_bench.environment import cores
 from fmnist_bench.errors import InputError, nearest
 from fmnist_bench.images import write_grid
+from fmnist_bench.intact import parsed
 from fmnist_bench.saved_models import forget_places, load_model, save_model
 from fmnist_bench.study import ROWS, Arm
 from fmnist_bench.trial import PREPARATION, PREPARED, Monitor, TrialPruned, TrialResult, run_preparation, run_trial
@@ -229,8 +230,8 @@ def _write_result(result: TrialResult, folder: Path) -> None:
 def read_result(folder: Path) -> TrialResult | None:
     """Read what a worker wrote, without its probabilities; None if it wrote nothing whole."""
     try:
-        return TrialResult(**json.loads((folder / RESULT).read_text()))
-    except (OSError, ValueError, TypeError):
+        return parsed(TrialResult, json.loads((folder / RESULT).read_text()))
+    except (OSError, ValueError, RecursionError):
         return None
 
 

@@ -1,7 +1,6 @@
 """Asks for parameters, tells how they did. The only importer of optuna."""
 
 import json
-import logging
 import math
 import os
 from abc import ABC, abstractmethod
@@ -16,6 +15,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
+from fmnist_bench.intact import put_aside
 from fmnist_bench.ladder import AS_IT_STANDS, Ladder
 from fmnist_bench.space import Range
 from fmnist_bench.store import Run, TrialRecord
@@ -26,9 +26,6 @@ STARTUP_TRIALS = 5  # random trials before TPE learns: a run has tens of trials 
 DRAWS = 20  # tries at parameters that have not been tried; a small discrete space runs out of them
 FEWEST = 8  # trials; importances of fewer would be noise
 STEPS = 100_000  # steps that Optuna sees on one rung of the ladder: scores are compared within a rung alone
-DAMAGED = ".damaged"  # ending of the name under which a file that cannot be read is kept
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -57,12 +54,6 @@ def agree(asks: Iterable[Ask], records: Iterable[TrialRecord]) -> bool:
     by_number = {ask.number: ask for ask in asks}
     told = [record for record in records if record.number != PREPARATION]
     return all(record.number in by_number and by_number[record.number].is_of(record) for record in told)
-
-
-def put_aside(path: Path) -> None:
-    """Keep a file that cannot be read under another name, and say so."""
-    _log.warning("%s: is damaged; what it held is taken from the records of the trials", path)
-    os.replace(path, path.with_name(path.name + DAMAGED))
 
 
 def _hashable(value: Any) -> Any:
@@ -306,13 +297,31 @@ def open_journal(path: Path) -> JournalStorage:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     path.with_name(path.name + ".lock").unlink(missing_ok=True)
     try:
-        _cut(path)
-        return JournalStorage(JournalFileBackend(str(path)))
+        return _read_journal(path)
     except FileNotFoundError:
         raise
     except Exception:  # Optuna raises whatever reading what it did not write raises
         put_aside(path)
-        return JournalStorage(JournalFileBackend(str(path)))
+        return _read_journal(path)
+
+
+def remembered(path: Path) -> dict[str, list[Ask]]:
+    """Read from a copy of a journal, which is changed by that, what was asked for each arm.
+
+    Raises
+    ------
+    Exception
+        Where it is damaged, whatever reading raises.
+    """
+    journal = _read_journal(path)
+    names = [study.study_name for study in optuna.get_all_study_summaries(journal)]
+    studies = {name: optuna.load_study(study_name=name, storage=journal) for name in names}
+    return {name: [_as_ask(trial) for trial in study.get_trials(deepcopy=False)] for name, study in studies.items()}
+
+
+def _read_journal(path: Path) -> JournalStorage:
+    _cut(path)
+    return JournalStorage(JournalFileBackend(str(path)))
 
 
 def _cut(path: Path) -> None:

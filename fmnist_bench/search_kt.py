@@ -11,8 +11,9 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from fmnist_bench.errors import InputError
+from fmnist_bench.intact import put_aside
 from fmnist_bench.ladder import Ladder
-from fmnist_bench.search import DRAWS, STARTUP_TRIALS, Ask, Asker, agree, put_aside
+from fmnist_bench.search import DRAWS, STARTUP_TRIALS, Ask, Asker, agree
 from fmnist_bench.space_kt import decode, encode, hyperparameters, keras_tuner
 from fmnist_bench.store import Run, TrialRecord, write_text
 from fmnist_bench.study import Arm, Fidelity

@@ -170,6 +170,7 @@ class Session:
 
     def _search(self, tracker: Tracker) -> Search:
         benchmark, counted = self.benchmark, self.benchmark.budget is None or self.benchmark.trials is not None
+        self._withdraw_damaged(tracker)
         arms = make_arm_searches(benchmark.arms, self.run, benchmark.seed, thorough=counted)
         rows = self.run.store.rows(self.dataset)
         settings = SearchSettings(
@@ -189,6 +190,14 @@ class Session:
         with _stops_on_signal(search.stop, self.progress):
             search.loop(lambda: self._end_seconds(arms))
         return search
+
+    def _withdraw_damaged(self, tracker: Tracker) -> None:
+        """Make rows with their reason of trials whose files others have damaged; their parameters are asked again."""
+        for arm in self.benchmark.arms:
+            for record in self.run.withdraw_damaged(arm.name, self.benchmark.ensemble.per_arm):
+                self.progress.message(f"{arm.name} trial {record.number} is asked again: {record.result.reason}")
+                tracker.forget_trial(record.arm, record.number)
+                tracker.log_trial(record)
 
     def _show_state(self, search: ArmSearch) -> None:
         if search.records:

@@ -4,9 +4,11 @@ import contextlib
 import fcntl
 import glob
 import json
+import math
 import os
 import shutil
 import time
+import zipfile
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -18,11 +20,20 @@ from numpy.typing import NDArray
 from fmnist_bench.addresses import database_uri
 from fmnist_bench.data import Dataset, Split
 from fmnist_bench.errors import InputError
+from fmnist_bench.intact import fault_of_probabilities, fits, parsed
 from fmnist_bench.job import GENERATOR, MODEL, PROBABILITIES, Rows, read_result
 from fmnist_bench.study import Benchmark
-from fmnist_bench.trial import PREPARATION, TrialResult
+from fmnist_bench.trial import PREPARATION, STATUSES, TrialResult
 
-STATE, RECORD, SPLIT = "run.json", "trial.json", "split.npz"
+STATE, RECORD, SPLIT, JOURNAL, ORACLES = "run.json", "trial.json", "split.npz", "optuna.journal", "oracle"
+NEEDED = ("benchmark", "created", "seconds", "arms")  # of what run.json tells
+STATE_TYPES = {
+    "benchmark": str,
+    "created": float,
+    "seconds": float,
+    "arms": dict[str, str],
+    "unlogged": list[list[Any]],
+}
 FREE_SPACE = 500 * 2**20  # bytes; a run of every family leaves a few hundred MiB
 
 
@@ -131,8 +142,8 @@ class Store:
         """
         whose = {}
         for path in self.folder.glob(f"runs/*/{STATE}"):
-            with contextlib.suppress(OSError, ValueError, TypeError, KeyError):  # `doctor` names one that is damaged
-                whose[path] = json.loads(path.read_text())["benchmark"]
+            with contextlib.suppress(InputError):  # `doctor` names one that is damaged
+                whose[path] = read_state(path)["benchmark"]
         own = [path for path in whose if not name or whose[path] == name]
         if not own:
             said = f"run of {name}; python -m fmnist_bench run {name} makes one" if name else "run"
@@ -157,13 +168,13 @@ class Run:
         self.store, self.folder = store, folder
         self.state: dict[str, Any] = {"benchmark": benchmark, "created": time.time(), "seconds": 0.0, "arms": {}}
         if (folder / STATE).exists():
-            try:
-                self.state = json.loads((folder / STATE).read_text())
-            except ValueError as error:
-                raise InputError(f"{folder / STATE}: is damaged; move the folder away and begin anew") from error
+            self.state = read_state(folder / STATE)
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
+        for path in (self.folder / "trials", *self.folder.glob("trials/*")):
+            if path.exists() and not path.is_dir():
+                raise InputError(f"{path}: is a file in the place of a folder of trials; move it away")
         self._lock = (self.folder / "lock").open("w")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -183,11 +194,11 @@ class Run:
     @property
     def journal(self) -> Path:
         """File of the Optuna storage."""
-        return self.folder / "optuna.journal"
+        return self.folder / JOURNAL
 
     def oracle_file(self, arm: str) -> Path:
         """What the oracle of an arm knows, where KerasTuner searches it."""
-        return self.folder / "oracle" / f"{arm}.json"
+        return self.folder / ORACLES / f"{arm}.json"
 
     @property
     def ensemble_folder(self) -> Path:
@@ -214,11 +225,7 @@ class Run:
 
     def record(self, arm: str, number: int) -> "TrialRecord | None":
         """Record of one trial, None if it has not ended."""
-        try:
-            content = json.loads((self.trial_folder(arm, number) / RECORD).read_text())
-            return TrialRecord(**{**content, "result": TrialResult(**content["result"])})
-        except (OSError, ValueError, TypeError, KeyError):
-            return None
+        return read_record(self.trial_folder(arm, number))
 
     def records(self, arm: str) -> list["TrialRecord"]:
         """Every trial of an arm that has ended, by their numbers; before them, what was learnt for all of them."""
@@ -242,6 +249,22 @@ class Run:
         bare = replace(record, result=replace(record.result, valid_probabilities=None))
         write_text(folder / RECORD, json.dumps(asdict(bare), indent=1) + "\n")
 
+    def withdraw_damaged(self, arm: str, per_arm: int) -> "list[TrialRecord]":
+        """Make complete trials whose files cannot be used `interrupted` ones; give their new records.
+
+        The reason says what is wrong, and like that of every interrupted trial their parameters are asked again. Of
+        models those of the `per_arm` best are needed.
+        """
+        y, records = self.y_valid(), self.records(arm)
+        faults = {r.number: fault for r in records if (fault := trial_fault(self.trial_folder(arm, r.number), r, y))}
+        for record in best((r for r in records if r.number not in faults), per_arm):
+            if not self.model_file(arm, record.number).is_file():
+                faults[record.number] = f"{MODEL} is missing"
+        withdrawn = [_withdrawn(record, faults[record.number]) for record in records if record.number in faults]
+        for record in withdrawn:
+            self.save_record(record)
+        return withdrawn
+
     def result(self, arm: str, number: int) -> TrialResult | None:
         """Result of a trial whose worker came to its end."""
         return read_result(self.trial_folder(arm, number))
@@ -254,12 +277,71 @@ class Run:
 
     def y_valid(self) -> NDArray[np.int64]:
         """Labels of the valid rows, of shape (n_valid,)."""
-        with np.load(self.folder / SPLIT, allow_pickle=False) as arrays:
+        return read_y_valid(self.folder)
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Read a ``run.json``.
+
+    Raises
+    ------
+    InputError
+        Where it is not one that a run wrote.
+    """
+    try:
+        state = json.loads(path.read_text(encoding="utf-8"))
+        whole = all(key in state for key in NEEDED) and all(fits(STATE_TYPES.get(k, Any), v) for k, v in state.items())
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+        whole = False
+    if not whole or not 0 <= state["seconds"] < math.inf:
+        raise InputError(f"{path}: is damaged; move the folder away and begin anew")
+    return dict(state)
+
+
+def read_record(folder: Path) -> TrialRecord | None:
+    """Read the record in the folder of a trial; None where there is none that a run wrote."""
+    try:
+        record = parsed(TrialRecord, json.loads((folder / RECORD).read_text(encoding="utf-8")))
+    except (OSError, ValueError, RecursionError):
+        return None
+    result = record.result
+    complete = result.status != "complete" or None not in (result.accuracy, result.log_loss)
+    placed = (record.arm, str(record.number)) == (folder.parent.name, folder.name)
+    return record if placed and complete and result.status in STATUSES and 0 < result.schedule_share <= 1 else None
+
+
+def read_y_valid(folder: Path) -> NDArray[np.int64]:
+    """Read the labels of the valid rows of the run in `folder`, of shape (n_valid,)."""
+    try:
+        with np.load(folder / SPLIT, allow_pickle=False) as arrays:
             return np.asarray(arrays["y_valid"])
+    except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise InputError(f"{folder / SPLIT}: is missing or damaged; running the benchmark writes it again") from error
+
+
+def trial_fault(folder: Path, record: TrialRecord, y: NDArray[np.int64]) -> str:
+    """Say what is wrong with what a complete trial left behind; empty where nothing is."""
+    if record.result.status != "complete":
+        return ""
+    return fault_of_probabilities(folder / PROBABILITIES, y, float(record.result.accuracy or 0.0))
+
+
+def _withdrawn(record: TrialRecord, fault: str) -> TrialRecord:
+    result = replace(record.result, status="interrupted", reason=fault, accuracy=None, log_loss=None)
+    return replace(record, result=result)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file under a temporary name and rename it."""
+    """Write a text file under a temporary name and rename it.
+
+    Raises
+    ------
+    InputError
+        Where somebody has deleted its folder.
+    """
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    except FileNotFoundError as error:
+        raise InputError(f"{path.parent}: was deleted while it was in use; nothing can go on from it") from error

@@ -1,19 +1,25 @@
 """What is wrong with a folder of results; looks, and changes nothing."""
 
 import fcntl
+import glob
 import hashlib
 import json
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from fmnist_bench.addresses import database_uri
-from fmnist_bench.job import PROBABILITIES
+from fmnist_bench.errors import InputError
 from fmnist_bench.manifest import MANIFEST
 from fmnist_bench.mlflow_access import open_database, reason
-from fmnist_bench.store import RECORD, SPLIT, STATE
+from fmnist_bench.search import Ask, agree, remembered
+from fmnist_bench.store import JOURNAL, ORACLES, STATE, read_record, read_state, read_y_valid, trial_fault
 
 Fault = tuple[str, str]  # what is wrong, and what to do about it
 
@@ -41,14 +47,18 @@ def run_faults(folder: Path) -> Iterator[Fault]:
     if _is_locked(folder):
         return
     try:
-        state = json.loads((folder / STATE).read_text(encoding="utf-8"))
-        again = f"python -m fmnist_bench run {state['benchmark']}"
-    except (OSError, ValueError, KeyError, TypeError):
-        yield f"{folder}: {STATE} cannot be read", "move the folder away; nothing can go on from it"
+        state = read_state(folder / STATE)
+    except InputError as error:
+        yield str(error).partition(";")[0], "move the folder away; nothing can go on from it"
         return
-    if not (folder / SPLIT).is_file():
-        yield f"{folder}: {SPLIT} is missing", f"{again} writes it"
-    yield from _trial_faults(folder, again)
+    again = f"python -m fmnist_bench run {state['benchmark']}"
+    try:
+        y = read_y_valid(folder)
+    except InputError as error:
+        yield str(error).partition(";")[0], f"{again} writes it"
+        y = None
+    yield from _trial_faults(folder, again, y)
+    yield from _memory_faults(folder, again)
     yield from _ensemble_faults(folder / "ensemble", again)
     if "environment" in state and not (folder / "report.html").is_file():
         yield f"{folder}: report.html is missing", f"python -m fmnist_bench report {state['benchmark']} writes it"
@@ -56,15 +66,48 @@ def run_faults(folder: Path) -> Iterator[Fault]:
         yield f"{folder}: {unlogged} trials are not in MLflow", f"{again} logs them"
 
 
-def _trial_faults(folder: Path, again: str) -> Iterator[Fault]:
+def _trial_faults(folder: Path, again: str, y: NDArray[np.int64] | None) -> Iterator[Fault]:
     folders = [path for path in folder.glob("trials/*/*") if path.is_dir()]
-    trials = {path.with_suffix("") for path in folders}  # what has not come to an end lies in one that ends in .tmp
-    if open_ones := [path for path in trials if _record(path) is None]:
+    trials = sorted({path.with_suffix("") for path in folders})  # what has not come to an end lies in one of .tmp
+    records = {path: read_record(path) for path in trials}
+    if open_ones := [path for path in trials if records[path] is None]:
         yield f"{folder}: {len(open_ones)} trials have not ended", f"{again} asks their parameters again"
-    for path in sorted(trials):
-        record = _record(path) or {}
-        if record.get("result", {}).get("status") == "complete" and not (path / PROBABILITIES).is_file():
-            yield f"{path}: {PROBABILITIES} is missing", f"{again} --fresh begins anew and keeps the old"
+    for path, record in records.items():
+        if record is not None and y is not None and (fault := trial_fault(path, record, y)):
+            yield f"{path}: {fault}", f"{again} asks its parameters again"
+
+
+def _memory_faults(folder: Path, again: str) -> Iterator[Fault]:
+    """Say where what the search remembers of its questions does not agree with the trials."""
+    asked, journal, used = dict[str, list[Ask]](), folder / JOURNAL, False
+    for arm in sorted(path.name for path in folder.glob("trials/*") if path.is_dir()):
+        records = [r for path in folder.glob(f"trials/{glob.escape(arm)}/*") if (r := read_record(path)) is not None]
+        oracle = folder / ORACLES / f"{arm}.json"
+        if oracle.is_file():
+            if not agree(_questions(oracle), records):
+                yield f"{oracle}: is damaged, or does not agree with the trials", f"{again} makes it again from them"
+            continue
+        if not used:
+            asked, used = _journal(journal), True
+        if not agree(asked.get(arm, []), records):
+            yield f"{journal}: is damaged, or does not agree with the trials", f"{again} makes it again from them"
+            return
+
+
+def _questions(oracle: Path) -> list[Ask]:
+    try:
+        questions = json.loads(oracle.read_text(encoding="utf-8"))["questions"]
+        return [Ask(q["number"], q["parameters"], q["known"], q["rung"]) for q in questions]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def _journal(path: Path) -> dict[str, list[Ask]]:
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            return remembered(Path(shutil.copy(path, folder)))
+        except Exception:  # Optuna raises whatever reading what it did not write raises
+            return {}
 
 
 def _ensemble_faults(folder: Path, again: str) -> Iterator[Fault]:
@@ -79,14 +122,6 @@ def _ensemble_faults(folder: Path, again: str) -> Iterator[Fault]:
                 yield f"{path}: missing or changed since the ensemble was saved", f"{again} makes it again"
     except (OSError, ValueError, KeyError, TypeError) as error:
         yield f"{folder / MANIFEST}: cannot be read: {error}", f"{again} makes it again"
-
-
-def _record(path: Path) -> dict[str, Any] | None:
-    try:
-        record: dict[str, Any] = json.loads((path / RECORD).read_text(encoding="utf-8"))
-        return record
-    except (OSError, ValueError):
-        return None
 
 
 def _is_locked(folder: Path) -> bool:

@@ -1,12 +1,15 @@
 import errno
+import json
 import os
+import shutil
 
 import numpy as np
 import pytest
 
 from fmnist_bench import store as module
+from fmnist_bench.cli import main
 from fmnist_bench.errors import InputError
-from fmnist_bench.store import Store, TrialRecord
+from fmnist_bench.store import Run, Store, TrialRecord
 from fmnist_bench.study import Benchmark
 from fmnist_bench.trial import TrialResult
 
@@ -54,6 +57,108 @@ def test_rows_are_mapped_whole(tmp_path, digits):
     assert np.array_equal(X, digits.X)
     assert np.array_equal(y, digits.y)
     assert sorted(os.listdir(rows.folder)) == ["X.npy", "y.npy"]
+
+
+@pytest.mark.parametrize(
+    "content", ["[]", "{}", "null", '{"benchmark": "b"}', '{"benchmark": 1}', "[" * 100_000, "unlogged", "seconds"]
+)
+def test_a_state_that_no_run_wrote_is_named(tmp_path, content):
+    with Store(tmp_path).open_run(Benchmark("b"), "f" * 64) as run:
+        run.save_state(**({content: None} if content.isalpha() and content != "null" else {}))
+    if not content.isalpha() or content == "null":
+        (run.folder / "run.json").write_text(content)
+    with pytest.raises(InputError, match="run.json: is damaged; move the folder away"):
+        Store(tmp_path).open_run(Benchmark("b"), "f" * 64)
+
+
+RESULT = TrialResult("complete", accuracy=1.0, log_loss=0.1, history={"step": [1.0]})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("seconds", "long"), ("number", 4), ("number", True), ("parameters", []), ("known", None), ("other", 1)],
+)
+def test_a_record_that_no_run_wrote_is_none(tmp_path, name, value):
+    with Store(tmp_path).open_run(Benchmark("b"), "f" * 64) as run:
+        run.save_record(TrialRecord("arm", 3, {}, "", RESULT, 2.5, 9.0))
+        path = run.trial_folder("arm", 3) / "trial.json"
+        content = json.loads(path.read_text())
+        assert run.record("arm", 3) == TrialRecord("arm", 3, {}, "", RESULT, 2.5, 9.0)
+        path.write_text(json.dumps({**content, name: value}))
+        assert run.record("arm", 3) is None
+        for key, wrong in (("accuracy", None), ("status", "good"), ("schedule_share", 0), ("history", {"step": 1})):
+            path.write_text(json.dumps({**content, "result": {**content["result"], key: wrong}}))
+            assert run.record("arm", 3) is None
+
+
+def test_a_file_in_the_place_of_trials_is_named(tmp_path):
+    run = Store(tmp_path).open_run(Benchmark("b"), "f" * 64)
+    (run.folder / "trials").mkdir(parents=True)
+    (run.folder / "trials" / "arm").write_text("")
+    with pytest.raises(InputError, match="trials/arm: is a file in the place of a folder"), run:
+        pass
+
+
+def test_a_name_with_brackets_gets_a_new_folder_each_time(tmp_path):
+    folders = []
+    for _ in range(3):
+        with Store(tmp_path).open_run(Benchmark("tree[1]"), "f" * 64, fresh=True) as run:
+            run.save_state()
+        folders.append(run.folder)
+    assert len(set(folders)) == 3
+    assert Store(tmp_path).open_run(Benchmark("tree[1]"), "f" * 64).folder == folders[-1]
+
+
+def test_a_folder_of_results_that_was_deleted_is_named(tmp_path):
+    with Store(tmp_path / "mlruns").open_run(Benchmark("b"), "f" * 64) as run:
+        shutil.rmtree(tmp_path / "mlruns")
+        with pytest.raises(InputError, match="was deleted while it was in use"):
+            run.save_state()
+
+
+def exchange(run):
+    one, two = (run.trial_folder("bayes", number) / "valid_probabilities.npy" for number in (0, 1))
+    first = one.read_bytes()
+    one.write_bytes(two.read_bytes())
+    two.write_bytes(first)
+
+
+def spoil(run, array):
+    np.save(run.trial_folder("bayes", 0) / "valid_probabilities.npy", array)
+
+
+NAME = "trials/bayes/0/valid_probabilities.npy"
+HARMS = {
+    "is missing": lambda run: (run.folder / NAME).unlink(),
+    "cannot be read": lambda run: (run.folder / NAME).write_bytes(b"\x93NUMPY"),
+    "does not hold": lambda run: spoil(run, run.valid_probabilities("bayes", 0)[1:]),
+    "are not finite": lambda run: spoil(run, np.full_like(run.valid_probabilities("bayes", 0), np.nan)),
+    "gives an accuracy of": exchange,
+    "model.skops is missing": lambda run: run.model_file("bayes", 0).unlink(),
+}
+
+
+def test_a_trial_whose_files_are_damaged_is_a_row_with_its_reason_and_asked_again(small_benchmark, capsys, tmp_path):
+    run = Store(small_benchmark[0]).latest_run("all")
+    before = run.records("bayes")
+    assert run.withdraw_damaged("bayes", 3) == []
+    for reason, harm in HARMS.items():
+        shutil.copytree(run.folder, tmp_path / reason)
+        copy = Run(run.store, tmp_path / reason, "all")
+        harm(copy)
+        found = copy.withdraw_damaged("bayes", 3)
+        assert found[0] == copy.record("bayes", 0) and found[0].parameters == before[0].parameters
+        assert (found[0].result.status, found[0].result.accuracy) == ("interrupted", None)
+        assert reason in found[0].result.reason
+    HARMS["cannot be read"](run)
+    assert main(["run", "all"]) == 0
+    after = run.records("bayes")
+    (again,) = (record for record in after[2:] if record.parameters == before[0].parameters)
+    assert again.result.accuracy == before[0].result.accuracy
+    assert "bayes trial 0 is asked again: valid_probabilities.npy cannot be read" in capsys.readouterr().out
+    assert "cannot be read" in (run.folder / "report.md").read_text()
+    main(["doctor"])
+    assert "all whole" in capsys.readouterr().out
 
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path):

@@ -43,6 +43,15 @@ def damage_member(run):
         file.write(b"x")
 
 
+def cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def spoil_journal(run):
+    with (run / "optuna.journal").open("ab") as file:
+        file.write(b"\n")
+
+
 def unlog(run):
     state = json.loads((run / "run.json").read_text())
     (run / "run.json").write_text(json.dumps({**state, "unlogged": [["bayes", 0]]}))
@@ -64,14 +73,20 @@ def test_what_a_trial_that_ended_early_left_is_no_fault(run):
         (damage_member, "changed since the ensemble was saved", "run tiny makes it again"),
         (unlog, "1 trials are not in MLflow", "run tiny logs them"),
         (lambda run: (run / "report.html").unlink(), "report.html is missing", "report tiny"),
-        (lambda run: (run / "split.npz").unlink(), "split.npz is missing", "run tiny writes it"),
-        (lambda run: (run / "run.json").write_text("{"), "run.json cannot be read", "move the folder away"),
+        (lambda run: (run / "split.npz").unlink(), "split.npz: is missing or damaged", "run tiny writes it"),
+        (lambda run: (run / "run.json").write_text("{"), "run.json: is damaged", "move the folder away"),
         (lambda run: (run / "ensemble/manifest.json").write_text("[]"), "manifest.json: cannot be read", "run tiny"),
         (
             lambda run: next(run.glob("trials/*/0/valid_probabilities.npy")).unlink(),
             "valid_probabilities.npy is missing",
-            "--fresh",
+            "run tiny asks its parameters again",
         ),
+        (lambda run: (run / "run.json").write_text("[]"), "run.json: is damaged", "move the folder away"),
+        (lambda run: (run / "split.npz").write_bytes(b"PK"), "split.npz: is missing or damaged", "run tiny writes it"),
+        (lambda run: (run / "optuna.journal").unlink(), "optuna.journal: is damaged, or does not", "run tiny makes"),
+        (lambda run: cut(run / "optuna.journal"), "optuna.journal: is damaged, or does not", "run tiny makes it again"),
+        (spoil_journal, "optuna.journal: is damaged, or does not agree", "run tiny makes it again"),
+        (lambda run: cut(next(run.glob("trials/*/0/valid_p*"))), "valid_probabilities.npy cannot be read", "asks its"),
     ],
 )
 def test_each_fault_is_named_with_what_to_do(run, harm, found, advice):
@@ -79,6 +94,26 @@ def test_each_fault_is_named_with_what_to_do(run, harm, found, advice):
     ((text, cure),) = run_faults(run)
     assert found in text and str(run) in text
     assert advice in cure
+
+
+def test_an_oracle_that_forgot_is_named(run):
+    (run / "oracle").mkdir()
+    oracle = run / "oracle" / f"{next(run.glob('trials/*')).name}.json"
+    record = json.loads(next(run.glob("trials/*/0/trial.json")).read_text())
+    question = {name: record[name] for name in ("number", "parameters", "known", "rung")}
+    oracle.write_text(json.dumps({"questions": [question]}))
+    assert list(run_faults(run)) == []
+    for content in ('{"questions": []}', '{"questions"', "[]", json.dumps({"questions": [{**question, "rung": 1}]})):
+        oracle.write_text(content)
+        ((text, _),) = run_faults(run)
+        assert f"{oracle}: is damaged, or does not agree with the trials" in text
+
+
+def test_looking_at_a_damaged_journal_changes_nothing(run):
+    spoil_journal(run)
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    assert len(list(run_faults(run))) == 1
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
 
 
 def test_a_run_in_progress_is_left_alone(run):
