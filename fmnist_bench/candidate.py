@@ -23,6 +23,7 @@ from fmnist_bench.arrays import (
     source_digest,
 )
 from fmnist_bench.pixels import check_scale, white_of
+from fmnist_bench.probabilities import as_probabilities, check_classes
 
 LEAST_SECONDS = 1.0  # that a model with a limit may take to train, however long what comes before it took
 
@@ -46,6 +47,7 @@ class Candidate(ClassifierMixin, BaseEstimator):
     ----------
     model_, features_ : fitted clones
     classes_ : ndarray of shape (n_classes,)
+        Sorted, in whatever order the model has them.
     n_features_in_ : int
     image_shape_ : tuple of int or None
         Of the images given to `fit`; None after rows.
@@ -76,6 +78,11 @@ class Candidate(ClassifierMixin, BaseEstimator):
             For early stopping and learning curves, where the model takes it.
         monitor : callable or None
             Called as ``monitor(step, score)`` while the model trains, where it can; may raise to stop it.
+
+        Raises
+        ------
+        PredictionError
+            Where the classes of the fitted model are not those of `y`.
         """
         started, pixels = time.monotonic(), as_rows(np.asarray(X))
         self.n_features_in_, self.image_shape_ = pixels.shape[1], image_shape_of(X)
@@ -85,17 +92,18 @@ class Candidate(ClassifierMixin, BaseEstimator):
         transformed = self._fit_features(rows, labels)
         _take_from_limit(self.model_, time.monotonic() - started)
         self.model_.fit(transformed, labels, **self._extras(validation_data, monitor))
-        self.classes_ = self.model_.classes_
+        self.classes_ = np.unique(np.asarray(y))
+        check_classes(self.model_.classes_, self.classes_)
         return self
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float32]:
-        """Class probabilities, float32 of shape (n, n_classes); each row sums to one."""
+        """Class probabilities, float32 of shape (n, n_classes), in the order of `classes_`; each row sums to one."""
         check_is_fitted(self, "classes_")
         check_image_shape(getattr(self, "image_shape_", None), X)  # some were saved before these were kept
         pixels = as_rows(np.asarray(X))
         check_scale(getattr(self, "_white", None), pixels)
-        proba = np.asarray(self.model_.predict_proba(self._transform(pixels)), dtype=np.float64)
-        return np.asarray(proba / proba.sum(axis=1, keepdims=True), dtype=np.float32)
+        found = self.model_.predict_proba(self._transform(pixels))
+        return np.asarray(as_probabilities(found, len(pixels), self.model_.classes_), dtype=np.float32)
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Most probable class of each row, of shape (n,)."""

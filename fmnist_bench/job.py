@@ -7,6 +7,7 @@ import queue
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from multiprocessing.connection import Connection
@@ -24,13 +25,26 @@ from fmnist_bench.environment import cores
 from fmnist_bench.errors import InputError, nearest
 from fmnist_bench.images import write_grid
 from fmnist_bench.intact import parsed
-from fmnist_bench.saved_models import forget_places, load_model, save_model
+from fmnist_bench.model_check import CHECKED_ROWS, fault_of_model, save_checked
+from fmnist_bench.saved_models import forget_places, load_model
 from fmnist_bench.study import ROWS, Arm
-from fmnist_bench.trial import PREPARATION, PREPARED, Monitor, TrialPruned, TrialResult, run_preparation, run_trial
+from fmnist_bench.trial import (
+    PREPARATION,
+    PREPARED,
+    Monitor,
+    TrialPruned,
+    TrialResult,
+    describe,
+    ended_by,
+    printable,
+    run_preparation,
+    run_trial,
+)
 
 RESULT, PROBABILITIES, MODEL, LOG = "result.json", "valid_probabilities.npy", "model.skops", "log.txt"
 GENERATOR, SAMPLES = "generator.keras", "samples-*.png"  # of an augmentation that has learnt
 STEPS_A_GRID, ROWS_A_GRID = 1000, 8
+DONE = None  # the last word of a worker: all that it was to write is there
 MARGIN, LEAST_MARGIN, MOST_MARGIN = 0.15, 6.0, 120.0  # part of the limit, then seconds: see `time_to_fit`
 
 
@@ -108,29 +122,41 @@ def work(task: Task, connection: Connection) -> None:
     folder = unfinished(task.folder)
     folder.mkdir(parents=True, exist_ok=True)
     _redirect_output(folder / LOG)
-    monitor = _monitor_over(connection)
-    if task.number == PREPARATION:
-        _prepare(task, folder, monitor)
-    else:
-        _run(task, folder, monitor)
+    _write_result(_outcome(task, folder, _monitor_over(connection)), folder)
     os.replace(folder, task.folder)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    connection.send(DONE)  # a process of joblib or the like that idles keeps this one from its end
 
 
-def _run(task: Task, folder: Path, monitor: Monitor) -> None:
+def _outcome(task: Task, folder: Path, monitor: Monitor) -> TrialResult:
+    """Run what was asked for; what goes wrong around the fit is a result like what goes wrong in it."""
+    try:
+        return _prepare(task, folder, monitor) if task.number == PREPARATION else _run(task, folder, monitor)
+    except Exception as error:
+        traceback.print_exc()
+        return ended_by(error)
+
+
+def _run(task: Task, folder: Path, monitor: Monitor) -> TrialResult:
     candidate = task.arm.candidate(task.parameters, task.allow_import)
     _fill(candidate, task)
     X, y = task.rows.load()
     split = task.split if task.rows_share == 1 else task.split.part(task.rows_share, y, task.seed)
     result = run_trial(candidate, X, y, split, monitor)
     forget_places(candidate)
-    if result.valid_probabilities is not None:
-        np.save(folder / PROBABILITIES, result.valid_probabilities, allow_pickle=False)
-        candidate.classes_ = np.asarray(task.rows.classes)[candidate.classes_]  # it learnt codes, it answers labels
-        save_model(candidate, folder / MODEL)
-    _write_result(result, folder)
+    if result.valid_probabilities is None:
+        return result
+    candidate.classes_ = np.asarray(task.rows.classes)[candidate.classes_]  # it learnt codes, it answers labels
+    checked = split.valid[:CHECKED_ROWS]
+    before = result.valid_probabilities[: len(checked)]
+    if fault := save_checked(candidate, folder / MODEL, X[checked], before, task.allow_import):
+        return replace(result, status="failed", reason=fault, accuracy=None, log_loss=None)
+    np.save(folder / PROBABILITIES, result.valid_probabilities, allow_pickle=False)
+    return result
 
 
-def _prepare(task: Task, folder: Path, monitor: Monitor) -> None:
+def _prepare(task: Task, folder: Path, monitor: Monitor) -> TrialResult:
     sampler = task.arm.learner(task.allow_import)
     if sampler is not None:
         _fill(sampler, task)
@@ -143,7 +169,7 @@ def _prepare(task: Task, folder: Path, monitor: Monitor) -> None:
     result = run_preparation(sampler, *task.rows.load(), task.split, watch)
     if result.status == PREPARED and sampler is not None:
         sampler.save(folder / GENERATOR)
-    _write_result(result, folder)
+    return result
 
 
 def _draw(sampler: Any, task: Task, path: Path) -> None:
@@ -211,12 +237,14 @@ def _monitor_over(connection: Connection) -> Monitor:
 
     def say(what: int | str, value: float) -> None:
         with speaking:
-            connection.send((what, float(value)))
+            connection.send((printable(what) if isinstance(what, str) else what, float(value)))
 
     stages.listen(say)
 
     def monitor(step: int, score: float) -> None:
-        say(step, score)
+        if (whole := int(step)) != step or whole < 0:  # Optuna takes no other
+            raise ValueError(f"monitor: step {step!r} must be a whole number, at least 0")
+        say(whole, score)
         if answers.get():
             raise TrialPruned(f"pruned at step {step} with score {score:.4f}")
 
@@ -243,14 +271,27 @@ def check(argument: tuple[tuple[Arm, ...], tuple[str, ...]], connection: Connect
             _check_arm(arm, allow_import)
 
 
-def predict(argument: tuple[Path, Path, Path, tuple[str, ...]], connection: Connection) -> None:
-    """Let a saved model predict the rows of a file into another; send what is wrong, nothing if all is well."""
+def predict(
+    argument: tuple[Path, NDArray[Any], Path, tuple[str, ...]],
+    connection: Connection,
+) -> None:
+    """Let a saved model predict rows into a file; send what is wrong, nothing if all is well."""
     model, rows, target, allow_import = argument
     with _reports_errors(connection):
-        probabilities = load_model(model, allow_import).predict_proba(np.load(rows, mmap_mode="r"))
+        probabilities = load_model(model, allow_import).predict_proba(rows)
         temporary = target.with_suffix(".tmp.npy")
         np.save(temporary, probabilities, allow_pickle=False)
         os.replace(temporary, target)
+
+
+def check_model(
+    argument: tuple[Path, NDArray[Any], NDArray[np.float32], tuple[str, ...]],
+    connection: Connection,
+) -> None:
+    """Send the `fault_of_model`."""
+    with _reports_errors(connection):
+        if fault := fault_of_model(*argument):
+            raise InputError(fault)
 
 
 @contextlib.contextmanager
@@ -260,9 +301,9 @@ def _reports_errors(connection: Connection) -> Iterator[None]:
         yield
         connection.send("")
     except InputError as error:
-        connection.send(str(error))
+        connection.send(printable(error))
     except Exception as error:
-        connection.send(f"{type(error).__name__}: {error}")
+        connection.send(describe(error))
 
 
 def _check_arm(arm: Arm, allow_import: tuple[str, ...]) -> None:

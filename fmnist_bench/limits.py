@@ -10,6 +10,7 @@ import psutil
 from fmnist_bench.job import LOG, Task, unfinished
 
 SCAN = 2.0  # seconds between two searches for a worker's children
+TAIL = 2**16  # bytes that the last lines of a log are looked for in
 BUSY = 0.2  # seconds of processor time that count as work: a process that only waits uses some
 
 
@@ -23,8 +24,7 @@ class Limits:
     """
 
     def __init__(self, pid: int, task: Task) -> None:
-        self._task, self._root = task, psutil.Process(pid)
-        self._tree, self._scanned = [self._root], time.monotonic()
+        self._task, self._tree, self._scanned = task, _processes(pid), time.monotonic()
         self._deadline = math.inf if task.seconds is None else time.monotonic() + task.seconds
         self._sign, self._busy = time.monotonic(), 0.0
         self.cpu_seconds = 0.0  # that the worker and all below it have used, as far as was seen
@@ -52,7 +52,10 @@ class Limits:
         """Resident bytes and seconds of processor time of the worker and all below it."""
         with contextlib.suppress(psutil.Error):
             if time.monotonic() > self._scanned + SCAN:  # to find children every process of the machine is looked at
-                self._tree = [self._root, *self._root.children(recursive=True)]
+                self._tree = [
+                    *self._tree[:1],
+                    *(each for root in self._tree[:1] for each in root.children(recursive=True)),
+                ]
                 self._scanned = time.monotonic()
         size, busy = 0, 0.0
         for process in self._tree:
@@ -62,9 +65,19 @@ class Limits:
         return size, busy
 
 
+def _processes(pid: int) -> list[psutil.Process]:
+    """Give the worker, or nothing where it is gone before anybody looks: its line then says that it has ended."""
+    try:
+        return [psutil.Process(pid)]
+    except psutil.NoSuchProcess:
+        return []
+
+
 def tail(path: Path, lines: int = 5) -> str:
     """Last lines of a log, on one line."""
     try:
-        return " | ".join(path.read_text(errors="replace").strip().splitlines()[-lines:])
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - TAIL))
+            return " | ".join(file.read().decode(errors="replace").strip().splitlines()[-lines:])
     except OSError:
         return ""

@@ -169,18 +169,11 @@ def predict_test(
 ) -> dict[tuple[str, int], Probabilities]:
     """Predict the test rows with saved models (arm, trial), each in a worker, or read what they predicted before."""
     files = {key: run.trial_folder(*key) / f"test_probabilities-{test.fingerprint[:16]}.npy" for key in sorted(wanted)}
-    rows = run.folder / "test_rows.npy"
-    np.save(rows, test.X, allow_pickle=False)
-    try:
-        missing = [key for key, path in files.items() if not path.exists()]
-        with ThreadPoolExecutor(cores()) as threads:
-            list(
-                threads.map(
-                    lambda key: predict_in_worker(run.model_file(*key), rows, files[key], allow_import), missing
-                )
-            )
-    finally:
-        rows.unlink()
+    missing = [key for key, path in files.items() if not path.exists()]
+    with ThreadPoolExecutor(cores()) as threads:
+        list(
+            threads.map(lambda key: predict_in_worker(run.model_file(*key), test.X, files[key], allow_import), missing)
+        )
     return {key: np.load(path, allow_pickle=False) for key, path in files.items()}
 
 

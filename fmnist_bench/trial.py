@@ -1,5 +1,6 @@
 """One trial: fit a Candidate on the fit rows, score it on the valid rows, say how it went."""
 
+import contextlib
 import os
 import resource
 import sys
@@ -18,6 +19,8 @@ from fmnist_bench.arrays import seconds_saved
 from fmnist_bench.candidate import Candidate
 from fmnist_bench.data import Split
 from fmnist_bench.environment import cores
+from fmnist_bench.errors import InputError
+from fmnist_bench.probabilities import PredictionError
 
 Monitor = Callable[[int, float], None]
 NO_WEIGHTS = "no_weights"  # `status` of an error that says that pretrained weights are missing
@@ -53,6 +56,11 @@ class TrialResult:
     history : mapping of str to list of float
         Learning curves, one entry a step.
     valid_probabilities : float32 ndarray of shape (n_valid, n_classes) or None
+
+    Raises
+    ------
+    ValueError
+        Where the status is none of these or the share is out of range: it was not made by a trial.
     """
 
     status: str
@@ -67,6 +75,23 @@ class TrialResult:
     history: Mapping[str, list[float]] = field(default_factory=dict)
     valid_probabilities: NDArray[np.float32] | None = None
 
+    def __post_init__(self) -> None:
+        if self.status not in STATUSES:
+            raise ValueError(f"status {self.status!r}: must be one of {', '.join(STATUSES)}")
+        check_schedule_share(self.schedule_share)
+        object.__setattr__(self, "reason", printable(self.reason))  # whoever wrote it, a terminal and MLflow show it
+
+
+def check_schedule_share(share: Any) -> None:
+    """Refuse a share of a schedule that is no number above 0 and at most 1.
+
+    Raises
+    ------
+    ValueError
+    """
+    if not isinstance(share, int | float | np.number) or not 0 < share <= 1:
+        raise ValueError(f"schedule_share_ is {share!r}: must be above 0 and at most 1")
+
 
 def run_trial(
     candidate: Candidate, X: NDArray[np.uint8], y: NDArray[np.int64], split: Split, monitor: Monitor
@@ -80,9 +105,9 @@ def run_trial(
             candidate.fit(X[split.fit], y[split.fit], validation_data=valid, monitor=monitor)
         fit = _since(started)
         probabilities, seconds = _predict(candidate, valid[0])
+        return _scored(candidate, probabilities, valid[1], {**fit, "predict_seconds": seconds})
     except Exception as error:
         return _incomplete(error, getattr(candidate, "model_", None), started)
-    return _scored(candidate, probabilities, valid[1], {**fit, "predict_seconds": seconds})
 
 
 def run_preparation(
@@ -115,18 +140,18 @@ def _since(started: tuple[float, float]) -> dict[str, float]:
 def _scored(
     candidate: Candidate, probabilities: NDArray[np.float32], y: NDArray[np.int64], seconds: Mapping[str, float]
 ) -> TrialResult:
-    shared: dict[str, Any] = {"history": _history(candidate.model_), "peak_memory": peak_memory(), **seconds}
-    shared["schedule_share"] = float(getattr(candidate.model_, "schedule_share_", 1.0))
-    if not np.isfinite(probabilities).all():
-        return TrialResult("failed", "the model predicts probabilities that are not finite", **shared)
-    share = shared["schedule_share"]
+    share = getattr(candidate.model_, "schedule_share_", 1.0)
+    check_schedule_share(share)
     return TrialResult(
         "complete",
         f"its limit left it {100 * share:.0f} % of its schedule" if share < 0.995 else "",
         accuracy=float((candidate.classes_[probabilities.argmax(axis=1)] == y).mean()),
         log_loss=float(log_loss(y, _normalized(probabilities), labels=candidate.classes_)),
         valid_probabilities=probabilities,
-        **shared,
+        history=_history(candidate.model_),
+        peak_memory=peak_memory(),
+        schedule_share=float(share),
+        **seconds,
     )
 
 
@@ -136,24 +161,51 @@ def _normalized(probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def _incomplete(error: Exception, learner: Any, started: tuple[float, float]) -> TrialResult:
-    shared: dict[str, Any] = {"history": _history(learner), "peak_memory": peak_memory(), **_since(started)}
+    return ended_by(error, history=_history(learner), peak_memory=peak_memory(), **_since(started))
+
+
+def ended_by(error: Exception, **measured: Any) -> TrialResult:
+    """Make a result of the exception that ended a trial; `measured` are further fields of it."""
     if isinstance(error, TrialPruned):
-        return TrialResult("pruned", str(error), **shared)
+        return TrialResult("pruned", str(error), **measured)
     if isinstance(error, MemoryError):
-        return TrialResult("out_of_memory", f"MemoryError: {error}", **shared)
-    status = getattr(error, "status", "")  # other libraries' errors have numbers there
-    return TrialResult(status if status in STATUSES else "failed", _describe(error), **shared)
+        return TrialResult("out_of_memory", f"MemoryError: {error}", **measured)
+    # The one word that an error may say of itself: those of other libraries have numbers there, or anything.
+    status = NO_WEIGHTS if getattr(error, "status", "") == NO_WEIGHTS else "failed"
+    return TrialResult(status, describe(error), **measured)
 
 
 def _history(learner: Any) -> dict[str, list[float]]:
-    history = getattr(learner, "history_", {})
-    return {str(name): [float(value) for value in values] for name, values in history.items()}
+    """Read the learning curves of a model; what a user's class means by that name may be something else."""
+    with contextlib.suppress(Exception):
+        return {printable(name): [float(value) for value in values] for name, values in learner.history_.items()}
+    return {}
 
 
-def _describe(error: Exception) -> str:
+def describe(error: Exception) -> str:
+    """Say in one line what went wrong, and where; what this package says of a user's model needs no place."""
+    if isinstance(error, PredictionError | InputError):
+        return printable(error)
     where = traceback.extract_tb(error.__traceback__)[-1]
-    first_line = (str(error).strip() or "no message").splitlines()[0]
+    first_line = (printable(error, keep="\n").strip() or "no message").splitlines()[0]
     return f"{type(error).__name__}: {first_line[:300]} ({where.filename.rpartition('/')[2]}, line {where.lineno})"
+
+
+def printable(text: object, keep: str = "") -> str:
+    r"""Make the words of others fit for a terminal and a database: no control characters, no half surrogate pairs.
+
+    Examples
+    --------
+    >>> printable("two\nlines, a bell \a")
+    'two lines, a bell �'
+    """
+    try:
+        letters = str(text)
+    except Exception:  # an exception's own, of a class that is not ours
+        letters = f"a {type(text).__name__} that cannot be written"
+    return "".join(
+        c if c.isprintable() or c in keep else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in letters
+    )
 
 
 def cpu_seconds() -> float:

@@ -14,15 +14,20 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import psutil
+from numpy.typing import NDArray
+
 from fmnist_bench import job
 from fmnist_bench.errors import InputError
 from fmnist_bench.job import LOG, Task, read_result, unfinished
 from fmnist_bench.limits import Limits, tail
 from fmnist_bench.space import is_allowed
 from fmnist_bench.study import Arm
-from fmnist_bench.trial import TrialResult
+from fmnist_bench.trial import TrialResult, describe
 
 GRACE = 3.0  # seconds between the polite and the hard end of a worker
+STARTS = 3  # times that a worker is started before it is given up
+PAUSE = 1.0  # seconds between them, if memory has run out
 POLL = 0.25  # seconds between two looks at a worker
 WARM = "fmnist_bench.warm"
 
@@ -41,15 +46,14 @@ def prepare(uses: Iterable[str], allow_import: Sequence[str] = ()) -> None:
     """
     modules = {use.rpartition(".")[0] for use in uses if is_allowed(use, allow_import)}
     slow = {WARM, *(name for name in modules if not name.startswith("sklearn."))}  # skops imports all of sklearn
-    # TensorFlow greets; a worker writes to a log of its own
-    with _hidden_main(), _path_in_environment(), silent_stderr():
+    with _hidden_main():
         if not slow <= _imported and not multiprocessing.active_children():
             _imported.clear()
             _imported.update(slow)
             context = multiprocessing.get_context("forkserver")
             context.set_forkserver_preload(["fmnist_bench.worker", "skops.io", *sorted(modules), WARM])
             _stop_server()
-        forkserver.ensure_running()
+        _ensure_server()
 
 
 def run_in_worker(task: Task, on_report: OnReport, stop: threading.Event) -> TrialResult:
@@ -66,12 +70,16 @@ def run_in_worker(task: Task, on_report: OnReport, stop: threading.Event) -> Tri
     Returns
     -------
     TrialResult
-        Read back from ``task.folder`` if the worker came to an end, else made up of what ended it.
+        Read back from ``task.folder`` if the worker came to an end, else made up of what ended it, or kept it from
+        its start.
     """
     started = time.perf_counter()
-    with _process(job.work, task) as (process, connection):
-        limits = Limits(process.pid, task)
-        ended_by = _attend(process, connection, limits, on_report, stop)
+    try:
+        with _process(job.work, task) as (process, connection):
+            limits = Limits(process.pid, task)
+            ended_by = _attend(process, connection, limits, on_report, stop)
+    except WorkerError as error:
+        return TrialResult("crashed", str(error))
     if (result := read_result(task.folder)) is not None:  # it may have been ended when all was done
         return result
     status, reason = ended_by or _death(process.exitcode, task.folder)
@@ -91,41 +99,83 @@ def check_in_worker(arms: tuple[Arm, ...], allow_import: tuple[str, ...]) -> Non
         raise InputError(message)
 
 
-def predict_in_worker(model: Path, X: Path, target: Path, allow_import: Sequence[str] = ()) -> None:
-    """Write the class probabilities of a saved model for the rows in the file `X` to the file `target`.
+def predict_in_worker(
+    model: Path, X: NDArray[Any], target: Path, allow_import: Sequence[str] = (), seconds: float | None = None
+) -> None:
+    """Write the class probabilities of a saved model for the rows `X` to the file `target`, in at most `seconds`.
 
     Raises
     ------
     InputError
-        Where the model cannot be loaded.
+        Where the model cannot be loaded, or cannot predict these rows.
     """
-    if message := answer_of_worker(job.predict, (model, X, target, tuple(allow_import))):
+    if message := answer_of_worker(job.predict, (model, X, target, tuple(allow_import)), seconds):
         raise InputError(message)
 
 
-def answer_of_worker(target: Callable[..., None], argument: Any) -> Any:
-    """Run `target` in a worker and return what it sends, or what is wrong if it dies."""
-    with _process(target, argument) as (process, connection):
-        try:
-            return connection.recv()
-        except EOFError:
-            process.join()
-            return f"a worker process ended with exit status {process.exitcode} and without an answer"
+def answer_of_worker(target: Callable[..., None], argument: Any, seconds: float | None = None) -> Any:
+    """Run `target` in a worker and return what it sends, or what is wrong if it dies or takes longer than `seconds`."""
+    try:
+        with _process(target, argument) as (process, connection):
+            try:
+                if not connection.poll(seconds):
+                    return f"a worker process gave no answer within {seconds:.0f} s"
+                return connection.recv()
+            except (EOFError, ConnectionError):
+                process.join(GRACE)
+                return f"a worker process {_cause(process.exitcode)} and without an answer"
+    except WorkerError as error:
+        return str(error)
+
+
+class WorkerError(Exception):
+    """No worker can be started."""
 
 
 @contextlib.contextmanager
 def _process(target: Callable[..., None], argument: Any) -> Iterator[tuple[Any, Connection]]:
-    context = multiprocessing.get_context("forkserver")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=target, args=(argument, theirs), daemon=False)
-    with _hidden_main():
-        process.start()
-    theirs.close()
+    process, connection = _started(target, argument)
     try:
-        yield process, ours
+        yield process, connection
     finally:
         _end(process)
-        ours.close()
+        connection.close()
+
+
+def _started(target: Callable[..., None], argument: Any) -> tuple[Any, Connection]:
+    """Start a worker; where the server that forks it was killed meanwhile, from a new one."""
+    context, reason = multiprocessing.get_context("forkserver"), ""
+    for attempt in range(STARTS):
+        time.sleep(PAUSE * attempt)
+        ours, theirs = context.Pipe()
+        process = context.Process(target=target, args=(argument, theirs), daemon=False)
+        try:
+            with _hidden_main():
+                _ensure_server()
+                process.start()
+            return process, ours
+        except (EOFError, OSError) as error:
+            reason = describe(error)
+            ours.close()  # one that was forked all the same ends
+        finally:
+            theirs.close()
+    raise WorkerError(f"no worker process could be started: {reason}")
+
+
+def _ensure_server() -> None:
+    """Start the server that forks the workers, unless it runs."""
+    server: Any = forkserver._forkserver
+    if not _runs(server._forkserver_pid):
+        # TensorFlow greets; a worker writes to a log of its own
+        with _path_in_environment(), silent_stderr():
+            forkserver.ensure_running()
+
+
+def _runs(pid: int | None) -> bool:
+    try:
+        return pid is not None and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 @contextlib.contextmanager
@@ -182,10 +232,13 @@ def _attend(
     while True:
         if connection.poll(POLL):
             try:
-                step, score = connection.recv()
+                message = connection.recv()
             except (EOFError, ConnectionError):
+                message = job.DONE
+            if message is job.DONE:
                 process.join(GRACE)
                 return None
+            step, score = message
             prune = on_report(step, score)  # whoever reads the events may have gone: that is not the worker's end
             if not isinstance(step, str):
                 with contextlib.suppress(ConnectionError):
@@ -217,11 +270,13 @@ def _signal(pid: int, number: int) -> None:
 
 def _death(exitcode: int | None, folder: Path) -> tuple[str, str]:
     """Say of what a worker died, with the last lines that it wrote."""
-    if exitcode is not None and exitcode < 0:
-        name = signal.Signals(-exitcode).name
-        hint = " (perhaps the kernel ran out of memory)" if -exitcode == signal.SIGKILL else ""
-        cause = f"killed by {name}{hint}"
-    else:
-        cause = f"ended with exit status {exitcode} and no result"
+    cause = _cause(exitcode) + ("" if exitcode is not None and exitcode < 0 else " and no result")
     words = tail(unfinished(folder) / LOG)
     return "crashed", f"{cause}: {words}" if words else cause
+
+
+def _cause(exitcode: int | None) -> str:
+    if exitcode is None or exitcode >= 0:
+        return f"ended with exit status {exitcode}"
+    hint = " (perhaps the kernel ran out of memory)" if -exitcode == signal.SIGKILL else ""
+    return f"was killed by {signal.Signals(-exitcode).name}{hint}"

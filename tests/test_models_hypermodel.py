@@ -178,8 +178,7 @@ def test_a_loop_of_its_own_and_a_layer_of_its_own(rows, tmp_path):
     assert model.model_.logits_ and model.model_.history_ == {}
     path = tmp_path / "model.skops"
     save_model(model, path)
-    np.save(tmp_path / "X.npy", valid[0])
-    predict_in_worker(path, tmp_path / "X.npy", tmp_path / "out.npy", ["hypermodels"])
+    predict_in_worker(path, valid[0], tmp_path / "out.npy", ["hypermodels"])
     assert np.allclose(np.load(tmp_path / "out.npy"), model.predict_proba(valid[0]), atol=1e-3)
     with pytest.raises(InputError, match="hypermodels.OwnLayer"):
         load_model(path)

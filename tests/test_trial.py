@@ -1,11 +1,14 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, log_loss
-from troublemakers import Trouble
+from sklearn.naive_bayes import GaussianNB
+from troublemakers import Odd, Trouble
 
 from fmnist_bench.candidate import Candidate
-from fmnist_bench.trial import TrialPruned, run_trial
+from fmnist_bench.trial import TrialPruned, TrialResult, printable, run_trial
 
 
 def ignore(step, score):
@@ -66,3 +69,62 @@ def test_failures_have_reasons(digits, split, kind, words):
     result = run_trial(Candidate(Trouble(kind)), digits.X, digits.y, split, ignore)
     assert result.status == "failed"
     assert words in result.reason
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("more", "predicts 15 classes, the data have 10"),
+        ("columns", "predicts 9 classes, the data have 10"),
+        ("rows", "predicts 299 rows for 300"),
+        ("flat", "predicts an array of shape (300,), not rows of class probabilities"),
+        ("negative", "predicts probabilities below zero, such as -4.61"),
+        ("zeros", "predicts probabilities of a row that sum to 0, not to one"),
+        ("scores", "predicts probabilities of a row that sum to 3, not to one"),
+    ],
+)
+def test_what_are_no_class_probabilities_fails_with_one_sentence(digits, split, kind, reason):
+    result = run_trial(Candidate(Odd(kind)), digits.X, digits.y, split, ignore)
+    assert (result.status, result.reason, result.valid_probabilities) == ("failed", reason, None)
+
+
+def test_columns_are_in_the_order_of_the_classes_whatever_the_model_has(digits, split):
+    """A model whose `classes_` are not sorted scored 93 % in its trial and 1.7 % in the report."""
+    plain, odd = Candidate(GaussianNB()), Candidate(Odd("reversed"))
+    results = [run_trial(each, digits.X, digits.y, split, ignore) for each in (plain, odd)]
+    assert np.array_equal(results[0].valid_probabilities, results[1].valid_probabilities)
+    assert results[0].accuracy == results[1].accuracy > 0.8
+    assert odd.model_.classes_.tolist() == list(range(10))[::-1]
+    assert odd.classes_.tolist() == list(range(10))
+
+
+def test_an_error_cannot_say_that_the_trial_is_complete(digits, split):
+    result = run_trial(Candidate(Trouble("finished")), digits.X, digits.y, split, ignore)
+    assert (result.status, "all is well" in result.reason) == ("failed", True)
+
+
+def test_a_schedule_of_which_nothing_was_left_fails(digits, split):
+    result = run_trial(Candidate(Trouble("no_schedule")), digits.X, digits.y, split, ignore)
+    assert result.status == "failed"
+    assert "schedule_share_ is 0.0: must be above 0 and at most 1" in result.reason
+    for share in (0.0, 1.5, float("nan"), "all"):
+        with pytest.raises(ValueError, match="schedule_share_ is"):
+            TrialResult("complete", schedule_share=share)
+
+
+def test_a_history_of_another_kind_is_none(digits, split):
+    result = run_trial(Candidate(Trouble("odd_history")), digits.X, digits.y, split, ignore)
+    assert (result.status, result.history) == ("complete", {})
+
+
+def test_reasons_can_be_shown(digits, split):
+    result = run_trial(Candidate(Trouble("unprintable")), digits.X, digits.y, split, ignore)
+    assert result.reason.startswith("ValueError: no file \ufffd, \ufffd]0;a title\ufffd but a bell (troublemakers.py")
+    result.reason.encode()
+    assert TrialResult("crashed", "a tail \udcff\r\n| \x9b2J").reason == "a tail \ufffd  | \ufffd2J"
+
+
+@given(st.text(st.characters(exclude_categories=())))
+def test_whatever_is_made_printable_is(text):
+    assert printable(text).isprintable()
+    assert printable(text).encode().decode() == printable(printable(text))

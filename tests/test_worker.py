@@ -1,11 +1,14 @@
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
 from dataclasses import replace
+from multiprocessing import forkserver
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -16,10 +19,11 @@ from sklearn.pipeline import Pipeline
 
 from fmnist_bench.candidate import Candidate
 from fmnist_bench.errors import InputError
-from fmnist_bench.job import LOG, MODEL, PROBABILITIES, _fill
+from fmnist_bench.job import LOG, MODEL, PROBABILITIES, RESULT, _fill
+from fmnist_bench.limits import Limits
 from fmnist_bench.space import Spec
 from fmnist_bench.study import Arm, Fidelity, Known, Study
-from fmnist_bench.worker import answer_of_worker, check_in_worker, prepare, run_in_worker
+from fmnist_bench.worker import answer_of_worker, check_in_worker, predict_in_worker, prepare, run_in_worker
 
 
 def run(task, on_report=lambda step, score: False, stop=None):
@@ -125,6 +129,87 @@ def test_probabilities_that_are_not_finite_fail(make_task):
     assert result.status == "failed"
     assert "not finite" in result.reason
     assert not (task.folder / MODEL).exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("foreign", "holds types that are not trusted: fractions.Fraction"),
+        ("unsaved", "<lambda>"),
+        ("no_step", "monitor: step -1 must be a whole number, at least 0"),
+    ],
+)
+def test_a_model_that_nobody_could_load_again_fails_in_its_trial(make_task, kind, words):
+    task = make_task(kind)
+    result = run(task)
+    assert result.status == "failed"
+    assert words in result.reason
+    assert str(task.folder) not in result.reason
+    assert sorted(os.listdir(task.folder)) == [LOG, RESULT]
+
+
+def test_a_model_that_predicts_something_else_once_it_is_loaded_fails(make_task):
+    task = replace(make_task("none"), arm=Arm(Study("odd", Spec("troublemakers.Odd", {"kind": "forgetful"}))))
+    result = run(task)
+    assert (result.status, result.reason) == ("failed", "predicts something else after it was saved and loaded")
+    assert result.fit_seconds > 0
+    assert not (task.folder / MODEL).exists()
+
+
+def test_what_cannot_be_built_fails_with_one_sentence(make_task):
+    task = replace(make_task("none"), parameters={"model__depth": 3})
+    result = run(task)
+    assert result.status == "failed"
+    assert "depth" in result.reason and "Traceback" not in result.reason
+
+
+def test_a_pool_of_processes_that_idles_does_not_keep_the_worker(make_task):
+    """It did until the pool gave up, up to the two minutes after which a worker counts as hung."""
+    result = run(make_task("pool", stall=20.0))
+    assert result.status == "complete", result.reason
+
+
+def test_a_worker_that_is_gone_before_anybody_looks_is_a_row(make_task):
+    result = run(make_task("gone"))
+    assert (result.status, result.reason) == ("crashed", "ended with exit status 3 and no result")
+    done = subprocess.Popen(["true"])
+    done.wait()
+    limits = Limits(done.pid, SimpleNamespace(seconds=None, memory=1, stall=None))
+    assert limits.passed() is None
+
+
+def test_a_server_that_was_killed_is_started_again(make_task):
+    task = make_task("none")
+    assert run(task).status == "complete"
+    for number, arranged in enumerate([None, "while a trial runs"]):
+        server, stop = forkserver._forkserver._forkserver_pid, threading.Event()
+        if arranged:
+            killer = threading.Timer(1.0, os.kill, (server, signal.SIGKILL))
+            killer.start()
+            assert run(make_task("work")).status == "complete"
+            killer.join()
+        else:
+            os.kill(server, signal.SIGKILL)
+        again = replace(task, folder=task.folder.with_name(f"again-{number}"))
+        assert run(again, stop=stop).status == "complete"
+        assert forkserver._forkserver._forkserver_pid != server
+
+
+def test_where_no_worker_can_be_started_the_trial_is_a_row(make_task, monkeypatch):
+    monkeypatch.setattr("fmnist_bench.worker.PAUSE", 0.01)
+    os.kill(forkserver._forkserver._forkserver_pid, signal.SIGKILL)
+    monkeypatch.setattr(multiprocessing.spawn, "_python_exe", b"/bin/false")
+    result = run(make_task("none"))
+    assert result.status == "crashed"
+    assert result.reason.startswith("no worker process could be started: ")
+    assert answer_of_worker(troublemakers.is_loaded, "os").startswith("no worker process could be started: ")
+
+
+def test_a_prediction_that_does_not_end_is_given_up(make_task, digits, tmp_path):
+    task = make_task("none")
+    assert run(task).status == "complete"
+    with pytest.raises(InputError, match="gave no answer within 0 s"):
+        predict_in_worker(task.folder / MODEL, digits.X, tmp_path / "out.npy", ("troublemakers",), seconds=0.001)
 
 
 def test_the_answer_to_a_report_prunes(make_task):

@@ -5,9 +5,11 @@ import signal
 import subprocess
 import sys
 import time
+from fractions import Fraction
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.naive_bayes import GaussianNB
 from threadpoolctl import threadpool_info
 
 from fmnist_bench.stages import in_parts
@@ -17,6 +19,12 @@ class NoWeights(FileNotFoundError):
     """What a pretrained model raises."""
 
     status = "no_weights"
+
+
+class Finished(RuntimeError):
+    """An error that says of itself what no error can be."""
+
+    status = "complete"
 
 
 class Trouble(ClassifierMixin, BaseEstimator):
@@ -76,6 +84,35 @@ class Trouble(ClassifierMixin, BaseEstimator):
     def _raise(self, monitor):
         raise RuntimeError("no luck today")
 
+    def _unprintable(self, monitor):
+        raise ValueError("no file \udcff, \x1b]0;a title\x07 but a bell")
+
+    def _finished(self, monitor):
+        raise Finished("all is well")
+
+    def _no_schedule(self, monitor):
+        self.schedule_share_ = 0.0
+
+    def _odd_history(self, monitor):
+        self.history_ = ["an epoch", "another one"]
+
+    def _no_step(self, monitor):
+        monitor(-1, 0.5)
+
+    def _foreign(self, monitor):
+        self.share_ = Fraction(1, 3)  # of a type that no saved model may be made of
+
+    def _unsaved(self, monitor):
+        self.tool_ = lambda x: x
+
+    def _pool(self, monitor):
+        from joblib import Parallel, delayed
+
+        Parallel(2, backend="loky")(delayed(abs)(-i) for i in range(2))
+
+    def _gone(self, monitor):
+        os._exit(3)
+
     def _no_weights(self, monitor):
         raise NoWeights("none here; get them there")
 
@@ -86,6 +123,50 @@ class Trouble(ClassifierMixin, BaseEstimator):
     def _report(self, monitor):
         for step in range(1, 6):
             monitor(step, step / 10)
+
+
+TEST_ROWS = 297  # of digits: neither a trial nor its check predicts just so many
+
+
+class Odd(GaussianNB):
+    """A good classifier, but for what its predictions look like."""
+
+    def __init__(self, kind="none"):
+        super().__init__()
+        self.kind = kind
+
+    def fit(self, X, y):
+        super().fit(X, y)
+        if self.kind == "more":
+            self.classes_ = np.arange(15)
+        if self.kind == "reversed":
+            self.classes_ = self.classes_[::-1].copy()
+        self.memory_ = [1]
+        return self
+
+    def __getstate__(self):
+        return {name: value for name, value in super().__getstate__().items() if name != "memory_"}
+
+    def predict_proba(self, X):
+        if self.kind == "reversed":
+            classes, self.classes_ = self.classes_, np.sort(self.classes_)
+            try:
+                return super().predict_proba(X)[:, ::-1]
+            finally:
+                self.classes_ = classes
+        found = GaussianNB.predict_proba(self, X) if self.kind != "more" else np.full((len(X), 15), 1 / 15)
+        odd = {
+            "columns": lambda: found[:, :9],
+            "rows": lambda: found[1:],
+            "flat": lambda: found[:, 0],
+            "negative": lambda: np.log(found + 0.01),
+            "zeros": lambda: np.zeros_like(found),
+            "scores": lambda: 3 * found,
+            "forgetful": lambda: found if hasattr(self, "memory_") else np.roll(found, 1, axis=1),
+        }
+        if len(X) == TEST_ROWS:
+            odd |= {"test_nan": lambda: np.nan * found, "test_dies": lambda: os.kill(os.getpid(), signal.SIGKILL)}
+        return odd.get(self.kind, lambda: found)()
 
 
 class NoProbabilities(ClassifierMixin, BaseEstimator):
