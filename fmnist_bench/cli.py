@@ -112,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     data = _Parser(add_help=False)
     data.add_argument(
-        "--data", metavar="DATA", help="digits, an .npz of images, or a folder with Fashion-MNIST's files"
+        "--data", metavar="DATA", help="digits, an .npz of images, a folder of IDX files (Fashion-MNIST's or others)"
     )
     files = _Parser(add_help=False)
     files.add_argument("--data", metavar="DIR", help="folder with Fashion-MNIST's four files")

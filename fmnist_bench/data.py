@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,11 +101,11 @@ def load_dataset(
     ----------
     name : str or path-like
         ``"fashion-mnist"``; ``"digits"`` (scikit-learn's 1,797 images of 8 x 8, a fixed stratified
-        split); a folder of IDX files with Fashion-MNIST's four file names, ``.gz`` or plain; or an
+        split); a folder of four IDX files called as MNIST's or EMNIST's, ``.gz`` or plain; or an
         ``.npz`` with ``x_train``, ``y_train``, ``x_test``, ``y_test``. Images have the shape
-        ``(n, h, w)``, ``(n, h, w, 1)`` or ``(n, h, w, 3)``. Pixels in an ``.npz`` are integers in
-        0..255, or floats: if the largest of ``x_train`` is at most 1 they are taken as 0..1 and
-        multiplied by 255, else as 0..255; both are rounded. Labels are integers of any value.
+        ``(n, h, w)``, ``(n, h, w, 1)`` or ``(n, h, w, 3)``. Pixels in an ``.npz`` are whole numbers of
+        0 to 255, floats of 0 to 255 or of 0 to 1, or truth values, by one rule for train and test:
+        see `fmnist_bench.pixels.decide_white`. Labels are integers of any value.
     subset : {"train", "test"}
         Which rows. The classes are those of the train rows in either case.
     path : path-like, optional
@@ -211,12 +211,23 @@ def describe(name: str | os.PathLike[str] = "fashion-mnist", path: str | os.Path
     lines = [f"{os.fspath(name)}"]
     if os.fspath(name) == "fashion-mnist":
         lines.append(f"  folder       {find_fashion_mnist(path)} (SHA-256 of all four files verified)")
-    for subset in ("train", "test"):
-        data = load_dataset(name, subset, path)
-        counts = ", ".join(f"{c} {n}" for c, n in zip(data.class_names, np.bincount(data.y), strict=False))
+    train, test = (load_dataset(name, subset, path) for subset in ("train", "test"))
+    for subset, data in (("train", train), ("test", test)):
+        sizes = np.bincount(data.y, minlength=len(data.classes)).tolist()
+        counts = ", ".join(f"{c} {n}" for c, n in zip(data.class_names, sizes, strict=True))
         lines.append(f"  {subset:<12} {len(data.y)} images of {' x '.join(map(str, data.image_shape))}: {counts}")
         lines.append(f"  fingerprint  {data.fingerprint}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_faults(train, test)])
+
+
+def _faults(train: Dataset, test: Dataset) -> Iterator[str]:
+    """Say what a run would refuse, and what would flatter its report."""
+    for name, size in zip(train.class_names, np.bincount(train.y).tolist(), strict=True):
+        if size < 2:
+            yield f"  cannot run   class {name} has {size} image to train on, at least 2 are needed"
+    known = {row.tobytes() for row in train.X}
+    if shared := sum(row.tobytes() in known for row in test.X):
+        yield f"  overlap      {shared} of the {len(test.y)} test images are train images, too"
 
 
 def _load_fashion_mnist(subset: str, path: str | os.PathLike[str] | None) -> Dataset:
@@ -273,6 +284,8 @@ def _draw(y: Int64, n: int, rng: np.random.Generator) -> Int64:
 
 
 def _load_path(name: str, subset: str) -> Dataset:
+    if "://" in name:
+        raise InputError(f"{name}: is an address; download it, then give the path of the file or folder")
     path = Path(name).expanduser()
     is_npz = path.suffix.lower() == ".npz"
     if not os.path.exists(path):

@@ -23,7 +23,7 @@ from fmnist_bench.bars import download_bar
 from fmnist_bench.errors import InputError
 from fmnist_bench.files import find_file, locate, one_line, read_chunks
 
-__all__ = ["DATA_VARIABLE", "find_fashion_mnist", "first_usable", "read_verified"]
+__all__ = ["DATA_VARIABLE", "find_fashion_mnist", "first_usable", "is_fashion_mnist", "read_verified"]
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -143,16 +143,31 @@ def read_verified(folder: Path, stem: str) -> bytes:
     return content
 
 
+def is_fashion_mnist(folder: Path) -> bool:
+    """Tell whether any of the four files is that of Fashion-MNIST; then the others must be, too."""
+    for stem in reversed(SHA256):
+        try:
+            _check(folder, stem, _digest(locate(folder, stem)))
+        except InputError:
+            continue
+        return True
+    return False
+
+
 def verify(folder: Path) -> Path:
     """Return `folder` if its four files have the right content, else raise `InputError`."""
     for stem in SHA256:
         file = locate(folder, stem)
-        digest = hashlib.sha256()
-        # Chunk by chunk, so that the test rows are never held in a process that did not ask for them.
-        for chunk in read_chunks(file, LARGEST + 1):
-            digest.update(chunk)
-        _check(file, stem, digest.hexdigest())
+        _check(file, stem, _digest(file))
     return folder
+
+
+def _digest(file: Path) -> str:
+    """SHA-256, chunk by chunk, so that the test rows are never held in a process that did not ask for them."""
+    digest = hashlib.sha256()
+    for chunk in read_chunks(file, LARGEST + 1):
+        digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _check(file: Path, stem: str, found: str) -> None:

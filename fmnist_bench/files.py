@@ -1,6 +1,6 @@
 """Image files of others: IDX and .npz, read with suspicion.
 
-The four files of an IDX folder have the names that MNIST gave them and Fashion-MNIST kept.
+The four files of an IDX folder have the names that MNIST gave them and Fashion-MNIST kept, or nearly: see `find_file`.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import math
 import os
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fmnist_bench.archives import check_inflation
-from fmnist_bench.errors import InputError
+from fmnist_bench.errors import InputError, nearest
 from fmnist_bench.pixels import as_uint8, decide_white
 
 __all__ = ["IDX_FILES", "find_file", "locate", "parse_idx", "read_chunks", "read_user_data"]
@@ -28,11 +29,14 @@ Int64 = npt.NDArray[np.int64]
 Array = npt.NDArray[Any]
 
 SUBSETS = ("train", "test")
+NPZ = ("x_train", "y_train", "x_test", "y_test")
 IDX_FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
 CHUNK = 1 << 20
+GZIP = b"\x1f\x8b"  # how its files begin
+FEW = 6  # names in a message
 
 
 def parse_idx(data: bytes, name: str) -> UInt8:
@@ -92,21 +96,63 @@ def locate(folder: Path, stem: str) -> Path:
     if (file := find_file(folder, stem)) is None:
         raise InputError(
             f"{folder} lacks {stem} (or {stem}.gz); it must hold {', '.join(sum(IDX_FILES.values(), ()))}, .gz or plain"
+            f"; it holds {_few(_names(folder)) or 'nothing'}"
         )
     return file
 
 
 def find_file(folder: Path, stem: str) -> Path | None:
-    """Return ``folder/stem.gz``, or else ``folder/stem``, or else None."""
+    """Return the file that is called `stem`, as MNIST calls it, or as its copies and relatives do.
+
+    First ``stem.gz``, then ``stem``; then names with dots for dashes (Kaggle's MNIST), with ``test`` for ``t10k`` and
+    words before (EMNIST), and each of these in a folder of its name. None where there is none.
+
+    Raises
+    ------
+    InputError
+        Several files that are called otherwise, as in the folder with all splits of EMNIST.
+    """
     # os.path, not Path.is_file: the latter raises where a parent folder may not be entered.
-    candidates = (folder / f"{stem}.gz", folder / stem)
-    return next((file for file in candidates if os.path.isfile(file)), None)
+    exact = (folder / f"{stem}.gz", folder / stem)
+    if found := next((file for file in exact if os.path.isfile(file)), None):
+        return found
+    alike = _alike(folder, stem)
+    inside = [file for place in alike if os.path.isdir(place) for file in _alike(place, stem)]
+    files = {file.name.removesuffix(".gz"): file for file in [*alike, *inside] if os.path.isfile(file)}
+    if len(files) > 1:
+        raise InputError(f"{folder}: {_few(sorted(files))} may all be {stem}; put those that are meant into a folder")
+    return next(iter(files.values()), None)
+
+
+def _alike(folder: Path, stem: str) -> list[Path]:
+    """What lies in a folder under a name that may stand for `stem`."""
+    part, what, *rest = stem.split("-")
+    part = part.replace("t10k", "(t10k|test)")
+    pattern = re.compile(rf"(.+[-_.])?{part}[-_.]{what}[-_.]{'[-_.]'.join(rest)}(\.gz)?", re.IGNORECASE)
+    return [folder / name for name in _names(folder) if pattern.fullmatch(name)]
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:FEW]) + (f" and {len(names) - FEW} more" if len(names) > FEW else "")
 
 
 def read_chunks(file: Path, limit: int) -> Iterator[bytes]:
-    """Yield the decompressed content, at most `limit` bytes: a gzip bomb must not fill the memory."""
+    """Yield the decompressed content, at most `limit` bytes: a gzip bomb must not fill the memory.
+
+    What is compressed begins as gzip does, whatever it is called: browsers unpack without a change of name.
+    """
     try:
-        with gzip.open(file) if file.suffix == ".gz" else open(file, "rb") as stream:
+        with open(file, "rb") as raw:
+            compressed = raw.read(len(GZIP)) == GZIP
+            raw.seek(0)
+            stream = gzip.GzipFile(fileobj=raw) if compressed else raw
             while limit > 0 and (chunk := stream.read(min(CHUNK, limit))):
                 limit -= len(chunk)
                 yield chunk
@@ -176,15 +222,28 @@ def _read_npz(file: Path, subset: str) -> tuple[Array, Array]:
         with open(file, "rb") as stream:
             check_inflation(stream)
             with np.load(stream, allow_pickle=False) as content:
-                missing = [key for key in wanted if key not in content]
-                if missing:
-                    raise InputError(f"{file}: array {missing[0]} is missing; needed: x_train, y_train, x_test, y_test")
-                return content[wanted[0]], content[wanted[1]]
+                if missing := [key for key in wanted if key not in content]:
+                    hint = nearest(missing[0], [key for key in content if key not in NPZ])
+                    raise InputError(f"{file}: array {missing[0]} is missing{hint}; needed: {', '.join(NPZ)}")
+                images, labels = (_plain(content, key, file) for key in wanted)
+                return images, labels
     except InputError:
         raise
     except Exception as error:  # zip, zlib, header and dtype each fail in ways of their own
         reason = one_line(error) or type(error).__name__
         raise InputError(f"{file}: not a readable .npz of plain arrays: {reason}") from error
+
+
+def _plain(content: Any, key: str, file: Path) -> Array:
+    try:
+        return np.asarray(content[key])
+    except ValueError as error:
+        if "allow_pickle" not in str(error):
+            raise
+        raise InputError(
+            f"{file}: array {key} holds Python objects, which are not read: words, or images of different sizes; "
+            "allowed: an array of numbers"
+        ) from error
 
 
 def _check_images(images: Array, where: str) -> None:
@@ -202,7 +261,10 @@ def _integral(y: Array, where: str) -> Int64:
     if y.dtype.kind == "f" and np.all(np.abs(y) < 2**53) and np.all(y == np.rint(y)):  # NaN fails
         return y.astype(np.int64)
     if y.dtype.kind not in "bui" or (y.dtype.kind == "u" and y.max() > np.iinfo(np.int64).max):
-        raise InputError(f"{where}: element type {y.dtype} with values that are no integers; allowed: integers")
+        raise InputError(
+            f"{where}: element type {y.dtype} with values that are no integers"
+            "; allowed: integers, such as numpy.unique(labels, return_inverse=True)[1]"
+        )
     return y.astype(np.int64)
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import os
 import threading
 import time
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from fmnist_bench.config import load_benchmark
 from fmnist_bench.data import NAMES, Dataset, Split, load_dataset, make_split
 from fmnist_bench.errors import InputError
 from fmnist_bench.events import listed
+from fmnist_bench.fetch import is_fashion_mnist
 from fmnist_bench.hyperspace import with_hyperspaces
 from fmnist_bench.pages import renew
 from fmnist_bench.progress import Progress, make_progress
@@ -61,7 +63,7 @@ def run_benchmark(
     fresh : bool
         Begin a new run although there is one of the same benchmark; the old one stays.
     data : str, Path or None
-        Folder with Fashion-MNIST's files; or another data set: ``digits``, or the path of an ``.npz``.
+        Folder with Fashion-MNIST's files; or another data set: ``digits``, a folder of IDX files, an ``.npz``.
     mlruns : str or Path
         Folder of everything that is written.
     workers : int or None
@@ -184,12 +186,22 @@ def _with_overrides(
 
 
 def _with_data(benchmark: Benchmark, data: str | Path | None) -> tuple[Benchmark, Path | None]:
-    """Let `data` name another data set (``digits``, an ``.npz``), or the folder of the benchmark's own."""
+    """Let `data` name another data set, as `load_dataset` takes it, or the folder where Fashion-MNIST lies."""
     if data is None:
         return benchmark, None
-    if str(data) in NAMES or str(data).endswith(".npz"):
+    path = Path(data).expanduser()
+    is_own = path.suffix.lower() == ".npz" or (os.path.isdir(path) and not is_fashion_mnist(path))
+    if str(data) in NAMES or is_own:
         return replace(benchmark, data=str(data)), None
-    return benchmark, Path(data).resolve()
+    return replace(benchmark, data="fashion-mnist"), path.resolve()
+
+
+def _split(benchmark: Benchmark, dataset: Dataset) -> Split:
+    """Divide the rows; a benchmark that wants more than there are gets all, and the same share of them is valid."""
+    rows, valid_size = benchmark.rows, benchmark.valid_size
+    if rows is not None and rows > (n := len(dataset.y)):
+        rows, valid_size = None, valid_size if isinstance(valid_size, float) else max(1, round(valid_size * n / rows))
+    return make_split(dataset.y, valid_size, benchmark.seed, rows, dataset.class_names)
 
 
 def _load_and_check(
@@ -199,7 +211,7 @@ def _load_and_check(
     # Imports go on while the data are read.
     prepare((use for study in benchmark.studies for use in study.uses), allow_import)
     dataset = load_dataset(benchmark.data, "train", path=path)
-    split = make_split(dataset.y, benchmark.valid_size, benchmark.seed, benchmark.rows, dataset.class_names)
+    split = _split(benchmark, dataset)
     benchmark = with_hyperspaces(benchmark, allow_import)
     check_in_worker(benchmark.arms, allow_import)
     return benchmark, dataset, split

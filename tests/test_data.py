@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from fmnist_bench import fetch
-from fmnist_bench.data import Dataset, find_fashion_mnist, load_dataset, make_split, parse_idx
+from fmnist_bench.data import Dataset, describe, find_fashion_mnist, load_dataset, make_split, parse_idx
 from fmnist_bench.errors import InputError
 from fmnist_bench.files import IDX_FILES
 
@@ -352,13 +352,15 @@ BAD_NPZ = {
     "complex": (dict(x_train=np.ones((12, 4, 3), complex)), "images of train: element type complex128"),
     "words": (dict(x_train=np.full((12, 4, 3), "a")), "images of train: element type <U1"),
     "a little bright": (dict(x_train=np.linspace(0, 1.2, 144).reshape(12, 4, 3)), "pixels from 0 to 1.2"),
-    "object": (dict(x_train=np.array([None] * 12)), "plain arrays"),
+    "object": (dict(x_train=np.array([None] * 12)), "array x_train holds Python objects"),
+    "labels as objects": (dict(y_train=np.array(["a"] * 12, object)), "array y_train holds Python objects"),
     "flat": (dict(x_train=np.zeros((12, 12), np.uint8)), "shape (12, 12)"),
     "two channels": (dict(x_train=np.zeros((12, 4, 3, 2), np.uint8)), "(n, h, w, 3)"),
     "length": (dict(y_train=np.arange(11) % 3), "12 images and 11 labels"),
     "fraction": (dict(y_train=np.arange(12) / 2), "integers"),
     "nan label": (dict(y_train=np.full(12, np.nan)), "integers"),
-    "text label": (dict(y_train=np.array(["a", "b"] * 6)), "integers"),
+    "text label": (dict(y_train=np.array(["a", "b"] * 6)), "integers, such as numpy.unique"),
+    "case": (dict(x_train=None, X_train=np.zeros((12, 4, 3))), "x_train is missing; did you mean X_train?"),
     "one-hot": (dict(y_train=np.eye(12)), "shape (12, 12)"),
     "one class": (dict(y_train=np.full(12, 3)), "only one class, 3"),
     "empty": (dict(x_train=np.zeros((0, 4, 3)), y_train=np.zeros(0)), "shape (0,)"),
@@ -408,6 +410,52 @@ def test_bad_folder(tmp_path: Path) -> None:
     refused(lambda: load_dataset(folder), "lacks train-images-idx3-ubyte")
 
 
+EMNIST = [
+    f"emnist-letters-{part}-{kind}-ubyte" for part in ("train", "test") for kind in ("images-idx3", "labels-idx1")
+]
+
+
+@pytest.mark.parametrize(
+    "names", [EMNIST, [stem.replace("-idx", ".idx") for stem in STEMS], [f"{s}/{s}" for s in STEMS]]
+)
+@pytest.mark.parametrize("end", ["", ".gz"])
+def test_files_of_the_relatives_of_mnist_are_found(tmp_path: Path, names: list[str], end: str) -> None:
+    expected = load_dataset(write_folder(tmp_path / "plain", bool(end)), "test")
+    for stem, name in zip(STEMS, names, strict=True):
+        (tmp_path / "other" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "plain" / f"{stem}{end}").rename(tmp_path / "other" / f"{name}{end}")
+    assert load_dataset(tmp_path / "other", "test").fingerprint == expected.fingerprint
+
+
+def test_several_data_sets_in_one_folder_are_not_mixed(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "emnist", compress=False)
+    for stem, name in zip(STEMS, EMNIST, strict=True):
+        shutil.copy(folder / stem, folder / name.replace("letters", "digits"))
+        (folder / stem).rename(folder / name)
+    words = "emnist-digits-train-images-idx3-ubyte, emnist-letters-train-images-idx3-ubyte may all be"
+    refused(lambda: load_dataset(folder), words, "into a folder")
+    shutil.copy(folder / EMNIST[0], folder / STEMS[0])
+    refused(lambda: load_dataset(folder), "may all be train-labels")  # an exact name goes first
+
+
+def test_a_folder_without_them_says_what_is_there(tmp_path: Path) -> None:
+    for number in range(8):
+        (tmp_path / f"{number}.csv").touch()
+    refused(lambda: load_dataset(tmp_path), "lacks train-images-idx3-ubyte", "holds 0.csv, 1.csv", "and 2 more")
+
+
+def test_what_a_browser_unpacked_keeps_its_name(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "a")
+    expected = load_dataset(folder)
+    for stem in STEMS:
+        (folder / f"{stem}.gz").write_bytes(gzip.decompress((folder / f"{stem}.gz").read_bytes()))
+    assert load_dataset(folder).fingerprint == expected.fingerprint
+    for stem in STEMS:
+        (folder / stem).write_bytes(gzip.compress((folder / f"{stem}.gz").read_bytes()))
+        (folder / f"{stem}.gz").unlink()
+    assert load_dataset(folder).fingerprint == expected.fingerprint
+
+
 def test_header_of_absurd_size_is_refused_at_once(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "idx", compress=False)
     (folder / STEMS[0]).write_bytes(struct.pack(">HBB4I", 0, 8, 4, *[2**32 - 1] * 4) + b"1234")
@@ -422,10 +470,25 @@ def test_bad_arguments(tmp_path: Path) -> None:
     assert "did you mean" not in refused(lambda: load_dataset("xyz"), "allowed: fashion-mnist, digits")
     refused(lambda: load_dataset(tmp_path / "none"), "no such file or folder")
     refused(lambda: load_dataset("none.npz"), "no such file or folder: none.npz")
+    refused(lambda: load_dataset("https://host/x.npz"), "https://host/x.npz: is an address; download it")
     (tmp_path / "a.txt").write_text("text")
     refused(lambda: load_dataset(tmp_path / "a.txt"), "not a data set")
     refused(lambda: load_dataset("digits", "valid"), "'valid'", "train, test")
     refused(lambda: load_dataset("digits", path=tmp_path), "fashion-mnist")
+
+
+def test_what_is_shown_of_a_data_set(tmp_path: Path) -> None:
+    images, _ = small(12)
+    lines = describe(write_npz(tmp_path / "a.npz")).splitlines()
+    assert lines[1] == "  train        12 images of 4 x 3: 3 4, 7 4, 9 4" and "overlap" not in lines[-1]
+    changes = dict(y_train=np.r_[3, 9, [7] * 10], y_test=np.full(6, 3), x_test=np.r_[images[:5], 255 - images[:1]])
+    lines = describe(write_npz(tmp_path / "b.npz", **changes)).splitlines()
+    assert lines[3] == "  test         6 images of 4 x 3: 3 6, 7 0, 9 0"
+    assert lines[5:] == [
+        "  cannot run   class 3 has 1 image to train on, at least 2 are needed",
+        "  cannot run   class 9 has 1 image to train on, at least 2 are needed",
+        "  overlap      5 of the 6 test images are train images, too",
+    ]
 
 
 # Splits

@@ -5,6 +5,7 @@ import random
 import shutil
 import signal
 import sqlite3
+import struct
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from mlflow import MlflowClient
 from fmnist_bench import load_ensemble, run_benchmark
 from fmnist_bench.data import load_dataset
 from fmnist_bench.errors import InputError
+from fmnist_bench.files import IDX_FILES
 from fmnist_bench.progress import PlainLines, Progress
 from fmnist_bench.runner import check_benchmark, rewrite_report
 from fmnist_bench.saved_models import load_model
@@ -438,6 +440,34 @@ def test_what_leaves_a_run_answers_the_labels_of_its_data(place, monkeypatch):
     model = load_model(outcome.folder / "trials" / best.name / str(best.trial) / "model.skops")
     assert model.classes_.tolist() == labels.tolist()
     assert model.score(test.X, labels[test.y]) == pytest.approx((best.test_pred == test.y).mean())
+
+
+@pytest.mark.parametrize("form", ["MINE.NPZ", "folder"])
+def test_data_names_whatever_load_dataset_takes(place, form):
+    train, test = load_dataset("digits"), load_dataset("digits", "test")
+    pairs = {
+        part: (data.X.reshape(-1, 8, 8), data.y.astype(np.uint8)) for part, data in (("train", train), ("test", test))
+    }
+    if form == "folder":
+        for part, arrays in pairs.items():
+            for stem, array in zip(IDX_FILES[part], arrays, strict=True):
+                header = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
+                Path(form).mkdir(exist_ok=True)
+                Path(form, stem).write_bytes(header + array.tobytes())
+    else:
+        with open(form, "wb") as file:
+            np.savez(
+                file,
+                **{f"{name}_{part}": a for part, pair in pairs.items() for name, a in zip("xy", pair, strict=True)},
+            )
+    assert "1200 fit and 300 valid rows" in check_benchmark("tiny", data=form)
+
+
+def test_a_benchmark_of_more_rows_than_there_are_takes_all(place, arena):
+    arena("benchmarks/large.toml", BENCHMARK.replace("valid_size = 0.2", "rows = 3000\nvalid_size = 1000"))
+    assert "1000 fit and 500 valid rows" in check_benchmark("large")
+    with pytest.raises(InputError, match="no such folder"):
+        check_benchmark("tiny", data="nowhere")
 
 
 def test_two_processes_do_not_write_one_run(place):
