@@ -45,7 +45,7 @@ def schema_page(schema: dict) -> str:
     lines = _section(schema) if "properties" in schema else []
     named = {part["title"]: part for part in schema.get("oneOf", ())}
     for name, part in {**named, **schema.get("definitions", {})}.items():
-        if "properties" in part or "anyOf" in part:
+        if part.keys() & {"properties", "anyOf", "items", "additionalProperties"}:
             shown = {**part, "properties": _own(part.get("properties", {})) if named else part.get("properties", {})}
             lines += ["", f"## {name}", "", *_section(shown)]
     return "\n".join(lines) + "\n"
@@ -60,7 +60,8 @@ def _section(schema: dict) -> list[str]:
     table = _table(schema["properties"], schema.get("required", [])) if schema.get("properties") else []
     rest = schema.get("additionalProperties")
     others = ["", f"Any other key: {_type(rest)}. {rest.get('description', '')}"] if isinstance(rest, dict) else []
-    return [schema.get("description", ""), "", *table, *others]
+    items = ["", f"Each: {_type(schema['items'])}."] if "items" in schema else []
+    return [schema.get("description", ""), "", *table, *items, *others]
 
 
 def command_page() -> str:

@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(options.verb(options, started))
     except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
+        print("stopped" + ("; the same command goes on from here" if options.verb is _run else ""), file=sys.stderr)
         return 130
     except BrokenPipeError:  # such as by `| head`; what is left to say has nobody to read it
         _say_no_more()
@@ -75,7 +75,7 @@ def _show_messages() -> None:
 def _in_one_line(error: Exception) -> tuple[int, str]:
     """Exit status and message of an error; the trace of one that nobody foresaw goes into a file."""
     if isinstance(error, InputError):
-        return 2, " ".join(str(error).split())
+        return 2, str(error)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
         return 2, f"{error.filename or 'disk'}: {error.strerror}; python -m fmnist_bench doctor looks at the disk"
     import tempfile
@@ -192,20 +192,19 @@ def _declare_run(run: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace, started: float) -> int:
-    from fmnist_bench.config import parse_duration
     from fmnist_bench.progress import make_progress
     from fmnist_bench.runner import run_benchmark
 
     progress = make_progress(quiet=options.quiet, as_json=options.json)
     outcome = run_benchmark(
         options.name,
-        budget=None if options.budget is None else parse_duration(options.budget),
+        budget=options.budget,
         trials=options.trials,
         seed=options.seed,
         fresh=options.fresh,
         data=options.data,
         mlruns=options.mlruns,
-        workers=_count(options.workers),
+        workers=options.workers,
         cluster=options.cluster,
         tracking_uri=options.tracking_uri,
         allow_import=options.allow_import,
@@ -222,14 +221,6 @@ def _run(options: argparse.Namespace, started: float) -> int:
     except BrokenPipeError:  # the run is done, whoever knows
         _say_no_more()
     return _status(outcome.findings)
-
-
-def _count(workers: str) -> int | None:
-    if workers == "auto":
-        return None
-    if not workers.isdigit():
-        raise InputError(f"workers {workers}: must be a whole number of at least 1, or auto")
-    return int(workers)
 
 
 def _report(options: argparse.Namespace, started: float) -> int:

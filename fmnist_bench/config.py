@@ -7,11 +7,12 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
 from fmnist_bench.errors import InputError, nearest
-from fmnist_bench.space import SCALARS, Spec, parse_spec
+from fmnist_bench.space import Spec, is_number, parse_spec, parse_value
 from fmnist_bench.study import (
     DEFAULT_BUDGET,
     HIGHEST_SEED,
@@ -30,7 +31,7 @@ ENGINES = {"optuna": ("tpe", "random"), "keras-tuner": ("hyperband", "bayesian",
 BENCHMARK_KEYS = {"data", "rows", "valid_size", "seed", "budget", "trials", "studies", "augment", "ensemble"}
 
 
-def parse_duration(text: str | float) -> float:
+def parse_duration(duration: str | float) -> float:
     """Seconds of a duration such as ``90``, ``90s``, ``10m``, ``2h`` or ``1h30m``.
 
     Raises
@@ -38,13 +39,23 @@ def parse_duration(text: str | float) -> float:
     InputError
         Where it is not of that form or not above zero.
     """
-    match = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", str(text).strip())
+    seconds = _seconds(duration) if isinstance(duration, str) else duration
+    if seconds is None or isinstance(seconds, bool) or not isinstance(seconds, Real):
+        raise InputError(f"budget {duration!r}: expected a duration such as 90s, 10m, 2h or 1h30m")
+    if not 0 < seconds < math.inf:
+        raise InputError(f"budget {duration!r}: must be above zero and finite, such as 10m")
+    return float(seconds)
+
+
+def _seconds(text: str) -> float | None:
+    """Read a number alone, or numbers each with its unit: 1h30 might be minutes or seconds."""
+    number = r"([0-9]+(?:\.[0-9]+)?)"
+    if alone := re.fullmatch(number, text.strip()):
+        return float(alone[1])
+    match = re.fullmatch(f"(?:{number}h)?(?:{number}m)?(?:{number}s)?", text.strip())
     if not match or not any(match.groups()):
-        raise InputError(f"budget {text!r}: expected a duration such as 90s, 10m, 2h or 1h30m")
-    seconds = sum(float(part or 0) * unit for part, unit in zip(match.groups(), (3600, 60, 1), strict=True))
-    if seconds <= 0:
-        raise InputError(f"budget {text!r}: must be above zero, such as 10m")
-    return seconds
+        return None
+    return sum(float(part or 0) * unit for part, unit in zip(match.groups(), (3600, 60, 1), strict=True))
 
 
 def load_study(name: str | Path) -> Study:
@@ -223,7 +234,7 @@ def _parse_fidelity(table: Mapping[str, Any], study: Study, where: str) -> Fidel
 
 
 def _rising(values: Any, where: str) -> tuple[Any, ...]:
-    numbers = isinstance(values, list) and len(values) > 1 and all(type(value) in (int, float) for value in values)
+    numbers = isinstance(values, list) and len(values) > 1 and all(map(is_number, values))
     pairs = list(itertools.pairwise(values)) if numbers else []
     rises = all(low < high for low, high in pairs) or (values[:1] == [0] and all(low <= high for low, high in pairs))
     if not pairs or not rises:
@@ -248,7 +259,7 @@ def _parse_engine(table: Mapping[str, Any], where: str) -> Engine:
 
 def _parse_resources(table: Mapping[str, Any], where: str) -> dict[str, float]:
     for name, amount in table.items():
-        if type(amount) not in (int, float) or amount <= 0:
+        if not is_number(amount) or amount <= 0:
             raise InputError(f"{where} {name}: expected a number above 0, such as gpus = 1, found {amount!r}")
     return {name: float(amount) for name, amount in table.items()}
 
@@ -261,21 +272,15 @@ def _list_of_tables(table: Mapping[str, Any], key: str, path: Path) -> list[dict
 
 
 def _parse_known(item: Mapping[str, Any], study: Study, index: int, path: Path) -> Known:
-    parameters = {full_name(key): value for key, value in item.items() if key not in ("name", "alone")}
-    for name, value in parameters.items():
-        if not all(isinstance(v, SCALARS) for v in (value if isinstance(value, list) else [value])):
-            raise InputError(
-                f"{path}, [[known]] number {index + 1}: {name} must be a number, a string, true or false, or a list of "
-                f"them, found {value!r}"
-            )
+    where = f"{path}, [[known]] number {index + 1}"
+    given = {full_name(key): value for key, value in item.items() if key not in ("name", "alone")}
+    parameters = {name: parse_value(value, f"{where}: {name}") for name, value in given.items()}
     for name, allowed in study.ranges().items():
         if name in parameters and not item.get("alone") and not allowed.contains(parameters[name]):
-            raise InputError(
-                f"{path}, [[known]] number {index + 1}: {name} = {parameters[name]!r} is outside its range {allowed}"
-            )
+            raise InputError(f"{where}: {name} = {parameters[name]!r} is outside its range {allowed}")
     if not isinstance(alone := item.get("alone", False), bool):
-        raise InputError(f"{path}, [[known]] number {index + 1}: alone must be true or false, found {alone!r}")
-    return Known(_text(item, "name", str(index), f"{path}, [[known]] number {index + 1}"), parameters, alone)
+        raise InputError(f"{where}: alone must be true or false, found {alone!r}")
+    return Known(_text(item, "name", str(index), where), parameters, alone)
 
 
 def full_name(key: str) -> str:
@@ -298,13 +303,17 @@ def _parse_benchmark(path: Path) -> Benchmark:
         studies = tuple(load_study(name) for name in names)
     with _mistakes_of(f"{path}"):
         budget = parse_duration(table["budget"]) if "budget" in table else None
+    studies = studies if augment else tuple(replace(study, augments=()) for study in studies)
+    arms = [arm.name for study in studies for arm in study.arms]
+    if twice := [name for name in arms if arms.count(name) > 1]:
+        raise InputError(f"{path}, studies: there would be two arms {twice[0]}; rename the study of that name")
     ensemble = _table(table, "ensemble", path)
     _check_keys(ensemble, set(EnsembleConfig.__dataclass_fields__), f"{path}, [ensemble]")
     return Benchmark(
         name=path.stem,
         data=_text(table, "data", "fashion-mnist", path),
         budget=budget if budget or "trials" in table else DEFAULT_BUDGET,
-        studies=studies if augment else tuple(replace(study, augments=()) for study in studies),
+        studies=studies,
         ensemble=EnsembleConfig(**{k: _checked(v, f"ensemble.{k}", path) for k, v in ensemble.items()}),
         **plain,
     )

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from typing import Any
 
+from fmnist_bench.building import ALLOWED_PREFIXES, resolve
 from fmnist_bench.errors import InputError, nearest
-from fmnist_bench.space import ALLOWED_PREFIXES, Range, Spec, resolve
+from fmnist_bench.space import Range, Spec
 from fmnist_bench.study import Arm, Benchmark, Study
 from fmnist_bench.worker import answer_of_worker
 

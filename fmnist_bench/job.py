@@ -20,14 +20,15 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from fmnist_bench import stages
 from fmnist_bench.candidate import set_where_none, tell_image_shape
+from fmnist_bench.checking import check_arm
 from fmnist_bench.data import Split
 from fmnist_bench.environment import cores
-from fmnist_bench.errors import InputError, nearest
+from fmnist_bench.errors import InputError
 from fmnist_bench.images import write_grid
 from fmnist_bench.intact import parsed
 from fmnist_bench.model_check import CHECKED_ROWS, fault_of_model, save_checked
 from fmnist_bench.saved_models import forget_places, load_model
-from fmnist_bench.study import ROWS, Arm
+from fmnist_bench.study import Arm
 from fmnist_bench.trial import (
     PREPARATION,
     PREPARED,
@@ -268,7 +269,7 @@ def check(argument: tuple[tuple[Arm, ...], tuple[str, ...]], connection: Connect
     arms, allow_import = argument
     with _reports_errors(connection):
         for arm in arms:
-            _check_arm(arm, allow_import)
+            check_arm(arm, allow_import)
 
 
 def predict(
@@ -304,22 +305,6 @@ def _reports_errors(connection: Connection) -> Iterator[None]:
         connection.send(printable(error))
     except Exception as error:
         connection.send(describe(error))
-
-
-def _check_arm(arm: Arm, allow_import: tuple[str, ...]) -> None:
-    arm.learner(allow_import)
-    middle = {name: r.choices[0] if r.choices else r.low for name, r in arm.ranges().items()}
-    names = [name for name in arm.candidate(middle, allow_import).get_params() if not name.startswith("augment")]
-    for name in arm.study.fidelity.levels:
-        if name not in (ROWS, *names):
-            raise InputError(f"study {arm.study.name}, [fidelity]: there is no parameter {name}{nearest(name, names)}")
-    for parameters in ({}, *(known.parameters for known in arm.study.known)):
-        candidate = arm.candidate({**middle, **parameters}, allow_import)
-        if not hasattr(candidate.model, "predict_proba"):
-            raise InputError(
-                f"study {arm.study.name}, [model]: {arm.study.model.use} has no predict_proba; "
-                "wrap it in sklearn.calibration.CalibratedClassifierCV"
-            )
 
 
 def unfinished(folder: Path) -> Path:

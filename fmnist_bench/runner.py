@@ -1,16 +1,18 @@
 """One benchmark from end to end: data, search, ensemble, report."""
 
 import contextlib
-import math
 import os
+import re
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from numbers import Integral
 from pathlib import Path
+from typing import Any
 
 from fmnist_bench.budget import Clock
-from fmnist_bench.config import load_benchmark
+from fmnist_bench.config import load_benchmark, parse_duration
 from fmnist_bench.data import NAMES, Dataset, Split, load_dataset, make_split
 from fmnist_bench.errors import InputError
 from fmnist_bench.events import listed
@@ -21,6 +23,8 @@ from fmnist_bench.progress import Progress, make_progress
 from fmnist_bench.report import report_files, write_report
 from fmnist_bench.reporting.findings import Findings
 from fmnist_bench.session import END_SECONDS, Options, Outcome, Session
+from fmnist_bench.space import is_number
+from fmnist_bench.space_optuna import check_drawing
 from fmnist_bench.store import Store, write_text
 from fmnist_bench.study import HIGHEST_SEED, Benchmark
 from fmnist_bench.tracking import warm_up
@@ -33,13 +37,13 @@ __all__ = ["Outcome", "check_benchmark", "rewrite_report", "run_benchmark"]
 def run_benchmark(
     name: str | Path,
     *,
-    budget: float | None = None,
+    budget: float | str | None = None,
     trials: int | None = None,
     seed: int | None = None,
     fresh: bool = False,
     data: str | Path | None = None,
     mlruns: str | Path = "mlruns",
-    workers: int | None = None,
+    workers: int | str | None = None,
     cluster: str = "",
     tracking_uri: str = "",
     allow_import: Sequence[str] = (),
@@ -54,8 +58,9 @@ def run_benchmark(
     ----------
     name : str or Path
         Name of a benchmark or a study, or the path of a TOML file.
-    budget : float or None
-        Wall-clock seconds for everything, earlier calls of the same run included; None takes the benchmark's.
+    budget : float, str or None
+        Wall-clock time for everything, earlier calls of the same run included: seconds, or such as ``"10m"``; None
+        takes the benchmark's.
     trials : int or None
         Number of trials of each arm instead of a budget.
     seed : int or None
@@ -66,8 +71,8 @@ def run_benchmark(
         Folder with Fashion-MNIST's files; or another data set: ``digits``, a folder of IDX files, an ``.npz``.
     mlruns : str or Path
         Folder of everything that is written.
-    workers : int or None
-        Trials that run side by side, at least 1; None takes what is fastest, see `LocalWorkers`.
+    workers : int, "auto" or None
+        Trials that run side by side, at least 1; ``"auto"`` or None take what is fastest, see `LocalWorkers`.
     cluster : str
         Address of a Dask scheduler, such as ``tcp://host:8786``, whose workers run the trials; empty for this machine.
     tracking_uri : str
@@ -95,26 +100,26 @@ def run_benchmark(
     """
     started = time.monotonic() if started is None else started
     benchmark, path = _with_data(_with_overrides(load_benchmark(name), budget, trials, seed, max_latency), data)
-    if workers is not None and workers < 1:
-        raise InputError(f"workers {workers}: must be at least 1, or auto")
-    if workers is not None and cluster:
+    n_workers = _n_workers(workers)
+    if n_workers is not None and cluster:
         raise InputError(f"workers {workers}: a cluster says itself how many it has; leave it out")
-    benchmark, dataset, split = _load_and_check(benchmark, path, tuple(allow_import))
+    allow_import = _prefixes(allow_import)
+    benchmark, dataset, split = _load_and_check(benchmark, path, allow_import)
     if weights is not None and not Path(weights).is_dir():
         raise InputError(f"weights {weights}: no such folder")
-    places = _open_workers(benchmark, workers, cluster)
+    places = _open_workers(benchmark, n_workers, cluster)
     store, progress = Store(mlruns), progress or make_progress()
     with contextlib.closing(places), store.open_run(benchmark, dataset.fingerprint, fresh) as run:
         clock = Clock(benchmark.budget, float(run.state["seconds"]), started)
         folder = None if weights is None else str(Path(weights).resolve())
-        options = Options(path, tracking_uri, tuple(allow_import), folder)
+        options = Options(path, tracking_uri, allow_import, folder)
         return Session(benchmark, dataset, split, run, clock, places, progress, options).play()
 
 
 def check_benchmark(name: str | Path, data: str | Path | None = None, allow_import: Sequence[str] = ()) -> str:
     """Build everything that a run would build, train nothing, write nothing; say what there is."""
     benchmark, path = _with_data(load_benchmark(name), data)
-    benchmark, dataset, split = _load_and_check(benchmark, path, tuple(allow_import))
+    benchmark, dataset, split = _load_and_check(benchmark, path, _prefixes(allow_import))
     return (
         f"{benchmark.name}: {dataset.name}, {len(split.fit)} fit and {len(split.valid)} valid rows, "
         f"{listed([arm.name for arm in benchmark.arms])}: all can be built"
@@ -165,24 +170,44 @@ def _open_workers(benchmark: Benchmark, n: int | None, cluster: str) -> Workers:
 
 
 def _with_overrides(
-    benchmark: Benchmark, budget: float | None, trials: int | None, seed: int | None, max_latency: float | None
+    benchmark: Benchmark, budget: float | str | None, trials: int | None, seed: int | None, max_latency: float | None
 ) -> Benchmark:
-    if trials is not None and trials < 1:
-        raise InputError(f"trials {trials}: must be at least 1")
-    if seed is not None and not 0 <= seed <= HIGHEST_SEED:
-        raise InputError(f"seed {seed}: must be at least 0 and at most {HIGHEST_SEED}")
+    if trials is not None and not (_is_whole(trials) and trials >= 1):
+        raise InputError(f"trials {trials!r}: must be a whole number of at least 1")
+    if seed is not None and not (_is_whole(seed) and 0 <= seed <= HIGHEST_SEED):
+        raise InputError(f"seed {seed!r}: must be a whole number of at least 0 and at most {HIGHEST_SEED}")
     if max_latency is not None:
-        if not 0 < max_latency < math.inf:
-            raise InputError(f"max-latency {max_latency}: must be above zero milliseconds")
+        if not is_number(max_latency) or max_latency <= 0:
+            raise InputError(f"max-latency {max_latency!r}: must be a number of milliseconds above 0")
         benchmark = replace(benchmark, ensemble=replace(benchmark.ensemble, max_latency=max_latency))
     if trials is not None:
-        benchmark = replace(benchmark, trials=trials, budget=None)
-    benchmark = replace(benchmark, budget=benchmark.budget if budget is None else float(budget))
+        benchmark = replace(benchmark, trials=int(trials), budget=None)
+    benchmark = replace(benchmark, budget=benchmark.budget if budget is None else parse_duration(budget))
     if benchmark.budget is not None and benchmark.budget <= END_SECONDS:
         raise InputError(
             f"budget {benchmark.budget:g} s: must be more than the {END_SECONDS:g} s kept aside for ensemble and report"
         )
-    return benchmark if seed is None else replace(benchmark, seed=seed)
+    return benchmark if seed is None else replace(benchmark, seed=int(seed))
+
+
+def _n_workers(workers: int | str | None) -> int | None:
+    """Give how many workers were asked for, None where that is left to the program; the command line gives text."""
+    if workers is None or workers == "auto":
+        return None
+    text = str(workers).strip() if isinstance(workers, str) or _is_whole(workers) else ""
+    if not re.fullmatch("[0-9]{1,6}", text) or int(text) < 1:
+        raise InputError(f"workers {workers!r}: must be a whole number of at least 1, or auto")
+    return int(text)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _prefixes(allow_import: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(allow_import, str) or not all(isinstance(prefix, str) and prefix for prefix in allow_import):
+        raise InputError(f'allow-import {allow_import!r}: must be a list of prefixes, such as ["my_package"]')
+    return tuple(allow_import)
 
 
 def _with_data(benchmark: Benchmark, data: str | Path | None) -> tuple[Benchmark, Path | None]:
@@ -213,5 +238,7 @@ def _load_and_check(
     dataset = load_dataset(benchmark.data, "train", path=path)
     split = _split(benchmark, dataset)
     benchmark = with_hyperspaces(benchmark, allow_import)
+    for arm in benchmark.arms:
+        check_drawing(arm)
     check_in_worker(benchmark.arms, allow_import)
     return benchmark, dataset, split

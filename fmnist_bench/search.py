@@ -1,4 +1,4 @@
-"""Asks for parameters, tells how they did. The only importer of optuna."""
+"""Asks for parameters, tells how they did. Beside `space_optuna` the only importer of Optuna."""
 
 import json
 import math
@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from fmnist_bench.intact import put_aside
 from fmnist_bench.ladder import AS_IT_STANDS, Ladder
-from fmnist_bench.space import Range
+from fmnist_bench.space_optuna import decode, distribution, encode
 from fmnist_bench.store import Run, TrialRecord
 from fmnist_bench.study import Arm
 from fmnist_bench.trial import PREPARATION
@@ -57,6 +57,8 @@ def agree(asks: Iterable[Ask], records: Iterable[TrialRecord]) -> bool:
 
 
 def _hashable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return tuple((key, _hashable(value[key])) for key in sorted(value))
     return tuple(map(_hashable, value)) if isinstance(value, (list, tuple)) else value
 
 
@@ -211,8 +213,9 @@ class OptunaAsker(Asker):
         return TrialState.PRUNED if status == "pruned" else TrialState.FAIL
 
     def _own(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """Those parameters that come out of a range; what is known may lie outside."""
-        return {n: value for n, value in parameters.items() if n in self._ranges and self._ranges[n].contains(value)}
+        """Those parameters that come out of a range, as Optuna keeps them; what is known may lie outside."""
+        inside = {n: value for n, value in parameters.items() if n in self._ranges and self._ranges[n].contains(value)}
+        return {name: encode(value) for name, value in inside.items()}
 
     def _ask(self, **attributes: Any) -> Ask:
         trial, values = self._study.ask(), dict[str, Any]()
@@ -245,7 +248,7 @@ def _last_score(record: TrialRecord) -> dict[int, float]:
 
 def _as_ask(trial: optuna.Trial | FrozenTrial) -> Ask:
     attributes = trial.user_attrs
-    parameters = {**trial.params, **attributes.get("constants", {})}
+    parameters = {**{name: decode(value) for name, value in trial.params.items()}, **attributes.get("constants", {})}
     return Ask(trial.number, parameters, attributes.get("known", ""), attributes.get("rung", 0))
 
 
@@ -333,12 +336,3 @@ def _cut(path: Path) -> None:
             os.truncate(path, len(content))
     for line in content.splitlines():
         json.loads(line)
-
-
-def distribution(space: Range) -> optuna.distributions.BaseDistribution:
-    """Optuna's distribution over a range of a study."""
-    if space.choices:
-        return optuna.distributions.CategoricalDistribution(space.choices)
-    if space.is_integer:
-        return optuna.distributions.IntDistribution(int(space.low), int(space.high), space.log, int(space.step or 1))
-    return optuna.distributions.FloatDistribution(space.low, space.high, space.log, space.step)

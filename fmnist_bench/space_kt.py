@@ -63,6 +63,6 @@ def _is_boolean(own: Range) -> bool:
 
 
 def _is_mixed(own: Range) -> bool:
-    """Whether a choice goes by its place: KerasTuner wants values of one type, and takes a boolean for a number."""
+    """Whether a choice goes by its place: KerasTuner wants values of one type, numbers or strings."""
     kinds_of = {type(choice) for choice in own.choices}
-    return not _is_boolean(own) and (len(kinds_of) > 1 or bool in kinds_of)
+    return not _is_boolean(own) and (len(kinds_of) > 1 or not kinds_of <= {int, float, str})

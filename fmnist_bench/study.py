@@ -11,9 +11,10 @@ from typing import Any
 
 from sklearn.pipeline import Pipeline
 
+from fmnist_bench.building import as_argument, build
 from fmnist_bench.candidate import Augmentations, Candidate
 from fmnist_bench.errors import InputError, nearest
-from fmnist_bench.space import Range, Spec, build, constants_of, ranges
+from fmnist_bench.space import Range, Spec, constants_of, default_names, ranges
 
 HIGHEST_SEED = 2**32 - 3  # of numpy's generators the highest but two: the best network is trained again with those
 DEFAULT_BUDGET = 1800.0  # seconds
@@ -122,9 +123,14 @@ class Arm:
         return bool(self.augments)
 
     @property
+    def parts(self) -> tuple[str, ...]:
+        """Name of the study, then of each augmentation: ``("cnn", "gan")`` with a ``ConditionalGAN``."""
+        return (self.study.name, *(_short_name(spec) for spec in self.augments))
+
+    @property
     def name(self) -> str:
-        """Name such as ``cnn``, ``cnn+gan`` with a ``ConditionalGAN``, or ``cnn+classic+gan``."""
-        return "+".join([self.study.name, *(_short_name(spec) for spec in self.augments)])
+        """Name to show, such as ``cnn``, ``cnn+gan`` or ``cnn+classic+gan``; `parts` says what it is made of."""
+        return "+".join(self.parts)
 
     def ranges(self) -> dict[str, Range]:
         """Every range of the arm under its scikit-learn name."""
@@ -146,10 +152,15 @@ class Arm:
         features = Pipeline(steps) if steps else None
         candidate = Candidate(made["model"], features=features, augment=_one_sampler(made))
         rest = {name: value for name, value in parameters.items() if name not in self.ranges()}
-        names = list(candidate.get_params())
-        if unknown := [name for name in rest if name not in names]:
-            raise InputError(f"{where}, [[known]]: there is no parameter {unknown[0]}{nearest(unknown[0], names)}")
-        candidate.set_params(**rest)
+        found = candidate.get_params()
+        if unknown := [name for name in rest if name not in found]:
+            hint = nearest(unknown[0], list(found))
+            raise InputError(f"{where}, [[known]]: there is no parameter {unknown[0]}{hint}")
+        for name, value in rest.items():
+            owner, _, key = name.rpartition("__")
+            candidate.set_params(
+                **{name: as_argument(type(found.get(owner)), key, value, f"{where}, [[known]] {owner}")}
+            )
         return candidate
 
     def learner(self, allow_import: Sequence[str] = ()) -> Any:
@@ -157,7 +168,7 @@ class Arm:
 
         Of it `ratio` and `balance` alone may be searched, which do not matter to what it learns.
         """
-        values = {name: r.choices[0] if r.choices else r.low for name, r in self.ranges().items()}
+        values = {name: r.ends[0] for name, r in self.ranges().items()}
         where = f"study {self.study.name}, [augment]"
         found = []
         for prefix, spec in self._samplers():
@@ -175,10 +186,13 @@ class Arm:
     def _samplers(self) -> list[tuple[str, Spec]]:
         if len(self.augments) == 1:
             return [("augment", self.augments[0])]
-        return [(f"augment__{spec.class_name.lower()}", spec) for spec in self.augments]
+        return [
+            (f"augment__{name}", spec) for name, spec in zip(default_names(self.augments), self.augments, strict=True)
+        ]
 
     def _parts(self) -> list[tuple[str, Spec]]:
-        steps = [(f"features__{spec.class_name.lower()}", spec) for spec in self.study.features]
+        features = self.study.features
+        steps = [(f"features__{name}", spec) for name, spec in zip(default_names(features), features, strict=True)]
         return [*self._samplers(), *steps, ("model", self.study.model)]
 
 

@@ -18,10 +18,10 @@ import psutil
 from numpy.typing import NDArray
 
 from fmnist_bench import job
+from fmnist_bench.building import is_allowed
 from fmnist_bench.errors import InputError
 from fmnist_bench.job import LOG, Task, read_result, unfinished
 from fmnist_bench.limits import Limits, tail
-from fmnist_bench.space import is_allowed
 from fmnist_bench.study import Arm
 from fmnist_bench.trial import TrialResult, describe
 

@@ -144,7 +144,13 @@ def test_report_list_check_and_data(place, capsys):
         (["run", "tiny", "--budget", "0"], "above zero"),
         (["run", "tiny", "--budget", "3s"], "budget 3 s: must be more than the 20 s kept aside"),
         (["run", "tiny", "--budget", "soon"], "such as 90s, 10m, 2h"),
-        (["run", "tiny", "--max-latency", "0"], "max-latency 0.0: must be above zero milliseconds"),
+        (["run", "tiny", "--budget", "1h30"], "such as 90s, 10m, 2h or 1h30m"),
+        (["run", "tiny", "--workers", "²"], "workers '²': must be a whole number of at least 1, or auto"),
+        (["run", "tiny", "--workers", "0"], "at least 1, or auto"),
+        (["check", "torn"], "torn.toml: not a readable TOML file"),
+        (["check", "endless"], "C.high: expected a number, found inf"),
+        (["check", "lost"], "study lost: model__C: nothing can be drawn from [0.0, 1.0] step 1e-320"),
+        (["run", "tiny", "--max-latency", "0"], "max-latency 0.0: must be a number of milliseconds above 0"),
         (["run", "tiny", "--trials", "0"], "at least 1"),
         (["run", "tiny", "--seed", "-1"], "at least 0"),
         (["run", "tiny", "--data", "lost.npz"], "lost.npz"),
@@ -157,6 +163,10 @@ def test_report_list_check_and_data(place, capsys):
 )
 def test_bad_input_is_one_line_and_status_2(place, arena, capsys, arguments, words):
     arena("studies/broken.toml", STUDY + "[[knwon]]\n")
+    arena("studies/torn.toml", '[model]\nuse = """')
+    arena("studies/endless.toml", '[model]\nuse = "sklearn.svm.SVC"\nC = { low = 1.0, high = inf }\n')
+    lost = "probability = true\nC = { low = 0.0, high = 1.0, step = 1e-320 }\n"
+    arena("studies/lost.toml", f'[model]\nuse = "sklearn.svm.SVC"\n{lost}')
     assert main(arguments) == 2
     printed = capsys.readouterr()
     assert printed.err.startswith("error: ")
@@ -184,6 +194,16 @@ def test_ones_own_images_run(place, capsys, monkeypatch):
     (place / "elsewhere").mkdir()
     monkeypatch.chdir(place / "elsewhere")
     assert main(["report", "tiny", "--mlruns", "../mlruns"]) == 0
+
+
+def test_only_a_run_says_that_it_goes_on(place, capsys, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fmnist_bench.config.describe_all", interrupted)
+    monkeypatch.setattr("fmnist_bench.runner.run_benchmark", interrupted)
+    assert (main(["list"]), capsys.readouterr().err) == (130, "stopped\n")
+    assert (main(["run", "tiny"]), "goes on from here" in capsys.readouterr().err) == (130, True)
 
 
 def test_wrong_arguments_exit_with_2():

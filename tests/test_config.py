@@ -97,10 +97,12 @@ def test_the_digest_knows_what_makes_runs_comparable(folder):
             '[model]\nuse = "sklearn.svm.SVC"\nC = {low = 1, high = 9, step = 2}\n[[known]]\nC = 4\n',
             r"model__C = 4 is outside its range \[1, 9\] step 2",
         ),
-        ('[model]\nuse = "sklearn.svm.SVC"\n[[known]]\nC = {low = 1}\n', "model__C must be a number, a string"),
+        ('[model]\nuse = "sklearn.svm.SVC"\n[[known]]\nC = {low = 1}\n', "model__C: must be a number, a string"),
         ('[model]\nuse = "sklearn.svm.SVC"\n[fidelity]\nmax_iter = [9, 9]\n', "two or more rising numbers"),
         ('[model]\nuse = "sklearn.svm.SVC"\n[fidelity]\nmax_iter = [0, 9, 8]\n', "begin with 0 and do not fall"),
         ('[model]\nuse = "sklearn.svm.SVC"\n[fidelity]\nmax_iter = [0, 9]\n', "one list must begin above 0"),
+        ('[model]\nuse = "sklearn.svm.SVC"\n[fidelity]\nmax_iter = [9, inf]\n', "two or more rising numbers"),
+        ('[model]\nuse = "sklearn.svm.SVC"\n[resources]\ngpus = inf\n', "expected a number above 0"),
         ("\xff", "unknown key|not a readable"),
     ],
 )
@@ -109,6 +111,27 @@ def test_a_bad_study_names_file_and_fault(folder, text, words):
     with pytest.raises(InputError, match=words) as error:
         load_study("bad")
     assert "bad.toml" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_none_is_a_constant_a_choice_and_a_known_value(folder):
+    (folder / "studies" / "none.toml").write_text(
+        '[model]\nuse = "sklearn.tree.DecisionTreeClassifier"\nmax_leaf_nodes = { none = true }\n'
+        "max_depth = { choices = [3, { none = true }] }\n[[known]]\nmax_depth = { none = true }\n"
+    )
+    study = load_study("none")
+    assert study.known[0].parameters == {"model__max_depth": None}
+    assert Arm(study).candidate(study.known[0].parameters).model.get_params()["max_leaf_nodes"] is None
+
+
+def test_two_arms_of_one_name_are_refused(folder):
+    (folder / "studies" / "mine+gan.toml").write_text(STUDY)
+    (folder / "studies" / "mine.toml").write_text(STUDY + '[augment]\nuse = "fmnist_bench.augment.ConditionalGAN"\n')
+    (folder / "benchmarks" / "b.toml").write_text('studies = ["mine", "mine+gan"]\n')
+    with pytest.raises(InputError, match=r"b.toml, studies: there would be two arms mine\+gan"):
+        load_benchmark("b")
+    (folder / "benchmarks" / "b.toml").write_text('studies = ["mine", "mine+gan"]\naugment = false\n')
+    assert [arm.parts for arm in load_benchmark("b").arms] == [("mine",), ("mine+gan",)]
 
 
 def test_a_study_may_not_be_called_like_the_ensemble(folder):
@@ -178,6 +201,19 @@ def test_durations_add_up(hours, minutes, seconds):
     else:
         with pytest.raises(InputError, match="above zero"):
             parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    "budget",
+    ["1h30", "2h5", "10m30", "s", "", "1e3", "-5", "٣m", True, None, [1], float("nan"), float("inf"), "9" * 400],
+)
+def test_what_is_no_duration_is_refused(budget):
+    with pytest.raises(InputError, match="budget"):
+        parse_duration(budget)
+
+
+def test_a_number_is_a_duration_in_seconds():
+    assert [parse_duration(budget) for budget in (90, 0.5, "90", "1.5h")] == [90.0, 0.5, 90.0, 5400.0]
 
 
 @given(st.text(max_size=12))

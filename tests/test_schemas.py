@@ -71,13 +71,18 @@ def test_every_shipped_file_is_valid_and_names_its_schema(kind):
         ("study", MODEL + "C = { low = 1, high = 2, log = 1 }"),
         ("study", MODEL + "C = { low = 1, high = 2, step = 0 }"),
         ("study", MODEL + "C = { choices = [] }"),
-        ("study", MODEL + "C = { choices = [[1], [2]] }"),
+        ("study", MODEL + "C = { choices = [{ use = 'a.B' }] }"),
+        ("study", MODEL + "C = { none = false }"),
+        ("study", MODEL + "C = 1979-05-27"),
+        ("study", MODEL + "C = [{ low = 1, high = 2 }, 3]"),
+        ("study", MODEL + "C = [{ use = 'a.B' }, 3]"),
         ("study", MODEL + "C = {}"),
         ("study", MODEL + "[modle]"),
         ("study", MODEL + "[features]\nuse = 'sklearn.decomposition.PCA'"),
         ("study", MODEL + "[[features]]\nn_components = 3"),
         ("study", MODEL + "[known]\nC = 1"),
         ("study", MODEL + "[[known]]\nname = 3"),
+        ("study", MODEL + "[[known]]\nC = { low = 1, high = 2 }"),
         ("study", MODEL + "[[known]]\nalone = 'yes'"),
         ("study", MODEL + "[fidelity]\nrows = [1]"),
         ("study", MODEL + "[fidelity]\nrows = [0, 1]"),
@@ -94,6 +99,7 @@ def test_every_shipped_file_is_valid_and_names_its_schema(kind):
         ("benchmark", "studies = ['knn']\ntrials = 0.5"),
         ("benchmark", "studies = ['knn']\nvalid_size = 1.5"),
         ("benchmark", "studies = ['knn']\nbudget = 'soon'"),
+        ("benchmark", "studies = ['knn']\nbudget = '1h30'"),
         ("benchmark", "studies = ['knn']\nbudget = 0"),
         ("benchmark", "studies = ['knn']\ndata = 3"),
         ("benchmark", "studies = ['knn']\nensemble = 3"),
@@ -111,12 +117,23 @@ def test_what_the_schema_refuses_the_parser_refuses(name, text, tmp_path):
 
 
 scalars = st.one_of(st.booleans(), st.integers(-3, 3), st.sampled_from([-0.5, 0.25, 1.0, 2.5]), st.sampled_from("ab"))
+values = st.recursive(
+    st.one_of(scalars, st.just({"none": True})),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=2), st.dictionaries(st.sampled_from(["0", "1", "x"]), inner, max_size=2)
+    ),
+    max_leaves=4,
+)
 arguments = st.one_of(
-    scalars,
+    values,
+    st.lists(
+        st.one_of(st.just({"use": "a.B"}), st.tuples(st.sampled_from("ab"), st.just({"use": "a.B"})).map(list)),
+        max_size=2,
+    ),
     st.lists(scalars, max_size=2),
     st.dictionaries(st.sampled_from(["low", "high", "log", "step", "choices", "use"]), scalars, max_size=3),
     st.fixed_dictionaries({"low": scalars, "high": scalars}, optional={"log": scalars, "step": scalars}),
-    st.fixed_dictionaries({"choices": st.lists(scalars, max_size=2)}),
+    st.fixed_dictionaries({"choices": st.lists(values, max_size=2)}),
 )
 objects = st.dictionaries(st.sampled_from(["use", "C", "gamma"]), arguments, max_size=3)
 levels = st.dictionaries(st.sampled_from(["rows", "epochs"]), st.lists(scalars, max_size=3), max_size=2)
@@ -124,7 +141,7 @@ studies = st.fixed_dictionaries(
     {"model": st.fixed_dictionaries({"use": st.just("a.B")}, optional={"C": arguments, "gamma": arguments})},
     optional={
         "features": st.lists(objects, max_size=2),
-        "known": st.lists(st.dictionaries(st.sampled_from(["name", "alone", "C"]), scalars), max_size=2),
+        "known": st.lists(st.dictionaries(st.sampled_from(["name", "alone", "C"]), values), max_size=2),
         "fidelity": levels,
         "search": st.dictionaries(st.sampled_from(["engine", "oracle"]), st.sampled_from(["tpe", "optuna", "random"])),
         "resources": st.dictionaries(st.just("gpus"), scalars),

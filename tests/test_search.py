@@ -2,11 +2,10 @@
 
 import math
 
-import optuna
 import pytest
 from arms import KNOWN, LEVELS, answer, ask, make, make_run
 
-from fmnist_bench.search import FEWEST, distribution, importances, open_journal
+from fmnist_bench.search import FEWEST, importances, open_journal
 from fmnist_bench.space import Range, Spec
 from fmnist_bench.store import Run, Store
 from fmnist_bench.study import Known
@@ -17,17 +16,23 @@ def run(tmp_path):
     return make_run(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("space", "expected"),
-    [
-        (Range(1, 5), optuna.distributions.IntDistribution(1, 5)),
-        (Range(1, 9, step=2), optuna.distributions.IntDistribution(1, 9, step=2)),
-        (Range(0.1, 5.0, log=True), optuna.distributions.FloatDistribution(0.1, 5.0, log=True)),
-        (Range(choices=("a", 2)), optuna.distributions.CategoricalDistribution(("a", 2))),
-    ],
-)
-def test_ranges_become_distributions(space, expected):
-    assert distribution(space) == expected
+CHOICES = {"a": Range(choices=(None, 3)), "b": Range(choices=([64], [64, None])), "c": Range(choices=("x", {"0": 2.0}))}
+
+
+def test_lists_dictionaries_and_none_are_asked_known_and_read_again(run):
+    known = [Known("one", {"model__a": None, "model__b": [64, None], "model__c": {"0": 2.0}})]
+    space = Spec("sklearn.svm.SVC", CHOICES)
+    search, asked = make(run, known, space), []
+    while len(asked) < 4:
+        asked.append(ask(search))
+        if len(asked) < 4:
+            answer(search, run, asked[-1])
+    assert asked[0].parameters == known[0].parameters
+    assert len({asks.config for asks in asked}) == 4
+    assert all(CHOICES[n].contains(asks.parameters[f"model__{n}"]) for asks in asked for n in CHOICES)
+    again = make(run, known, space)
+    assert [asks.parameters for asks in again.left_running()] == [asked[-1].parameters]
+    assert [record.parameters for record in run.records("svm")] == [asks.parameters for asks in asked[:-1]]
 
 
 def test_a_resumed_search_asks_what_it_would_have_asked(run, tmp_path):

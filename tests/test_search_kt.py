@@ -74,7 +74,9 @@ def state(run):
 
 @st.composite
 def ranges(draw):
-    kind = draw(st.sampled_from(["int", "float", "log", "step", "choice"]))
+    kind = draw(st.sampled_from(["int", "float", "log", "step", "choice", "values"]))
+    if kind == "values":
+        return Range(choices=draw(st.sampled_from([(None,), (None, 3), ([64], [64, 32]), ("a", {"0": 2.0}, None)])))
     if kind == "choice":
         scalar = st.one_of(st.booleans(), st.integers(-9, 9), st.floats(-9, 9), st.text(max_size=3))
         return Range(choices=tuple(draw(st.lists(scalar, min_size=1, max_size=4, unique=True))))
@@ -104,6 +106,18 @@ def test_both_ends_of_a_range_are_reached():
     for own in (Range(0.0, 1.0, step=0.1), Range(1, 9, step=2), Range(1, 30, log=True), Range(0.5, 2.0)):
         (parameter,) = hyperparameters({"p": own}).space
         assert [decode(own, parameter.prob_to_value(place)) for place in (0.0, 1.0)] == [own.low, own.high]
+
+
+@pytest.mark.parametrize("oracle", ["random", "bayesian"])
+def test_lists_dictionaries_and_none_are_asked_and_read_again(run, oracle):
+    space = {"C": Range(0.1, 10.0), "layers": Range(choices=([64], None, {"0": 2.0}))}
+    known = [Known("one", {"model__C": 1.0, "model__layers": {"0": 2.0}})]
+    search = make(run, oracle, known, space, Fidelity())
+    asked = play(search, run, 8)
+    assert asked[0].parameters == known[0].parameters
+    assert all(space["layers"].contains(asks.parameters["model__layers"]) for asks in asked)
+    again = make(run, oracle, known, space, Fidelity())
+    assert ask_next(again).config == ask_next(search).config
 
 
 @pytest.mark.parametrize("oracle", ORACLES)

@@ -37,6 +37,33 @@ def test_every_combination_of_augmentations_is_an_arm():
     assert both.learner(("troublemakers",)) is None
 
 
+def test_two_features_of_one_class_are_two_steps():
+    scaler, pca = "sklearn.preprocessing.StandardScaler", "sklearn.decomposition.PCA"
+    features = (
+        Spec(scaler, {}),
+        Spec(pca, {"n_components": Range(20, 30)}),
+        Spec(pca, {"n_components": Range(5, 10)}),
+        Spec(scaler, {"with_mean": False}),
+    )
+    arm = Arm(Study("two", TREE, features=features))
+    names = ["features__pca-1__n_components", "features__pca-2__n_components"]
+    assert list(arm.ranges()) == [*names, "model__max_depth"]
+    steps = arm.candidate({names[0]: 25, names[1]: 7, "model__max_depth": 3}).features.steps
+    assert [name for name, _ in steps] == ["standardscaler-1", "pca-1", "pca-2", "standardscaler-2"]
+    assert [step.n_components for _, step in steps[1:3]] == [25, 7]
+    assert [steps[0][1].with_mean, steps[3][1].with_mean] == [True, False]
+    assert arm.settings({})["features__standardscaler-2__with_mean"] is False
+
+
+def test_known_values_are_given_as_the_class_takes_them():
+    tree = Spec("sklearn.tree.DecisionTreeClassifier", {"max_depth": 3})
+    scaler = Spec("sklearn.preprocessing.MinMaxScaler", {})
+    values = {"model__class_weight": {"0": 2.0, "1": 1.0}, "features__minmaxscaler__feature_range": [0, 2]}
+    found = Arm(Study("tree", tree, features=(scaler,))).candidate(values).get_params()
+    assert found["model__class_weight"] == {0: 2.0, 1: 1.0}
+    assert found["features__minmaxscaler__feature_range"] == (0, 2)
+
+
 def test_only_one_augmentation_of_an_arm_may_learn():
     gans = tuple(Spec(f"troublemakers.{name}", {}) for name in ("Copyist", "OtherCopyist"))
     *_, both = Study("tree", TREE, augments=gans).arms
