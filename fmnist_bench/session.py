@@ -144,6 +144,7 @@ class Session:
             seed=self.benchmark.seed,
             budget=self.benchmark.budget,
             command=command(),
+            parts={arm.name: arm.parts for arm in self.benchmark.arms},
         )
 
     def _tags(self) -> dict[str, Any]:

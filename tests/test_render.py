@@ -92,6 +92,7 @@ def augmented(findings):
         contestants=(linear, dataclasses.replace(bayes, name="linear+gan")),
         trials=(*findings.trials, learnt),
         samples={"linear+gan": base64.b64decode(PIXEL)},
+        parts={"linear+gan": ("linear", "gan")},
     )
 
 
@@ -107,9 +108,13 @@ def test_an_augmentation_is_held_against_the_same_study_without_it(augmented, fi
 
 def test_an_arm_is_held_against_each_with_one_augmentation_less(findings):
     linear = findings.contestants[0]
-    names = ("cnn", "cnn+classic", "cnn+gan", "cnn+classic+gan", "cn", "other+gan")
+    arms = [("cnn",), ("cnn", "classic"), ("cnn", "gan"), ("cnn", "classic", "gan"), ("cn",), ("other", "gan")]
+    parts = {"+".join(arm): arm for arm in arms} | {"cnn+tree": ("cnn+tree",)}  # the last is a study of that name
     some = dataclasses.replace(
-        findings, contestants=tuple(dataclasses.replace(linear, name=name) for name in names), ensemble=None
+        findings,
+        contestants=tuple(dataclasses.replace(linear, name=name) for name in parts),
+        ensemble=None,
+        parts=parts,
     )
     assert [(more.name, less.name) for less, more in some.augmented] == [
         ("cnn+classic", "cnn"),

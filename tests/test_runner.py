@@ -477,6 +477,68 @@ def test_two_processes_do_not_write_one_run(place):
     assert run.findings.ensemble is not None
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"budget": "soon"}, "such as 90s, 10m"),
+        ({"budget": [1]}, "expected a duration"),
+        ({"workers": 1.5}, "workers 1.5: must be a whole number"),
+        ({"workers": True}, "workers True: must be a whole number"),
+        ({"trials": "2"}, "trials '2': must be a whole number"),
+        ({"seed": 1.5}, "seed 1.5: must be a whole number"),
+        ({"max_latency": "fast"}, "max-latency 'fast': must be a number"),
+        ({"allow_import": "my_package"}, "must be a list of prefixes"),
+    ],
+)
+def test_an_argument_of_a_wrong_type_is_an_input_error(place, arguments, words):
+    with pytest.raises(InputError, match=words):
+        run_benchmark("tiny", progress=Progress(), **arguments)
+    assert os.listdir(place / "mlruns") == ["mlflow.db"]
+
+
+RICH = """
+[[features]]
+use = "sklearn.preprocessing.MinMaxScaler"
+feature_range = [0, 2]
+[[features]]
+use = "sklearn.preprocessing.StandardScaler"
+with_std = false
+[[features]]
+use = "sklearn.preprocessing.StandardScaler"
+with_mean = { choices = [true, false] }
+[model]
+use = "sklearn.pipeline.Pipeline"
+steps = [
+  ["reduce", { use = "sklearn.decomposition.PCA", n_components = { low = 5, high = 9 }, whiten = true }],
+  { use = "sklearn.tree.ExtraTreeClassifier", class_weight = { 0 = 2 }, max_depth = { choices = [3, { none = true }] } }
+]
+[[known]]
+features__standardscaler-2__with_mean = true
+reduce__n_components = 9
+extratreeclassifier__max_depth = { none = true }
+"""
+
+
+def test_what_a_study_may_say_runs_from_search_to_report(arena):
+    """Two steps of one class, None, a dictionary, a tuple, objects in a list; `+` in a name is no augmentation."""
+    arena("studies/bayes.toml", BAYES)
+    arena("studies/bayes+tree.toml", RICH)
+    arena("benchmarks/rich.toml", BENCHMARK.replace('["forest", "bayes"]', '["bayes", "bayes+tree"]'))
+    outcome = run_benchmark("rich", progress=Progress(), trials=3, budget="10m", workers="auto")
+    run = Store("mlruns").latest_run("rich")
+    records = run.records("bayes+tree")
+    assert [record.result.status for record in records] == ["complete"] * 3
+    assert records[0].parameters == {
+        "features__standardscaler-2__with_mean": True,
+        "model__reduce__n_components": 9,
+        "model__extratreeclassifier__max_depth": None,
+    }
+    steps = load_model(run.model_file("bayes+tree", 0)).features.steps
+    assert [step.get_params().get("with_std") for _, step in steps] == [None, False, True]
+    assert outcome.findings.augmented == []
+    assert "With against without augmentation" not in (outcome.folder / "report.md").read_text()
+
+
 def test_check_writes_nothing(place):
     assert "2 arms (forest, bayes): all can be built" in check_benchmark("tiny")
     assert os.listdir(place / "mlruns") == ["mlflow.db"]

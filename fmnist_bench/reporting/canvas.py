@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -16,8 +16,9 @@ from matplotlib.ticker import FuncFormatter
 # Okabe and Ito (2008), the colours that keep apart for every common kind of colour vision; yellow is
 # left out because it vanishes on white.
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-STYLES: dict[str, Any] = {"": "-", "+": (0, (4, 1.5))}
+LINE, DASHED = "-", (0, (4, 1.5))
 INK, GREY, GRID = "#24292f", "#868e97", "#dfe3e8"
+Parts = Mapping[str, Sequence[str]]  # study and augmentations of each arm, by its name
 WIDE, NARROW = 7.2, 4.1  # inches: a desk's column, a phone held upright
 MAX_POINTS = 20_000  # of one figure: it travels inside a page that has to stay small
 PERCENT = FuncFormatter(lambda value, _: f"{100 * value:.4g}")
@@ -52,16 +53,17 @@ def to_png(fig: Figure) -> bytes:
     return out.getvalue()
 
 
-def arm_styles(arms: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Give each arm a colour and line style: one colour a study, dashed for its variant (`cnn+gan`).
+def arm_styles(arms: Sequence[str], parts: Parts | None = None) -> dict[str, dict[str, Any]]:
+    """Give each arm a colour and line style: one colour a study, dashed for its variant with an augmentation.
 
     Studies beyond the number of colours are grey, so give first what matters most.
     """
-    studies = list(dict.fromkeys(arm.partition("+")[0] for arm in arms))
+    made_of = {arm: (parts or {}).get(arm, (arm,)) for arm in arms}
+    studies = list(dict.fromkeys(study for study, *_ in made_of.values()))
     colour = {study: PALETTE[number] if number < len(PALETTE) else GREY for number, study in enumerate(studies)}
     return {
-        arm: {"color": colour[study], "linestyle": STYLES[plus]}
-        for arm, (study, plus, _) in ((arm, arm.partition("+")) for arm in arms)
+        arm: {"color": colour[study], "linestyle": DASHED if augments else LINE}
+        for arm, (study, *augments) in made_of.items()
     }
 
 

@@ -149,6 +149,8 @@ class Findings:
         Arms whose augmentation learns to synthetic images that it drew, a PNG file with a column a class.
     max_latency : float or None
         Milliseconds a row that the ensemble was allowed to take.
+    parts : dict of str to tuple of str
+        Study and augmentations of each arm, by its name; an arm that is left out is a study of that name.
     """
 
     title: str
@@ -168,6 +170,7 @@ class Findings:
     importances: dict[str, Importances] = field(default_factory=dict)
     samples: dict[str, bytes] = field(default_factory=dict)
     max_latency: float | None = None
+    parts: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def arms(self) -> list[str]:
@@ -225,15 +228,13 @@ class Findings:
     def augmented(self) -> list[tuple[Contestant, Contestant]]:
         """The best trials of two arms of a study, of which the second one has an augmentation more."""
         scored = [who for who in self.contestants if who.scored]
-        parts = {who.name: who.name.split("+") for who in scored}
-        return [
-            (less, more)
-            for more in scored
-            for less in scored
-            if len(parts[more.name]) == len(parts[less.name]) + 1
-            and parts[more.name][0] == parts[less.name][0]
-            and set(parts[less.name]) < set(parts[more.name])
-        ]
+        pairs = [(less, more) for more in scored for less in scored]
+        return [(less, more) for less, more in pairs if self._is_one_less(less.name, more.name)]
+
+    def _is_one_less(self, less: str, more: str) -> bool:
+        """Whether two arms are of one study, and the first has an augmentation less."""
+        (study, *fewer), (other, *augments) = (self.parts.get(arm, (arm,)) for arm in (less, more))
+        return study == other and len(fewer) + 1 == len(augments) and set(fewer) < set(augments)
 
     @property
     def preparations(self) -> list[TrialRow]:

@@ -19,6 +19,7 @@ from fmnist_bench.reporting.canvas import (
     PALETTE,
     PERCENT,
     WIDE,
+    Parts,
     arm_styles,
     axes,
     figure,
@@ -65,7 +66,9 @@ class Slice(NamedTuple):
     log: bool = False
 
 
-def anytime(arms: Mapping[str, Sequence[tuple[float, float]]], end: float, width: float = WIDE) -> Figure:
+def anytime(
+    arms: Mapping[str, Sequence[tuple[float, float]]], end: float, width: float = WIDE, parts: Parts | None = None
+) -> Figure:
     """Draw each arm's best valid accuracy so far against the wall clock.
 
     Parameters
@@ -76,13 +79,16 @@ def anytime(arms: Mapping[str, Sequence[tuple[float, float]]], end: float, width
         Seconds at which the run ended; every line reaches it.
     width : float
         Of the figure, inches.
+    parts : mapping of str to sequence of str, or None
+        Study and augmentations of each arm; None where every arm is a study.
     """
     n_named = sum(map(bool, arms.values()))
     fig = figure("Best valid accuracy so far, by arm", max(3.6, 0.9 + 0.16 * n_named), width)
     ax = axes(fig, xlabel=f"search time, {unit_of(end)[1]}", ylabel="best valid accuracy, %")
     finals = {arm: max(score for _, score in points) for arm, points in arms.items() if points}
     ordered = sorted(finals, key=lambda arm: -finals[arm])
-    for arm, style in reversed(arm_styles(ordered).items()):
+    styles = arm_styles(ordered, parts)
+    for arm, style in reversed(styles.items()):
         points = np.array(sorted(arms[arm]), dtype=float)
         best = np.maximum.accumulate(points[:, 1])
         seconds = np.append(points[:, 0], max(end, points[-1, 0])) / unit_of(end)[0]
@@ -94,18 +100,17 @@ def anytime(arms: Mapping[str, Sequence[tuple[float, float]]], end: float, width
         low, high = min(finals.values()), max(finals.values())
         span = max(high - low, 0.01)
         ax.set_ylim(max(0.0, low - 0.5 * span), min(1.0, high + 0.1 * span) + 0.002)
-        _name_lines(ax, {arm: finals[arm] for arm in ordered})
+        _name_lines(ax, {arm: finals[arm] for arm in ordered}, styles)
     last = max((seconds for points in arms.values() for seconds, _ in points), default=0)
     ax.set_xlim(0, max(last, end) / unit_of(end)[0] or 1)
     ax.yaxis.set_major_formatter(PERCENT)
     return fig
 
 
-def _name_lines(ax: Axes, finals: Mapping[str, float]) -> None:
+def _name_lines(ax: Axes, finals: Mapping[str, float], styles: Mapping[str, Mapping[str, Any]]) -> None:
     """Write each name beside the end of its line, the names apart; `finals` from the highest to the lowest."""
     low, high = ax.get_ylim()
     wanted = [(final - low) / (high - low) for final in finals.values()]
-    styles = arm_styles(list(finals))
     for (arm, place), start in zip(zip(finals, spread(wanted, LABEL_GAP), strict=True), wanted, strict=True):
         colour = styles[arm]["color"]
         ax.plot([1.0, 1.04], [start, place], transform=ax.transAxes, color=colour, lw=0.9, clip_on=False)
@@ -211,11 +216,13 @@ def _look(curve: Curve) -> dict[str, Any]:
     return {"color": PALETTE[0], "lw": 1.1, "alpha": 0.75} if curve.status == "complete" else {"color": GREY, "lw": 1}
 
 
-def fidelity(arms: Mapping[str, Mapping[str, Sequence[float]]], width: float = WIDE) -> Figure:
+def fidelity(
+    arms: Mapping[str, Mapping[str, Sequence[float]]], width: float = WIDE, parts: Parts | None = None
+) -> Figure:
     """Draw how the images of each arm's generator became what was asked of it, by its histories of the training."""
     fig = figure("Label fidelity of the synthetic images", 2.4, width)
     ax = axes(fig, xlabel="training step", ylabel="of the right class, %")
-    styles = arm_styles(list(arms))
+    styles = arm_styles(list(arms), parts)
     for arm, history in arms.items():
         ax.plot(history["step"], history["fidelity"], label=plain(arm), color=styles[arm]["color"])
     ax.set_ylim(0, 1.02)
