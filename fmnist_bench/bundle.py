@@ -106,6 +106,14 @@ def link_or_copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
+def unshare(path: Path) -> None:
+    """Give a file that is written in place to this folder alone: a copy of the folder may share it by a hard link."""
+    if path.stat().st_nlink > 1:
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        shutil.copy2(path, temporary)
+        os.replace(temporary, path)
+
+
 def _add(folder: Path, name: str, source: Path) -> dict[str, Any]:
     target = folder / (name.replace("/", "-") + source.suffix)
     link_or_copy(source, target)

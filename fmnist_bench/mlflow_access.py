@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fmnist_bench.addresses import database_uri, scrub
+from fmnist_bench.mlflow_folder import place_default
 
 PATIENCE = 10  # seconds for one answer of a server; by itself MLflow tries for minutes
 
@@ -42,12 +43,19 @@ def make_client(uri: str) -> Any:
         engine = create_sqlalchemy_engine(uri)  # type: ignore[no-untyped-call]
         engine.connect().close()
         engine.dispose()
-    return MlflowClient(uri)
+    return MlflowClient(uri, registry_uri=uri)  # else the environment, or this process, may name another registry
 
 
 def open_database(path: Path) -> int:
     """Open a database that is there, and count its experiments; any fault of it is an exception."""
     return len(make_client(database_uri(path)).search_experiments())
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """Give the file of a SQLite database; None for another store."""
+    from sqlalchemy import make_url
+
+    return Path(make_url(uri).database or "") if uri.startswith("sqlite") else None
 
 
 def make_database(path: Path) -> None:
@@ -63,6 +71,7 @@ def make_database(path: Path) -> None:
         with tempfile.TemporaryDirectory(prefix=f"fmnist_bench-{os.getpid()}-", dir=memory) as folder:
             MlflowClient(database_uri(Path(folder) / path.name)).search_experiments()
             shutil.copyfile(f"{folder}/{path.name}", temporary)
+            place_default(temporary, path.parent)
         try:
             os.link(temporary, path)  # unlike a rename it leaves the database of a process that was faster
         except FileExistsError:

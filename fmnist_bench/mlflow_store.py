@@ -9,10 +9,12 @@ from typing import Any
 
 from fmnist_bench.addresses import local_path
 from fmnist_bench.bundle import link_or_copy
-from fmnist_bench.mlflow_access import make_client, make_database, patience, shortened, warm_up
+from fmnist_bench.mlflow_access import make_client, make_database, patience, shortened, sqlite_file, warm_up
+from fmnist_bench.mlflow_folder import DATABASE, settle
 
 LONGEST_PARAM, LONGEST_DIGEST = 6000, 36  # characters that MLflow takes
-DESCRIPTION = "mlflow.note.content"
+DESCRIPTION, PARENT = "mlflow.note.content", "mlflow.parentRunId"
+DISCARDED = "discarded"  # level of a run that was written half
 FORBIDDEN = re.compile(r"[^/\w.\- :]")  # characters in the name of a parameter
 
 Point = tuple[str, float, int]  # name, value and step of a metric
@@ -37,17 +39,20 @@ class MlflowStore:
     client : MlflowClient
     experiment : str
         Its number.
+    restored : bool
+        Whether the experiment had been deleted, and is there again.
     owned : bool
         Whether the artifacts lie in `own`, where a second name of a file does as well as a copy.
     """
 
     def __init__(self, uri: str, experiment: str, own: Path | None = None, make: bool = True) -> None:
         warm_up()
-        if uri.startswith("sqlite:") and not make and not (file := Path(uri.partition(":///")[2])).exists():
+        if not make and (file := sqlite_file(uri)) is not None and not file.exists():
             raise FileNotFoundError(f"{file}: there is no such file")
-        if own is not None and not (database := own.parent / "mlflow.db").exists():
-            make_database(database)
-        self._uri, self.client = uri, make_client(uri)
+        if own is not None:
+            _open_folder(own)
+        self._uri, self._own, self.client = uri, own, make_client(uri)
+        self.restored = False
         found = self._open_experiment(experiment, own.as_uri() if own else None, make)
         self.experiment = str(found.experiment_id)
         self.owned = own is not None and local_path(found.artifact_location) == own
@@ -56,6 +61,8 @@ class MlflowStore:
         from mlflow.exceptions import MlflowException
 
         if (found := self.client.get_experiment_by_name(name)) is not None:
+            if found.lifecycle_stage == "deleted":
+                self._restore(found.experiment_id, name, make)
             return found
         if not make:
             raise LookupError(f"there is no experiment {name}")
@@ -65,6 +72,15 @@ class MlflowStore:
             if (found := self.client.get_experiment_by_name(name)) is None:
                 raise
             return found
+
+    def _restore(self, experiment: str, name: str, make: bool) -> None:
+        """Take an experiment back that was deleted, as MLflow's pages do it, without what this program had deleted."""
+        if not make:
+            raise LookupError(f"the experiment {name} was deleted there; its next run restores it")
+        self.client.restore_experiment(experiment)
+        for run in self.client.search_runs([experiment], f"tags.level = '{DISCARDED}'"):
+            self.client.delete_run(run.info.run_id)
+        self.restored = True
 
     def answers(self) -> bool:
         """Say whether anybody answers at all."""
@@ -87,13 +103,22 @@ class MlflowStore:
 
     def create(self, name: str, tags: Mapping[str, Any], parent: str = "", started: int | None = None) -> Any:
         """Make a run, `started` in milliseconds; give MLflow's RunInfo."""
-        labels = {key: str(value) for key, value in tags.items()} | ({"mlflow.parentRunId": parent} if parent else {})
+        labels = {key: str(value) for key, value in tags.items()} | ({PARENT: parent} if parent else {})
         return self.client.create_run(self.experiment, started, labels, name).info
 
     def find(self, parent: str, trial: int) -> list[Any]:
         """RunInfo of the runs of a trial: one, or none, or a second one that was cut off."""
-        query = f"tags.trial = '{trial}' and tags.`mlflow.parentRunId` = '{parent}'"
-        return [run.info for run in self.client.search_runs([self.experiment], query)]
+        return [run.info for run in self.search(**{PARENT: parent, "trial": trial})]
+
+    def search(self, **tags: Any) -> list[Any]:
+        """Runs, newest first, that have these tags and were not deleted."""
+        query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
+        return list(self.client.search_runs([self.experiment], query))
+
+    def discard(self, run: Any) -> None:
+        """Delete a run for good: it does not come back with an experiment that was deleted and is restored."""
+        self.client.set_tag(run.run_id, "level", DISCARDED)
+        self.client.delete_run(run.run_id)
 
     def log(self, run_id: str, time: int, metrics: Iterable[Point], params: Mapping[str, Any] | None = None) -> None:
         """Write metrics, all at one time in milliseconds, and parameters."""
@@ -144,10 +169,15 @@ class MlflowStore:
             self.client.log_artifact(run.run_id, str(source))
             return
         for file in source.iterdir() if source.is_dir() else [source]:
-            target = local_path(run.artifact_uri) / file.relative_to(source.parent)
+            target = self._place(run) / file.relative_to(source.parent)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.unlink(missing_ok=True)
             link_or_copy(file, target)
+
+    def _place(self, run: Any) -> Path:
+        """Where MLflow has the artifacts of a run; not as the run says, which another name of the folder may begin."""
+        assert self._own is not None
+        return self._own / str(run.run_id) / "artifacts"
 
     def holds(self, run: Any, name: str) -> bool:
         """Say whether a run has an artifact."""
@@ -158,8 +188,16 @@ class MlflowStore:
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
         if self.owned:
-            (local_path(run.artifact_uri) / name).unlink(missing_ok=True)
+            (self._place(run) / name).unlink(missing_ok=True)
         elif self.holds(run, name):
             artifacts: Any = get_artifact_repository(run.artifact_uri, tracking_uri=self._uri)
             with contextlib.suppress(NotImplementedError):
                 artifacts.delete_artifacts(name)
+
+
+def _open_folder(artifacts: Path) -> None:
+    """Let the database beside a folder of artifacts be there, and say where it lies."""
+    database = artifacts.parent / DATABASE
+    if not database.exists():
+        make_database(database)
+    settle(database)

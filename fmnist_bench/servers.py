@@ -3,12 +3,14 @@
 import os
 import re
 import socket
+import sqlite3
 import sys
 from pathlib import Path
 
 from fmnist_bench.addresses import database_uri, without_secrets
 from fmnist_bench.errors import InputError
 from fmnist_bench.mlflow_access import make_client, patience, reason
+from fmnist_bench.mlflow_folder import DATABASE, settle
 from fmnist_bench.store import Store
 
 HOST = "127.0.0.1"
@@ -22,9 +24,10 @@ def ui_command(folder: str | Path, port: int) -> Command:
     Raises
     ------
     InputError
-        Where the folder has no database, or the port is taken.
+        Where the folder has no database that can be used, or the port is taken.
     """
-    server = ["--backend-store-uri", _database(folder), "--host", HOST, "--port", _free(port)]
+    uri = _database(folder)
+    server = ["--backend-store-uri", uri, "--registry-store-uri", uri, "--host", HOST, "--port", _free(port)]
     command = [sys.executable, "-m", "mlflow", "server", *server, "--workers", "1"]
     return command, {**_environment(), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
@@ -63,7 +66,7 @@ def serve_command(model: str, folder: str | Path, tracking_uri: str, port: int) 
     uri = tracking_uri or _database(folder)
     served = ["-m", f"models:/{model}", "--env-manager", "local", "--host", HOST, "--port", _free(port)]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"  # where MLflow looks for uvicorn
-    environment = {**_environment(), "MLFLOW_TRACKING_URI": uri, "PATH": path}
+    environment = {**_environment(), "MLFLOW_TRACKING_URI": uri, "MLFLOW_REGISTRY_URI": uri, "PATH": path}
     return [sys.executable, "-m", "mlflow", "models", "serve", *served], environment
 
 
@@ -94,9 +97,13 @@ def _environment() -> dict[str, str]:
 
 
 def _database(folder: str | Path) -> str:
-    database = Path(folder).resolve() / "mlflow.db"
+    database = Path(folder).resolve() / DATABASE
     if not database.exists():
         raise InputError(f"{database}: there is no such file; python -m fmnist_bench run makes it")
+    try:
+        settle(database)
+    except (OSError, sqlite3.Error) as error:
+        raise InputError(f"{database}: {error}; python -m fmnist_bench doctor says what to do") from error
     return database_uri(database)
 
 

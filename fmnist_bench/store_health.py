@@ -1,6 +1,5 @@
 """What is wrong with a folder of results; looks, and changes nothing."""
 
-import fcntl
 import glob
 import hashlib
 import json
@@ -18,6 +17,7 @@ from fmnist_bench.addresses import database_uri
 from fmnist_bench.errors import InputError
 from fmnist_bench.manifest import MANIFEST
 from fmnist_bench.mlflow_access import open_database, reason
+from fmnist_bench.mlflow_folder import is_locked
 from fmnist_bench.search import Ask, agree, remembered
 from fmnist_bench.store import JOURNAL, ORACLES, STATE, read_record, read_state, read_y_valid, trial_fault
 
@@ -44,7 +44,7 @@ def database_fault(path: Path) -> Fault | None:
 
 def run_faults(folder: Path) -> Iterator[Fault]:
     """Say what is wrong with one run."""
-    if _is_locked(folder):
+    if is_locked(folder):
         return
     try:
         state = read_state(folder / STATE)
@@ -122,15 +122,3 @@ def _ensemble_faults(folder: Path, again: str) -> Iterator[Fault]:
                 yield f"{path}: missing or changed since the ensemble was saved", f"{again} makes it again"
     except (OSError, ValueError, KeyError, TypeError) as error:
         yield f"{folder / MANIFEST}: cannot be read: {error}", f"{again} makes it again"
-
-
-def _is_locked(folder: Path) -> bool:
-    """Whether a process is at work in the folder of a run."""
-    try:
-        with (folder / "lock").open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        pass
-    return False
