@@ -69,6 +69,17 @@ class RegisteredModels:
         finally:
             shutil.rmtree(place, ignore_errors=True)
 
+    def has(self, name: str, version: str) -> bool:
+        """Say whether a version is there; whoever looks after the store may have deleted it."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return bool(self._store.client.get_model_version(name, version))
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return False
+            raise
+
     def tags_of(self, name: str, alias: str) -> dict[str, str] | None:
         """Tags of the version that an alias names; None where it names none."""
         aliases = self._store.client.get_registered_model(name).aliases

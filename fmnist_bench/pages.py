@@ -111,7 +111,7 @@ def renew(run: Run, files: Iterable[Path]) -> None:
             for path in files:
                 store.put(there, path)
     except Exception as error:  # a store raises whatever its libraries raise
-        log.warning("MLflow keeps the report as it was: %s", reason(error))
+        log.warning("MLflow keeps the report as it was: %s", reason(error, uri))
 
 
 def _extent(benchmark: Benchmark) -> str:

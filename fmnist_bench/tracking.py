@@ -21,8 +21,9 @@ from fmnist_bench.errors import InputError
 from fmnist_bench.job import LOG, MODEL, PROBABILITIES, SAMPLES
 from fmnist_bench.manifest import MANIFEST
 from fmnist_bench.mlflow_access import PATIENCE, patience, reason, shortened, warm_up
+from fmnist_bench.mlflow_folder import BEGAN, close_left
 from fmnist_bench.mlflow_models import RegisteredModels
-from fmnist_bench.mlflow_store import MlflowStore, Point
+from fmnist_bench.mlflow_store import PARENT, MlflowStore, Point
 from fmnist_bench.registry import CHAMPION, describe, is_better
 from fmnist_bench.store import RECORD, Run, TrialRecord
 from fmnist_bench.trial import PREPARATION, PREPARED, TrialResult
@@ -71,7 +72,8 @@ class Tracker:
         tracking_uri: str = "",
         say: Callable[[str], None] = log.warning,
     ) -> None:
-        self._run, self._tags, self._say = run, dict(tags), say
+        self._run, self._say = run, say
+        self._tags = {**tags, BEGAN: run.state["created"]}
         uri, own = tracking_uri or run.store.tracking_uri, None if tracking_uri else run.store.folder / "artifacts"
         self._uri, self._where = uri, without_secrets(uri)
         self._arms: dict[str, tuple[str, Settings]] = {}
@@ -80,6 +82,10 @@ class Tracker:
         with _or_refuse(uri):
             self._mlflow = MlflowStore(uri, str(run.state["benchmark"]), own)
             self._open_run(title, without_secrets(tracking_uri))
+        if self._mlflow.restored:
+            say(f"MLflow at {self._where}: the experiment had been deleted there; it is restored, with its runs")
+        if own is not None:
+            self._attempt(partial(close_left, self._mlflow.client, run.store, str(run.state["created"])))
 
     def open_arm(self, arm: str, family: str, settings: Settings = dict) -> None:
         """Make the run of an arm below the parent run, once; `settings` adds a study's constants to parameters."""
@@ -89,7 +95,9 @@ class Tracker:
         if not self._run.state["arms"].get(arm):
             tags = {"arm": arm, "family": family, "level": "arm"}
             with _or_refuse(self._uri):
-                self._run.state["arms"][arm] = self._create(arm, tags, self._run.state["mlflow_run"]).run_id
+                self._run.state["arms"][arm] = (
+                    self._find_arm(arm) or self._create(arm, tags, self._run.state["mlflow_run"]).run_id
+                )
             self._run.save_state()
 
     def log_trial(self, record: TrialRecord) -> None:
@@ -138,7 +146,7 @@ class Tracker:
             Names of the classes.
         """
         manifest = hashlib.sha256((self._run.ensemble_folder / MANIFEST).read_bytes()).hexdigest()
-        if (self._run.state.get("registered") or {}).get("manifest") == manifest:
+        if self._is_registered(manifest):
             return
         labels = {key: str(value) for key, value in tags.items()}
         if not self._attempt(partial(self._register, name, labels, example, columns, manifest), UPLOAD_SECONDS):
@@ -165,8 +173,17 @@ class Tracker:
 
     def close(self, status: str) -> None:
         """End the parent run and the arms with MLflow's `status`."""
-        for run_id in (*self._run.state["arms"].values(), self._run.state["mlflow_run"]):
+        for run_id in filter(None, (*self._run.state["arms"].values(), self._run.state["mlflow_run"])):
             self._attempt(partial(self._mlflow.client.set_terminated, run_id, status))
+
+    def _is_registered(self, manifest: str) -> bool:
+        """Whether this very ensemble is registered; while the store cannot be asked, what was last known of it."""
+        known, found = self._run.state.get("registered") or {}, [True]
+        if known.get("manifest") != manifest:
+            return False
+        models = RegisteredModels(self._mlflow)
+        self._attempt(lambda: found.append(models.has(known["name"], known["version"])))
+        return found[-1]
 
     def _register(
         self, name: str, tags: Mapping[str, str], example: ArrayLike, columns: Sequence[str], manifest: str
@@ -189,8 +206,9 @@ class Tracker:
         state = self._run.state
         known = "mlflow_run" in state and tracking_uri == without_secrets(state.get("tracking_uri", ""))
         if not known or not self._mlflow.has(state["mlflow_run"]):
+            self._run.save_state()  # what was created and not written down here is known again by when the run began
             self._run.save_state(
-                mlflow_run=self._create(title, {"level": "benchmark"}).run_id,
+                mlflow_run=self._find_parent() or self._create(title, {"level": "benchmark"}).run_id,
                 tracking_uri=tracking_uri,
                 unlogged=[[arm, record.number] for arm in state["arms"] for record in self._run.records(arm)],
                 arms=dict.fromkeys(state["arms"], ""),
@@ -255,8 +273,8 @@ class Tracker:
         self._mlflow.client.set_terminated(run.run_id, MLFLOW_STATUS.get(result.status, "FAILED"), ended)
 
     def _write_missing(self, record: TrialRecord) -> None:
-        if not self._find(record.arm, record.number):
-            self._write_trial(record)
+        if all(run.status == "RUNNING" for run in self._find(record.arm, record.number)):  # none, or cut off
+            self._log_again(record.arm, record.number)
 
     def _write_summary(
         self, metrics: Mapping[str, float], files: Iterable[Path], arms: Mapping[str, Mapping[str, float]]
@@ -272,7 +290,7 @@ class Tracker:
     def _delete_trial(self, arm: str, number: int) -> None:
         for run in self._find(arm, number):
             self._mlflow.drop(run, MODEL)
-            self._mlflow.client.delete_run(run.run_id)
+            self._mlflow.discard(run)
 
     def _delete_model(self, arm: str, number: int) -> None:
         runs = self._models[arm][number]
@@ -286,6 +304,14 @@ class Tracker:
 
     def _create(self, name: str, tags: Mapping[str, Any], parent: str = "", started: int | None = None) -> Any:
         return self._mlflow.create(name, {**self._tags, **tags}, parent, started)
+
+    def _find_parent(self) -> str:
+        found = self._mlflow.search(level="benchmark", **{BEGAN: self._run.state["created"]})
+        return found[0].info.run_id if found else ""
+
+    def _find_arm(self, arm: str) -> str:
+        below = self._mlflow.search(level="arm", **{PARENT: self._run.state["mlflow_run"]})
+        return next((run.info.run_id for run in below if run.data.tags.get("arm") == arm), "")
 
     def _find(self, arm: str, number: int) -> list[Any]:
         return self._mlflow.find(self._run.state["arms"][arm], number)

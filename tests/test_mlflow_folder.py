@@ -123,3 +123,59 @@ def test_an_experiment_of_somebody_else_stays_where_it_is(tmp_path):
     assert there.get_experiment_by_name("theirs").artifact_location == "file:///elsewhere/3"
     assert there.get_experiment_by_name("old").artifact_location == (tmp_path / "artifacts").as_uri()
     assert there.get_experiment("0").artifact_location == (tmp_path / "artifacts/0").as_uri()
+
+
+CUT = """
+import os, signal, sys
+from pathlib import Path
+from fmnist_bench.mlflow_store import MlflowStore
+from fmnist_bench.store import Run, Store
+from fmnist_bench.tracking import Tracker
+made, create, countdown = [], MlflowStore.create, int(sys.argv[2])
+def killed(*arguments):
+    info = create(*arguments)
+    made.append(info)
+    if len(made) == countdown:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return info
+MlflowStore.create = killed
+store = Store("mlruns")
+(store.folder / "runs" / sys.argv[1]).mkdir(exist_ok=True)
+with Run(store, store.folder / "runs" / sys.argv[1], "b") as run:
+    Tracker(run, "b", {}).open_arm("svm", "svm")
+"""
+
+
+def levels(folder):
+    there = MlflowClient(database_uri(folder / "mlflow.db"))
+    runs = there.search_runs([there.get_experiment_by_name("b").experiment_id])
+    return sorted((run.data.tags["level"], run.info.status) for run in runs)
+
+
+@pytest.mark.parametrize(("countdown", "left"), [(1, ["benchmark"]), (2, ["arm", "benchmark"])])
+def test_what_a_kill_left_running_is_gone_on_with_or_closed(arena, tmp_path, countdown, left):
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    done = subprocess.run([sys.executable, "-c", CUT, "first", str(countdown)], env=environment, cwd=tmp_path)
+    assert done.returncode == -9
+    store = Store(tmp_path / "mlruns")
+    assert levels(store.folder) == [(level, "RUNNING") for level in left]
+    (store.folder / "runs" / "other").mkdir()
+    with Run(store, store.folder / "runs" / "other", "b") as run:
+        tracker = Tracker(run, "b", {})
+        assert levels(store.folder) == sorted([*((level, "KILLED") for level in left), ("benchmark", "RUNNING")])
+        tracker.close("FINISHED")
+    with Run(store, store.folder / "runs" / "first", "b") as run:
+        tracker = Tracker(run, "b", {})
+        tracker.open_arm("svm", "svm")
+        tracker.close("FINISHED")
+    assert levels(store.folder) == [("arm", "FINISHED"), ("benchmark", "FINISHED"), ("benchmark", "FINISHED")]
+
+
+def test_what_another_process_is_at_work_on_is_left_alone(arena, tmp_path):
+    store = Store(tmp_path / "mlruns")
+    for name in ("one", "two"):
+        (store.folder / "runs" / name).mkdir()
+    with Run(store, store.folder / "runs" / "one", "b") as one, Run(store, store.folder / "runs" / "two", "b") as two:
+        Tracker(one, "b", {})
+        Tracker(two, "b", {})
+        assert levels(store.folder) == [("benchmark", "RUNNING")] * 2

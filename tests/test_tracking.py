@@ -22,9 +22,10 @@ from fmnist_bench import pages, tracking
 from fmnist_bench.errors import InputError
 from fmnist_bench.job import MODEL, PROBABILITIES
 from fmnist_bench.mlflow_store import LONGEST_PARAM, MlflowStore
+from fmnist_bench.servers import check_registered, serve_command
 from fmnist_bench.store import Run, Store, TrialRecord
 from fmnist_bench.tracking import Tracker
-from fmnist_bench.trial import TrialResult
+from fmnist_bench.trial import PREPARATION, PREPARED, TrialResult
 
 
 @pytest.fixture
@@ -566,3 +567,67 @@ def test_what_a_killed_process_recorded_and_did_not_log_is_logged_once(run, trac
     assert not trials(run)
     tracker.log_missing(record)
     assert trials(run).keys() == {0}
+
+
+def test_half_a_preparation_is_written_anew(run, tracker):
+    folder = run.trial_folder("svm", PREPARATION)
+    folder.mkdir(parents=True)
+    record = TrialRecord("svm", PREPARATION, {}, "", TrialResult(PREPARED, "", log_loss=1.0), 2.0, 9.0)
+    run.save_record(record)
+    tracker.log_missing(record)
+    client(run).update_run(trials(run)[PREPARATION].info.run_id, status="RUNNING")
+    track(run).log_missing(record)
+    whole = trials(run)[PREPARATION].info
+    assert whole.status == "FINISHED"
+    track(run).log_missing(record)
+    assert trials(run)[PREPARATION].info.run_id == whole.run_id
+
+
+def test_an_experiment_that_was_deleted_comes_back_without_what_was_discarded(run, tracker, tmp_path, caplog):
+    for number in range(2):
+        finish(run, tracker, number)
+    tracker.forget_trial("svm", 1)
+    client(run).delete_experiment(run.state["experiment"])
+    report = tmp_path / "report.md"
+    report.write_text("done")
+    pages.renew(run, [report])
+    assert "the experiment b was deleted there; its next run restores it" in caplog.text
+    said, state = [], json.dumps(run.state)
+    again = track(run, say=said.append)
+    assert json.dumps(run.state) == state
+    assert len(said) == 1 and "had been deleted there; it is restored" in said[0]
+    finish(run, again, 2)
+    assert trials(run).keys() == {0, 2}
+    track(run, say=said.append)
+    assert len(said) == 1
+
+
+def test_a_version_that_was_deleted_is_registered_anew(run, tracker):
+    first = register(run, tracker, "manifest", 0.8)
+    client(run).delete_registered_model("b-ensemble")
+    assert register(run, track(run), "manifest", 0.8) == first
+    assert str(champion(run).version) == "1"
+    client(run).delete_model_version("b-ensemble", "1")
+    assert register(run, track(run), "manifest", 0.8)["version"] != ""
+    assert len(client(run).search_model_versions("name = 'b-ensemble'")) == 1
+
+
+@pytest.mark.parametrize("name", ["MLFLOW_REGISTRY_URI", "MLFLOW_TRACKING_URI"])
+def test_another_store_in_the_environment_has_no_say(run, tmp_path, monkeypatch, name):
+    monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
+    register(run, track(run), "manifest", 0.8)
+    check_registered("b-ensemble/1", run.store.tracking_uri)
+    _, environment = serve_command("b-ensemble/1", run.store.folder, "", free_port())
+    assert environment["MLFLOW_TRACKING_URI"] == environment["MLFLOW_REGISTRY_URI"] == run.store.tracking_uri
+
+
+def test_coming_back_to_a_store_goes_on_with_what_is_there(run, tracker, tmp_path, empty_database):
+    finish(run, tracker, 0)
+    first = run.state["mlflow_run"]
+    shutil.copy(empty_database, tmp_path / "other.db")
+    finish(run, track(run, f"sqlite:///{tmp_path / 'other.db'}"), 1)
+    back = track(run)
+    back.log_summary({}, [], {})
+    assert run.state["mlflow_run"] == first
+    assert trials(run).keys() == {0, 1}
+    assert len(level(run, "arm")) == len(level(run, "benchmark")) == 1
