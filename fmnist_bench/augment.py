@@ -32,6 +32,7 @@ from fmnist_bench.models._parameters import check_least
 from fmnist_bench.models._saved_network import NetworkAsBytes, to_bytes
 from fmnist_bench.models._training import steps_per_execution
 from fmnist_bench.models._turn import chance_of_its_own, one_at_a_time
+from fmnist_bench.pixels import UNIT, white_of
 
 TRAINED_ON = ("tensorflow", "torch")  # back ends; JAX would need a training step of its own
 SAMPLE_BATCH = 1000
@@ -146,13 +147,15 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            Unusable rows, labels or parameters.
+            Unusable rows, labels or parameters; pixels from 0 to 1.
         FailedGAN
             A loss that is no longer finite, images of the wrong class, or all alike.
         """
         self._started = time.monotonic()
         self._check_parameters()
         rows, labels = validate_data(self, as_rows(X), y, dtype="numeric")
+        if white_of(rows) == UNIT:
+            raise ValueError("pixels from 0 to 1: the images that a GAN draws have pixels from 0 to 255")
         self.classes_, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
         if len(self.classes_) < 2:
             raise ValueError("y has one class only: a conditional GAN needs at least 2")

@@ -109,6 +109,8 @@ def _load_pyfunc(model: str) -> ServedEnsemble:
 def _pixels(rows: NDArray[Any]) -> NDArray[np.uint8]:
     if rows.dtype == np.uint8:
         return rows
+    if rows.dtype.kind == "b":
+        raise ValueError("truth values are no pixels: these must be whole numbers from 0 to 255")
     pixels = rows.astype(np.uint8, casting="unsafe") if rows.size and rows.min() >= 0 and rows.max() <= 255 else None
     if pixels is None or not np.array_equal(pixels, rows):
         raise ValueError("pixels must be whole numbers from 0 to 255, as many in each row as the images have")

@@ -156,6 +156,11 @@ def test_one_that_has_not_learnt_is_refused(digits):
         ConditionalGAN(**TINY).fit(digits.X[:300], digits.y[:300])
 
 
+def test_images_on_another_scale_than_it_draws_are_refused(digits):
+    with pytest.raises(ValueError, match="from 0 to 1: the images that a GAN draws"):
+        ConditionalGAN(**TINY).fit(digits.X[:50] / 255, digits.y[:50])
+
+
 def test_images_that_are_all_alike_are_refused(digits, monkeypatch):
     monkeypatch.setattr(_gan_watch, "LEAST_FIDELITY", 0.0)
     monkeypatch.setattr(_gan_watch, "LEAST_SPREAD", 100.0)

@@ -30,6 +30,11 @@ def test_what_is_no_pixel_is_refused(folder, digits, value):
         ServedEnsemble(folder).predict(rows)
 
 
+def test_truth_values_are_refused(folder, digits):
+    with pytest.raises(ValueError, match="whole numbers from 0 to 255"):
+        ServedEnsemble(folder).predict(digits.X[:2] > 99)
+
+
 def test_the_shape_is_that_of_a_square_or_unknown(folder, digits, tmp_path):
     assert ServedEnsemble(folder).image_shape == [8, 8]
     StackedEnsemble([("bayes", GaussianNB())]).fit(digits.X[:, :60], digits.y).save(tmp_path / "odd")
