@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import http.server
+import re
 import shutil
 import socket
 import struct
@@ -26,7 +27,7 @@ from hypothesis.extra import numpy as hnp
 from fmnist_bench import fetch
 from fmnist_bench.data import Dataset, describe, find_fashion_mnist, load_dataset, make_split, parse_idx
 from fmnist_bench.errors import InputError
-from fmnist_bench.files import IDX_FILES
+from fmnist_bench.files import IDX_FILES, find_file
 
 STEMS = [*IDX_FILES["train"], *IDX_FILES["test"]]
 real = pytest.mark.usefixtures("fashion_mnist")
@@ -425,6 +426,18 @@ def test_files_of_the_relatives_of_mnist_are_found(tmp_path: Path, names: list[s
         (tmp_path / "other" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "plain" / f"{stem}{end}").rename(tmp_path / "other" / f"{name}{end}")
     assert load_dataset(tmp_path / "other", "test").fingerprint == expected.fingerprint
+
+
+def test_every_name_that_the_page_promises_is_found(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[1] / "docs/how-to/data.md").read_text()
+    names = re.findall(r"`([\w.-]*ubyte)`", page)
+    assert len(names) >= 5
+    for name in names:
+        part, kind = ("train" if "train" in name else "test"), ("images" in name, "labels" in name).index(True)
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / name).touch()
+        assert find_file(folder, IDX_FILES[part][kind]) == folder / name
 
 
 def test_several_data_sets_in_one_folder_are_not_mixed(tmp_path: Path) -> None:

@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fmnist_bench.arrays import N_EDGES, edge_brightness
+from fmnist_bench.data import load_dataset
 from fmnist_bench.errors import InputError
-from fmnist_bench.images import read_images
+from fmnist_bench.images import DARK, read_images
 
 
 def boot(size=(28, 28), background=0, ink=200, mode="L"):
@@ -77,6 +79,14 @@ def test_a_file_that_is_far_too_large_is_refused_in_one_line(tmp_path):
     with pytest.raises(InputError) as refused:
         read_images(tmp_path / "wide.png", (28, 28))
     assert str(refused.value) == f"{tmp_path}/wide.png: 10001 x 1 pixels, at most 10000 each way"
+
+
+def test_no_training_image_of_fashion_mnist_would_be_inverted(fashion_mnist):
+    train = load_dataset(path=fashion_mnist)
+    images = train.X.reshape(-1, 28, 28)
+    edges = np.concatenate([images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1]], axis=1)
+    assert len(edges) == 60_000 and edges.mean(axis=1).max() <= 127
+    assert edge_brightness(images[:N_EDGES]) < DARK
 
 
 def test_a_folder_in_order_of_its_names(tmp_path):
