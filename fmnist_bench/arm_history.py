@@ -13,14 +13,19 @@ from fmnist_bench.study import Arm
 from fmnist_bench.trial import NO_WEIGHTS, PREPARATION, PREPARED
 
 SEED = "model__random_state"
+TRIES = 3  # of a default configuration that runs out of time
 
 
 @dataclass(frozen=True)
 class Running:
-    """A trial in progress: seconds that it is likely to take, and when it began, by ``time.monotonic()``."""
+    """A trial in progress: seconds that it is likely to take, when it began, and whether it has all cores.
+
+    The beginning is by ``time.monotonic()``.
+    """
 
     expected: float
     started: float
+    all_cores: bool = False
 
 
 class ArmHistory:
@@ -35,6 +40,8 @@ class ArmHistory:
         Of the same study without its augmentation.
     seed : int
         Of every model, unless it is trained again.
+    speedup : float
+        How many times faster a network learns with all cores than with those of one worker, 1 or more.
 
     Attributes
     ----------
@@ -55,9 +62,16 @@ class ArmHistory:
         Whether no new configuration will be asked for: there is none, or no weights, or the augmentation cannot learn.
     """
 
-    def __init__(self, arm: Arm, thorough: bool = False, plain: "ArmHistory | None" = None, seed: int = 0) -> None:
-        self.arm, self.plain, self.seed = arm, plain, seed
-        self.ladder = Ladder(arm.study.fidelity.costs)
+    def __init__(
+        self,
+        arm: Arm,
+        thorough: bool = False,
+        plain: "ArmHistory | None" = None,
+        seed: int = 0,
+        speedup: float = 1.0,
+    ) -> None:
+        self.arm, self.plain, self.seed, self.speedup = arm, plain, seed, speedup
+        self.ladder = Ladder(arm.study.fidelity.costs, arm.study.fidelity.work)
         self.first_rung = AS_IT_STANDS if thorough and arm.study.fidelity.levels else 0
         self.records: list[TrialRecord] = []
         self.running: dict[int, Running] = {}
@@ -139,12 +153,12 @@ class ArmHistory:
         both = [(a.seconds, plain.seconds(config, a.rung)) for a, config in ended if plain.knows(config)]
         return statistics.median([with_it / without for with_it, without in both if without] or [1.0])
 
-    def begin(self, ask: Ask, expected: float) -> None:
-        """Take note that a trial begins, and how many seconds it is likely to take."""
+    def begin(self, ask: Ask, expected: float, all_cores: bool = False) -> None:
+        """Take note that a trial begins, how many seconds it is likely to take, and whether it has all cores."""
         if ask.number != PREPARATION:
             self.queue.pop(_key(ask), None)
             self.ladder.start(ask.config, ask.rung)
-        self.running[ask.number] = Running(expected, time.monotonic())
+        self.running[ask.number] = Running(expected, time.monotonic(), all_cores)
 
     def take(self, record: TrialRecord, again: Sequence[str] = ("interrupted",)) -> None:
         """Take note of how a trial ended; with a status of `again` it is tried again."""
@@ -161,6 +175,8 @@ class ArmHistory:
         else:
             self.queue.pop(_key(ask), None)
             self._end(ask, record)
+            if record.result.status == "timeout" and record.known and self.ladder.cut(ask.config, ask.rung) < TRIES:
+                self._enqueue(record.parameters, record.known, record.rung)  # with what it is now known to need
             if record.result.status == NO_WEIGHTS:  # nor will there be any for the next trial
                 self.exhausted = True
                 self.queue.clear()
@@ -179,7 +195,7 @@ class ArmHistory:
         accuracy = record.result.accuracy if complete else None
         self.ladder.start(ask.config, ask.rung)
         if not self.is_again(record):  # it does not climb: another one is ahead of it
-            self.ladder.end(Attempt(ask.config, ask.rung, record.whole_seconds, accuracy))
+            self.ladder.end(Attempt(ask.config, ask.rung, record.whole_seconds, accuracy, record.fixed_seconds))
 
     def _enqueue(self, parameters: Mapping[str, Any], known: str, rung: int) -> None:
         wish = Ask(-1, parameters, known, rung)

@@ -29,6 +29,8 @@ class ArmSearch(ArmHistory):
         Of the same study without its augmentation.
     seed : int
         Of every model, unless it is trained again.
+    speedup : float
+        How many times faster a network learns with all cores than with those of one worker, 1 or more.
     """
 
     def __init__(
@@ -39,8 +41,9 @@ class ArmSearch(ArmHistory):
         thorough: bool = False,
         plain: "ArmSearch | None" = None,
         seed: int = 0,
+        speedup: float = 1.0,
     ) -> None:
-        super().__init__(arm, thorough, plain, seed)
+        super().__init__(arm, thorough, plain, seed, speedup)
         self._asker = asker
         told = asker.told()
         for record in run.records(arm.name):
@@ -58,15 +61,17 @@ class ArmSearch(ArmHistory):
     def claim(self, proposal: Proposal | None, fair: float) -> ArmClaim:
         """Say what `next_arm` must know; `fair` seconds are an even share of the time that is left.
 
-        A known configuration that is likely to take longer has to earn its time like any other trial, and so has what
-        an augmentation must learn.
+        A known configuration that is likely to take longer has to earn its time like any other trial, unless the arm
+        has no result yet; and so has what an augmentation must learn.
         """
         study, promise, spent = self.arm.study.name, self.ladder.promise(), self.spent
         if proposal is None:
             return ArmClaim(study, promise, spent, self.count(), ready=False)
-        first = (proposal.waited or self.count() == 0) and not proposal.preparation and proposal.seconds <= fair
+        fits = proposal.seconds <= fair or promise == 0
+        first = (proposal.waited or self.count() == 0) and not proposal.preparation and fits
         seconds = fair / MARGIN if proposal.preparation else proposal.seconds  # it may not take longer than expected
-        return ArmClaim(study, promise, spent, self.count(), seconds, first, slack=proposal.slack)
+        quick = self.arm.study.is_quick
+        return ArmClaim(study, promise, spent, self.count(), seconds, first, slack=proposal.slack, quick=quick)
 
     def ask(self, proposal: Proposal) -> Ask | None:
         """Begin a trial; None where no configuration is left that has not been tried."""
@@ -80,7 +85,8 @@ class ArmSearch(ArmHistory):
             self.exhausted = True
             return None
         as_proposed = ask.rung == proposal.rung  # KerasTuner's Hyperband chooses the rung itself
-        self.begin(ask, proposal.seconds if as_proposed else self.ladder.seconds(ask.config, ask.rung))
+        seconds = proposal.seconds if as_proposed else self.ladder.seconds(ask.config, ask.rung)
+        self.begin(ask, seconds, proposal.all_cores)
         return ask
 
     def should_prune(self, ask: Ask, step: int, score: float) -> bool:
@@ -102,19 +108,24 @@ class ArmSearch(ArmHistory):
         return {} if ask.rung == AS_IT_STANDS else self.arm.study.fidelity.at(ask.rung)
 
 
-def make_arm_search(arm: Arm, run: Run, seed: int, thorough: bool, plain: ArmSearch | None = None) -> ArmSearch:
+def make_arm_search(
+    arm: Arm, run: Run, seed: int, thorough: bool, plain: ArmSearch | None = None, speedup: float = 1.0
+) -> ArmSearch:
     """Open the search over an arm with the asker that its study names."""
     if arm.study.engine.name == "keras-tuner":
         from fmnist_bench.search_kt import OracleAsker
 
-        return ArmSearch(arm, run, OracleAsker(arm, run, seed), thorough, plain, seed)
-    return ArmSearch(arm, run, OptunaAsker(arm, run, seed, arm.study.engine.oracle), thorough, plain, seed)
+        return ArmSearch(arm, run, OracleAsker(arm, run, seed), thorough, plain, seed, speedup)
+    asker = OptunaAsker(arm, run, seed, arm.study.engine.oracle)
+    return ArmSearch(arm, run, asker, thorough, plain, seed, speedup)
 
 
-def make_arm_searches(arms: Sequence[Arm], run: Run, seed: int, thorough: bool) -> list[ArmSearch]:
+def make_arm_searches(
+    arms: Sequence[Arm], run: Run, seed: int, thorough: bool, speedup: float = 1.0
+) -> list[ArmSearch]:
     """Open the search over every arm; the plain arm of a study stands before the augmented one."""
     searches: dict[str, ArmSearch] = {}
     for arm in arms:
         plain = searches.get(arm.study.name) if arm.augmented else None
-        searches[arm.name] = make_arm_search(arm, run, seed, thorough, plain)
+        searches[arm.name] = make_arm_search(arm, run, seed, thorough, plain, speedup)
     return list(searches.values())

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 RATIO = 0.3  # of a study's part of the time to that of the next better one
 MARGIN = 2.0  # a trial may take so many times longer than expected before it is too late for another one
@@ -32,6 +33,8 @@ class ArmClaim:
         Whether it has anything to try; the time of one that has not still counts for its study.
     slack : float
         Seconds for which the next trial may wait, infinite where that is of no account.
+    quick : bool
+        Whether its first trial is likely to be short.
     """
 
     study: str
@@ -42,12 +45,14 @@ class ArmClaim:
     untried: bool = False
     ready: bool = True
     slack: float = math.inf
+    quick: bool = True
 
 
-def next_arm(claims: Sequence[ArmClaim], ratio: float = RATIO) -> int:
+def next_arm(claims: Sequence[ArmClaim], ratio: float = RATIO, quick: bool = True) -> int:
     """Choose the arm that gets the next trial; return its place in `claims`.
 
-    Known configurations come first, one of each arm before a second one of any. Then the study that promises most gets
+    Known configurations come first: one of each arm before a second one of any, the `quick` ones or the networks
+    before the others, and an arm without a result before those that have one. Then the study that promises most gets
     seven tenths of the time, the next one seven tenths of the rest, and so on: successive halving (Jamieson and
     Talwalkar, 2016) with another ratio, which may take a decision back when the order changes. The study goes first
     that has had least of its part; within it the arm goes first that has had less time. `benchmarks/replay.md` holds
@@ -65,7 +70,7 @@ def next_arm(claims: Sequence[ArmClaim], ratio: float = RATIO) -> int:
     ready = [i for i, claim in enumerate(claims) if claim.ready]
     untried = [i for i in ready if claims[i].untried]
     if untried:
-        return min(untried, key=lambda i: (claims[i].count, claims[i].seconds))
+        return min(untried, key=lambda i: _turn(claims[i], quick))
     best: dict[str, float] = {}
     spent: dict[str, float] = {}
     studies = {claims[i].study for i in ready}
@@ -76,6 +81,11 @@ def next_arm(claims: Sequence[ArmClaim], ratio: float = RATIO) -> int:
     chosen = min(ready, key=lambda i: (spent[claims[i].study] / part[claims[i].study], claims[i].spent))
     of_best = min((i for i in ready if part[claims[i].study] == 1), key=lambda i: claims[i].spent)
     return of_best if claims[of_best].slack < MARGIN * claims[chosen].seconds else chosen
+
+
+def _turn(claim: ArmClaim, quick: bool) -> tuple[Any, ...]:
+    """What known configurations come by: those of arms without a result, which may have run out of time, are first."""
+    return claim.promise > 0, claim.count, claim.quick != quick, claim.seconds
 
 
 class Clock:

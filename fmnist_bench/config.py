@@ -219,7 +219,8 @@ def _text(table: Mapping[str, Any], key: str, default: str, where: str | Path) -
 
 def _parse_fidelity(table: Mapping[str, Any], study: Study, where: str) -> Fidelity:
     levels = {
-        name if name == ROWS else full_name(name): _rising(values, f"{where} {name}") for name, values in table.items()
+        name if name == ROWS else full_name(name): _not_falling(values, f"{where} {name}")
+        for name, values in table.items()
     }
     if len({len(values) for values in levels.values()}) > 1:
         raise InputError(f"{where}: every list must be of the same length")
@@ -228,20 +229,16 @@ def _parse_fidelity(table: Mapping[str, Any], study: Study, where: str) -> Fidel
     for name in levels:
         if name in study.ranges():
             raise InputError(f"{where}: {name} has a range already; a ladder's argument is not searched")
-    if levels and not any(values[0] > 0 for values in levels.values()):
-        raise InputError(f"{where}: one list must begin above 0, for what a rung costs")
-    return Fidelity(levels)
+    fidelity = Fidelity(levels)
+    if levels and not (fidelity.paid and all(low < high for low, high in itertools.pairwise(fidelity.work))):
+        raise InputError(f"{where}: each rung must cost more than the last: one list that begins above 0 must rise")
+    return fidelity
 
 
-def _rising(values: Any, where: str) -> tuple[Any, ...]:
+def _not_falling(values: Any, where: str) -> tuple[Any, ...]:
     numbers = isinstance(values, list) and len(values) > 1 and all(map(is_number, values))
-    pairs = list(itertools.pairwise(values)) if numbers else []
-    rises = all(low < high for low, high in pairs) or (values[:1] == [0] and all(low <= high for low, high in pairs))
-    if not pairs or not rises:
-        raise InputError(
-            f"{where}: expected a list of two or more rising numbers, or some that begin with 0 and do not fall, "
-            f"found {values!r}"
-        )
+    if not numbers or not all(low <= high for low, high in itertools.pairwise(values)):
+        raise InputError(f"{where}: expected a list of two or more numbers that do not fall, found {values!r}")
     return tuple(values)
 
 

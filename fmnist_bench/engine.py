@@ -26,7 +26,8 @@ LEARNING_SHARES = 1.0  # even shares of the time that an augmentation may take t
 PATIENCE = 2.0  # a trial may take so many times longer than expected; a network then ends its schedule early
 MOST_THREADS = 1024  # that attend to workers; they are made as they are needed
 LOOK = 15.0  # seconds between two looks at what no trial tells: time that a kill must not lose, workers that came
-FIRST_LIMIT = 20.0  # seconds that a trial of which nothing is known may take at least
+FIRST_SHARE, FIRST_LIMIT = 0.25, 20.0  # of the time left, and seconds, that a trial of an unknown cost may take
+TRAINING = 0.75  # of the time for trials, kept for the last training of a network that one core is too slow for
 
 
 @dataclass(frozen=True)
@@ -114,9 +115,18 @@ class Search:
     def _start(
         self, threads: ThreadPoolExecutor, reserve: float
     ) -> dict[Future[tuple[TrialResult, float]], tuple[ArmSearch, Ask]]:
-        """Begin the next trial, if there is one that is likely to end in time."""
+        """Begin the next trial, if there is one that is likely to end in time.
+
+        The last training of a network has the machine to itself: it waits for the trials in progress, and then nothing
+        is begun beside it.
+        """
+        running = [trial for search in self.arms for trial in search.running.values()]
+        if any(trial.all_cores for trial in running):
+            return {}
         while not self.stop.is_set() and (chosen := self._next(reserve)) is not None:
             search, proposal = chosen
+            if proposal.all_cores and running:
+                return {}
             with self._lock:
                 ask = search.ask(proposal)
             if ask is not None:
@@ -146,14 +156,27 @@ class Search:
         if any(PREPARATION in search.running for search in self.arms):  # another one may find in a file what it learns
             proposals = [None if proposal and proposal.preparation else proposal for proposal in proposals]
         pairs = [(search, proposal) for search, proposal in zip(self.arms, proposals, strict=True) if proposal]
-        if not pairs:
-            return None
-        if self._counted:
-            return min(pairs, key=lambda pair: pair[0].count())
-        fair = self._fair(reserve)
-        claims = [search.claim(proposal, fair) for search, proposal in zip(self.arms, proposals, strict=True)]
-        chosen = next_arm(claims)
-        return next(pair for pair in pairs if pair[0] is self.arms[chosen])
+        if self._counted or not pairs:
+            return min(pairs, key=lambda pair: pair[0].count(), default=None)
+        last = [pair for pair in pairs if pair[1].all_cores]
+        waits = {search.arm.study.name for search, _ in last}  # what else these studies would try has had its time
+        others = [pair for pair in pairs if pair[0].arm.study.name not in waits]
+        if last and (not others or self._is_time_for(last, left, reserve)):
+            return max(last, key=lambda pair: pair[0].ladder.promise())
+        fair, proposed = self._fair(reserve), {search.arm.name: proposal for search, proposal in others}
+        claims = [search.claim(proposed.get(search.arm.name), fair) for search in self.arms]
+        # One worker looks at networks, which take long, while the others look at quick families: these make an
+        # ensemble within the first minute, and where there is one worker they come first.
+        busy = any(search.running for search in self.arms if not search.arm.study.is_quick)
+        chosen = next_arm(claims, quick=busy or self.workers.capacity == 1)
+        return self.arms[chosen], proposed[self.arms[chosen].arm.name]
+
+    def _is_time_for(self, last: Sequence[tuple[ArmSearch, Proposal]], left: float, reserve: float) -> bool:
+        """Whether the last training begins, of a network that promises most: the others have had their part."""
+        promises = [search.ladder.promise() for search in self.arms]
+        best = any(search.ladder.promise() == max(promises) for search, _ in last)
+        budget = self.clock.budget
+        return best and budget is not None and left <= TRAINING * (budget - reserve)
 
     @property
     def _counted(self) -> bool:
@@ -169,7 +192,8 @@ class Search:
             return left
         if preparation:
             return min(left / 2, max(LEARNING_SHARES * self._fair(reserve), FIRST_LIMIT))
-        return min(left, max(PATIENCE * expected, self._fair(reserve), FIRST_LIMIT))
+        first = 0.0 if expected else max(FIRST_SHARE * left, FIRST_LIMIT)
+        return min(left, max(PATIENCE * expected, self._fair(reserve), first))
 
     def _fair(self, reserve: float) -> float:
         """Seconds that each arm would get if what is left were shared evenly."""
@@ -213,6 +237,7 @@ class Search:
             resources=search.arm.study.resources,
             allow_import=shared.allow_import,
             weights_dir=shared.weights_dir,
+            all_cores=search.running[ask.number].all_cores,
             generator=self.run.generator_file(search.arm.name) if search.arm.augmented else None,
         )
 

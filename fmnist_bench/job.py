@@ -7,6 +7,7 @@ import queue
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -46,7 +47,7 @@ RESULT, PROBABILITIES, MODEL, LOG = "result.json", "valid_probabilities.npy", "m
 GENERATOR, SAMPLES = "generator.keras", "samples-*.png"  # of an augmentation that has learnt
 STEPS_A_GRID, ROWS_A_GRID = 1000, 8
 DONE = None  # the last word of a worker: all that it was to write is there
-MARGIN, LEAST_MARGIN, MOST_MARGIN = 0.15, 6.0, 120.0  # part of the limit, then seconds: see `time_to_fit`
+MARGIN, LEAST_MARGIN, MOST_MARGIN = 0.05, 4.0, 60.0  # part of the limit, then seconds: see `time_to_fit`
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,8 @@ class Task:
         Where the result goes; it appears whole or not at all.
     seconds : float or None
         Wall-clock limit.
+    deadline : float or None
+        When that limit ends, by ``time.monotonic()`` of the machine that runs it; set when its process is started.
     memory : int or None
         Limit of the resident size of the process and its children, bytes.
     stall : float or None
@@ -89,6 +92,8 @@ class Task:
         Share of the fit rows, above 0 to 1.
     cpus : tuple of int
         Numbers of the cores that it may use; empty for all.
+    all_cores : bool
+        It runs alone, with what else several trials share.
     resources : mapping of str to float
         What a machine of a cluster must offer.
     weights_dir : str or None
@@ -106,10 +111,12 @@ class Task:
     folder: Path
     cache_dir: Path
     seconds: float | None = None
+    deadline: float | None = None
     memory: int | None = None
     stall: float | None = None
     rows_share: float = 1.0
     cpus: tuple[int, ...] = ()
+    all_cores: bool = False
     resources: Mapping[str, float] = field(default_factory=dict)
     allow_import: tuple[str, ...] = ()
     weights_dir: str | None = None
@@ -195,20 +202,20 @@ def _fill(candidate: Any, task: Task) -> None:
     tell_image_shape(candidate, task.rows.image_shape)
     if task.generator is not None:
         set_where_none(candidate, generator=str(task.generator))
-    if task.seconds is not None:
-        set_where_none(candidate, max_seconds=time_to_fit(task.seconds))
+    if task.seconds is not None and task.deadline is not None:
+        set_where_none(candidate, max_seconds=time_to_fit(task.deadline - time.monotonic()))
 
 
-def time_to_fit(limit: float) -> float:
-    """Give the `max_seconds` of a model, s, under a limit of its trial, s: what it leaves is for predicting and saving.
+def time_to_fit(left: float) -> float:
+    """Give the `max_seconds` of a model, s, of what is left of its trial's limit, s: the rest is for saving it.
 
     Examples
     --------
     >>> time_to_fit(100.0), time_to_fit(6000.0)
-    (85.0, 5880.0)
+    (95.0, 5940.0)
     """
-    margin = min(max(MARGIN * limit, LEAST_MARGIN), MOST_MARGIN)
-    return round(max(limit - margin, 1.0), 1)
+    margin = min(max(MARGIN * left, LEAST_MARGIN), MOST_MARGIN)
+    return round(max(left - margin, 1.0), 1)
 
 
 def _redirect_output(path: Path) -> None:

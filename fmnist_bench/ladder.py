@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 ETA = 3  # of so many configurations on a rung one may climb to the next
-LEFT_BY_A_RUNG = 0.85  # of the errors of a trial when it climbs; benchmarks/replay.md has what was measured
+GAIN = 0.15  # errors fall with this power of the work that goes into a trial
+MORE = 2.0  # times what it had is what a trial that ran out of time needs at least
 AS_IT_STANDS = -1  # rung of a trial whose study and parameters say all; it costs about what the top costs
 
 
@@ -24,12 +25,15 @@ class Attempt:
         What it took, or would have taken had its limit not compressed its schedule.
     accuracy : float or None
         On the valid rows; None where it did not complete.
+    fixed : float
+        Seconds of these that are the same on every rung: to start a process, to predict the valid rows, to save.
     """
 
     config: Hashable
     rung: int
     seconds: float
     accuracy: float | None
+    fixed: float = 0.0
 
 
 class Ladder:
@@ -42,14 +46,16 @@ class Ladder:
     ----------
     costs : sequence of float
         Guess of what each rung costs, in any unit; what was measured replaces it.
+    work : sequence of float or None
+        What each rung learns from: rows times epochs, in any unit; None takes the costs.
 
     References
     ----------
     Li et al., "A System for Massively Parallel Hyperparameter Tuning" (2020).
     """
 
-    def __init__(self, costs: Sequence[float] = (1.0,)) -> None:
-        self.costs = tuple(costs)
+    def __init__(self, costs: Sequence[float] = (1.0,), work: Sequence[float] | None = None) -> None:
+        self.costs, self.work = tuple(costs), tuple(costs if work is None else work)
         self.attempts: list[Attempt] = []
         self.begun: set[tuple[Any, int]] = set()  # configurations, and rungs on which they are or were tried
 
@@ -86,7 +92,12 @@ class Ladder:
 
     def failed(self, config: Hashable) -> set[int]:
         """Rungs on which a configuration did not complete."""
-        return {a.rung for a in self.attempts if a.config == config and a.accuracy is None}
+        own = [a for a in self.attempts if a.config == config]
+        return {a.rung for a in own if a.accuracy is None} - {a.rung for a in own if a.accuracy is not None}
+
+    def cut(self, config: Hashable, rung: int) -> int:
+        """How often a configuration was tried there and did not complete."""
+        return sum(a.accuracy is None for a in self.attempts if (a.config, a.rung) == (config, rung))
 
     def is_climbing(self, config: Hashable, rung: int) -> bool:
         """Whether this is being tried on a rung above `rung`."""
@@ -113,24 +124,32 @@ class Ladder:
             found += [(a.config, rung + 1) for a in best if self._may_climb(a.config, rung)]
         return found
 
-    def promise(self, left_by_a_rung: float = LEFT_BY_A_RUNG) -> float:
-        """Accuracy that the best configuration is likely to have on the top rung; 0 where none has completed."""
+    def promise(self, gain: float = GAIN) -> float:
+        """Accuracy that the best configuration is likely to have on the top rung; 0 where none has completed.
+
+        Errors fall with a power of what a model learns from (Hestness et al., "Deep Learning Scaling is Predictable,
+        Empirically", 2017).
+        """
         errors = [
-            (1 - a.accuracy) * left_by_a_rung ** (self.top - a.rung if a.rung >= 0 else 0)
+            (1 - a.accuracy) * (self.work[a.rung if a.rung >= 0 else self.top] / self.work[self.top]) ** gain
             for a in self.attempts
             if a.accuracy is not None
         ]
         return 1 - min(errors, default=1.0)
 
-    def seconds(self, config: Hashable | None, rung: int) -> float:
-        """Seconds that a trial is likely to take, 0 where nothing is known; `config` None is a new configuration."""
-        factors = {low: self._factor(low, rung) for low in {a.rung for a in self.attempts}}
-        own = [a.seconds * factors[a.rung] for a in self.attempts if a.config == config and a.accuracy is not None]
+    def seconds(self, config: Hashable | None, rung: int, speedup: float = 1.0) -> float:
+        """Seconds that a trial is likely to take, 0 where nothing is known; `config` None is a new configuration.
+
+        `speedup` is how many times faster than the trials before it learns, with more cores.
+        """
+        factors = {low: self._factor(low, rung) / speedup for low in {a.rung for a in self.attempts}}
+        scaled = [(a, a.fixed + (a.seconds - a.fixed) * factors[a.rung]) for a in self.attempts]
+        own = [seconds for a, seconds in scaled if a.config == config and a.accuracy is not None]
         if own:
             return own[-1]
-        ended = [a.seconds * factors[a.rung] for a in self.attempts if a.accuracy is not None]
-        cut = [a.seconds * factors[a.rung] * 1.5 for a in self.attempts if a.accuracy is None]
-        return statistics.median(ended) if ended else max(cut, default=0.0)
+        ended = [seconds for a, seconds in scaled if a.accuracy is not None]
+        cut = [MORE * seconds for a, seconds in scaled if a.accuracy is None and (not ended or a.config == config)]
+        return max([*cut, statistics.median(ended or [0.0])])
 
     def _may_climb(self, config: Hashable, rung: int) -> bool:
         """Whether nothing above was tried, or failed alone, and that higher up than the next rung."""
@@ -142,7 +161,7 @@ class Ladder:
         if low == high:
             return 1.0
         ended = [a for a in self.attempts if a.accuracy is not None]
-        by_rung = {rung: {a.config: a.seconds for a in ended if a.rung == rung} for rung in (low, high)}
+        by_rung = {rung: {a.config: a.seconds - a.fixed for a in ended if a.rung == rung} for rung in (low, high)}
         both = by_rung[low].keys() & by_rung[high].keys()
         ratios = [by_rung[high][c] / by_rung[low][c] for c in both if by_rung[low][c] > 0]
         return statistics.median(ratios) if ratios else self.costs[high] / self.costs[low]

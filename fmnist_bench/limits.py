@@ -11,6 +11,7 @@ from fmnist_bench.job import LOG, Task, unfinished
 
 SCAN = 2.0  # seconds between two searches for a worker's children
 TAIL = 2**16  # bytes that the last lines of a log are looked for in
+HAND_IN, LEAST_HAND_IN = 0.25, 10.0  # part of the limit, and seconds, in which what is trained may still be handed in
 BUSY = 0.2  # seconds of processor time that count as work: a process that only waits uses some
 
 
@@ -25,9 +26,13 @@ class Limits:
 
     def __init__(self, pid: int, task: Task) -> None:
         self._task, self._tree, self._scanned = task, _processes(pid), time.monotonic()
-        self._deadline = math.inf if task.seconds is None else time.monotonic() + task.seconds
+        self._deadline = math.inf if task.deadline is None else task.deadline
         self._sign, self._busy = time.monotonic(), 0.0
         self.cpu_seconds = 0.0  # that the worker and all below it have used, as far as was seen
+
+    def extend(self) -> None:
+        """Let a worker that has trained its model hand it in, although its time may be over."""
+        self._deadline += max(HAND_IN * (self._task.seconds or 0.0), LEAST_HAND_IN)
 
     def sign_of_life(self) -> None:
         """Take note that the worker is at work."""

@@ -13,6 +13,7 @@ from fmnist_bench.trial import PREPARATION
 
 TAKEN_OVER = 3  # best configurations of the arm without augmentation that the other one tries as well
 AGAIN = 2  # other seeds with which a network that can climb no more is trained
+GROWTH = 2.0  # times what a network had is what its last training should have at least
 COMPRESSED = 0.75  # of the time that a network is likely to need is enough: its schedule ends with its limit
 
 
@@ -36,6 +37,8 @@ class Proposal:
     slack : float
         Seconds for which it may wait and still have all the time that it would take, below 0 where it has not;
         infinite on the lowest rung, since only what takes long can come too late.
+    all_cores : bool
+        It is to be the last training: of a network, with all cores, for all of the time that is left.
     """
 
     parameters: Mapping[str, Any] | None
@@ -45,6 +48,7 @@ class Proposal:
     preparation: bool = False
     waited: bool = False
     slack: float = math.inf
+    all_cores: bool = False
 
 
 def proposals(history: ArmHistory, left: float, asker_climbs: bool = False) -> Iterator[Proposal]:
@@ -107,8 +111,25 @@ def _climbs(history: ArmHistory, left: float) -> Iterator[Proposal]:
     """Configurations that have earned a higher rung; the best one alone suffices where it began on known ground."""
     for config, rung in history.ladder.promotions(1 if history.is_on_known_ground or history.exhausted else 0):
         parameters, known = history.tried[config]
+        if known and (last := _last(history, config, rung, left)) is not None:
+            yield last
         rung = _reach(history, config, rung, left) if known else rung
         yield _repeat(history, parameters, known, rung, left)
+
+
+def _last(history: ArmHistory, config: Hashable, rung: int, left: float) -> Proposal | None:
+    """The last training of a network whose next rung does not fit: with all cores, until the time is over.
+
+    None where it fits, or where even that would not be much more than the network has had.
+    """
+    if not history.arm.study.trains_network or math.isinf(left) or _seconds(history, config, rung, left) <= left:
+        return None
+    costs = {r: history.ladder.seconds(config, r, history.speedup) for r in range(rung - 1, history.ladder.top + 1)}
+    if GROWTH * costs[rung - 1] > left:
+        return None
+    reached = max((r for r, seconds in costs.items() if COMPRESSED * seconds <= left and r > rung), default=rung)
+    parameters, known = history.tried[config]
+    return Proposal(parameters, known, reached, min(costs[reached], left), all_cores=True)
 
 
 def _again(history: ArmHistory, left: float) -> Iterator[Proposal]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import statistics
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,13 +21,17 @@ from fmnist_bench.progress import Progress
 from fmnist_bench.registry import registered_name
 from fmnist_bench.report import report_files, write_report
 from fmnist_bench.reporting.findings import Findings
-from fmnist_bench.store import Run
+from fmnist_bench.store import Run, TrialRecord, best
 from fmnist_bench.study import Benchmark
 from fmnist_bench.tracking import Tracker
 from fmnist_bench.workers import Workers
 
 TEST_ROWS = 10_000  # for the time that predicting them takes; how many there are is unknown until the report
-END_SECONDS = 20.0  # loading the models, figures, report
+END_SECONDS = 20.0  # choosing the ensemble, registering it, figures, report
+END_CPU_SECONDS = 12.0  # of these: they take longer where others use the processor
+NETWORK_SECONDS = 15.0  # to predict the test rows with a network that has not been tried yet
+MORE_MEMBERS = 3  # models of the ensemble that are not the best of their arm
+LEAST_CPU, MOST_CROWDING = 0.2, 4.0  # seconds of a fit below which it tells nothing; a bound
 SCORES = ("valid_accuracy", "test_accuracy", "test_low", "test_high", "test_log_loss", "test_calibration_error")
 
 
@@ -172,7 +177,7 @@ class Session:
     def _search(self, tracker: Tracker) -> Search:
         benchmark, counted = self.benchmark, self.benchmark.budget is None or self.benchmark.trials is not None
         self._withdraw_damaged(tracker)
-        arms = make_arm_searches(benchmark.arms, self.run, benchmark.seed, thorough=counted)
+        arms = make_arm_searches(benchmark.arms, self.run, benchmark.seed, counted, self.workers.speedup)
         rows = self.run.store.rows(self.dataset)
         settings = SearchSettings(
             rows,
@@ -210,10 +215,18 @@ class Session:
             self.progress.arm_state(search.arm.name, counts, accuracy, sum(r.seconds for r in search.records))
 
     def _end_seconds(self, arms: Sequence[ArmSearch]) -> float:
-        """Time that ensemble and report will take, from what predicting the valid rows has taken."""
-        records = [record for arm in arms for record in arm.best(self.benchmark.ensemble.per_arm)]
-        each = [TEST_ROWS / len(self.split.valid) * record.result.predict_seconds for record in records]
-        return END_SECONDS + max(sum(each) / cores(), max(each, default=0.0))
+        """Time that ensemble and report will take, from what the trials have taken on this machine until now.
+
+        That is to start a process for each of the models whose test predictions the report needs, to load it and to
+        predict; and what the report itself takes, the longer the more others use the processor.
+        """
+        winners = [record for arm in arms for record in arm.best(1)]
+        rest = best([record for arm in arms for record in arm.best(self.benchmark.ensemble.per_arm)[1:]], MORE_MEMBERS)
+        ratio = TEST_ROWS / len(self.split.valid)
+        each = [r.fixed_seconds + (ratio - 1) * r.result.predict_seconds for r in (*winners, *rest)]
+        each += [NETWORK_SECONDS for arm in arms if arm.arm.study.trains_network and arm.running and not arm.best(1)]
+        report = END_SECONDS + END_CPU_SECONDS * (_crowding(winners) - 1)
+        return report + max(sum(each) / cores(), max(each, default=0.0))
 
     def _choose(self, arms: Sequence[ArmSearch], tracker: Tracker) -> None:
         """Choose, save and register the ensemble of the best trials, if there is any."""
@@ -239,6 +252,12 @@ class Session:
         tracker.log_summary(scores.pop("ensemble", {}), report_files(self.run), scores)
         tracker.show(partial(pages.end, about=self._about(), findings=findings))
         tracker.close("FINISHED" if findings.ensemble else "FAILED")
+
+
+def _crowding(records: Sequence[TrialRecord]) -> float:
+    """How many times longer than alone what computes takes here: by what trials waited for a processor."""
+    waits = [r.result.fit_seconds / r.result.fit_cpu_seconds for r in records if r.result.fit_cpu_seconds > LEAST_CPU]
+    return min(max(statistics.median(waits or [1.0]), 1.0), MOST_CROWDING)
 
 
 @contextlib.contextmanager

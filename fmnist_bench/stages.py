@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
+PREDICTING = "predicting the valid rows"  # the last stage of a trial: it is trained, and must not be lost any more
 T = TypeVar("T")
 Listener = Callable[[str, float], None]  # gets the name of the computation and the share of it that is done
 PAUSE = 0.5  # seconds between two words at least, also before the first: what is shorter is not worth a word
@@ -31,6 +32,12 @@ def tell(what: str, share: float) -> None:
     if _Ear.listener is not None and (now - _Ear.told >= PAUSE or (share >= 1 and _Ear.knows)):
         _Ear.told, _Ear.knows = now, True
         _Ear.listener(what, share)
+
+
+def enter(what: str) -> None:
+    """Say at once that a stage has begun, however short it will be."""
+    if _Ear.listener is not None:
+        _Ear.listener(what, 0.0)
 
 
 def in_parts(what: str, parts: Sequence[T]) -> Iterator[T]:

@@ -20,6 +20,7 @@ HIGHEST_SEED = 2**32 - 3  # of numpy's generators the highest but two: the best 
 DEFAULT_BUDGET = 1800.0  # seconds
 SEARCHED = ("ratio", "balance")  # of an augmentation that learns once for all trials
 NETWORKS = ("fmnist_bench.models.cnn.", "fmnist_bench.models.transfer.")  # a HyperModel's limit ends its schedule
+QUICK = ("sklearn.", "xgboost.", "fmnist_bench.models.boosting.", "fmnist_bench.models.svm.")
 ROWS = "rows"  # the one fidelity that is no argument: share of the fit rows
 
 
@@ -39,7 +40,8 @@ class Fidelity:
     Attributes
     ----------
     levels : mapping of str to tuple
-        Rising values of ``rows`` (share of the fit rows, the last one 1), or of arguments under their full names.
+        Values of ``rows`` (share of the fit rows, the last one 1), or of arguments under their full names, which do not
+        fall; each rung costs more than the one below.
         Values that begin with 0, such as those of a regularisation that long trainings need, cost nothing.
     """
 
@@ -56,11 +58,22 @@ class Fidelity:
 
     @property
     def costs(self) -> tuple[float, ...]:
-        """Guess of the cost of each rung, relative to that of the last: many models take more than linear time."""
-        powers = {name: 1.5 if name == ROWS else 1.0 for name in self.paid}
+        """Guess of the cost of each rung, relative to that of the last.
+
+        Many models take more than linear time in the rows; what counts passes over them, such as epochs, does not.
+        """
+        return self._relative(1.5 if self.paid.keys() == {ROWS} else 1.0)
+
+    @property
+    def work(self) -> tuple[float, ...]:
+        """What each rung learns from, rows times passes over them, relative to the last."""
+        return self._relative(1.0)
+
+    def _relative(self, power_of_rows: float) -> tuple[float, ...]:
+        powers = {name: power_of_rows if name == ROWS else 1.0 for name in self.paid}
         by_rung = [self.at(rung) for rung in range(self.n_rungs)]
-        costs = [math.prod(float(level[name]) ** power for name, power in powers.items()) for level in by_rung]
-        return tuple(cost / costs[-1] for cost in costs)
+        products = [math.prod(float(level[name]) ** power for name, power in powers.items()) for level in by_rung]
+        return tuple(product / products[-1] for product in products)
 
     @property
     def paid(self) -> dict[str, tuple[Any, ...]]:
@@ -93,6 +106,11 @@ class Study:
     def trains_network(self) -> bool:
         """Whether its model is one of our networks, whose schedule a limit compresses, on a ladder of epochs."""
         return self.model.use.startswith(NETWORKS) and "model__epochs" in self.fidelity.levels
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether its first trial is likely to be short: no network, and no class of somebody else."""
+        return self.model.use.startswith(QUICK)
 
     @property
     def uses(self) -> tuple[str, ...]:

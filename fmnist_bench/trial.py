@@ -15,6 +15,7 @@ from joblib import parallel_config
 from numpy.typing import NDArray
 from sklearn.metrics import log_loss
 
+from fmnist_bench import stages
 from fmnist_bench.arrays import seconds_saved
 from fmnist_bench.candidate import Candidate
 from fmnist_bench.data import Split
@@ -104,6 +105,7 @@ def run_trial(
         with parallel_config(backend="threading", n_jobs=cores()):
             candidate.fit(X[split.fit], y[split.fit], validation_data=valid, monitor=monitor)
         fit = _since(started)
+        stages.enter(stages.PREDICTING)
         probabilities, seconds = _predict(candidate, valid[0])
         return _scored(candidate, probabilities, valid[1], {**fit, "predict_seconds": seconds})
     except Exception as error:

@@ -9,6 +9,7 @@ import threading
 import time
 import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 import psutil
 from numpy.typing import NDArray
 
-from fmnist_bench import job
+from fmnist_bench import job, stages
 from fmnist_bench.building import is_allowed
 from fmnist_bench.errors import InputError
 from fmnist_bench.job import LOG, Task, read_result, unfinished
@@ -74,6 +75,8 @@ def run_in_worker(task: Task, on_report: OnReport, stop: threading.Event) -> Tri
         its start.
     """
     started = time.perf_counter()
+    if task.seconds is not None:
+        task = replace(task, deadline=time.monotonic() + task.seconds)
     try:
         with _process(job.work, task) as (process, connection):
             limits = Limits(process.pid, task)
@@ -243,6 +246,8 @@ def _attend(
             if not isinstance(step, str):
                 with contextlib.suppress(ConnectionError):
                     connection.send(prune)
+            elif step == stages.PREDICTING:
+                limits.extend()
             limits.sign_of_life()
         if stop.is_set():
             return "interrupted", "stopped by the user"

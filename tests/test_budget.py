@@ -30,6 +30,15 @@ def test_known_configurations_come_first_one_of_each_arm_before_a_second():
     assert next_arm(claims) == 1
 
 
+def test_quick_families_come_before_networks_and_who_has_no_result_before_second_trials():
+    network = ArmClaim("cnn", untried=True, quick=False)
+    assert next_arm([network, ArmClaim("knn", untried=True)]) == 1
+    assert next_arm([ArmClaim("knn", untried=True), network], quick=False) == 1, "where one worker looks at networks"
+    again = ArmClaim("cnn", 0.0, 60.0, 1, 120.0, untried=True, quick=False)
+    assert next_arm([ArmClaim("knn", 0.9, 5.0, 1, 5.0, untried=True), again]) == 1
+    assert next_arm([ArmClaim("knn", 0.0, 0.0, 0, 0.0, untried=True), again]) == 0
+
+
 def test_each_study_gets_three_tenths_of_what_the_better_one_gets():
     spent = play([0.8, 0.9, 0.7], [1.0, 1.0, 1.0], 1390)
     assert [round(seconds / 100) for seconds in spent] == [3, 10, 1]

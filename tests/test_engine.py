@@ -17,7 +17,8 @@ def test_an_augmentation_leaves_half_of_the_time_for_trials(n_arms):
     search = Search([None] * n_arms, None, None, Clock(1000.0), workers, settings, None)
     limit, fair = search._limit(0.0, 0.0, preparation=True), 2 * 1000 / n_arms
     assert limit == pytest.approx(min(500, fair), rel=0.01)
-    assert search._limit(0.0, 0.0) == pytest.approx(fair, rel=0.01)
+    assert search._limit(10.0, 0.0) == pytest.approx(fair, rel=0.01)
+    assert search._limit(0.0, 0.0) == pytest.approx(max(fair, 250), rel=0.01), "what nothing is known of gets more"
 
 
 def test_a_result_that_lies_in_the_place_of_a_trial_is_not_taken_for_its_own(small_benchmark):

@@ -29,15 +29,16 @@ def test_nobody_climbs_from_among_too_few_unless_it_is_allowed():
     assert ladder.promotions(0) == [(1, 1)]
 
 
-def test_promise_counts_the_rungs_that_are_left():
-    ladder = Ladder((0.1, 0.3, 1.0))
+def test_promise_counts_what_is_left_to_learn_from():
+    ladder = Ladder((0.1, 0.3, 1.0), work=(0.25, 0.5, 1.0))
     assert ladder.promise() == 0.0
     end(ladder, "a", 2, 0.9)
     assert ladder.promise(0.5) == pytest.approx(0.9)
     end(ladder, "b", 0, 0.8)
-    assert ladder.promise(0.5) == pytest.approx(0.95)
+    assert ladder.promise(0.5) == pytest.approx(0.9), "0.2 * 0.25**0.5"
+    assert ladder.promise(1.0) == pytest.approx(0.95), "0.2 * 0.25"
     end(ladder, "c", AS_IT_STANDS, 0.96)
-    assert ladder.promise(0.5) == pytest.approx(0.96)
+    assert ladder.promise(1.0) == pytest.approx(0.96)
 
 
 def test_a_trial_that_did_not_complete_does_not_climb_and_is_not_tried_again():
@@ -78,7 +79,26 @@ def test_seconds_come_from_the_guess_and_then_from_what_was_measured():
 def test_after_a_time_out_more_is_expected():
     ladder = Ladder()
     end(ladder, "a", 0, None, seconds=10.0)
-    assert ladder.seconds(None, 0) == 15.0
+    assert ladder.seconds(None, 0) == 20.0
+    ladder.end(Attempt("b", 0, 4.0, 0.9))
+    assert (ladder.seconds(None, 0), ladder.seconds("a", 0)) == (4.0, 20.0)
+
+
+def test_what_is_the_same_on_every_rung_is_not_multiplied():
+    ladder = Ladder((0.1, 1.0))
+    ladder.end(Attempt("a", 0, 30.0, 0.9, fixed=20.0))
+    assert ladder.seconds("a", 1) == 120.0
+    assert ladder.seconds("a", 1, speedup=2.0) == 70.0
+    ladder.end(Attempt("a", 1, 60.0, 0.9, fixed=20.0))
+    assert ladder.seconds("b", 1) == 60.0
+
+
+def test_what_ran_out_of_time_and_then_completed_has_not_failed():
+    ladder = Ladder((0.1, 1.0))
+    end(ladder, "a", 0, None)
+    assert (ladder.failed("a"), ladder.cut("a", 0)) == ({0}, 1)
+    end(ladder, "a", 0, 0.9)
+    assert ladder.failed("a") == set()
 
 
 @given(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=30), st.integers(2, 4))

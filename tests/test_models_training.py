@@ -2,15 +2,18 @@
 
 import itertools
 import math
+import time
 
 import keras
 import numpy as np
 import pytest
 from sklearn.base import clone
 
+from fmnist_bench.classic import Augment
 from fmnist_bench.members import with_length_found
 from fmnist_bench.models import _training
-from fmnist_bench.models._batches import outputs_of
+from fmnist_bench.models._backend import prepare_backend
+from fmnist_bench.models._batches import Batches, outputs_of
 from fmnist_bench.models._training import PREDICT_BATCH, one_cycle, steps_per_execution
 from fmnist_bench.models.cnn import CNNClassifier
 
@@ -59,6 +62,44 @@ def test_what_scoring_costs_is_measured_without_compiling(digits, monkeypatch):
     assert PREDICT_BATCH + 700 % PREDICT_BATCH == 700
 
 
+def course_of(digits, **parameters):
+    """Make a training of 100 s whose prediction of a row was seen to take a millisecond."""
+    rows = digits.X[:100].reshape(-1, 8, 8, 1)
+    batches = Batches(rows, np.eye(10, dtype=np.float32)[digits.y[:100]], 10, Augment(), 0)
+    model = CNNClassifier(**SMALL, max_seconds=100.0, **parameters)
+    course = _training.Course(model, time.monotonic(), batches, (rows, digits.y[:100]), None, n_predicted=10_000)
+    course.began, course.seconds_per_row = time.monotonic(), 0.001
+    return course
+
+
+def test_the_time_to_predict_the_validation_rows_is_kept_aside(digits):
+    assert course_of(digits)._seconds_after_training() == pytest.approx(1.1 * (0.1 + 10))
+    mirrored = course_of(digits, flip_average=True)
+    assert mirrored._seconds_after_training() == pytest.approx(1.1 * (0.1 + 20))
+    mirrored.seconds_per_row = 0.002
+    assert mirrored._seconds_after_training() == pytest.approx(1.1 * (0.2 + 20)), "mirror images would take too much"
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_mirror_images_are_left_out_where_the_time_is_over(digits, late):
+    course = course_of(digits, flip_average=True)
+    course.deadline -= 90.0 if late else 0.0
+    course.on_train_end()
+    assert course.estimator.flip_average_ is not late
+
+
+def test_what_max_seconds_bounds_includes_the_prediction_of_the_validation_rows(digits):
+    rows = digits.X[:300], digits.y[:300]
+    many = np.tile(digits.X, (20, 1)), np.tile(digits.y, 20)
+    model = CNNClassifier(**{**SMALL, "epochs": 10_000}, max_seconds=20.0, random_state=0)
+    started = time.monotonic()
+    model.fit(*rows, validation_data=many)
+    trained = time.monotonic() - started
+    model.predict_proba(many[0])
+    predicted = time.monotonic() - started - trained
+    assert trained < 20 - predicted / 2, "half of what it takes: other work may slow it down"
+
+
 def test_it_ends_early_and_keeps_the_best_epoch(digits, monkeypatch):
     losses, seen = iter([0.9, 0.5, 0.7, 0.8, 0.1]), []
 
@@ -82,6 +123,7 @@ def test_it_ends_early_and_keeps_the_best_epoch(digits, monkeypatch):
 
 
 def test_outputs_are_those_of_all_rows_in_their_order():
+    prepare_backend("float32")  # a test before may have left bfloat16 on
     network = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     rows = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32)
     expected = rows @ network.get_weights()[0]

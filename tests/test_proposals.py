@@ -8,7 +8,7 @@ import pytest
 from arms import EPOCHS, KNOWN, LEVELS, answer, ask, make, make_run, network
 
 from fmnist_bench.arm_search import ArmSearch
-from fmnist_bench.ladder import AS_IT_STANDS
+from fmnist_bench.ladder import AS_IT_STANDS, GAIN
 from fmnist_bench.search import OptunaAsker
 from fmnist_bench.space import Range, Spec
 from fmnist_bench.store import TrialRecord
@@ -246,7 +246,7 @@ def test_seeds_do_not_climb_and_go_on_when_there_is_more_time(run):
     for accuracy in (0.85, 0.82):
         answer(search, run, search.ask(search.propose(30.0)), accuracy=accuracy, seconds=20.0)
     later = network(run)
-    assert later.ladder.promise() == pytest.approx(1 - 0.2 * 0.85**2), "luck promises nothing"
+    assert later.ladder.promise() == pytest.approx(1 - 0.2 * (2 / 14) ** GAIN), "luck promises nothing"
     climbing = later.ask(later.propose(200.0))
     assert (climbing.known, climbing.rung) == ("one", 2)
     beside = later.propose(200.0)
@@ -282,3 +282,38 @@ def test_a_seed_with_which_a_network_is_trained_again_is_not_that_of_the_run(run
     search = ArmSearch(arm, run, OptunaAsker(arm, run, seed=1), seed=1)
     answer(search, run, ask(search), accuracy=0.8, seconds=20.0)
     assert search.propose(30.0).parameters["model__random_state"] == 2
+
+
+def test_a_network_whose_next_rung_does_not_fit_is_trained_last_with_all_cores(run):
+    search = network(run, speedup=2.0)
+    answer(search, run, ask(search), accuracy=0.8, seconds=20.0)
+    assert not search.propose(45.0).all_cores, "three quarters of the next rung's 60 s fit on one core"
+    last = search.propose(44.0)
+    assert (last.all_cores, last.known, last.rung, last.seconds) == (True, "one", 1, 30.0)
+    assert not search.propose(19.0).all_cores, "that is not twice what it has had"
+    search.ask(last)
+    assert [running.all_cores for running in search.running.values()] == [True]
+
+
+def test_on_one_core_it_is_trained_as_long_as_there_is_time(run):
+    search = network(run)
+    answer(search, run, ask(search), accuracy=0.8, seconds=20.0)
+    last = search.propose(42.0)
+    assert (last.all_cores, last.rung, last.seconds) == (True, 1, 42.0)
+
+
+def test_what_ran_out_of_time_is_tried_again_with_twice_the_time(run):
+    search = make(run, KNOWN)
+    for seconds in (20.0, 40.0, 80.0):
+        proposal = search.propose(1000.0)
+        answer(search, run, search.ask(proposal), accuracy=None, status="timeout", seconds=seconds)
+        assert (proposal.known, proposal.seconds) == ("one", seconds if seconds > 20 else 0.0)
+    assert search.propose(1000.0).known == "", "three times are enough"
+
+
+def test_what_ran_out_of_time_may_climb_when_it_has_completed(run):
+    search = network(run)
+    answer(search, run, ask(search), accuracy=None, status="timeout", seconds=20.0)
+    assert search.propose(29.0) is None, "it needs 40 s, of which three quarters suffice"
+    answer(search, run, ask(search), accuracy=0.8, seconds=30.0)
+    assert search.propose(1000.0).rung == 2

@@ -78,6 +78,10 @@ def test_a_trial_that_hangs_is_ended(make_task, kind):
     assert not any(_runs(int(pid)) for pid in pids)
 
 
+def test_a_trial_that_has_trained_is_handed_in_although_its_time_is_over(make_task):
+    assert run(make_task("slow_to_predict", seconds=4.0)).status == "complete"
+
+
 def test_a_trial_that_is_ended_has_used_the_processor(make_task):
     result = run(make_task("work", seconds=3.0))
     assert result.status == "timeout"
@@ -174,7 +178,7 @@ def test_a_worker_that_is_gone_before_anybody_looks_is_a_row(make_task):
     assert (result.status, result.reason) == ("crashed", "ended with exit status 3 and no result")
     done = subprocess.Popen(["true"])
     done.wait()
-    limits = Limits(done.pid, SimpleNamespace(seconds=None, memory=1, stall=None))
+    limits = Limits(done.pid, SimpleNamespace(deadline=None, seconds=None, memory=1, stall=None))
     assert limits.passed() is None
 
 

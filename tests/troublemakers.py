@@ -42,13 +42,15 @@ class Trouble(ClassifierMixin, BaseEstimator):
         return self
 
     def predict_proba(self, X):
+        if self.kind == "slow_to_predict":
+            time.sleep(5.0)
         frequencies = np.full(len(self.classes_), np.nan) if self.kind == "nan" else self.frequencies_
         return np.tile(frequencies, (len(X), 1))
 
     def _none(self, monitor):
         time.sleep(self.seconds)
 
-    _nan = _none
+    _nan = _slow_to_predict = _none
 
     def _hang(self, monitor):
         child = subprocess.Popen(["sleep", "600"])

@@ -12,6 +12,7 @@ import keras
 
 CPUINFO = Path("/proc/cpuinfo")
 PRECISIONS = ("auto", "float32")  # of networks that set no dtype policy
+BFLOAT16_ISAS = ("DEFAULT", "BF16", "FP16", "AMX")  # parts of the names that oneDNN gives to what has bfloat16
 POLICIES = (*PRECISIONS, "mixed_bfloat16", "bfloat16")
 OUT_OF_MEMORY = ("ResourceExhaustedError", "OutOfMemoryError")
 WORDS = ("can't allocate memory", "out of memory", "RESOURCE_EXHAUSTED")  # where the error is a plain one
@@ -116,7 +117,10 @@ def _sees_gpu() -> bool:
 
 
 def _cpu_has_bfloat16() -> bool:
-    """Tell whether the CPU multiplies bfloat16; elsewhere the rewriting only costs time."""
+    """Tell whether the CPU multiplies bfloat16 and oneDNN may let it; elsewhere the rewriting costs time, or fails."""
+    allowed = os.environ.get("ONEDNN_MAX_CPU_ISA", os.environ.get("DNNL_MAX_CPU_ISA", "DEFAULT")).upper()
+    if not any(kind in allowed for kind in BFLOAT16_ISAS):
+        return False
     try:
         flags = CPUINFO.read_text(encoding="utf-8")
     except OSError:

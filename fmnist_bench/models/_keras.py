@@ -67,12 +67,14 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
     erase : float
         Probability, 0 to 1, with which a rectangle of an image gets random pixels of the batch while training.
     flip_average : bool
-        Predict the mean over an image and its mirror image, at twice the cost.
+        Predict the mean over an image and its mirror image, at twice the cost; the image alone where `max_seconds`
+        leaves too little time for both.
     precision : {"auto", "float32", "mixed_bfloat16", "bfloat16"}
         `"auto"` computes in bfloat16 on a GPU, and in TensorFlow where the CPU has instructions for it; any
         other value is the name of a Keras dtype policy.
     max_seconds : float or None
-        Wall-clock limit of `fit`. The schedule is compressed so that it completes in time.
+        Wall-clock limit of `fit`, and of predicting its validation rows afterwards: what that takes is measured before
+        the training begins, and kept aside. The schedule is compressed so that it completes in time.
     image_shape : tuple of int or None
         `(height, width)` or `(height, width, channels)`; None means that of the images, and of rows square and gray,
         or one pixel high where they make no square.
@@ -89,6 +91,8 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         `step` (epochs done), `fit_loss` (with label smoothing), `fit_accuracy`, and with
         `validation_data` also `valid_loss` (log loss) and `valid_accuracy`, of a part of its rows where few are
         trained on, and without the mirror images of `flip_average`.
+    flip_average_ : bool
+        Whether `max_seconds` left time for the mirror images of `flip_average`.
     schedule_share_ : float
         Share of the steps of all `epochs` that was made, above 0 to 1; below 1 where `max_seconds` compressed the
         schedule.
@@ -145,7 +149,8 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         parameters = inspect.signature(type(self).__init__).parameters.items()
         defaults = {name: each.default for name, each in parameters if each.default is not each.empty}
         white = WHITE if state.get("_pixels", True) else None
-        fitted = {"_white": white, "image_shape_": state.get("image_shape")} if "network_" in state else {}
+        shape = state.get("image_shape")
+        fitted = {"_white": white, "image_shape_": shape, "flip_average_": True} if "network_" in state else {}
         super().__setstate__({**defaults, **fitted, **state})
 
     def _embed(self, images: NDArray[Any]) -> NDArray[Any]:
@@ -226,7 +231,8 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
             batches = Batches(self._embed(images), targets, batch_size, augment, seeds[1])
             valid = self._check_valid(validation_data, len(images))
             keras.utils.set_random_seed(seeds[1])  # features that were found in a file have drawn no random numbers
-            self._train(batches, Course(self, started, batches, valid, monitor))
+            n_predicted = 0 if validation_data is None else len(np.asarray(validation_data[1]))
+            self._train(batches, Course(self, started, batches, valid, monitor, n_predicted))
 
         with chance_of_its_own():
             if not fits(train, size := min(self.batch_size, len(images))):
@@ -341,4 +347,4 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
 
     def _probabilities(self, images: NDArray[Any]) -> NDArray[np.float32]:
         prepare_backend(self.precision)
-        return predict_probabilities(self._learner(), images, self.flip_average)
+        return predict_probabilities(self._learner(), images, self.flip_average and self.flip_average_)

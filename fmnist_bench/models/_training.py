@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 Monitor = Callable[[int, float], None]
 STEPS_PER_EXECUTION = 10
 PREDICT_BATCH = 512
+SLACK = 1.1  # of what predicting was seen to take: the next time it may take somewhat longer
+LATE = 1.5  # passes over the validation rows for which there must be time at the end, or mirror images are left out
+MIRROR_SHARE = 0.15  # of the time for a training that mirror images may take when it is over
 
 
 def steps_per_execution(steps: int) -> int:
@@ -90,9 +93,10 @@ class Course(keras.callbacks.Callback):  # type: ignore[misc]
         batches: Batches,
         valid: tuple[Any, Any] | None,
         monitor: Monitor | None,
+        n_predicted: int = 0,
     ) -> None:
         super().__init__()
-        self.estimator, self.valid, self.monitor = model, valid, monitor
+        self.estimator, self.valid, self.monitor, self.n_predicted = model, valid, monitor, n_predicted
         self.steps_per_execution = steps_per_execution(batches.batches_per_pass)
         executions = round(batches.batches_per_pass / self.steps_per_execution)
         self.steps_per_epoch = executions * self.steps_per_execution
@@ -101,7 +105,7 @@ class Course(keras.callbacks.Callback):  # type: ignore[misc]
         self.deadline = math.inf if model.max_seconds is None else started + model.max_seconds
         self.traced: float | None = None
         self.seconds_per_execution = 0.0
-        self.valid_seconds = 0.0
+        self.seconds_per_row = 0.0  # of prediction without mirror images
         model.history_ = {name: [] for name in self._names()}
 
     def _names(self) -> list[str]:
@@ -119,18 +123,30 @@ class Course(keras.callbacks.Callback):  # type: ignore[misc]
         by_steps = self.steps / (self.steps_per_epoch * self.estimator.epochs)
         if self.traced is None or math.isinf(self.deadline):
             return by_steps
-        end = self.deadline - self.seconds_per_execution - 1.1 * self.valid_seconds
+        end = self.deadline - self.seconds_per_execution - self._seconds_after_training()
         by_clock = (time.monotonic() - self.traced) / max(end - self.traced, 1e-9)
         return min(1.0, max(by_steps, by_clock))
 
+    def _seconds_after_training(self) -> float:
+        """Seconds kept aside: to score the last epoch, and to predict all validation rows when `fit` has returned."""
+        if self.valid is None:
+            return 0.0
+        passes = 2 if self.estimator.flip_average and self._can_afford_mirror_images() else 1
+        return SLACK * self.seconds_per_row * (len(self.valid[0]) + passes * self.n_predicted)
+
+    def _can_afford_mirror_images(self) -> bool:
+        """Whether a second pass over the validation rows takes a small part of the time, or training needs it."""
+        return self.seconds_per_row * self.n_predicted <= MIRROR_SHARE * (self.deadline - self.began)
+
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self.began = time.monotonic()
         if self.valid is None or math.isinf(self.deadline):
             return
         images = self.valid[0][: PREDICT_BATCH + len(self.valid[0]) % PREDICT_BATCH]  # batches of either size
         self._probabilities(images)  # traces the graph: only the second call tells what scoring costs
         started = time.monotonic()
         self._probabilities(images)
-        self.valid_seconds = (time.monotonic() - started) * len(self.valid[0]) / len(images)
+        self.seconds_per_row = (time.monotonic() - started) / len(images)
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         self.execution_started = time.monotonic()
@@ -162,6 +178,8 @@ class Course(keras.callbacks.Callback):  # type: ignore[misc]
         planned = self.steps_per_epoch * self.estimator.epochs
         ended_by_clock = self.progress() >= 1  # and not by early stopping
         self.estimator.schedule_share_ = min(1.0, self.steps / planned) if ended_by_clock else 1.0
+        still_left = (self.deadline - time.monotonic()) / LATE >= self.seconds_per_row * self.n_predicted
+        self.estimator.flip_average_ = still_left and self._can_afford_mirror_images()
         if self.steps == self.steps_per_execution < planned:
             limit = f"max_seconds={self.estimator.max_seconds:g}"
             warnings.warn(f"{limit} were over when the training began: it made {self.steps} steps", stacklevel=2)
@@ -181,7 +199,7 @@ class Course(keras.callbacks.Callback):  # type: ignore[misc]
     def _score(self, images: NDArray[Any], codes: NDArray[np.int64]) -> dict[str, float]:
         started = time.monotonic()
         probabilities = self._probabilities(images)
-        self.valid_seconds = time.monotonic() - started
+        self.seconds_per_row = (time.monotonic() - started) / len(images)
         likelihood = probabilities[np.arange(len(codes)), codes]
         return {
             "valid_loss": float(-np.log(np.maximum(likelihood, 1e-15)).mean()),
