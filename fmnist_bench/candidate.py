@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -11,9 +12,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.pipeline import Pipeline
-from sklearn.utils import get_tags
-from sklearn.utils.metaestimators import _BaseComposition
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils import Tags, get_tags
+from sklearn.utils.metaestimators import _BaseComposition, available_if
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, has_fit_parameter, validate_data
 
 from fmnist_bench.arrays import (
     as_rows,
@@ -28,13 +30,18 @@ from fmnist_bench.probabilities import as_probabilities, check_classes
 LEAST_SECONDS = 1.0  # that a model with a limit may take to train, however long what comes before it took
 
 
+def _has_probabilities(candidate: Any) -> bool:
+    return hasattr(getattr(candidate, "model_", candidate.model), "predict_proba")
+
+
 class Candidate(ClassifierMixin, BaseEstimator):
     """A scikit-learn classifier over rows of pixels, made of three steps.
 
     Parameters
     ----------
     model : estimator
-        A classifier with ``predict_proba``. If its ``fit`` takes `validation_data` or `monitor`, it gets them.
+        A classifier. It gets `validation_data` and `monitor` where its class declares that its ``fit`` takes them:
+        ``takes_validation_data = True``, ``takes_monitor = True``.
     features : Pipeline or None
         Transformers between the pixels and the model.
     augment : sampler or None
@@ -49,9 +56,13 @@ class Candidate(ClassifierMixin, BaseEstimator):
     classes_ : ndarray of shape (n_classes,)
         Sorted, in whatever order the model has them.
     n_features_in_ : int
+    feature_names_in_ : ndarray of str
+        Names of the columns of the frame given to `fit`; not there after anything else.
     image_shape_ : tuple of int or None
         Of the images given to `fit`; None after rows.
     """
+
+    takes_validation_data = takes_monitor = True
 
     def __init__(
         self, model: Any, features: Pipeline | None = None, augment: Any = None, cache_dir: str | None = None
@@ -67,48 +78,81 @@ class Candidate(ClassifierMixin, BaseEstimator):
         y: ArrayLike,
         validation_data: tuple[ArrayLike, ArrayLike] | None = None,
         monitor: Callable[[int, float], None] | None = None,
+        sample_weight: ArrayLike | None = None,
     ) -> Self:
         """Augment, transform, train.
 
         Parameters
         ----------
-        X : array of shape (n, n_pixels)
+        X : array-like of shape (n, n_pixels), or images
         y : array of shape (n,)
         validation_data : (X_valid, y_valid) or None
             For early stopping and learning curves, where the model takes it.
         monitor : callable or None
             Called as ``monitor(step, score)`` while the model trains, where it can; may raise to stop it.
+        sample_weight : array of shape (n,) or None
+            Handed on to the model alone: features learn without them. Rows that the augmentation appends weigh as much
+            as the mean of these.
 
         Raises
         ------
+        ValueError
+            Unusable rows, labels or weights; weights that the model does not take.
         PredictionError
             Where the classes of the fitted model are not those of `y`.
         """
-        started, pixels = time.monotonic(), as_rows(np.asarray(X))
-        self.n_features_in_, self.image_shape_ = pixels.shape[1], image_shape_of(X)
-        self._white = white_of(pixels)
+        started = time.monotonic()
+        pixels, targets = self._check(X, y)
+        weights = None if sample_weight is None else _check_sample_weight(sample_weight, pixels)
         self.model_, self.features_, augment = self._clones(self.image_shape_)
-        rows, labels = augment.fit_resample(pixels, y) if augment is not None else (pixels, y)
+        rows, labels = augment.fit_resample(pixels, targets) if augment is not None else (pixels, targets)
+        given = {} if weights is None else _weights(self.model_, _of_all_rows(weights, pixels, rows))
         transformed = self._fit_features(rows, labels)
         _take_from_limit(self.model_, time.monotonic() - started)
-        self.model_.fit(transformed, labels, **self._extras(validation_data, monitor))
-        self.classes_ = np.unique(np.asarray(y))
+        self.model_.fit(transformed, labels, **self._extras(validation_data, monitor), **given)
+        self.classes_ = np.unique(targets)
         check_classes(self.model_.classes_, self.classes_)
         return self
 
+    @available_if(_has_probabilities)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float32]:
         """Class probabilities, float32 of shape (n, n_classes), in the order of `classes_`; each row sums to one."""
-        check_is_fitted(self, "classes_")
-        check_image_shape(getattr(self, "image_shape_", None), X)  # some were saved before these were kept
-        pixels = as_rows(np.asarray(X))
-        check_scale(getattr(self, "_white", None), pixels)
-        found = self.model_.predict_proba(self._transform(pixels))
-        return np.asarray(as_probabilities(found, len(pixels), self.model_.classes_), dtype=np.float32)
+        rows = self._check_again(X)
+        found = self.model_.predict_proba(self._transform(rows))
+        return np.asarray(as_probabilities(found, len(rows), self.model_.classes_), dtype=np.float32)
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """Most probable class of each row, of shape (n,)."""
-        columns = self.predict_proba(X).argmax(axis=1)
+        """Most probable class of each row, of shape (n,); without probabilities what the model predicts."""
+        if hasattr(self, "predict_proba"):
+            columns = self.predict_proba(X).argmax(axis=1)
+        else:
+            rows = self._check_again(X)
+            columns = np.searchsorted(np.sort(self.model_.classes_), self.model_.predict(self._transform(rows)))
         return np.asarray(self.classes_[columns])
+
+    def _check(self, X: Any, y: Any) -> tuple[Any, Any]:
+        """Give rows and labels; what the values may be, such as NaN, is for features and model to say."""
+        X = _array_or_frame(X)
+        self.image_shape_ = image_shape_of(X)
+        pixels, labels = validate_data(self, as_rows(X), y, dtype=None, ensure_all_finite=False)
+        check_classification_targets(labels)
+        self._white = white_of(pixels)
+        return pixels, labels
+
+    def _check_again(self, X: Any) -> Any:
+        check_is_fitted(self, "classes_")
+        X = _array_or_frame(X)
+        check_image_shape(getattr(self, "image_shape_", None), X)  # some were saved before these were kept
+        pixels = validate_data(self, as_rows(X), reset=False, dtype=None, ensure_all_finite=False)
+        check_scale(getattr(self, "_white", None), pixels)
+        return pixels
+
+    def __sklearn_tags__(self) -> Tags:
+        """Say what the first of the steps takes."""
+        tags = super().__sklearn_tags__()
+        steps = self.features.steps if self.features is not None else [("model", self.model)]
+        tags.input_tags.allow_nan = get_tags(steps[0][1]).input_tags.allow_nan
+        return tags
 
     def _clones(self, image_shape: tuple[int, ...] | None) -> tuple[Any, Any, Any]:
         """Clone model, features and augmentation; those that see images learn their shape, which rows do not tell."""
@@ -131,13 +175,53 @@ class Candidate(ClassifierMixin, BaseEstimator):
         return _cached_transform(step, np.asarray(X), Path(self.cache_dir))
 
     def _extras(self, validation_data: Any, monitor: Any) -> dict[str, Any]:
-        accepted = inspect.signature(self.model_.fit).parameters
         extras: dict[str, Any] = {}
-        if validation_data is not None and "validation_data" in accepted:
-            extras["validation_data"] = (self._transform(as_rows(np.asarray(validation_data[0]))), validation_data[1])
-        if monitor is not None and "monitor" in accepted:
+        if validation_data is not None and takes(self.model_, "validation_data"):
+            X, y = validation_data
+            rows = validate_data(self, as_rows(_array_or_frame(X)), reset=False, dtype=None, ensure_all_finite=False)
+            extras["validation_data"] = (self._transform(rows), y)
+        if monitor is not None and takes(self.model_, "monitor"):
             extras["monitor"] = monitor
         return extras
+
+
+def takes(estimator: Any, what: str) -> bool:
+    """Whether the class of an estimator declares that its `fit` takes `validation_data`, or a `monitor` of two numbers.
+
+    The name of a parameter alone tells nothing: a `monitor` of ``sklearn.ensemble.GradientBoostingClassifier`` is
+    called with three other arguments.
+    """
+    declared = bool(getattr(estimator, f"takes_{what}", False))
+    named = what in inspect.signature(estimator.fit).parameters
+    if named and not declared and what == "validation_data":
+        kind = type(estimator).__name__
+        warnings.warn(f"{kind} gets no valid rows: it does not declare takes_validation_data = True", stacklevel=4)
+    return declared and named
+
+
+def _array_or_frame(X: Any) -> Any:
+    return X if hasattr(X, "shape") else np.asarray(X)
+
+
+def _weights(model: Any, weights: NDArray[Any]) -> dict[str, Any]:
+    """Name the weights as the `fit` of the model does; in a pipeline they are for its last step."""
+    last, name = model, "sample_weight"
+    while isinstance(last, Pipeline):
+        step, last = last.steps[-1]
+        name = f"{step}__{name}"
+    if not has_fit_parameter(last, "sample_weight"):
+        raise ValueError(f"sample_weight: {type(last).__name__} takes no weights")
+    return {name: weights}
+
+
+def _of_all_rows(weights: NDArray[Any], given: NDArray[Any], rows: NDArray[Any]) -> NDArray[Any]:
+    """Give the rows that an augmentation has appended the mean of the weights of the others."""
+    n = len(given)
+    if rows is not given and not (len(rows) >= n and np.array_equal(rows[:n], given)):
+        raise ValueError(
+            "sample_weight: the augmentation does more than append rows, so it is not known whose they are"
+        )
+    return np.concatenate([weights, np.full(len(rows) - n, weights.mean())])
 
 
 class Augmentations(_BaseComposition):  # type: ignore[misc]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -177,9 +178,17 @@ class PrincipalComponents(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         -------
         PrincipalComponents
             Itself.
+
+        Raises
+        ------
+        ValueError
+            Where `n_components` is no whole number of at least 1.
         """
+        asked: Any = self.n_components
+        if not isinstance(asked, numbers.Integral) or asked < 1:
+            raise ValueError(f"n_components={asked!r}: must be a whole number of at least 1")
         rows = validate_data(self, X, ensure_min_samples=2, dtype=[np.float64, np.float32])
-        kept = min(self.n_components, *rows.shape)
+        kept = min(int(asked), *rows.shape)
         self.pca_ = PCA(kept, svd_solver="covariance_eigh").fit(rows)
         self._n_features_out = kept
         return self

@@ -18,7 +18,7 @@ from sklearn.utils.metadata_routing import _raise_for_params, process_routing
 from sklearn.utils.parallel import Parallel, delayed  # joblib's own does not carry the configuration into threads
 from sklearn.utils.validation import _check_method_params
 
-from fmnist_bench.candidate import Candidate, tell_image_shape
+from fmnist_bench.candidate import Candidate, takes, tell_image_shape
 
 Members = Sequence[tuple[str, Any]]
 REFUSED = "[]<"  # by XGBoost in the names of columns
@@ -98,7 +98,7 @@ def train(
 
     def fit(name: str, estimator: Any) -> tuple[str, Any]:
         given = _check_method_params(X, metadata.get(name, {}), rows)
-        if validation_data is not None and "validation_data" in signature(estimator.fit).parameters:
+        if validation_data is not None and takes(estimator, "validation_data"):
             given.setdefault("validation_data", validation_data)
         return name, estimator.fit(named(X[rows], names), y[rows], **given)
 

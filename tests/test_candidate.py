@@ -4,12 +4,18 @@ import time
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.decomposition import PCA
+from sklearn.ensemble import GradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
-from sklearn.pipeline import Pipeline
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
+from sklearn.utils.estimator_checks import parametrize_with_checks
 from troublemakers import Doubler, Trouble
 
 from fmnist_bench import arrays
@@ -180,3 +186,112 @@ def test_images_of_another_shape_and_scale_are_noticed(digits):
         fitted.predict(digits.X[:5].reshape(-1, 8, 8))
     with pytest.raises(ValueError, match="was fitted on pixels from 0 to 255"):
         fitted.predict(digits.X[:5] / 255)
+
+
+def test_columns_of_a_frame_keep_their_names(digits):
+    frame = pd.DataFrame(digits.X, columns=[f"pixel{i}" for i in range(64)])
+    fitted = make().fit(frame[:200], digits.y[:200])
+    assert list(fitted.feature_names_in_) == list(frame.columns)
+    assert fitted.score(frame[200:], digits.y[200:]) == fitted.score(frame[200:].to_numpy(), digits.y[200:]) > 0.8
+    with pytest.raises(ValueError, match="The feature names should match those that were passed during fit"):
+        fitted.predict(frame[frame.columns[::-1]])
+    with pytest.raises(ValueError, match="X has 63 features, but Candidate is expecting 64"):
+        fitted.predict(digits.X[:, 1:])
+
+
+def test_a_list_of_images_is_images(digits):
+    images = digits.X.reshape(-1, 4, 16)[:100]
+    features = Pipeline([("imagefeatures", ImageFeatures(kind="hog", cell_size=2))])
+    of_list = Candidate(LogisticRegression(), features).fit(list(images), digits.y[:100])
+    of_array = Candidate(LogisticRegression(), features).fit(images, digits.y[:100])
+    assert of_list.image_shape_ == of_array.image_shape_ == (4, 16)
+    assert np.array_equal(of_list.predict_proba(list(images)), of_array.predict_proba(images))
+
+
+def test_a_monitor_of_another_protocol_is_not_called(digits, split):
+    calls = []
+    boosting = Candidate(GradientBoostingClassifier(n_estimators=2, max_depth=1))
+    valid = digits.X[split.valid], digits.y[split.valid]
+    boosting.fit(digits.X[split.fit], digits.y[split.fit], valid, lambda step, score: calls.append(step))
+    assert boosting.score(*valid) > 0.3
+    assert calls == []
+
+
+class Declared(GaussianNB):
+    """A class of a user's own that declares what its `fit` takes."""
+
+    takes_validation_data = takes_monitor = True
+
+    def fit(self, X, y, validation_data=None, monitor=None):
+        super().fit(X, y)
+        monitor(1, self.score(*validation_data))
+        return self
+
+
+class Undeclared(GaussianNB):
+    """One that does not."""
+
+    def fit(self, X, y, validation_data=None, monitor=None):
+        assert validation_data is monitor is None
+        return super().fit(X, y)
+
+
+def test_what_a_class_declares_is_given_to_it(digits, split):
+    calls, rows = [], (digits.X[split.fit], digits.y[split.fit])
+    given = (digits.X[split.valid], digits.y[split.valid]), lambda step, score: calls.append((step, score))
+    fitted = Candidate(Declared(var_smoothing=0.01), Pipeline([("pca", PCA(20))])).fit(*rows, *given)
+    assert calls == [(1, fitted.score(*given[0]))]
+    with pytest.warns(UserWarning, match="Undeclared gets no valid rows: it does not declare takes_validation_data"):
+        Candidate(Undeclared(var_smoothing=0.01)).fit(*rows, *given)
+
+
+def test_weights_of_rows_reach_the_model(digits):
+    half = np.arange(len(digits.X)) % 2
+    pixels = Pipeline([("imagefeatures", ImageFeatures())])
+    for model in (LogisticRegression(max_iter=300), make_pipeline(StandardScaler(), GaussianNB(var_smoothing=0.1))):
+        weighted = Candidate(model, pixels).fit(digits.X, digits.y, sample_weight=half.astype(float))
+        plain = Candidate(model, pixels).fit(digits.X, digits.y)
+        assert not np.allclose(weighted.predict_proba(digits.X), plain.predict_proba(digits.X), atol=1e-3)
+        again = Candidate(model, pixels).fit(digits.X, digits.y, sample_weight=np.ones(len(digits.X)))
+        np.testing.assert_allclose(again.predict_proba(digits.X), plain.predict_proba(digits.X), atol=1e-5)
+    with pytest.raises(ValueError, match="sample_weight: KNeighborsClassifier takes no weights"):
+        Candidate(KNeighborsClassifier()).fit(digits.X, digits.y, sample_weight=half)
+
+
+def test_appended_rows_weigh_as_much_as_the_mean(digits):
+    class Seen(GaussianNB):
+        def fit(self, X, y, sample_weight=None):
+            Seen.weights = sample_weight
+            return super().fit(X, y)
+
+    weights = np.tile([1.0, 3.0], len(digits.X))[: len(digits.X)]
+    Candidate(Seen(), augment=Doubler(0.5)).fit(digits.X, digits.y, sample_weight=weights)
+    assert np.array_equal(Seen.weights[: len(weights)], weights)
+    assert set(Seen.weights[len(weights) :]) == {weights.mean()}
+
+    class Undersampler(Doubler):
+        def fit_resample(self, X, y):
+            return X[::2], y[::2]
+
+    with pytest.raises(ValueError, match="the augmentation does more than append rows"):
+        Candidate(Seen(), augment=Undersampler()).fit(digits.X, digits.y, sample_weight=weights)
+
+
+def test_a_model_without_probabilities_predicts_all_the_same(digits):
+    fitted = Candidate(LinearSVC()).fit(digits.X, digits.y)
+    assert not hasattr(fitted, "predict_proba")
+    assert np.array_equal(fitted.predict(digits.X), fitted.model_.predict(digits.X))
+
+
+def expected_failures(estimator):
+    """Give the checks that fail, and why."""
+    weights = {"check_sample_weight_equivalence_on_dense_data": "the PCA before the model learns without weights"}
+    return {} if estimator.features is None else weights
+
+
+@parametrize_with_checks(
+    [Candidate(LogisticRegression()), Candidate(GaussianNB(), Pipeline([("pca", PCA())]))],
+    expected_failed_checks=expected_failures,
+)
+def test_scikit_learn_checks(estimator, check):
+    check(estimator)

@@ -116,3 +116,10 @@ def test_principal_components_are_those_of_pca_or_all_there_are(rows):
     assert np.array_equal(PrincipalComponents(3).fit_transform(X), expected)
     assert PrincipalComponents(100).fit_transform(X).shape == (50, 8)
     assert PrincipalComponents(100).fit(X).get_feature_names_out()[-1] == "principalcomponents7"
+
+
+@pytest.mark.parametrize("n_components", [0, -1, 0.95, "mle", None, np.float64(3)])
+def test_components_that_are_no_number_of_columns_are_refused(n_components):
+    with pytest.raises(ValueError, match=r"n_components=.*: must be a whole number of at least 1"):
+        PrincipalComponents(n_components).fit(np.eye(5))
+    assert PrincipalComponents(np.int64(3)).set_output(transform="pandas").fit_transform(np.eye(5)).shape == (5, 3)

@@ -9,6 +9,7 @@ import skops.io
 import xgboost
 from sklearn.base import clone
 from sklearn.datasets import load_digits
+from sklearn.ensemble import AdaBoostClassifier
 
 from fmnist_bench.models.boosting import LABELS, XGBoostClassifier
 
@@ -173,3 +174,40 @@ def test_time_limit_ends_boosting(digits):
 def test_one_class_is_an_error():
     with pytest.raises(ValueError, match="one class only"):
         XGBoostClassifier().fit(np.zeros((4, 2)), np.zeros(4))
+
+
+def test_what_the_fit_of_the_base_takes_is_taken(digits, tmp_path):
+    X, y, X_valid, y_valid = digits
+    words = np.array(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"])
+    weights = np.where(y < 5, 1.0, 0.01)
+    weighted = XGBoostClassifier(**SMALL).fit(X, words[y], sample_weight=weights)
+    base = xgboost.XGBClassifier(**SMALL).fit(X, np.unique(words[y], return_inverse=True)[1], sample_weight=weights)
+    np.testing.assert_array_equal(weighted.predict_proba(X_valid), base.predict_proba(X_valid))
+
+    scored = [(X_valid[:200], y_valid[:200]), (X_valid[200:], y_valid[200:])]
+    own = XGBoostClassifier(early_stopping_rounds=3, **{**SMALL, "n_estimators": 200}).fit(X, y, eval_set=scored)
+    base = xgboost.XGBClassifier(early_stopping_rounds=3, **{**SMALL, "n_estimators": 200})
+    base.fit(X, y, eval_set=scored, verbose=False)
+    assert own.best_iteration == base.best_iteration < 199
+    assert own.evals_result()["validation_1"]["mlogloss"] == base.evals_result()["validation_1"]["mlogloss"]
+    assert "fit_loss" not in own.history_
+    assert own.history_["valid_loss"][0] == own.evals_result()["validation_1"]["mlogloss"][4]
+
+    longer = XGBoostClassifier(**SMALL).fit(X, y, xgb_model=XGBoostClassifier(**SMALL).fit(X, y))
+    assert longer.get_booster().num_boosted_rounds() == 60
+
+
+def test_valid_rows_beside_others_that_are_scored(digits):
+    X, y, X_valid, y_valid = digits
+    model = XGBoostClassifier(eval_metric="auc", **SMALL)
+    further = [(X[:100], y[:100])]
+    model.fit(X, y, (X_valid, y_valid), eval_set=further, sample_weight_eval_set=[np.full(100, 2.0)])
+    assert list(model.evals_result()) == ["validation_0", "validation_1"]
+    assert list(model.evals_result()["validation_1"]) == ["merror", "mlogloss", "auc"]  # it stops by the last one
+    assert model.history_["valid_accuracy"][-1] == pytest.approx(model.score(X_valid, y_valid))
+
+
+def test_an_ada_boost_of_boosted_trees_weighs_their_rows(digits):
+    trees = XGBoostClassifier(**{**SMALL, "n_estimators": 3, "min_child_weight": 0})  # AdaBoost's weights sum to one
+    boosted = AdaBoostClassifier(trees, n_estimators=2).fit(*digits[:2])
+    assert boosted.score(*digits[2:]) > 0.5

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import skops.io
 import tensorflow as tf
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.metrics import log_loss
@@ -469,3 +470,45 @@ def test_erasing_changes_one_rectangle_of_some_images(dtype):
         box = image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         assert box.mean() > 0.8, "nearly every pixel of a box is another one"
         assert box.size <= 0.5 * image.size
+
+
+def test_weights_of_rows_change_what_is_learnt(digits):
+    X, y, X_valid, y_valid = digits
+    seldom = np.isin(y_valid, range(5))
+    weights = np.where(y < 5, 0.01, 1.0)
+    plain = CNNClassifier(**SMALL).fit(X, y).predict(X_valid)
+    weighted = CNNClassifier(**SMALL).fit(X, y, sample_weight=weights).predict(X_valid)
+    by_class = CNNClassifier(**SMALL, class_weight={c: 0.01 for c in range(5)}).fit(X, y).predict(X_valid)
+    np.testing.assert_array_equal(weighted, by_class)
+    assert (weighted < 5).mean() < (plain < 5).mean()
+    assert (weighted[~seldom] == y_valid[~seldom]).mean() > 0.7
+
+
+def test_balanced_classes_weigh_alike_and_only_ratios_count(digits):
+    X, y = digits[0][:320], np.arange(320) % 2
+    found = [
+        CNNClassifier(**{**SMALL, "epochs": 1}, class_weight=weight).fit(X, y, sample_weight=rows).predict_proba(X)
+        for weight, rows in (("balanced", None), (None, np.full(320, 7.0)))
+    ]
+    np.testing.assert_array_equal(*found)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"sample_weight": np.zeros(100)}, "at least one non-zero number"),
+        ({"sample_weight": np.full(100, -1.0)}, "[Nn]egative"),
+        ({"sample_weight": np.ones(99)}, "sample_weight"),
+    ],
+)
+def test_unusable_weights_are_refused(digits, given, words):
+    with pytest.raises(ValueError, match=words):
+        CNNClassifier(**SMALL).fit(digits[0][:100], digits[1][:100], **given)
+
+
+def test_metadata_routing_reaches_a_network(digits):
+    with config_context(enable_metadata_routing=True):
+        network = CNNClassifier(**{**SMALL, "epochs": 1}).set_fit_request(sample_weight=True)
+        ensemble = StackedEnsemble([("cnn", network)], random_state=0)
+        ensemble.fit(digits[0][:300], digits[1][:300], sample_weight=np.where(digits[1][:300] == 3, 1.0, 0.0))
+    assert (ensemble.predict(digits[2]) == 3).mean() > 0.5

@@ -242,3 +242,11 @@ def test_training_ends_in_time(rows):
 def test_what_cannot_be_trained_is_refused(rows, model, message):
     with pytest.raises(ValueError, match=message):
         model.set_params(random_state=0).fit(*rows[:2])
+
+
+def test_weights_are_passed_on_to_the_hypermodel(rows):
+    X, y, (X_valid, _) = rows
+    model = HyperModelClassifier(hypermodels.Plain(), epochs=10, divide_by=16, random_state=0)
+    one = model.fit(X, y, sample_weight=np.where(y == 3, 1.0, 0.0)).predict(X_valid)
+    assert set(one) == {3}
+    assert len(set(model.set_params(class_weight="balanced").fit(X, y).predict(X_valid))) > 3

@@ -30,6 +30,8 @@ class Finished(RuntimeError):
 class Trouble(ClassifierMixin, BaseEstimator):
     """Predicts the frequencies of the classes, after some trouble."""
 
+    takes_monitor = True
+
     def __init__(self, kind="none", seconds=0.0, number=0):
         self.kind = kind
         self.seconds = seconds

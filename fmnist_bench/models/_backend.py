@@ -66,6 +66,18 @@ def dtype_policy(precision: str) -> str:
     return "mixed_bfloat16" if _sees_gpu() else "float32"
 
 
+@contextlib.contextmanager
+def under_policy(policy: str | None) -> Iterator[None]:
+    """Make layers of this dtype policy; None leaves the one that is set."""
+    before = keras.config.dtype_policy()
+    if policy is not None:
+        keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
 def compiles() -> bool:
     """Tell whether networks are compiled by XLA: JAX needs it, TensorFlow is slower with it on CPUs."""
     return bool(keras.backend.backend() == "jax")

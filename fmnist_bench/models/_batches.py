@@ -18,9 +18,16 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
     """An endless stream of shuffled, augmented batches; batch number `i` depends on the seed and `i` alone."""
 
     def __init__(
-        self, images: NDArray[Any], targets: NDArray[np.float32], batch_size: int, augment: Augment, seed: int
+        self,
+        images: NDArray[Any],
+        targets: NDArray[np.float32],
+        batch_size: int,
+        augment: Augment,
+        seed: int,
+        weights: NDArray[np.float32] | None = None,
     ) -> None:
         super().__init__(workers=1)
+        self.weights = weights
         self.images, self.targets, self.augment, self.seed = images, targets, augment, seed
         self.batch_size = min(batch_size, len(images))
         self.batches_per_pass = len(images) // self.batch_size
@@ -30,12 +37,13 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
     def num_batches(self) -> None:
         return None
 
-    def __getitem__(self, index: int) -> tuple[NDArray[Any], NDArray[np.float32]]:
+    def __getitem__(self, index: int) -> tuple[NDArray[Any], ...]:
         number, place = divmod(index, self.batches_per_pass)
         if self._order[0] != number:
             self._order = (number, np.random.default_rng([self.seed, 0, number]).permutation(len(self.images)))
         rows = self._order[1][place * self.batch_size : (place + 1) * self.batch_size]
-        return self.augment(self.images[rows], (self.seed, 1, index)), self.targets[rows]
+        weights = () if self.weights is None else (self.weights[rows],)
+        return self.augment(self.images[rows], (self.seed, 1, index)), self.targets[rows], *weights
 
     def stream(self) -> Any:
         """Return what ``Model.fit`` is given: on TensorFlow a data set that is dropped at once when training ends.

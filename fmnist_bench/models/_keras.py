@@ -24,13 +24,14 @@ from fmnist_bench.arrays import as_rows, check_image_shape, image_shape_of, shap
 from fmnist_bench.classic import Augment
 from fmnist_bench.pixels import WHITE, check_scale, white_of
 
-from ._backend import compiles, dtype_policy, fits, one_memory_error, prepare_backend
+from ._backend import compiles, dtype_policy, fits, one_memory_error, prepare_backend, under_policy
 from ._batches import Batches
-from ._parameters import check_training
+from ._parameters import check_training, row_weights
 from ._saved_network import NetworkAsBytes
 from ._training import Course, Monitor, predict_probabilities
 from ._turn import chance_of_its_own, one_at_a_time
 
+Pair = tuple[ArrayLike, ArrayLike] | None
 SCORED, LEAST_SCORED = 0.25, 1000  # share of the rows trained on, and rows, that are scored after each epoch
 
 
@@ -78,6 +79,9 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
     image_shape : tuple of int or None
         `(height, width)` or `(height, width, channels)`; None means that of the images, and of rows square and gray,
         or one pixel high where they make no square.
+    class_weight : "balanced", dict or None
+        Weights of the classes by their labels, in the loss: "balanced" gives those of few rows more, as
+        ``n / (n_classes * bincount(y))``.
     random_state : int, RandomState or None
         Seed. Without `max_seconds` an equal seed and thread count give equal probabilities, bit for bit.
 
@@ -103,6 +107,9 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
     Erasing Data Augmentation" (2020); Loshchilov and Hutter, "Decoupled Weight Decay Regularization" (2019).
     """
 
+    takes_validation_data = takes_monitor = True
+    class_weight: Any = None  # of subclasses that do not name it
+
     def __init__(
         self,
         *,
@@ -121,6 +128,7 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         precision: str = "auto",
         max_seconds: float | None = None,
         image_shape: tuple[int, ...] | None = None,
+        class_weight: Any = None,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.optimizer = optimizer
@@ -138,6 +146,7 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         self.precision = precision
         self.max_seconds = max_seconds
         self.image_shape = image_shape
+        self.class_weight = class_weight
         self.random_state = random_state
 
     @abstractmethod
@@ -181,8 +190,9 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         self,
         X: ArrayLike,
         y: ArrayLike,
-        validation_data: tuple[ArrayLike, ArrayLike] | None = None,
+        validation_data: Pair = None,
         monitor: Monitor | None = None,
+        sample_weight: ArrayLike | None = None,
     ) -> Self:
         """Train a new network.
 
@@ -196,6 +206,8 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
             Rows and labels to score after each epoch.
         monitor : callable or None
             Called with the number of epochs done and the valid accuracy; an exception stops the training.
+        sample_weight : array-like of shape (n,) or None
+            Weights of the rows in the loss, 0 or more; only how they compare with each other counts.
 
         Returns
         -------
@@ -210,15 +222,16 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
             A batch that does not fit in memory, nor does half of it.
         """
         with one_at_a_time(), one_memory_error():
-            return self._fit(X, y, validation_data, monitor)
+            return self._fit(X, y, validation_data, monitor, sample_weight)
 
     def _fit(
-        self, X: ArrayLike, y: ArrayLike, validation_data: tuple[ArrayLike, ArrayLike] | None, monitor: Monitor | None
+        self, X: ArrayLike, y: ArrayLike, validation_data: Pair, monitor: Monitor | None, sample_weight: Any
     ) -> Self:
         started = time.monotonic()
         self._check_parameters()
         rows, labels = self._check_rows(X, y)
         targets = self._encode(labels)
+        weights = row_weights(self.class_weight, sample_weight, rows, labels)
         prepare_backend(self.precision)
         generator = check_random_state(self.random_state)
         seeds = [int(generator.randint(2**31 - 1)) for _ in range(2)]
@@ -228,7 +241,7 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
             keras.utils.set_random_seed(seeds[0])
             self.network_ = self._build_network(images)
             augment = Augment(self.flip, self.shift, self.erase)
-            batches = Batches(self._embed(images), targets, batch_size, augment, seeds[1])
+            batches = Batches(self._embed(images), targets, batch_size, augment, seeds[1], weights)
             valid = self._check_valid(validation_data, len(images))
             keras.utils.set_random_seed(seeds[1])  # features that were found in a file have drawn no random numbers
             n_predicted = 0 if validation_data is None else len(np.asarray(validation_data[1]))
@@ -260,18 +273,7 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
             return self._probabilities(self._embed(self._to_images(rows)))
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """Return the most probable label of each row.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, n_features)
-            Pixels on the scale of those in `fit`.
-
-        Returns
-        -------
-        ndarray of shape (n,)
-            Labels out of `classes_`.
-        """
+        """Return the most probable label, out of `classes_`, of each row of pixels on the scale of those in `fit`."""
         columns = self.predict_proba(X).argmax(axis=1)
         labels: NDArray[Any] = self.classes_[columns]
         return labels
@@ -294,7 +296,7 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         targets: NDArray[np.float32] = np.eye(len(self.classes_), dtype=np.float32)[self._encoder.transform(y)]
         return targets
 
-    def _check_valid(self, validation_data: tuple[ArrayLike, ArrayLike] | None, n_rows: int) -> tuple[Any, Any] | None:
+    def _check_valid(self, validation_data: Pair, n_rows: int) -> tuple[Any, Any] | None:
         """Return what is scored after each epoch: images and codes, few where few rows are trained on."""
         if validation_data is None:
             return None
@@ -309,16 +311,12 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         return np.ascontiguousarray(X if X.dtype == np.uint8 else X.astype(np.float32)).reshape(-1, *shape)
 
     def _build_network(self, images: NDArray[Any]) -> keras.Model:
-        before = keras.config.dtype_policy()
-        keras.config.set_dtype_policy(dtype_policy(self.precision))
-        try:
+        with under_policy(dtype_policy(self.precision)):
             scale, offset = self._scaling(images)
             inputs = keras.Input(images.shape[1:], name="pixels")
             scaled = keras.layers.Rescaling(scale, offset)(inputs)
             logits = self._build(images.shape[1:], len(self.classes_))(scaled)
             network = keras.Model(inputs, keras.layers.Activation("linear", dtype="float32", name="logits")(logits))
-        finally:
-            keras.config.set_dtype_policy(before)
         network.jit_compile = compiles()
         return network
 

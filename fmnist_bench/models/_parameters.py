@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.validation import _check_sample_weight
+
 from ._backend import check_precision
 
 OPTIMIZERS = ("sgd", "adamw")
@@ -53,3 +58,34 @@ def check_training(estimator: Any) -> None:
     if estimator.max_seconds is not None and not estimator.max_seconds > 0:
         raise ValueError(f"max_seconds={estimator.max_seconds!r}: must be above 0 or None")
     check_precision(estimator.precision)
+
+
+def row_weights(
+    class_weight: Any, sample_weight: ArrayLike | None, rows: NDArray[Any], labels: NDArray[Any]
+) -> NDArray[np.float32] | None:
+    """Give what the loss of each row is multiplied by: 1 in the mean, so that the learning rate keeps its meaning.
+
+    Parameters
+    ----------
+    class_weight : "balanced", dict or None
+    sample_weight : array-like of shape (n,) or None
+    rows, labels : ndarray
+
+    Returns
+    -------
+    ndarray of shape (n,), or None
+        None where all weigh the same.
+
+    Raises
+    ------
+    ValueError
+        Weights below zero, none above it, or not one for each row.
+    """
+    if class_weight is None and sample_weight is None:
+        return None
+    weights = _check_sample_weight(sample_weight, rows, dtype=np.float64, ensure_non_negative=True)
+    weights = weights * compute_sample_weight(class_weight, labels)
+    if not weights.sum() > 0:
+        raise ValueError("sample_weight, class_weight: the weights of all rows are zero")
+    result: NDArray[np.float32] = (weights / weights.mean()).astype(np.float32)
+    return result

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
 import xgboost
 from numpy.typing import ArrayLike, NDArray
 from sklearn.preprocessing import LabelEncoder
+from sklearn.utils import Tags
 from sklearn.utils.multiclass import check_classification_targets
 
 Monitor = Callable[[int, float], None]
@@ -27,8 +28,8 @@ class XGBoostClassifier(xgboost.XGBClassifier):  # type: ignore[misc]
     max_seconds : float or None
         Wall-clock limit of `fit`: boosting ends with the last round that fits in.
     early_stopping_rounds : int or None
-        Stop after so many rounds without a better valid log loss, and predict with the best
-        number of rounds. Ignored where `fit` gets no `validation_data`.
+        Stop after so many rounds without a better valid log loss, or without a better last one of `eval_metric`,
+        and predict with the best number of rounds. Ignored where `fit` gets neither `validation_data` nor `eval_set`.
     **kwargs
         Every other parameter of `xgboost.XGBClassifier`.
 
@@ -44,6 +45,8 @@ class XGBoostClassifier(xgboost.XGBClassifier):  # type: ignore[misc]
     ----------
     Chen and Guestrin, "XGBoost: A Scalable Tree Boosting System" (2016).
     """
+
+    takes_validation_data = takes_monitor = True
 
     def __init__(
         self, *, max_seconds: float | None = None, early_stopping_rounds: int | None = None, **kwargs: Any
@@ -69,6 +72,11 @@ class XGBoostClassifier(xgboost.XGBClassifier):  # type: ignore[misc]
         y: ArrayLike,
         validation_data: tuple[ArrayLike, ArrayLike] | None = None,
         monitor: Monitor | None = None,
+        *,
+        sample_weight: ArrayLike | None = None,
+        eval_set: Sequence[tuple[ArrayLike, ArrayLike]] | None = None,
+        verbose: bool | int | None = False,
+        **kwargs: Any,
     ) -> Self:
         """Grow the trees.
 
@@ -83,6 +91,15 @@ class XGBoostClassifier(xgboost.XGBClassifier):  # type: ignore[misc]
         monitor : callable or None
             Called every five rounds with the number of rounds and the valid accuracy; an
             exception stops the boosting.
+        sample_weight : array-like of shape (n,) or None
+            Weights of the rows.
+        eval_set : list of tuple or None
+            Further rows and labels to score, as `evals_result` tells; the last ones count as the valid ones where
+            there are no `validation_data`. Without them the rows of `X` are scored.
+        verbose : bool or int
+            Print scores every so many rounds.
+        **kwargs
+            See `xgboost.XGBClassifier.fit`: `xgb_model`, `base_margin`, `feature_weights`, weights of `eval_set`.
 
         Returns
         -------
@@ -96,11 +113,16 @@ class XGBoostClassifier(xgboost.XGBClassifier):  # type: ignore[misc]
         """
         started = time.monotonic()
         encoder = _encoder(y)
-        data = [(X, encoder.transform(y))]
-        if validation_data is not None:
-            data.append((validation_data[0], encoder.transform(validation_data[1])))
+        if sample_weight is not None and not np.asarray(sample_weight).any():
+            raise ValueError("sample_weight: all are zero")
+        codes = encoder.transform(y)
+        further = [*(eval_set or []), *([validation_data] if validation_data is not None else [])]
+        data = [(X, codes)] if eval_set is None else []  # the very objects: XGBoost makes its matrix of them once
+        data += [(rows, encoder.transform(labels)) for rows, labels in further]
+        given = {"sample_weight": sample_weight, "verbose": verbose, **_for_all(kwargs, len(data))}
+        report = _Report(self, started, monitor, eval_set is None, len(encoder.classes_))
         self.__dict__.pop("labels_", None)  # the inherited fit expects encoded classes
-        self._boost(data, _Report(self, started, monitor))
+        self._boost(X, codes, data, report, given)
         self.labels_ = encoder.classes_
         return self
 
@@ -163,6 +185,12 @@ class XGBoostClassifier(xgboost.XGBClassifier):  # type: ignore[misc]
         result = super().predict(X, output_margin=output_margin, **kwargs)
         return np.asarray(result) if output_margin else self.classes_[result]
 
+    def __sklearn_tags__(self) -> Tags:
+        """Say that a row has one label; XGBoost's own takes several, which it does not answer as labels."""
+        tags: Tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = False
+        return tags
+
     def __getstate__(self) -> dict[str, Any]:
         """Return the state with the trees as bytes in XGBoost's own format."""
         state = dict(super().__getstate__())
@@ -177,37 +205,39 @@ class XGBoostClassifier(xgboost.XGBClassifier):  # type: ignore[misc]
             state["_Booster"] = xgboost.Booster(model_file=bytearray(state["_Booster"]))
         super().__setstate__(state)
 
-    def _boost(self, data: list[tuple[Any, Any]], report: _Report) -> None:
-        given = {
-            name: getattr(self, name) for name in ("callbacks", "early_stopping_rounds", "eval_metric", "objective")
-        }
+    def _boost(self, X: Any, y: Any, scored: list[tuple[Any, Any]], report: _Report, given: dict[str, Any]) -> None:
+        names = ("callbacks", "early_stopping_rounds", "eval_metric", "objective")
+        before = {name: getattr(self, name) for name in names}
         self.callbacks = [*(self.callbacks or []), report]
-        self.eval_metric: Any = report.metrics(len(np.unique(data[0][1])))
-        if len(data) == 1:
+        self.eval_metric: Any = report.metrics(self.eval_metric)
+        if len(scored) == 1 and report.scores_fit_rows:
             self.early_stopping_rounds = None
         try:
-            super().fit(*data[0], eval_set=data, verbose=False)
+            super().fit(X, y, eval_set=scored, **given)
         finally:
-            for name, value in given.items():
+            for name, value in before.items():
                 setattr(self, name, value)
 
 
 class _Report(xgboost.callback.TrainingCallback):  # type: ignore[misc]
     """Follows one boosting: keeps the history, calls the monitor, watches the clock."""
 
-    def __init__(self, model: XGBoostClassifier, started: float, monitor: Monitor | None) -> None:
+    def __init__(
+        self, model: XGBoostClassifier, started: float, monitor: Monitor | None, scores_fit_rows: bool, n_classes: int
+    ) -> None:
         super().__init__()
-        self.monitor = monitor
+        self.monitor, self.scores_fit_rows = monitor, scores_fit_rows
+        self.error, self.loss = ("error", "logloss") if n_classes == 2 else ("merror", "mlogloss")
         self.rounds = model.get_num_boosting_rounds()
         self.deadline = np.inf if model.max_seconds is None else started + model.max_seconds
         self.slowest = 0.0
         self.history: dict[str, list[Any]] = {"step": []}
         model.history_ = self.history
 
-    def metrics(self, n_classes: int) -> list[str]:
-        """Return error and loss; early stopping looks at the last one."""
-        self.error, self.loss = ("error", "logloss") if n_classes == 2 else ("merror", "mlogloss")
-        return [self.error, self.loss]
+    def metrics(self, asked: Any) -> list[str]:
+        """Return error and loss, and those that the user has asked for; early stopping looks at the last one."""
+        further = [asked] if isinstance(asked, str) else [] if asked is None or callable(asked) else list(asked)
+        return [*(name for name in (self.error, self.loss) if name not in further), *further]
 
     def before_iteration(self, model: xgboost.Booster, epoch: int, evals_log: dict[str, Any]) -> bool:
         self.round_started = time.monotonic()
@@ -222,11 +252,21 @@ class _Report(xgboost.callback.TrainingCallback):  # type: ignore[misc]
 
     def _record(self, step: int, evals_log: dict[str, Any]) -> None:
         self.history["step"].append(step)
-        for part, scores in zip(("fit", "valid"), evals_log.values(), strict=False):
+        scored = list(evals_log.values())
+        parts = {"fit": scored[0]} if self.scores_fit_rows else {}
+        if len(scored) > len(parts):
+            parts["valid"] = scored[-1]
+        for part, scores in parts.items():
             self.history.setdefault(f"{part}_loss", []).append(scores[self.loss][-1])
             self.history.setdefault(f"{part}_accuracy", []).append(1 - scores[self.error][-1])
         if self.monitor is not None and "valid_accuracy" in self.history:
             self.monitor(step, self.history["valid_accuracy"][-1])
+
+
+def _for_all(kwargs: dict[str, Any], n: int) -> dict[str, Any]:
+    """Give what weighs the rows that are scored an entry for the valid rows, too, which have no weights."""
+    lists = {name: list(kwargs[name]) for name in kwargs if name.endswith("_eval_set") and kwargs[name] is not None}
+    return {**kwargs, **{name: [*given, *[None] * (n - len(given))] for name, given in lists.items()}}
 
 
 def _labels_as_text(labels: NDArray[Any]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 
@@ -54,7 +56,7 @@ class CNNClassifier(KerasClassifier):
     optimizer, learning_rate, warm_up, weight_decay, label_smoothing, batch_size, epochs, patience, flip, shift, \
 erase, flip_average
         How to train, see `KerasClassifier`.
-    precision, max_seconds, image_shape, random_state
+    precision, max_seconds, image_shape, class_weight, random_state
         See `KerasClassifier`.
 
     References
@@ -105,6 +107,7 @@ erase, flip_average
         precision: str = "auto",
         max_seconds: float | None = None,
         image_shape: tuple[int, ...] | None = None,
+        class_weight: Any = None,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         super().__init__(
@@ -123,6 +126,7 @@ erase, flip_average
             precision=precision,
             max_seconds=max_seconds,
             image_shape=image_shape,
+            class_weight=class_weight,
             random_state=random_state,
         )
         self.n_convs = n_convs

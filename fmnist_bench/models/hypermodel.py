@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
-from ._backend import check_policy, fits, prepare_backend
+from ._backend import check_policy, fits, prepare_backend, under_policy
 from ._batches import outputs_of
 from ._discovery import build_network, discover
 from ._foreign import Watch, bare, gives_logits, has_own_layers, wants_codes, width
-from ._keras import KerasClassifier
+from ._keras import KerasClassifier, Pair
+from ._parameters import row_weights
 from ._training import PREDICT_BATCH, Monitor, softmax
 from ._turn import chance_of_its_own
 
@@ -50,7 +51,7 @@ class HyperModelClassifier(KerasClassifier):
         any other value is the name of a Keras dtype policy, over which one that the HyperModel sets itself wins.
     max_seconds : float or None
         Wall-clock limit of `fit`. The training stops in time, whatever its learning rate was to do.
-    image_shape, random_state
+    image_shape, class_weight, random_state
         See `KerasClassifier`.
     **values
         Values of hyperparameters by their names; the HyperModel's defaults for all others.
@@ -81,6 +82,7 @@ class HyperModelClassifier(KerasClassifier):
         precision: str = "auto",
         max_seconds: float | None = None,
         image_shape: tuple[int, ...] | None = None,
+        class_weight: Any = None,
         random_state: int | np.random.RandomState | None = None,
         **values: Any,
     ) -> None:
@@ -91,6 +93,7 @@ class HyperModelClassifier(KerasClassifier):
         self.precision = precision
         self.max_seconds = max_seconds
         self.image_shape = image_shape
+        self.class_weight = class_weight
         self.random_state = random_state
         self.values = values
 
@@ -106,13 +109,14 @@ class HyperModelClassifier(KerasClassifier):
         return self
 
     def _fit(
-        self, X: ArrayLike, y: ArrayLike, validation_data: tuple[ArrayLike, ArrayLike] | None, monitor: Monitor | None
+        self, X: ArrayLike, y: ArrayLike, validation_data: Pair, monitor: Monitor | None, sample_weight: Any
     ) -> Self:
         """Let the HyperModel build and train a new network."""
         started = time.monotonic()
         self._check_parameters()
         rows, labels = self._check_rows(X, y)
         codes = self._encode(labels).argmax(axis=1)
+        weights = row_weights(self.class_weight, sample_weight, rows, labels)
         valid = self._check_valid(validation_data, len(rows))
         prepare_backend(self.precision)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
@@ -124,6 +128,8 @@ class HyperModelClassifier(KerasClassifier):
             self.logits_ = gives_logits(self.network_)
             watch = Watch(self, started, valid, monitor)
             keywords = self._keywords(hypermodel, space, None if valid is None else self._pair(*valid), watch)
+            if weights is not None:
+                keywords["sample_weight"] = weights
             hypermodel.fit(space, self.network_, *self._pair(self._to_images(rows), codes), **keywords)
 
         size = self.values.get("batch_size", self.batch_size)
@@ -171,13 +177,8 @@ class HyperModelClassifier(KerasClassifier):
         return space
 
     def _network(self, hypermodel: keras_tuner.HyperModel, space: keras_tuner.HyperParameters) -> keras.Model:
-        before = keras.config.dtype_policy()
-        if self.precision != "auto":
-            keras.config.set_dtype_policy(self.precision)
-        try:
+        with under_policy(None if self.precision == "auto" else self.precision):
             network = build_network(hypermodel, space)
-        finally:
-            keras.config.set_dtype_policy(before)
         if (outputs := width(network)) is not None:
             self._check_width(outputs)
         return network

@@ -57,7 +57,7 @@ class TransferClassifier(KerasClassifier):
     weight_decay : float
         Decoupled weight decay of the head, 0 or more.
     learning_rate, warm_up, label_smoothing, batch_size, epochs, patience, precision, max_seconds, image_shape, \
-random_state
+class_weight, random_state
         See `KerasClassifier`; there are no flips, and `precision` is "auto" or "float32": the frozen part computes in
         float32 in any case, a GPU in float32 altogether.
 
@@ -95,6 +95,7 @@ random_state
         precision: str = "auto",
         max_seconds: float | None = None,
         image_shape: tuple[int, ...] | None = None,
+        class_weight: Any = None,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         super().__init__(
@@ -110,6 +111,7 @@ random_state
             precision=precision,
             max_seconds=max_seconds,
             image_shape=image_shape,
+            class_weight=class_weight,
             random_state=random_state,
         )
         self.backbone = backbone
