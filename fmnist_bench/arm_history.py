@@ -112,9 +112,12 @@ class ArmHistory:
         return any(known for _, known in self.tried.values())
 
     def is_again(self, record: TrialRecord) -> bool:
-        """Whether a trial is that of a network which is trained again with another seed."""
-        seed = record.parameters.get(SEED)
-        return isinstance(seed, int) and record.known.endswith(f" again {seed - self.seed}")
+        """Whether a trial repeats an earlier one with another seed."""
+        if SEED not in record.parameters:
+            return False
+        bare = _unseeded(record.parameters)
+        first = next((r for r in self.records if _unseeded(r.parameters) == bare), record)
+        return first.parameters.get(SEED) != record.parameters[SEED]
 
     def originals(self) -> list[TrialRecord]:
         """Trials that are not those of networks which are trained again."""
@@ -205,6 +208,10 @@ class ArmHistory:
 def _key(ask: Ask) -> Hashable:
     """What tells two wishes apart: a known configuration may leave parameters open."""
     return ask.known or ask.config, ask.rung
+
+
+def _unseeded(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in parameters.items() if name != SEED}
 
 
 def _of_model(config: Any) -> frozenset[tuple[str, Any]]:

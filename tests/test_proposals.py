@@ -317,3 +317,12 @@ def test_what_ran_out_of_time_may_climb_when_it_has_completed(run):
     assert search.propose(29.0) is None, "it needs 40 s, of which three quarters suffice"
     answer(search, run, ask(search), accuracy=0.8, seconds=30.0)
     assert search.propose(1000.0).rung == 2
+
+
+def test_a_configuration_that_names_a_seed_climbs_whatever_it_is_called(run):
+    space = Spec("fmnist_bench.models.cnn.CNNClassifier", {"learning_rate": Range(0.1, 1.0)})
+    known = [Known("0 again 1", {"model__learning_rate": 0.5, "model__random_state": 1})]
+    search = make(run, known, space, levels=EPOCHS)
+    record = answer(search, run, ask(search), accuracy=0.8, seconds=20.0)
+    assert not search.is_again(record)
+    assert search.propose(1000.0).rung == 2
