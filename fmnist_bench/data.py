@@ -149,8 +149,9 @@ def make_split(
 ) -> Split:
     """Divide the rows into *fit* and *valid*, stratified by class.
 
-    Every class gives its share, rounded by largest remainders, so the sizes are exact. This is
-    not scikit-learn's ``train_test_split``, which refuses to leave fewer rows out than there are classes.
+    Every class gives its share, rounded by largest remainders, so the sizes are exact; the only row
+    of a class is one to fit. This is not scikit-learn's ``train_test_split``, which refuses to leave
+    fewer rows out than there are classes.
 
     Parameters
     ----------
@@ -173,7 +174,7 @@ def make_split(
     Raises
     ------
     InputError
-        A size out of range, or a class with too few rows.
+        A size out of range, or a class without a row to fit.
     """
     y = np.asarray(y)
     if y.ndim != 1 or not len(y) or y.dtype.kind not in "iu" or not 0 <= y.min() <= y.max() < len(y):
@@ -190,20 +191,18 @@ def make_split(
     n_classes = int(y.max()) + 1
     names = range(n_classes) if class_names is None else class_names
     counts = np.bincount(y[pool], minlength=n_classes)
-    if counts.min() < 2:
-        few = int(counts.argmin())
-        raise InputError(
-            f"class {names[few]} has {counts[few]} of the {len(pool)} rows; "
-            "at least 2 are needed, one to fit, one to validate"
-        )
-    drawn = _draw(y[pool], _valid_count(valid_size, len(pool), n_classes), rng)
-    fit = np.delete(pool, drawn)
+    if not counts.all():
+        raise InputError(f"class {names[int(counts.argmin())]} has none of the {len(pool)} rows; at least 1 is needed")
+    n_valid = _valid_count(valid_size, len(pool), n_classes)
+    shared = pool[counts[y[pool]] > 1]
+    valid = shared[_draw(y[shared], n_valid, rng)]
+    fit = np.setdiff1d(pool, valid, assume_unique=True)
     left = np.bincount(y[fit], minlength=n_classes)
     if not left.all():
         raise InputError(
             f"class {names[int(left.argmin())]} has no row left to fit; valid_size={valid_size} is too large"
         )
-    return Split(fit=fit, valid=pool[drawn])
+    return Split(fit=fit, valid=valid)
 
 
 def describe(name: str | os.PathLike[str] = "fashion-mnist", path: str | os.PathLike[str] | None = None) -> str:
@@ -221,10 +220,10 @@ def describe(name: str | os.PathLike[str] = "fashion-mnist", path: str | os.Path
 
 
 def _faults(train: Dataset, test: Dataset) -> Iterator[str]:
-    """Say what a run would refuse, and what would flatter its report."""
+    """Say what a run cannot measure, and what would flatter its report."""
     for name, size in zip(train.class_names, np.bincount(train.y).tolist(), strict=True):
         if size < 2:
-            yield f"  cannot run   class {name} has {size} image to train on, at least 2 are needed"
+            yield f"  one image    of class {name} to train on: it is learnt, and never validated"
     known = {row.tobytes() for row in train.X}
     if shared := sum(row.tobytes() in known for row in test.X):
         yield f"  overlap      {shared} of the {len(test.y)} test images are train images, too"
@@ -265,6 +264,8 @@ def _valid_count(valid_size: float, n_rows: int, n_classes: int) -> int:
         raise InputError(
             f"valid_size={valid_size} is out of range; allowed: a fraction between 0 and 1, or a whole count"
         )
+    if n_rows < 2 * n_classes:
+        raise InputError(f"{n_rows} rows are too few for {n_classes} classes; allowed: at least {2 * n_classes}")
     count = round(valid_size * n_rows) if fraction else int(valid_size)
     if not n_classes <= count <= n_rows - n_classes:
         raise InputError(

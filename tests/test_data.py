@@ -498,8 +498,8 @@ def test_what_is_shown_of_a_data_set(tmp_path: Path) -> None:
     lines = describe(write_npz(tmp_path / "b.npz", **changes)).splitlines()
     assert lines[3] == "  test         6 images of 4 x 3: 3 6, 7 0, 9 0"
     assert lines[5:] == [
-        "  cannot run   class 3 has 1 image to train on, at least 2 are needed",
-        "  cannot run   class 9 has 1 image to train on, at least 2 are needed",
+        "  one image    of class 3 to train on: it is learnt, and never validated",
+        "  one image    of class 9 to train on: it is learnt, and never validated",
         "  overlap      5 of the 6 test images are train images, too",
     ]
 
@@ -537,12 +537,21 @@ def test_split_sizes_and_seeds() -> None:
     assert len(make_split(y, 10, seed=0, rows=59999).fit) == 59989
 
 
+@given(st.integers(0, 99), st.integers(1, 4))
+def test_the_only_row_of_a_class_is_fitted(seed: int, n_alone: int) -> None:
+    y = np.random.default_rng(seed).permutation(np.r_[[0, 1, 2] * 10, np.arange(3, 3 + n_alone)])
+    split = make_split(y, 9, seed)
+    assert len(split.valid) == 9 and set(y[split.valid]) == {0, 1, 2}
+    assert set(y[split.fit]) == set(range(3 + n_alone)) and len(split.fit) == len(y) - 9
+
+
 def test_bad_splits() -> None:
     y = np.array([0, 1, 2] * 10 + [3])
-    refused(lambda: make_split(y, 0.2, 0), "class 3 has 1 of the 31 rows")
-    refused(lambda: make_split(y, 0.2, 0, class_names=("10", "20", "40", "75")), "class 75 has 1 of the 31 rows")
-    refused(lambda: make_split(np.array([0, 2] * 9), 0.2, 0), "class 1 has 0")
-    refused(lambda: make_split(y[:30], 6, 0, rows=4), "class", "of the 4 rows")
+    refused(lambda: make_split(np.array([0, 2] * 9), 0.2, 0), "class 1 has none of the 18 rows")
+    names = ("10", "20", "40", "75")
+    rare = np.array([0, 1, 2] * 50 + [3])
+    refused(lambda: make_split(rare, 4, 0, rows=10, class_names=names), "class 75 has none of the 10 rows")
+    refused(lambda: make_split(y[:30], 6, 0, rows=4), "4 rows are too few for 3 classes; allowed: at least 6")
     rare = [0, 0, 0, 0, 0, 0, 0, 0, 1, 1]
     refused(lambda: make_split(rare, 0.8, 0), "class 1 has no row left to fit")
     refused(lambda: make_split(rare, 0.8, 0, class_names=("-1", "5")), "class 5 has no row left to fit")

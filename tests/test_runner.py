@@ -463,6 +463,16 @@ def test_data_names_whatever_load_dataset_takes(place, form):
     assert "1200 fit and 300 valid rows" in check_benchmark("tiny", data=form)
 
 
+def test_one_image_of_a_class_stops_nothing(place):
+    train, test = load_dataset("digits"), load_dataset("digits", "test")
+    rows = np.r_[np.flatnonzero(train.y != 7), np.flatnonzero(train.y == 7)[:1]]
+    parts = {"x_train": train.X[rows].reshape(-1, 8, 8), "y_train": train.y[rows] + 5}
+    np.savez("rare.npz", **parts, x_test=test.X.reshape(-1, 8, 8), y_test=test.y + 5)
+    outcome = run_benchmark("tiny", data="rare.npz", progress=Progress())
+    assert load_ensemble(outcome.folder / "ensemble").score(test.X, test.y + 5) > 0.7
+    assert all(trial.status == "complete" for trial in outcome.findings.trials)
+
+
 def test_a_benchmark_of_more_rows_than_there_are_takes_all(place, arena):
     arena("benchmarks/large.toml", BENCHMARK.replace("valid_size = 0.2", "rows = 3000\nvalid_size = 1000"))
     assert "1000 fit and 500 valid rows" in check_benchmark("large")
