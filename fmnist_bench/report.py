@@ -87,7 +87,7 @@ def gather(run: Run, environment: Mapping[str, str], allow_import: Sequence[str]
         importances=_importances(run, records),
         samples=_samples(run),
         max_latency=_limit(run),
-        parts={arm: tuple(parts) for arm, parts in run.state["parts"].items()},
+        parts={arm: tuple(parts) for arm, parts in run.state.get("parts", {}).items()},
     )
     return replace(findings, how_to_open={**findings.how_to_open, **_how_to_load(run, findings)})
 

@@ -147,7 +147,7 @@ def rewrite_report(
     with run:
         if "environment" not in run.state:
             raise InputError(f"{run.folder}: this run has not come to its end; run {name} again to go on with it")
-        findings = write_report(run, run.state["environment"], allow_import)
+        findings = write_report(run, run.state["environment"], _prefixes(allow_import))
         renew(run, report_files(run))
     if markdown is not None:
         write_text(Path(markdown), (run.folder / "report.md").read_text(encoding="utf-8"))

@@ -16,8 +16,9 @@ from fmnist_bench.arm_search import ArmSearch
 from fmnist_bench.errors import InputError
 from fmnist_bench.progress import Progress
 from fmnist_bench.search_kt import OracleAsker, factor_of
-from fmnist_bench.space import Range, Spec
+from fmnist_bench.space import Range, Spec, parse_spec
 from fmnist_bench.space_kt import decode, encode, hyperparameters
+from fmnist_bench.space_optuna import check_drawing
 from fmnist_bench.store import Run, Store, TrialRecord
 from fmnist_bench.study import Arm, Engine, Fidelity, Known, Study
 from fmnist_bench.trial import TrialResult
@@ -100,6 +101,24 @@ def test_values_come_out_of_their_range_and_go_back_in(own, places):
         again = decode(own, encode(own, value))
         assert again == value or math.isclose(again, value, rel_tol=1e-9)
         assert 0 <= parameter.value_to_prob(encode(own, value)) <= 1
+
+
+ends = st.one_of(st.integers(-(2**53), 2**53), st.floats(), st.sampled_from([0, 1, 0.1, 1e-320, 1e300]))
+intervals = st.fixed_dictionaries({"low": ends, "high": ends}, optional={"log": st.booleans(), "step": ends})
+
+
+@settings(max_examples=150, deadline=None)
+@given(intervals)
+def test_a_range_that_check_takes_can_be_drawn_from(table):
+    try:
+        spec = parse_spec({"use": "sklearn.svm.SVC", "C": table}, "here")
+        check_drawing(Arm(Study("svm", spec)))
+    except InputError:
+        return
+    own = spec.arguments["C"]
+    (parameter,) = hyperparameters({"p": own}).space
+    for kept in (parameter.random_sample(3), *map(parameter.prob_to_value, (0.0, 0.5, 1.0))):
+        assert own.low <= decode(own, kept) <= own.high
 
 
 def test_both_ends_of_a_range_are_reached():
