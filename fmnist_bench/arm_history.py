@@ -117,7 +117,7 @@ class ArmHistory:
             return False
         bare = _unseeded(record.parameters)
         first = next((r for r in self.records if _unseeded(r.parameters) == bare), record)
-        return first.parameters.get(SEED) != record.parameters[SEED]
+        return bool(first.parameters.get(SEED) != record.parameters[SEED])
 
     def originals(self) -> list[TrialRecord]:
         """Trials that are not those of networks which are trained again."""
