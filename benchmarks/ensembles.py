@@ -72,7 +72,7 @@ def compare(run: Run) -> dict[str, Score]:
     """Learn by every method from a run's valid rows; score on the test rows."""
     records = [record for arm in run.state["arms"] for record in best(run.records(arm), KEPT)]
     test = load_dataset(run.state["data"], "test", path=run.state["data_path"])
-    predicted = predict_test(run, [(r.arm, r.number) for r in records], test, ())
+    predicted, _ = predict_test(run, [(r.arm, r.number) for r in records], test, ())
     on_valid = np.stack([run.valid_probabilities(r.arm, r.number) for r in records])
     on_test = np.stack([predicted[r.arm, r.number] for r in records])
     y_valid = run.y_valid()

@@ -1,26 +1,35 @@
 """The choice of the ensemble, by valid rows alone: which trials' models, with what weights, at what cost."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fmnist_bench.arrays import background_of
 from fmnist_bench.bundle import write_bundle
 from fmnist_bench.data import Dataset
+from fmnist_bench.model_check import CHECKED_ROWS
 from fmnist_bench.selection import Combination, learn_combination
-from fmnist_bench.store import Run, TrialRecord
+from fmnist_bench.store import Run, TrialRecord, best, read_split
 from fmnist_bench.study import EnsembleConfig
+from fmnist_bench.usable import Key, Say, faults_of_files, faults_of_models, give_up, given_up
 
 
 def choose_ensemble(
-    run: Run, records: Sequence[TrialRecord], dataset: Dataset, settings: EnsembleConfig, say: Callable[[str], None]
-) -> float:
-    """Pick and weight members among trials, and save the ensemble.
+    run: Run,
+    records: Sequence[TrialRecord],
+    dataset: Dataset,
+    settings: EnsembleConfig,
+    say: Say,
+    allow_import: Sequence[str] = (),
+) -> None:
+    """Pick and weight members among trials that can be used, and save the ensemble; the others are given up.
 
-    ``run.state`` then tells the ``members``, the ``temperature`` and the ``latency``: the limit, and milliseconds a row
-    and valid accuracy of the ensemble and of every trial that could be chosen.
+    ``run.state`` then tells the ``members``, none where no trial is left, the ``temperature``, and the ``latency``: the
+    limit, and milliseconds a row and valid accuracy of the ensemble and of every trial that could be chosen. For
+    `choose_again` it keeps the trials that were ``offered``, and ``max_steps``.
 
     Parameters
     ----------
@@ -30,30 +39,72 @@ def choose_ensemble(
     dataset : Dataset
     settings : EnsembleConfig
     say : callable
-        Is told, in one line, that no model is as fast as it should be.
-
-    Returns
-    -------
-    float
-        Valid accuracy of the ensemble, 0 to 1.
+        Is told, in one line each, which trials are given up, and that no model is as fast as it should be.
+    allow_import : sequence of str
+        Prefixes of further types that saved models may be made of.
     """
-    probabilities = np.stack([run.valid_probabilities(r.arm, r.number) for r in records])
-    y = run.y_valid()
-    costs = np.array([1000 * record.result.predict_seconds / len(y) for record in records])
+    keys = [(r.arm, r.number) for r in records]
+    run.save_state(offered=keys, max_steps=settings.max_steps)
+    give_up(run, faults_of_files(run, [key for key in keys if key not in given_up(run)], len(dataset.class_names)), say)
+    X, checked = dataset.X[read_split(run.folder, "valid")[:CHECKED_ROWS]], set[Key]()
+    while pool := [r for r in records if (r.arm, r.number) not in given_up(run)]:
+        found = _learn(run, pool, settings, say)
+        chosen = {(r.arm, r.number) for r, weight in zip(pool, found.weights, strict=True) if weight > 0}
+        faults = faults_of_models(run, sorted(chosen - checked), X, allow_import)
+        if not faults:
+            members = _save(run, pool, dataset, found)
+            run.save_state(members=members, temperature=found.temperature, latency=_latency(run, pool, found, settings))
+            return
+        give_up(run, faults, say)
+        checked |= chosen
+    run.save_state(members=[])
+
+
+def choose_again(run: Run, dataset: Dataset, say: Say, allow_import: Sequence[str] = ()) -> None:
+    """Choose by the same rule from the same trials, less those that were given up since."""
+    kept = [record for key in offered(run) if key not in given_up(run) and (record := run.record(*key)) is not None]
+    settings = EnsembleConfig(
+        max_steps=run.state.get("max_steps", EnsembleConfig.max_steps),
+        max_latency=run.state.get("latency", {}).get("limit"),
+    )
+    choose_ensemble(run, kept, dataset, settings, say, allow_import)
+
+
+def offered(run: Run) -> list[Key]:
+    """Trials that the ensemble could be chosen from; the models of others are not kept."""
+    if "offered" in run.state:
+        return [(arm, int(number)) for arm, number in run.state["offered"]]
+    found = [best(run.records(arm), EnsembleConfig.per_arm) for arm in run.state["arms"]]  # an older run
+    return [(r.arm, r.number) for records in found for r in records]
+
+
+def _costs(run: Run, records: Sequence[TrialRecord]) -> NDArray[np.float64]:
+    """Milliseconds that each model takes to predict a row."""
+    return np.array([1000 * record.result.predict_seconds / len(run.y_valid()) for record in records])
+
+
+def _learn(run: Run, records: Sequence[TrialRecord], settings: EnsembleConfig, say: Say) -> Combination:
+    costs = _costs(run, records)
     limit = _limit(settings.max_latency, float(costs.min()), say)
-    found = learn_combination(probabilities, y, max_steps=settings.max_steps, costs=costs, max_cost=limit)
-    accuracy = float((found.apply(probabilities).argmax(axis=1) == y).mean())
-    members = _save(run, records, dataset, found)
-    latency = {
+    return learn_combination(
+        _probabilities(run, records), run.y_valid(), max_steps=settings.max_steps, costs=costs, max_cost=limit
+    )
+
+
+def _probabilities(run: Run, records: Sequence[TrialRecord]) -> NDArray[np.float32]:
+    return np.stack([run.valid_probabilities(r.arm, r.number) for r in records])
+
+
+def _latency(run: Run, records: Sequence[TrialRecord], found: Combination, settings: EnsembleConfig) -> dict[str, Any]:
+    costs, predicted = _costs(run, records), found.apply(_probabilities(run, records)).argmax(axis=1)
+    return {
         "limit": settings.max_latency,
-        "ensemble": [float(costs[found.weights > 0].sum()), accuracy],
+        "ensemble": [float(costs[found.weights > 0].sum()), float((predicted == run.y_valid()).mean())],
         "models": [[r.arm, r.number, float(ms), r.result.accuracy] for r, ms in zip(records, costs, strict=True)],
     }
-    run.save_state(members=members, temperature=found.temperature, latency=latency)
-    return accuracy
 
 
-def _limit(limit: float | None, cheapest: float, say: Callable[[str], None]) -> float:
+def _limit(limit: float | None, cheapest: float, say: Say) -> float:
     """Give the milliseconds that a row may take; where no model is so fast, those of the fastest."""
     if limit is not None and cheapest > limit:
         say(f"No model predicts a row in {limit:g} ms; the fastest takes {cheapest:.2g} ms")

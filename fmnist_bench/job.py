@@ -28,7 +28,7 @@ from fmnist_bench.errors import InputError
 from fmnist_bench.images import write_grid
 from fmnist_bench.intact import parsed
 from fmnist_bench.model_check import CHECKED_ROWS, fault_of_model, save_checked
-from fmnist_bench.saved_models import forget_places, load_model
+from fmnist_bench.saved_models import forget_places, load_named
 from fmnist_bench.study import Arm
 from fmnist_bench.trial import (
     PREPARATION,
@@ -286,7 +286,7 @@ def predict(
     """Let a saved model predict rows into a file; send what is wrong, nothing if all is well."""
     model, rows, target, allow_import = argument
     with _reports_errors(connection):
-        probabilities = load_model(model, allow_import).predict_proba(rows)
+        probabilities = load_named(model, "the saved model", allow_import).predict_proba(rows)
         temporary = target.with_suffix(".tmp.npy")
         np.save(temporary, probabilities, allow_pickle=False)
         os.replace(temporary, target)

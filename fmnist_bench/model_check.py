@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fmnist_bench.candidate import Candidate
 from fmnist_bench.errors import InputError
 from fmnist_bench.probabilities import PredictionError, check_alike
-from fmnist_bench.saved_models import load_model, save_model
+from fmnist_bench.saved_models import load_named, save_model
 from fmnist_bench.trial import describe
 
 CHECKED_ROWS = 8  # valid rows that are predicted again
@@ -46,11 +46,11 @@ def fault_of_model(path: Path, X: NDArray[Any], before: NDArray[np.float32], all
     allow_import : sequence of str
         Prefixes of further types that it may be made of.
     """
+    if not path.exists():
+        return "the saved model is missing"
     try:
-        check_alike(load_model(path, allow_import).predict_proba(X), before)
-    except InputError as error:
-        return str(error).removeprefix(f"{path}: ")
-    except PredictionError as error:
+        check_alike(load_named(path, "the saved model", allow_import).predict_proba(X), before)
+    except (InputError, PredictionError) as error:
         return str(error)
     except Exception as error:
         traceback.print_exc()

@@ -1,32 +1,78 @@
 """Opens the test set, once the ensemble is fixed, and writes what was found."""
 
+import hashlib
+import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fmnist_bench.choice import choose_again, offered
 from fmnist_bench.data import NAMES, Dataset, load_dataset
 from fmnist_bench.environment import cores
 from fmnist_bench.errors import InputError
 from fmnist_bench.job import SAMPLES
+from fmnist_bench.manifest import MANIFEST
+from fmnist_bench.probabilities import check_probabilities
 from fmnist_bench.registry import serve_hint
 from fmnist_bench.reporting.findings import Contestant, Findings, Importances, TrialRow
 from fmnist_bench.search import importances
 from fmnist_bench.selection import Combination, weighted_mean
 from fmnist_bench.store import Run, TrialRecord, best, write_text
 from fmnist_bench.trial import PREPARATION
+from fmnist_bench.usable import Key, Say, faults_of_files, give_up, given_up, records_left
 from fmnist_bench.worker import predict_in_worker
 
 Probabilities = NDArray[np.float32]
+LEAST_PATIENCE, PATIENCE = 300.0, 20.0  # seconds, and times what a prediction should take, until it counts as hung
 FIGURES = "figures"  # folder of the PNG files
 
+log = logging.getLogger(__name__)
 
-def write_report(run: Run, environment: Mapping[str, str], allow_import: Sequence[str] = ()) -> Findings:
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """The test rows, and what the models that can be used predict for them, by arm and trial."""
+
+    test: Dataset
+    predicted: Mapping[Key, Probabilities]
+
+
+def open_test_set(run: Run, allow_import: Sequence[str] = (), say: Say = log.warning) -> Opened:
+    """Let the members of the ensemble and the best trial of every arm predict the test rows.
+
+    A trial that cannot is given up: the next best of its arm stands for it, and the ensemble is chosen again, by valid
+    rows, without it. Nothing else about the test rows decides anything.
+
+    Parameters
+    ----------
+    run : Run
+        Its ensemble is chosen and saved.
+    allow_import : sequence of str
+        Prefixes of further types that saved models may be made of.
+    say : callable
+        Is told, in one line each, which trials are given up.
+    """
+    test = _test_rows(run)
+    while True:
+        members = {(arm, number) for arm, number, _ in _members(run)}
+        wanted = members | {(arm, record.number) for arm, record in _winners(run).items()}
+        faults = faults_of_files(run, sorted(wanted), len(test.class_names))
+        predicted, failed = predict_test(run, wanted - faults.keys(), test, allow_import)
+        if not (faults := faults | failed):
+            return Opened(test, predicted)
+        give_up(run, faults, say)
+        if members & faults.keys():
+            choose_again(run, _train_rows(run), say, allow_import)
+
+
+def write_report(run: Run, opened: Opened, environment: Mapping[str, str]) -> Findings:
     """Score the ensemble and the best trial of every arm on the test rows; write the report.
 
     It is ``report.html``, ``report.md`` and the same figures as PNG in the folder ``figures``.
@@ -34,11 +80,9 @@ def write_report(run: Run, environment: Mapping[str, str], allow_import: Sequenc
     Parameters
     ----------
     run : Run
-        Its ensemble is chosen and saved.
+    opened : Opened
     environment : mapping of str to str
         What somebody needs to know to run it again.
-    allow_import : sequence of str
-        Prefixes of further types that saved models may be made of.
 
     Returns
     -------
@@ -47,7 +91,7 @@ def write_report(run: Run, environment: Mapping[str, str], allow_import: Sequenc
     from fmnist_bench.reporting.draw import write_figures
     from fmnist_bench.reporting.render import render_html, render_markdown
 
-    findings = gather(run, environment, allow_import)
+    findings = gather(run, opened, environment)
     write_text(run.folder / "report.md", render_markdown(findings))
     write_text(run.folder / "report.html", render_html(findings))
     write_figures(findings, run.folder / FIGURES)
@@ -59,14 +103,10 @@ def report_files(run: Run) -> list[Path]:
     return [run.folder / name for name in ("report.html", "report.md", FIGURES)]
 
 
-def gather(run: Run, environment: Mapping[str, str], allow_import: Sequence[str] = ()) -> Findings:
+def gather(run: Run, opened: Opened, environment: Mapping[str, str]) -> Findings:
     """Collect what the store knows of a run, and the test predictions of its best models."""
-    records = {arm: run.records(arm) for arm in run.state["arms"]}
-    winners = {arm: found[0] for arm, rows in records.items() if (found := best(rows, 1))}
-    members = [(arm, int(number), float(weight)) for arm, number, weight in run.state.get("members", [])]
-    wanted = {(arm, winner.number) for arm, winner in winners.items()} | {member[:2] for member in members}
-    test = _test_rows(run)
-    predicted = predict_test(run, wanted, test, allow_import)
+    records = {arm: records_left(run, arm) for arm in run.state["arms"]}
+    winners, members, test, predicted = _winners(run), _members(run), opened.test, opened.predicted
     contestants = [_contestant(run, records[arm], winner, predicted) for arm, winner in winners.items()]
     contestants.sort(key=lambda who: -float((who.valid_probabilities.argmax(axis=1) == run.y_valid()).mean()))
     findings = Findings(
@@ -88,8 +128,24 @@ def gather(run: Run, environment: Mapping[str, str], allow_import: Sequence[str]
         samples=_samples(run),
         max_latency=_limit(run),
         parts={arm: tuple(parts) for arm, parts in run.state.get("parts", {}).items()},
+        given_up=tuple((*key, reason) for key, reason in sorted(given_up(run).items())),
     )
     return replace(findings, how_to_open={**findings.how_to_open, **_how_to_load(run, findings)})
+
+
+def _members(run: Run) -> list[tuple[str, int, float]]:
+    return [(arm, int(number), float(weight)) for arm, number, weight in run.state.get("members", [])]
+
+
+def _winners(run: Run) -> dict[str, TrialRecord]:
+    """Find the best trial of each arm that has one, among those whose models are kept and that are not given up."""
+    kept = set(offered(run))
+    left = {arm: [r for r in records_left(run, arm) if (arm, r.number) in kept] for arm in run.state["arms"]}
+    return {arm: found[0] for arm, records in left.items() if (found := best(records, 1))}
+
+
+def _train_rows(run: Run) -> Dataset:
+    return load_dataset(run.state["data"], "train", path=run.state["data_path"])
 
 
 def _test_rows(run: Run) -> Dataset:
@@ -153,11 +209,19 @@ def how_to_open(run: Run) -> dict[str, str]:
     found = {
         "Report": _short(run.folder / "report.html"),
         "MLflow": run.state.get("tracking_uri") or f"python -m fmnist_bench ui --mlruns {_short(run.store.folder)}",
-        **serve_hint(run.state.get("registered"), _short(run.store.folder), run.state.get("tracking_uri", "")),
+        **serve_hint(_registered(run), _short(run.store.folder), run.state.get("tracking_uri", "")),
     }
     if run.state.get("members"):
         found["Ensemble"] = f'fmnist_bench.load_ensemble("{_short(run.ensemble_folder)}")'
     return found
+
+
+def _registered(run: Run) -> dict[str, Any] | None:
+    """What is known of the registered ensemble, if it is the one that is saved."""
+    known, manifest = run.state.get("registered"), run.ensemble_folder / MANIFEST
+    if known is None or not manifest.exists():
+        return None
+    return dict(known) if known.get("manifest") == hashlib.sha256(manifest.read_bytes()).hexdigest() else None
 
 
 def _short(path: Path) -> str:
@@ -166,16 +230,51 @@ def _short(path: Path) -> str:
 
 
 def predict_test(
-    run: Run, wanted: Iterable[tuple[str, int]], test: Dataset, allow_import: Sequence[str]
-) -> dict[tuple[str, int], Probabilities]:
-    """Predict the test rows with saved models (arm, trial), each in a worker, or read what they predicted before."""
-    files = {key: run.trial_folder(*key) / f"test_probabilities-{test.fingerprint[:16]}.npy" for key in sorted(wanted)}
-    missing = [key for key, path in files.items() if not path.exists()]
+    run: Run, wanted: Iterable[Key], test: Dataset, allow_import: Sequence[str]
+) -> tuple[dict[Key, Probabilities], dict[Key, str]]:
+    """Predict the test rows with saved models, each in a worker, or read what they predicted before.
+
+    Returns
+    -------
+    predicted : dict of (str, int) to ndarray of shape (n_test, n_classes)
+        By arm and number of the trial.
+    faults : dict of (str, int) to str
+        Why the others cannot.
+    """
+
+    def predict(key: Key) -> Probabilities | str:
+        path = run.trial_folder(*key) / f"test_probabilities-{test.fingerprint[:16]}.npy"
+        if (known := _read(path, test)) is not None:
+            return known
+        try:
+            predict_in_worker(run.model_file(*key), test.X, path, allow_import, _patience(run, key, len(test.y)))
+        except InputError as error:
+            return str(error)
+        found = _read(path, test)
+        return "its prediction of the test rows cannot be read" if found is None else found
+
+    keys = sorted(wanted)
     with ThreadPoolExecutor(cores()) as threads:
-        list(
-            threads.map(lambda key: predict_in_worker(run.model_file(*key), test.X, files[key], allow_import), missing)
-        )
-    return {key: np.load(path, allow_pickle=False) for key, path in files.items()}
+        found = dict(zip(keys, threads.map(predict, keys), strict=True))
+    predicted = {key: each for key, each in found.items() if not isinstance(each, str)}
+    return predicted, {key: each for key, each in found.items() if isinstance(each, str)}
+
+
+def _read(path: Path, test: Dataset) -> Probabilities | None:
+    """Read what a model predicted for the test rows; None where there is nothing whole."""
+    try:
+        found: Probabilities = np.load(path, allow_pickle=False)
+        check_probabilities(found, len(test.y), len(test.class_names))
+        return found
+    except (OSError, ValueError, EOFError):
+        return None
+
+
+def _patience(run: Run, key: Key, n: int) -> float:
+    """Seconds that a model may take for `n` rows, from what it took for the valid rows in its trial."""
+    record = run.record(*key)
+    seconds = 0.0 if record is None else record.result.predict_seconds * n / len(run.y_valid())
+    return LEAST_PATIENCE + PATIENCE * seconds
 
 
 def _contestant(

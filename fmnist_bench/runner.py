@@ -20,7 +20,7 @@ from fmnist_bench.fetch import is_fashion_mnist
 from fmnist_bench.hyperspace import with_hyperspaces
 from fmnist_bench.pages import renew
 from fmnist_bench.progress import Progress, make_progress
-from fmnist_bench.report import report_files, write_report
+from fmnist_bench.report import open_test_set, report_files, write_report
 from fmnist_bench.reporting.findings import Findings
 from fmnist_bench.session import END_SECONDS, Options, Outcome, Session
 from fmnist_bench.space import is_number
@@ -147,7 +147,7 @@ def rewrite_report(
     with run:
         if "environment" not in run.state:
             raise InputError(f"{run.folder}: this run has not come to its end; run {name} again to go on with it")
-        findings = write_report(run, run.state["environment"], _prefixes(allow_import))
+        findings = write_report(run, open_test_set(run, _prefixes(allow_import)), run.state["environment"])
         renew(run, report_files(run))
     if markdown is not None:
         write_text(Path(markdown), (run.folder / "report.md").read_text(encoding="utf-8"))

@@ -19,7 +19,7 @@ from fmnist_bench.engine import Search, SearchSettings
 from fmnist_bench.environment import command, cores, machine, versions
 from fmnist_bench.progress import Progress
 from fmnist_bench.registry import registered_name
-from fmnist_bench.report import report_files, write_report
+from fmnist_bench.report import open_test_set, report_files, write_report
 from fmnist_bench.reporting.findings import Findings
 from fmnist_bench.store import Run, TrialRecord, best
 from fmnist_bench.study import Benchmark
@@ -128,9 +128,11 @@ class Session:
         tracker.show(partial(pages.begin, about=self._about(), dataset=self.dataset, split=self.split))
         search = self._search(tracker)
         self.progress.message("Choosing the ensemble, then opening the test set for the report")
-        self._choose(search.arms, tracker)
+        self._choose(search.arms)
         self.run.save_state(environment=self._environment())
-        findings = write_report(self.run, self.run.state["environment"], self.options.allow_import)
+        opened = open_test_set(self.run, self.options.allow_import, self.progress.message)
+        self._register(tracker)
+        findings = write_report(self.run, opened, self.run.state["environment"])
         self._log(findings, tracker)
         self.run.save_state(seconds=self.clock.elapsed)
         return Outcome(self.run.folder, findings, self.clock.elapsed)
@@ -228,19 +230,22 @@ class Session:
         report = END_SECONDS + END_CPU_SECONDS * (_crowding(winners) - 1)
         return report + max(sum(each) / cores(), max(each, default=0.0))
 
-    def _choose(self, arms: Sequence[ArmSearch], tracker: Tracker) -> None:
-        """Choose, save and register the ensemble of the best trials, if there is any."""
-        settings = self.benchmark.ensemble
+    def _choose(self, arms: Sequence[ArmSearch]) -> None:
+        """Choose and save the ensemble of the best trials, if there is any."""
+        settings, say, allowed = self.benchmark.ensemble, self.progress.message, self.options.allow_import
+        self.run.save_state(given_up=[])  # what an earlier call could not use may be there again
         if records := [record for arm in arms for record in arm.best(settings.per_arm)]:
-            accuracy = choose_ensemble(self.run, records, self.dataset, settings, self.progress.message)
-            self._register(accuracy, tracker)
+            choose_ensemble(self.run, records, self.dataset, settings, say, allowed)
 
-    def _register(self, accuracy: float, tracker: Tracker) -> None:
+    def _register(self, tracker: Tracker) -> None:
+        """Register the ensemble, if there is any; each of its members is known to load and to predict."""
+        if not self.run.state.get("members"):
+            return
         tags = {
             "data_fingerprint": self.dataset.fingerprint,
             "fit_rows": len(self.split.fit),
             "valid_rows": len(self.split.valid),
-            "valid_accuracy": accuracy,
+            "valid_accuracy": self.run.state["latency"]["ensemble"][1],
             "seed": self.benchmark.seed,
         }
         name = registered_name(self.dataset.name, self.benchmark.name)

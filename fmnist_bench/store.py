@@ -24,7 +24,7 @@ from fmnist_bench.errors import InputError
 from fmnist_bench.intact import fault_of_probabilities, fits, parsed
 from fmnist_bench.job import GENERATOR, MODEL, PROBABILITIES, Rows, read_result
 from fmnist_bench.study import Benchmark
-from fmnist_bench.trial import PREPARATION, STATUSES, TrialResult
+from fmnist_bench.trial import PREPARATION, TrialResult
 
 STATE, RECORD, SPLIT, JOURNAL, ORACLES = "run.json", "trial.json", "split.npz", "optuna.journal", "oracle"
 NEEDED = ("benchmark", "created", "seconds", "arms")  # of what run.json tells
@@ -285,7 +285,7 @@ class Run:
 
     def y_valid(self) -> NDArray[np.int64]:
         """Labels of the valid rows, of shape (n_valid,)."""
-        return read_y_valid(self.folder)
+        return read_split(self.folder, "y_valid")
 
 
 def read_state(path: Path) -> dict[str, Any]:
@@ -315,14 +315,14 @@ def read_record(folder: Path) -> TrialRecord | None:
     result = record.result
     complete = result.status != "complete" or None not in (result.accuracy, result.log_loss)
     placed = (record.arm, str(record.number)) == (folder.parent.name, folder.name)
-    return record if placed and complete and result.status in STATUSES and 0 < result.schedule_share <= 1 else None
+    return record if placed and complete else None
 
 
-def read_y_valid(folder: Path) -> NDArray[np.int64]:
-    """Read the labels of the valid rows of the run in `folder`, of shape (n_valid,)."""
+def read_split(folder: Path, name: str) -> NDArray[np.int64]:
+    """Read one of the arrays that `Run.save_split` wrote for the run in `folder`: fit, valid, or y_valid."""
     try:
         with np.load(folder / SPLIT, allow_pickle=False) as arrays:
-            return np.asarray(arrays["y_valid"])
+            return np.asarray(arrays[name])
     except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise InputError(f"{folder / SPLIT}: is missing or damaged; running the benchmark writes it again") from error
 
@@ -340,13 +340,7 @@ def _withdrawn(record: TrialRecord, fault: str) -> TrialRecord:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file under a temporary name and rename it.
-
-    Raises
-    ------
-    InputError
-        Where somebody has deleted its folder.
-    """
+    """Write a text file under a temporary name and rename it; an InputError where its folder was deleted."""
     temporary = path.with_name(path.name + ".tmp")
     try:
         temporary.write_text(text, encoding="utf-8")

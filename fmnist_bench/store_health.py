@@ -19,7 +19,7 @@ from fmnist_bench.manifest import MANIFEST
 from fmnist_bench.mlflow_access import open_database, reason
 from fmnist_bench.mlflow_folder import is_locked
 from fmnist_bench.search import Ask, agree, remembered
-from fmnist_bench.store import JOURNAL, ORACLES, STATE, read_record, read_state, read_y_valid, trial_fault
+from fmnist_bench.store import JOURNAL, ORACLES, STATE, read_record, read_split, read_state, trial_fault
 
 Fault = tuple[str, str]  # what is wrong, and what to do about it
 
@@ -53,7 +53,7 @@ def run_faults(folder: Path) -> Iterator[Fault]:
         return
     again = f"python -m fmnist_bench run {state['benchmark']}"
     try:
-        y = read_y_valid(folder)
+        y = read_split(folder, "y_valid")
     except InputError as error:
         yield str(error).partition(";")[0], f"{again} writes it"
         y = None

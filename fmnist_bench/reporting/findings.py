@@ -151,6 +151,8 @@ class Findings:
         Milliseconds a row that the ensemble was allowed to take.
     parts : dict of str to tuple of str
         Study and augmentations of each arm, by its name; an arm that is left out is a study of that name.
+    given_up : tuple of (arm, trial, reason)
+        Complete trials that could not be used at the end: damaged, or they cannot predict the test rows.
     """
 
     title: str
@@ -171,6 +173,7 @@ class Findings:
     samples: dict[str, bytes] = field(default_factory=dict)
     max_latency: float | None = None
     parts: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    given_up: tuple[tuple[str, int, str], ...] = ()
 
     @property
     def arms(self) -> list[str]:
