@@ -7,6 +7,7 @@ import os
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
@@ -38,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     started = time.monotonic()
     options = _parser().parse_args(arguments)
+    if arguments is None:  # this process is the program's own
+        warnings.formatwarning = _warning_in_one_line
     if not getattr(options, "quiet", False):
         _show_messages()
     try:
@@ -70,6 +73,14 @@ def _show_messages() -> None:
     logger.setLevel(logging.INFO)
     if not logger.handlers:
         logger.addHandler(logging.StreamHandler())
+
+
+def _warning_in_one_line(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """Show what is said to the user without the line of the program that says it; other warnings with it."""
+    where = "" if category is UserWarning else f" ({category.__name__}, {filename}, line {lineno})"
+    return f"warning: {' '.join(str(message).split())}{where}\n"
 
 
 def _in_one_line(error: Exception) -> tuple[int, str]:

@@ -175,6 +175,15 @@ def test_bad_input_is_one_line_and_status_2(place, arena, capsys, arguments, wor
     assert sorted(p.name for p in place.glob("mlruns/*/*")) == []
 
 
+def test_what_is_said_of_the_data_is_said_once_each_in_a_line(place):
+    images, y = np.tile(np.eye(8, dtype=np.uint8), (20, 1, 1)), np.arange(20) % 2
+    np.savez("flat.npz", x_train=images, y_train=y, x_test=images, y_test=y)
+    done = run("data", "flat.npz")
+    assert done.returncode == 0 and "overlap      20 of the 20" in done.stdout
+    said = "zeros and ones alone are taken for black and white"
+    assert done.stderr.splitlines() == [f"warning: flat.npz: images of {part}: {said}" for part in ("train", "test")]
+
+
 def test_nan_pixels_are_refused(place, capsys):
     images = np.zeros((40, 4, 4))
     images[3, 2, 1] = np.nan
