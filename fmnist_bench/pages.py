@@ -10,6 +10,7 @@ from fmnist_bench.data import Dataset, Split
 from fmnist_bench.mlflow_access import patience, reason
 from fmnist_bench.mlflow_store import DESCRIPTION, MlflowStore
 from fmnist_bench.reporting.findings import Findings
+from fmnist_bench.reporting.markdown import md
 from fmnist_bench.servers import FOR_MODELS
 from fmnist_bench.store import Run
 from fmnist_bench.study import Benchmark
@@ -34,9 +35,9 @@ def of_benchmark(benchmark: Benchmark, dataset: Dataset, split: Split) -> str:
     """Say what is compared, on what, and for how long."""
     shape, n_classes = " x ".join(map(str, dataset.image_shape)), len(dataset.class_names)
     rows = f"{len(split.fit):,} fit and {len(split.valid):,} valid rows of {shape} pixels, {n_classes} classes"
-    arms = ", ".join(arm.name for arm in benchmark.arms)
+    arms = ", ".join(md(arm.name) for arm in benchmark.arms)
     return (
-        f"**{benchmark.name}**, a benchmark of fmnist_bench, on **{dataset.name}**: {rows}. "
+        f"**{md(benchmark.name)}**, a benchmark of fmnist_bench, on **{md(dataset.name)}**: {rows}. "
         f"{_extent(benchmark)}, seed {benchmark.seed}.\n\nArms: {arms}."
     )
 
@@ -56,7 +57,7 @@ def of_result(findings: Findings, report: str) -> str:
     score = findings.scores(who)
     right, low, high = (100 * float(score[f"test_{key}"]) for key in ("accuracy", "low", "high"))
     return (
-        f"Newest result: **{who.name}**, {right:.2f} % of {len(findings.y_test):,} test rows right "
+        f"Newest result: **{md(who.name)}**, {right:.2f} % of {len(findings.y_test):,} test rows right "
         f"(95 % interval {low:.2f} to {high:.2f} %). [Report]({report})"
     )
 

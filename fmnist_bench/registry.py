@@ -1,6 +1,7 @@
 """The ensemble in MLflow's model registry: under which name, which version is the champion. Pure functions."""
 
 import re
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,7 +26,7 @@ def registered_name(data: str, benchmark: str) -> str:
     """
     stem = "fmnist" if data == "fashion-mnist" else data
     name = f"{stem}-ensemble" if benchmark == "all" else f"{stem}-ensemble-{benchmark}"
-    return re.sub(r"[^\w.-]+", "-", name)
+    return re.sub(r"[^\w.-]+", "-", name).lstrip("-")  # what begins with one is taken for an option
 
 
 def is_better(tags: Mapping[str, str], champion: Mapping[str, str] | None) -> bool | None:
@@ -58,5 +59,5 @@ def serve_hint(registered: Mapping[str, Any] | None, mlruns: str, tracking_uri: 
     """Give the command that serves the ensemble of a run, under its label; nothing where it is not registered."""
     if not registered:
         return {}
-    where = f"--tracking-uri {tracking_uri}" if tracking_uri else f"--mlruns {mlruns}"
-    return {"Serve": f"python -m fmnist_bench serve {registered['model']} {where}"}
+    option, place = ("--tracking-uri", tracking_uri) if tracking_uri else ("--mlruns", mlruns)
+    return {"Serve": shlex.join(["python", "-m", "fmnist_bench", "serve", registered["model"], option, place])}

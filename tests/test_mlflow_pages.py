@@ -4,6 +4,7 @@ import dataclasses
 import re
 from urllib.parse import parse_qs
 
+from markdown_it import MarkdownIt
 from test_render import findings  # noqa: F401  a fixture
 
 from fmnist_bench.pages import LISTS, of_benchmark, of_result, ways
@@ -18,6 +19,17 @@ def test_a_benchmark_is_said_whole(digits, split):
         assert words in text
     assert "Budget 10 minutes for everything, seed 7" in text
     assert "3 trials of each arm" in of_benchmark(Benchmark("b", trials=3, studies=(study,)), digits, split)
+
+
+def test_names_are_shown_and_not_obeyed(digits, split, findings):  # noqa: F811
+    evil = "<script>alert(1)</script> ![p](http:127.0.0.1:9) **b**\n# c"
+    study, data = Study(evil, Spec("sklearn.naive_bayes.GaussianNB", {})), dataclasses.replace(digits, name=evil)
+    text = of_benchmark(Benchmark(evil, trials=1, studies=(study,)), data, split)
+    who = dataclasses.replace(findings.choice, name=evil)
+    text += of_result(dataclasses.replace(findings, contestants=(who,), ensemble=None, members=()), "there")
+    page = MarkdownIt("commonmark").render(text)
+    assert page.count("&lt;script&gt;") == page.count("![p](http:127.0.0.1:9) **b** # c") == 4
+    assert "<img" not in page and "<script" not in page and "<h1" not in page
 
 
 def test_lists_of_trials_are_links_to_a_search_of_this_experiment():

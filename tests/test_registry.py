@@ -1,4 +1,9 @@
+import re
+import shlex
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fmnist_bench.registry import describe, is_better, registered_name, serve_hint
 
@@ -12,6 +17,8 @@ TAGS = {"data_fingerprint": "f", "fit_rows": "80", "valid_rows": "20", "valid_ac
         ("fashion-mnist", "smoke", "fmnist-ensemble-smoke"),
         ("digits", "all", "digits-ensemble"),
         ("my images/v1:a", "cnn", "my-images-v1-a-ensemble-cnn"),
+        ("-x", "all", "x-ensemble"),
+        ("--mlruns=/é", "-b", "mlruns-é-ensemble--b"),
     ],
 )
 def test_a_name_for_each_data_set_and_benchmark(data, benchmark, name):
@@ -41,3 +48,11 @@ def test_the_hint_names_the_version_and_where_it_is():
     there = serve_hint(version, "mlruns", "http://host:5000")
     assert there == {"Serve": "python -m fmnist_bench serve digits-ensemble/2 --tracking-uri http://host:5000"}
     assert serve_hint(None, "mlruns", "") == {}
+
+
+@given(st.text(min_size=1), st.text(), st.sampled_from(["my runs", "a?b&c", "$x"]))
+def test_what_the_hint_says_is_what_a_shell_runs(data, benchmark, folder):
+    name = registered_name(data, benchmark)
+    hint = serve_hint({"model": f"{name}/1"}, folder, "")["Serve"]
+    assert shlex.split(hint)[3:] == ["serve", f"{name}/1", "--mlruns", folder]
+    assert not name.startswith("-") and re.fullmatch(r"[\w.-]+", name)

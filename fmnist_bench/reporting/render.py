@@ -18,6 +18,7 @@ import jinja2
 
 from fmnist_bench.reporting import tables
 from fmnist_bench.reporting.findings import Findings
+from fmnist_bench.reporting.markdown import block, code, md
 from fmnist_bench.trial import STATUSES
 
 THUMBNAIL = 64  # pixels; larger pictures are scaled down to it
@@ -110,28 +111,11 @@ def _jinja(kind: str) -> jinja2.Environment:
     env = jinja2.Environment(
         loader=loader, autoescape=kind == "html", undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    env.filters |= {"duration": tables.duration, "p": tables.p_value, "md": _md, "code": _code, "block": _block}
+    env.filters |= {"duration": tables.duration, "p": tables.p_value, "md": md, "code": code, "block": block}
     env.filters |= {"pct": lambda value, digits=2, sign="": tables.percent(value, digits, sign).text}
     env.filters |= {"assignments": tables.assignments}
     env.filters |= {"counted": lambda n, noun: f"{n:,} {noun}{'' if n == 1 else 's'}"}
     return env
-
-
-def _md(value: object) -> str:
-    """Make text harmless within a line or table cell of Markdown."""
-    return re.sub(r"([\\`*<>|\[\]~])|(?<!\w)_|_(?!\w)", r"\\\g<0>", " ".join(str(value).split()))
-
-
-def _code(value: object) -> str:
-    """Set text as a code span, whatever backticks it has."""
-    line = " ".join(str(value).split())
-    fence = "`" * (max(map(len, re.findall("`+", line)), default=0) + 1)
-    return f"{fence} {line} {fence}" if "`" in line else f"`{line}`"
-
-
-def _block(value: object) -> str:
-    """Set text as an indented block of code, line by line."""
-    return "\n".join(f"    {line}" for line in str(value).splitlines())
 
 
 def terminal_leaderboard(findings: Findings) -> str:
