@@ -108,7 +108,7 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 def unshare(path: Path) -> None:
     """Give a file that is written in place to this folder alone: a copy of the folder may share it by a hard link."""
-    if path.stat().st_nlink > 1:
+    if path.exists() and path.stat().st_nlink > 1:
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         shutil.copy2(path, temporary)
         os.replace(temporary, path)

@@ -26,7 +26,7 @@ from fmnist_bench.environment import (
 from fmnist_bench.errors import InputError
 from fmnist_bench.fetch import DATA_VARIABLE, find_fashion_mnist
 from fmnist_bench.store import FREE_SPACE
-from fmnist_bench.store_health import database_fault, run_faults
+from fmnist_bench.store_health import database_fault, database_notes, run_faults
 from fmnist_bench.weights import WEIGHTS, how_to_get, local_weights
 from fmnist_bench.workers import ROOM
 
@@ -200,7 +200,10 @@ def _store(folder: Path) -> Iterator[Check]:
     elif fault := database_fault(database):
         yield Check("MLflow", "problem", *fault)
     else:
-        yield Check("MLflow", "ok", f"{database} opens")
+        notes = list(database_notes(database))
+        yield from (Check("MLflow", "warning", *note) for note in notes)
+        if not notes:
+            yield Check("MLflow", "ok", f"{database} opens")
     runs = sorted(path for path in folder.glob("runs/*") if path.is_dir())
     faults = [fault for run in runs for fault in run_faults(run)]
     yield from (Check("runs", "warning", *fault) for fault in faults)

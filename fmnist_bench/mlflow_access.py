@@ -46,9 +46,11 @@ def make_client(uri: str) -> Any:
     return MlflowClient(uri, registry_uri=uri)  # else the environment, or this process, may name another registry
 
 
-def open_database(path: Path) -> int:
-    """Open a database that is there, and count its experiments; any fault of it is an exception."""
-    return len(make_client(database_uri(path)).search_experiments())
+def open_database(path: Path) -> Any:
+    """Open a database that is there, and give MLflow's client of it; any fault of it is an exception."""
+    client = make_client(database_uri(path))
+    client.search_experiments()
+    return client
 
 
 def sqlite_file(uri: str) -> Path | None:

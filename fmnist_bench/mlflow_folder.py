@@ -14,7 +14,7 @@ from typing import Any
 
 from fmnist_bench.addresses import local_path
 from fmnist_bench.bundle import unshare
-from fmnist_bench.store import STATE, Store
+from fmnist_bench.store import STATE
 
 DATABASE, ARTIFACTS = "mlflow.db", "artifacts"
 BEGAN = "began"  # tag of every MLflow run: when the run in the folder of results began, by which both know each other
@@ -25,12 +25,19 @@ PLACES = (  # columns that hold addresses of files
     ("model_versions", "source"),
     ("model_versions", "storage_location"),
 )
+DELETED = "SELECT name FROM experiments WHERE lifecycle_stage = 'deleted'"
 MOVE = "UPDATE {0} SET {1} = :new || substr({1}, :n + 1) WHERE {1} = :old OR substr({1}, 1, :n + 1) = :old || '/'"
 
 
 def moved_from(database: Path) -> list[Path]:
     """Where a database says that the folder of its artifacts lies, other than beside it."""
     return [local_path(uri) for uri in _foreign(database)]
+
+
+def deleted(database: Path) -> set[str]:
+    """Names of the experiments that somebody has deleted, and that MLflow can restore."""
+    with contextlib.closing(_connect(database)) as connection:
+        return {str(name) for (name,) in connection.execute(DELETED)}
 
 
 def settle(database: Path) -> None:
@@ -55,19 +62,16 @@ def place_default(database: Path, folder: Path) -> None:
         )
 
 
-def close_left(client: Any, results: Store, mine: str) -> None:
-    """Close the runs that killed processes left open, of whatever benchmark: those that nobody is at work on.
+def left_open(client: Any, results: Path, mine: str = "") -> list[str]:
+    """Give the runs that killed processes left open, of whatever benchmark: those that nobody is at work on.
 
     `mine` says when this process's own run began.
     """
     experiments = [found.experiment_id for found in client.search_experiments()]
     running = client.search_runs(experiments, "attributes.status = 'RUNNING'") if experiments else []
     left = [run for run in running if run.data.tags.get(BEGAN, mine) != mine]
-    if left:
-        alive = set(_at_work(results))
-        for run in left:
-            if run.data.tags[BEGAN] not in alive:
-                client.set_terminated(run.info.run_id, "KILLED")
+    alive = set(_at_work(results)) if left else set()
+    return [str(run.info.run_id) for run in left if run.data.tags[BEGAN] not in alive]
 
 
 def is_locked(folder: Path) -> bool:
@@ -82,21 +86,25 @@ def is_locked(folder: Path) -> bool:
     return False
 
 
-def _at_work(results: Store) -> Iterator[str]:
+def _at_work(results: Path) -> Iterator[str]:
     """When the runs began that processes are at work on."""
-    for path in results.folder.glob(f"runs/*/{STATE}"):
+    for path in results.glob(f"runs/*/{STATE}"):
         if is_locked(path.parent):
             with contextlib.suppress(OSError, ValueError, TypeError, KeyError):  # `doctor` names one that is damaged
                 yield str(json.loads(path.read_text(encoding="utf-8"))["created"])
 
 
 def _foreign(database: Path) -> list[str]:
-    with contextlib.closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
+    with contextlib.closing(_connect(database)) as connection:
         if not _columns(connection, "experiments"):  # MLflow has not filled it yet
             return []
         rows = connection.execute("SELECT DISTINCT artifact_location FROM experiments")
         places = [str(uri) for (uri,) in rows if str(uri).startswith("file:") and local_path(uri).name == ARTIFACTS]
     return [uri for uri in places if uri != _own(database)]
+
+
+def _connect(database: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)  # to look, not to write
 
 
 def _rewrite(database: Path, places: list[str]) -> None:

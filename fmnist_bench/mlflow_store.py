@@ -3,7 +3,7 @@
 import contextlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from fmnist_bench.addresses import local_path
 from fmnist_bench.bundle import link_or_copy
 from fmnist_bench.mlflow_access import make_client, make_database, patience, shortened, sqlite_file, warm_up
 from fmnist_bench.mlflow_folder import DATABASE, settle
+from fmnist_bench.trial import TrialResult
 
 LONGEST_PARAM, LONGEST_DIGEST = 6000, 36  # characters that MLflow takes
 DESCRIPTION, PARENT = "mlflow.note.content", "mlflow.parentRunId"
@@ -201,3 +202,23 @@ def _open_folder(artifacts: Path) -> None:
     if not database.exists():
         make_database(database)
     settle(database)
+
+
+def metrics_of(result: TrialResult) -> Iterator[Point]:
+    """Figures and curves of a trial; of one that did not complete those that were measured."""
+    complete = result.status == "complete"  # nobody measured these of another one
+    single = {
+        "valid_accuracy": result.accuracy,
+        "valid_log_loss": result.log_loss,
+        "fit_seconds": result.fit_seconds,
+        "predict_seconds": result.predict_seconds if complete else None,
+        "peak_memory_mib": result.peak_memory / 2**20 or None,
+        "schedule_share": result.schedule_share if complete else None,
+    }
+    yield from ((name, value, 0) for name, value in single.items() if value is not None)
+    steps = result.history.get("step", [])
+    for name, values in result.history.items():
+        if name != "step":
+            numbers = steps if len(steps) == len(values) else range(1, len(values) + 1)
+            curve = f"curve_{name}"  # beside the final figure of the same name
+            yield from ((curve, v, int(s)) for s, v in zip(numbers, values, strict=True))

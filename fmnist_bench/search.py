@@ -15,6 +15,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
+from fmnist_bench.bundle import unshare
 from fmnist_bench.intact import put_aside
 from fmnist_bench.ladder import AS_IT_STANDS, Ladder
 from fmnist_bench.space_optuna import decode, distribution, encode
@@ -299,6 +300,7 @@ def open_journal(path: Path) -> JournalStorage:
     """Open Optuna's journal: without its lock and a last line that a kill cut off; one that is damaged is put aside."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     path.with_name(path.name + ".lock").unlink(missing_ok=True)
+    unshare(path)  # the only file of a run that is written in place
     try:
         return _read_journal(path)
     except FileNotFoundError:

@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_bench.addresses import database_uri
-from fmnist_bench.bundle import unshare
 from fmnist_bench.data import Dataset, Split
 from fmnist_bench.errors import InputError
 from fmnist_bench.intact import fault_of_probabilities, fits, parsed
@@ -187,11 +186,11 @@ class Run:
         except BlockingIOError as error:
             self._lock.close()
             raise InputError(f"{self.folder}: another process is running this benchmark") from error
-        if self.journal.exists():  # the only file of a run that is written in place
-            unshare(self.journal)
         return self
 
     def __exit__(self, *_: object) -> None:
+        if [path.name for path in self.folder.glob("*")] == ["lock"]:  # nothing began, such as where MLflow refused
+            shutil.rmtree(self.folder)
         self._lock.close()
 
     def save_state(self, **changes: Any) -> None:

@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from fmnist_bench.addresses import database_uri
 from fmnist_bench.errors import InputError
 from fmnist_bench.manifest import MANIFEST
 from fmnist_bench.mlflow_access import open_database, reason
-from fmnist_bench.mlflow_folder import is_locked
+from fmnist_bench.mlflow_folder import deleted, is_locked, left_open, moved_from
 from fmnist_bench.search import Ask, agree, remembered
 from fmnist_bench.store import JOURNAL, ORACLES, STATE, read_record, read_split, read_state, trial_fault
 
@@ -40,6 +40,25 @@ def database_fault(path: Path) -> Fault | None:
     except Exception as error:  # MLflow raises whatever its libraries raise
         return f"{path}: {reason(error)}", f"mlflow db upgrade {database_uri(path)}, or the MLflow that wrote it"
     return None
+
+
+def database_notes(path: Path) -> Iterator[Fault]:
+    """Say what the next run will put right in a database that is whole."""
+    client = open_database(path)
+    for place in moved_from(path):
+        was = f"{path}: was moved or copied, and says that its files are in {place}"
+        yield was, "the next run, report, ui or serve writes down where they are now; the old place stays as it is"
+    for name in sorted(deleted(path) & set(_benchmarks(path.parent))):
+        again = f"python -m fmnist_bench run {name}"
+        yield f"{path}: the experiment {name} was deleted in MLflow", f"{again} restores it, with its runs"
+    if left := left_open(client, path.parent):
+        yield f"{path}: {len(left)} runs are shown as running that nobody is at work on", "the next run closes them"
+
+
+def _benchmarks(folder: Path) -> Iterator[str]:
+    for path in folder.glob(f"runs/*/{STATE}"):
+        with suppress(InputError):  # said of the run
+            yield str(read_state(path)["benchmark"])
 
 
 def run_faults(folder: Path) -> Iterator[Fault]:

@@ -21,12 +21,12 @@ from fmnist_bench.errors import InputError
 from fmnist_bench.job import LOG, MODEL, PROBABILITIES, SAMPLES
 from fmnist_bench.manifest import MANIFEST
 from fmnist_bench.mlflow_access import PATIENCE, patience, reason, shortened, warm_up
-from fmnist_bench.mlflow_folder import BEGAN, close_left
+from fmnist_bench.mlflow_folder import BEGAN, left_open
 from fmnist_bench.mlflow_models import RegisteredModels
-from fmnist_bench.mlflow_store import PARENT, MlflowStore, Point
+from fmnist_bench.mlflow_store import PARENT, MlflowStore, metrics_of
 from fmnist_bench.registry import CHAMPION, describe, is_better
 from fmnist_bench.store import RECORD, Run, TrialRecord
-from fmnist_bench.trial import PREPARATION, PREPARED, TrialResult
+from fmnist_bench.trial import PREPARATION, PREPARED
 
 __all__ = ["Tracker", "warm_up"]
 
@@ -85,7 +85,7 @@ class Tracker:
         if self._mlflow.restored:
             say(f"MLflow at {self._where}: the experiment had been deleted there; it is restored, with its runs")
         if own is not None:
-            self._attempt(partial(close_left, self._mlflow.client, run.store, str(run.state["created"])))
+            self._attempt(self._close_left)
 
     def open_arm(self, arm: str, family: str, settings: Settings = dict) -> None:
         """Make the run of an arm below the parent run, once; `settings` adds a study's constants to parameters."""
@@ -262,7 +262,7 @@ class Tracker:
         started, parent = ended - int(1000 * record.seconds), self._run.state["arms"][record.arm]
         name = f"{record.arm} learns" if record.number == PREPARATION else f"{record.arm} {record.number}"
         run = self._create(name, labels, parent, started)
-        self._mlflow.log(run.run_id, ended, _metrics(result), settings)
+        self._mlflow.log(run.run_id, ended, metrics_of(result), settings)
         names = [PROBABILITIES, LOG, *sorted(path.name for path in folder.glob(SAMPLES))]
         if self._mlflow.owned and (folder / MODEL).exists():
             self._models[record.arm][record.number] = [run]
@@ -305,6 +305,11 @@ class Tracker:
     def _create(self, name: str, tags: Mapping[str, Any], parent: str = "", started: int | None = None) -> Any:
         return self._mlflow.create(name, {**self._tags, **tags}, parent, started)
 
+    def _close_left(self) -> None:
+        """Close what other processes left open when they were killed."""
+        for run_id in left_open(self._mlflow.client, self._run.store.folder, str(self._run.state["created"])):
+            self._mlflow.client.set_terminated(run_id, "KILLED")
+
     def _find_parent(self) -> str:
         found = self._mlflow.search(level="benchmark", **{BEGAN: self._run.state["created"]})
         return found[0].info.run_id if found else ""
@@ -327,22 +332,3 @@ def _or_refuse(uri: str) -> Iterator[None]:
         raise InputError(
             f"{without_secrets(uri)}: MLflow cannot be used there: {reason(error, uri)}; {allowed}"
         ) from error
-
-
-def _metrics(result: TrialResult) -> Iterator[Point]:
-    complete = result.status == "complete"  # nobody measured these of another one
-    single = {
-        "valid_accuracy": result.accuracy,
-        "valid_log_loss": result.log_loss,
-        "fit_seconds": result.fit_seconds,
-        "predict_seconds": result.predict_seconds if complete else None,
-        "peak_memory_mib": result.peak_memory / 2**20 or None,
-        "schedule_share": result.schedule_share if complete else None,
-    }
-    yield from ((name, value, 0) for name, value in single.items() if value is not None)
-    steps = result.history.get("step", [])
-    for name, values in result.history.items():
-        if name != "step":
-            numbers = steps if len(steps) == len(values) else range(1, len(values) + 1)
-            curve = f"curve_{name}"  # beside the final figure of the same name
-            yield from ((curve, v, int(s)) for s, v in zip(numbers, values, strict=True))

@@ -15,12 +15,14 @@ from mlflow import MlflowClient
 
 from fmnist_bench import load_dataset
 from fmnist_bench.addresses import database_uri, local_path
+from fmnist_bench.doctor import examine
 from fmnist_bench.errors import InputError
 from fmnist_bench.mlflow_access import make_database
 from fmnist_bench.mlflow_folder import PLACES, moved_from, settle
 from fmnist_bench.runner import rewrite_report, run_benchmark
 from fmnist_bench.servers import check_registered, serve_command
 from fmnist_bench.store import Run, Store
+from fmnist_bench.store_health import database_notes
 from fmnist_bench.tracking import Tracker
 
 STUDY = '[model]\nuse = "sklearn.naive_bayes.GaussianNB"\nvar_smoothing = { low = 1e-9, high = 0.1, log = true }\n'
@@ -125,11 +127,36 @@ def test_an_experiment_of_somebody_else_stays_where_it_is(tmp_path):
     assert there.get_experiment("0").artifact_location == (tmp_path / "artifacts/0").as_uri()
 
 
+def test_doctor_says_what_the_next_run_puts_right(finished, tmp_path):
+    copy(finished, tmp_path / "copy")
+    database = tmp_path / "copy" / "mlflow.db"
+    with contextlib.closing(sqlite3.connect(database)) as there, there:
+        there.execute("UPDATE experiments SET lifecycle_stage = 'deleted' WHERE name = 'tiny'")
+    before = checksums(tmp_path / "copy")
+    moved, deleted = (check for check in examine(tmp_path / "copy") if check.name == "MLflow")
+    assert moved.status == deleted.status == "warning"
+    assert f"says that its files are in {finished}/artifacts" in moved.found
+    assert "the experiment tiny was deleted" in deleted.found and "run tiny restores it" in deleted.advice
+    assert checksums(tmp_path / "copy") == before, "looking changes nothing"
+    run_benchmark(finished.parent / "tiny.toml", mlruns=tmp_path / "copy")
+    assert [check.status for check in examine(tmp_path / "copy") if check.name in ("MLflow", "runs")] == ["ok", "ok"]
+
+
+def test_a_run_that_mlflow_refused_leaves_nothing(finished, tmp_path):
+    copy(finished, tmp_path / "copy")
+    before = checksums(tmp_path / "copy")
+    uri = "sqlite:////nowhere/at/all/mlflow.db"
+    with pytest.raises(InputError, match="unable to open"):
+        run_benchmark(finished.parent / "tiny.toml", fresh=True, mlruns=tmp_path / "copy", tracking_uri=uri)
+    assert checksums(tmp_path / "copy").keys() == before.keys()
+
+
 CUT = """
 import os, signal, sys
 from pathlib import Path
 from fmnist_bench.mlflow_store import MlflowStore
 from fmnist_bench.store import Run, Store
+from fmnist_bench.store_health import database_notes
 from fmnist_bench.tracking import Tracker
 made, create, countdown = [], MlflowStore.create, int(sys.argv[2])
 def killed(*arguments):
@@ -159,6 +186,8 @@ def test_what_a_kill_left_running_is_gone_on_with_or_closed(arena, tmp_path, cou
     assert done.returncode == -9
     store = Store(tmp_path / "mlruns")
     assert levels(store.folder) == [(level, "RUNNING") for level in left]
+    ((said, cure),) = database_notes(store.folder / "mlflow.db")
+    assert f"{countdown} runs are shown as running" in said and "the next run closes them" in cure
     (store.folder / "runs" / "other").mkdir()
     with Run(store, store.folder / "runs" / "other", "b") as run:
         tracker = Tracker(run, "b", {})
@@ -179,3 +208,4 @@ def test_what_another_process_is_at_work_on_is_left_alone(arena, tmp_path):
         Tracker(one, "b", {})
         Tracker(two, "b", {})
         assert levels(store.folder) == [("benchmark", "RUNNING")] * 2
+        assert list(database_notes(store.folder / "mlflow.db")) == []
