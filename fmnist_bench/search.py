@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -121,12 +122,7 @@ class OptunaAsker(Asker):
 
     def ask(self, ladder: Ladder, rung: int) -> Ask | None:  # noqa: D102
         for draw in range(DRAWS):
-            # Seeded by position, so that a run which was interrupted asks what it would have asked.
-            seed = int(np.random.SeedSequence([self._seed, ladder.count, draw]).generate_state(1)[0])
-            if self._sampler == "random":
-                self._study.sampler = optuna.samplers.RandomSampler(seed=seed)
-            else:
-                self._study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
+            self._seed_sampler(ladder.count, draw)
             ask = self._ask(rung=rung)
             if not ladder.has(ask.config, rung):
                 return ask
@@ -136,6 +132,7 @@ class OptunaAsker(Asker):
     def repeat(self, parameters: Mapping[str, Any], known: str, rung: int) -> Ask:  # noqa: D102
         own = self._own(parameters)
         self._study.enqueue_trial(own, user_attrs=_attributes(parameters, own, known, rung))
+        self._seed_sampler(zlib.crc32(known.encode()), rung + 1)  # draws what a default configuration leaves open
         return self._ask()
 
     def should_prune(self, ask: Ask, step: int, score: float) -> bool:  # noqa: D102
@@ -217,6 +214,14 @@ class OptunaAsker(Asker):
         """Those parameters that come out of a range, as Optuna keeps them; what is known may lie outside."""
         inside = {n: value for n, value in parameters.items() if n in self._ranges and self._ranges[n].contains(value)}
         return {name: encode(value) for name, value in inside.items()}
+
+    def _seed_sampler(self, *position: int) -> None:
+        """Seed by position, so that a run which is repeated, or was interrupted, asks what it would have asked."""
+        seed = int(np.random.SeedSequence([self._seed, *position]).generate_state(1)[0])
+        if self._sampler == "random":
+            self._study.sampler = optuna.samplers.RandomSampler(seed=seed)
+        else:
+            self._study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
 
     def _ask(self, **attributes: Any) -> Ask:
         trial, values = self._study.ask(), dict[str, Any]()

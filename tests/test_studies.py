@@ -1,16 +1,23 @@
 """What every shipped study must do, whatever it searches."""
 
+import itertools
+import math
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from arms import make_run
 from sklearn.base import clone
 
+from fmnist_bench.arm_search import make_arm_searches
 from fmnist_bench.candidate import set_where_none
 from fmnist_bench.config import PACKAGE, load_study
 from fmnist_bench.data import Split
 from fmnist_bench.saved_models import load_model, save_model
-from fmnist_bench.study import Arm
+from fmnist_bench.store import TrialRecord
+from fmnist_bench.study import Arm, Engine
+from fmnist_bench.trial import PREPARED, TrialResult
 
 STUDIES = sorted(path.stem for path in (PACKAGE.parent / "studies").glob("*.toml"))
 DOWNLOADED = {"resnet50", "convnext_tiny"}  # tests must not wait for a network: tests/test_models_transfer.py has them
@@ -74,6 +81,33 @@ def test_both_ends_of_every_range_build(name):
         ends = {n: r.choices[-(end == "high")] if r.choices else getattr(r, end) for n, r in arm.ranges().items()}
         found = arm.candidate(ends).get_params()
         assert {name: found[name] for name in ends} == ends
+
+
+def asked(study, folder, n=8):
+    """Ask for the first trials of every arm, told made up accuracies; return all parameters."""
+    folder.mkdir()
+    searches, found = make_arm_searches(study.arms, make_run(folder), seed=7, thorough=True), []
+    for number, search in itertools.product(range(n), searches):
+        if (proposal := search.propose(math.inf)) is None or (ask := search.ask(proposal)) is None:
+            continue
+        found.append((search.arm.name, dict(ask.parameters)))
+        ready = proposal.preparation
+        result = TrialResult(PREPARED) if ready else TrialResult("complete", "", 0.5 + number / 20, 1.0, 1.0)
+        search.tell(
+            TrialRecord(search.arm.name, ask.number, dict(ask.parameters), ask.known, result, 1.0, 0.0, ask.rung)
+        )
+    return found
+
+
+@pytest.mark.parametrize("engine", [Engine(), Engine("optuna", "random"), Engine("keras-tuner", "random")])
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_study_asks_the_same_again(name, engine, tmp_path):
+    study = replace(load_study(name), engine=engine)
+    half_open = replace(study.known[0], name="open", parameters=dict(list(study.known[0].parameters.items())[:1]))
+    study = replace(study, known=(*study.known, half_open))
+    first = asked(study, tmp_path / "first")
+    assert first == asked(study, tmp_path / "second")
+    assert len(first) >= 8 * len(study.arms) - 2
 
 
 @pytest.mark.parametrize("name", LEARNERS)
