@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from fmnist_bench.environment import versions
 from fmnist_bench.errors import InputError
 from fmnist_bench.manifest import MANIFEST, misfit, read_manifest, write_manifest
-from fmnist_bench.saved_models import load_named
+from fmnist_bench.saved_models import load_named, save_model
 
 
 def write_bundle(
@@ -54,6 +55,31 @@ def write_bundle(
     combined = {"members": entries, "stacker": None if stacker is None else _add(temporary, "stacker", stacker)}
     write_manifest(temporary, {"versions": dict(versions()), **about, **combined})
     _replace(folder, temporary)
+
+
+def save_bundle(
+    folder: Path,
+    members: Sequence[tuple[str, float, Any]],
+    about: Mapping[str, Any],
+    stacker: Any = None,
+    allow_import: Sequence[str] = (),
+) -> None:
+    """Write fitted models as `write_bundle` writes saved ones, if they can be loaded again.
+
+    Raises
+    ------
+    InputError
+        Where a member is made of types that would not be loaded, or something else is there.
+    """
+    with tempfile.TemporaryDirectory() as place:
+
+        def save(number: int, name: str, model: Any) -> Path:
+            save_model(model, file := Path(place) / f"{number}.skops")
+            load_named(file, name, allow_import)  # better refused now than when it is needed
+            return file
+
+        saved = [(name, float(w), save(i, f"member {name}", each)) for i, (name, w, each) in enumerate(members)]
+        write_bundle(folder, saved, about, None if stacker is None else save(len(members), "stacker", stacker))
 
 
 def _check_replaceable(folder: Path) -> None:

@@ -1,6 +1,5 @@
 """The ensemble as a scikit-learn classifier that can be saved."""
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -8,29 +7,19 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassifierMixin
+from sklearn.utils import Tags, get_tags
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 from sklearn.utils.metaestimators import _BaseComposition
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.parallel import Parallel, delayed
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from fmnist_bench import arrays
-from fmnist_bench.bundle import read_bundle, write_bundle
-from fmnist_bench.members import (
-    Members,
-    aligned,
-    check_fitted,
-    common_names,
-    default_estimators,
-    hold_out,
-    named,
-    routed,
-    train,
-    with_length_found,
-)
+from fmnist_bench.bundle import read_bundle, save_bundle
+from fmnist_bench.members import Members, check_fitted, default_estimators, hold_out, routed, train, with_length_found
 from fmnist_bench.pixels import WHITE, are_pixels, check_scale
-from fmnist_bench.saved_models import load_named, save_model
 from fmnist_bench.selection import METHODS, Combination, learn_combination
+from fmnist_bench.tables import aligned, check_table, common_names, first_step, numbers_of, part_of
 
 REFITS, DROP = ("no", "full"), "drop"
 KEPT = ("method", "valid_size", "calibrate", "refit", "max_steps", "random_state")  # parameters that are saved
@@ -67,7 +56,8 @@ class StackedEnsemble(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
     Attributes
     ----------
     members_ : list of (str, fitted estimator)
-        With the greedy method those with a weight above zero.
+        With the greedy method those with a weight above zero. `fit` trains them on the numbers of the classes from 0,
+        as `VotingClassifier` does; `encoded_` says so.
     weights_ : ndarray of shape (n_members,)
         Summing to one; with the logistic method each member's share of the coefficients' sizes.
     temperature_ : float
@@ -87,9 +77,10 @@ class StackedEnsemble(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
 
     Notes
     -----
-    Rows may also be images of shape (n, height, width) or (n, height, width, channels). Members get them as rows, those
-    with a parameter `image_shape` which is None the shape, those whose `fit` takes `validation_data` the rows held out.
-    They get the columns of a frame by their names, but for `[`, `]` and `<` in any, and labels as they are.
+    What `VotingClassifier` takes is taken: labels of any kind, frames with words for members that encode them, missing
+    values where every member takes them. Names of columns that XGBoost refuses are hidden from it. Rows may also be
+    images of shape (n, height, width) or (n, height, width, channels): members get rows, and the shape where their
+    parameter `image_shape` is None. Members that declare ``takes_validation_data`` get the rows held out.
 
     Examples
     --------
@@ -143,27 +134,35 @@ class StackedEnsemble(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
         self._check_parameters()
         asked = routed(self, metadata)
         self.image_shape_ = arrays.image_shape_of(X)
-        X, y = validate_data(self, arrays.as_rows(X), y)
+        X, y = check_table(self, X, y, fitting=True)
         check_classification_targets(y)
-        classes, encoded = np.unique(y, return_inverse=True)
+        classes, codes = np.unique(y, return_inverse=True)
         if len(classes) < 2:
             raise ValueError("StackedEnsemble needs rows of at least two classes, found one class")
-        self.pixels_, self.data_fingerprint_ = are_pixels(X), arrays.fingerprint(X, y)
-        self.background_ = arrays.background_of(X, self.image_shape_) if self.pixels_ else None
-        fit, valid = hold_out(encoded, self.valid_size, self.random_state)
+        numbers = numbers_of(X)
+        self.pixels_, self.data_fingerprint_ = are_pixels(numbers), arrays.fingerprint(numbers, y)
+        self.background_ = arrays.background_of(numbers, self.image_shape_) if self.pixels_ else None
+        fit, valid = hold_out(codes, self.valid_size, self.random_state)
         how: dict[str, Any] = {"metadata": asked, "image_shape": self.image_shape_, "n_jobs": self.n_jobs}
-        names = how["names"] = getattr(self, "feature_names_in_", None)
-        held_out = (named(X[valid], names), y[valid]) if fit is not valid else None
-        members = train(self._estimators(), X, y, fit, validation_data=held_out, **how)
-        probabilities = np.stack([aligned(model, X[valid], classes) for _, model in members])
+        how["names"], X_valid = getattr(self, "feature_names_in_", None), part_of(X, valid)
+        held_out = (X_valid, codes[valid]) if fit is not valid else None
+        members, self.encoded_ = train(self._estimators(), X, codes, fit, validation_data=held_out, **how), True
+        probabilities = np.stack([aligned(model, X_valid, np.arange(len(classes))) for _, model in members])
         self.classes_, calibrate = classes, self.calibrate and held_out is not None
         kept = self._take(
-            members, learn_combination(probabilities, encoded[valid], self.method, self.max_steps, calibrate)
+            members, learn_combination(probabilities, codes[valid], self.method, self.max_steps, calibrate)
         )
         if self.refit == "full" and held_out is not None:
             chosen = [(name, with_length_found(dict(self._estimators())[name], model)) for name, model in kept]
-            self.members_ = train(chosen, X, y, np.arange(len(X)), **how)
+            self.members_ = train(chosen, X, codes, np.arange(len(X)), **how)
         return self
+
+    def __sklearn_tags__(self) -> Tags:
+        """Say that rows may lack values where every member takes that."""
+        tags = super().__sklearn_tags__()
+        given = [first_step(each) for _, each in self.estimators or () if hasattr(each, "fit")]
+        tags.input_tags.allow_nan = bool(given) and all(get_tags(each).input_tags.allow_nan for each in given)
+        return tags
 
     def get_metadata_routing(self) -> MetadataRouter:
         """Return which metadata go to the `fit` of which member."""
@@ -212,24 +211,27 @@ class StackedEnsemble(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
         ensemble._check_parameters()
         if ensemble.refit != "no":
             raise ValueError("refit='full': fitted members cannot be trained again without their rows, use `fit`")
-        check_fitted(members, np.asarray(valid_probabilities), np.asarray(y_valid))
-        ensemble.classes_ = np.asarray(members[0][1].classes_)
+        probabilities, y_valid = np.asarray(valid_probabilities), np.asarray(y_valid)
+        check_fitted(members, probabilities, y_valid)
+        order = np.argsort(members[0][1].classes_)
+        ensemble.classes_, ensemble.encoded_ = np.asarray(members[0][1].classes_)[order], False
         ensemble.n_features_in_, ensemble.pixels_ = int(members[0][1].n_features_in_), pixels
         if (names := common_names(members)) is not None:
             ensemble.feature_names_in_ = names
         ensemble.image_shape_, ensemble.background_, ensemble.data_fingerprint_ = None, None, ""
-        encoded = np.searchsorted(ensemble.classes_, np.asarray(y_valid))
+        codes = np.searchsorted(ensemble.classes_, y_valid)
         how = ensemble.method, ensemble.max_steps, ensemble.calibrate
-        ensemble._take(list(members), learn_combination(np.asarray(valid_probabilities), encoded, *how))
+        ensemble._take(list(members), learn_combination(probabilities[:, :, order], codes, *how))
         return ensemble
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Class probabilities of shape (n, n_classes), float64; each row sums to one."""
         check_is_fitted(self, "members_")
         arrays.check_image_shape(self.image_shape_, X)
-        X = validate_data(self, arrays.as_rows(X), reset=False)
-        check_scale(WHITE if self.pixels_ else None, X)
-        return np.concatenate([self._predict_batch(X[start : start + BATCH]) for start in range(0, len(X), BATCH)])
+        X = check_table(self, X)
+        check_scale(WHITE if self.pixels_ else None, numbers_of(X))
+        batches = (part_of(X, slice(start, start + BATCH)) for start in range(0, len(X), BATCH))
+        return np.concatenate([self._predict_batch(batch) for batch in batches])
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Most probable class of each row, of shape (n,)."""
@@ -262,17 +264,11 @@ class StackedEnsemble(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
             "pixels": self.pixels_,
             "n_features_in": self.n_features_in_,
             "classes": self.classes_.tolist(),
+            "encoded": self.encoded_,
             "class_names": self.class_names_ if self.class_names_ != list(map(str, self.classes_)) else None,
         }
-        with tempfile.TemporaryDirectory() as place:
-            models = [*self.members_, *([] if self.stacker_ is None else [("stacker", self.stacker_)])]
-            files = [Path(place) / f"{number}.skops" for number in range(len(models))]
-            for (name, model), file in zip(models, files, strict=True):
-                save_model(model, file)
-                load_named(file, f"member {name}", allow_import)  # better refused now than when it is needed
-            names, n = [name for name, _ in self.members_], len(self.members_)
-            members = list(zip(names, self.weights_.tolist(), files[:n], strict=True))
-            write_bundle(Path(folder), members, about, files[n] if files[n:] else None)
+        members = [(name, weight, model) for (name, model), weight in zip(self.members_, self.weights_, strict=True)]
+        save_bundle(Path(folder), members, about, self.stacker_, allow_import)
 
     def _check_parameters(self) -> None:
         for name, allowed in {"method": METHODS, "refit": REFITS}.items():
@@ -284,6 +280,8 @@ class StackedEnsemble(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
             raise ValueError(f"max_steps={self.max_steps!r}: must be at least 1")
         if wrong := [each for _, each in self.estimators or () if isinstance(each, str) and each != DROP]:
             raise ValueError(f"estimators: {wrong[0]!r} must be an estimator, or {DROP}")
+        if lacking := [name for name, each in self._estimators() if not hasattr(each, "predict_proba")]:
+            raise ValueError(f"estimators: {', '.join(lacking)}: no predict_proba; wrap in CalibratedClassifierCV")
         if not self._estimators():
             raise ValueError("estimators: at least one is needed, or None for the default ones")
         self._validate_names([name for name, _ in self.estimators or ()])
@@ -300,8 +298,9 @@ class StackedEnsemble(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
         self.class_names_ = list(map(str, self.classes_))
         return self.members_
 
-    def _predict_batch(self, X: NDArray[Any]) -> NDArray[np.float64]:
-        found = Parallel(self.n_jobs, prefer="threads")(delayed(aligned)(m, X, self.classes_) for _, m in self.members_)
+    def _predict_batch(self, X: Any) -> NDArray[np.float64]:
+        known = np.arange(len(self.classes_)) if self.encoded_ else self.classes_
+        found = Parallel(self.n_jobs, prefer="threads")(delayed(aligned)(m, X, known) for _, m in self.members_)
         return Combination(self.weights_, self.temperature_, self.stacker_).apply(np.stack(list(found)))
 
     def __repr__(self, N_CHAR_MAX: int = 700) -> str:
@@ -339,6 +338,7 @@ def load_ensemble(folder: str | Path, allow_import: Sequence[str] = (), n_jobs: 
     members = list(zip([entry["name"] for entry in manifest["members"]], models, strict=True))
     ensemble = StackedEnsemble(members, n_jobs=n_jobs, **{name: manifest[name] for name in KEPT if name in manifest})
     ensemble.members_, ensemble.stacker_, ensemble.classes_ = members, stacker, np.array(manifest["classes"])
+    ensemble.encoded_ = manifest.get("encoded", False)
     ensemble.class_names_ = list(manifest.get("class_names") or map(str, ensemble.classes_))
     ensemble.weights_ = np.array([entry["weight"] for entry in manifest["members"]])
     ensemble.temperature_ = float(manifest["temperature"])

@@ -18,7 +18,7 @@ FORMAT_VERSION = 4
 OLDER = {  # what they did not say
     1: {"method": "greedy", "temperature": 1.0, "pixels": True, "stacker": None},
     2: {},
-    3: {},
+    3: {},  # that members may know the classes by their numbers
 }
 WITHOUT_DIGEST = (1, 2)
 MANIFEST, DIGEST = "manifest.json", "manifest_sha256"
@@ -78,8 +78,9 @@ def _faults(manifest: Mapping[str, Any]) -> Iterator[str]:
         yield f"method must be one of {', '.join(METHODS)}"
     if not (_is_number(manifest.get("temperature"), 0, inf) and 0 < manifest["temperature"] < inf):
         yield f"temperature {manifest.get('temperature')!r}: must be a number above zero"
-    if not isinstance(manifest.get("pixels"), bool):
-        yield "pixels must be true or false"
+    for name in ("pixels", "encoded"):
+        if not isinstance(manifest.get(name, False), bool):
+            yield f"{name} must be true or false"
     yield from _class_faults(manifest.get("classes"), manifest.get("class_names"))
     yield from _column_faults(manifest)
 

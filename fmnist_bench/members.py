@@ -6,7 +6,6 @@ from inspect import signature
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
@@ -19,9 +18,9 @@ from sklearn.utils.parallel import Parallel, delayed  # joblib's own does not ca
 from sklearn.utils.validation import _check_method_params
 
 from fmnist_bench.candidate import Candidate, takes, tell_image_shape
+from fmnist_bench.tables import part_of, to_fit
 
 Members = Sequence[tuple[str, Any]]
-REFUSED = "[]<"  # by XGBoost in the names of columns
 
 
 def default_estimators(random_state: Any) -> Members:
@@ -79,7 +78,7 @@ def routed(owner: Any, metadata: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def train(
     members: Members,
-    X: NDArray[Any],
+    X: Any,
     y: NDArray[Any],
     rows: NDArray[np.int64],
     *,
@@ -99,8 +98,9 @@ def train(
     def fit(name: str, estimator: Any) -> tuple[str, Any]:
         given = _check_method_params(X, metadata.get(name, {}), rows)
         if validation_data is not None and takes(estimator, "validation_data"):
-            given.setdefault("validation_data", validation_data)
-        return name, estimator.fit(named(X[rows], names), y[rows], **given)
+            X_valid, y_valid = validation_data
+            given.setdefault("validation_data", (to_fit(estimator, X_valid, names), y_valid))
+        return name, estimator.fit(to_fit(estimator, part_of(X, rows), names), y[rows], **given)
 
     return list(Parallel(n_jobs, prefer="threads")(delayed(fit)(*pair) for pair in clones))
 
@@ -123,42 +123,6 @@ def check_fitted(members: Members, probabilities: NDArray[Any], y: NDArray[Any])
         raise ValueError("valid_probabilities: not all are finite")
     if unknown := np.setdiff1d(y, classes).tolist():
         raise ValueError(f"y_valid: no member knows {', '.join(map(str, unknown))}")
-
-
-def named(X: NDArray[Any], names: NDArray[Any] | None) -> Any:
-    """Make a frame with the columns of the frame that the rows came from, if they did and XGBoost takes their names."""
-    if names is None or len(set(names)) < len(names) or any(set(REFUSED) & set(name) for name in names):
-        return X
-    return pd.DataFrame(X, columns=names, copy=False)
-
-
-def common_names(members: Members) -> NDArray[Any] | None:
-    """Names of the columns that members were fitted on, where some were on a frame.
-
-    Raises
-    ------
-    ValueError
-        Where they are not the same for all of these.
-    """
-    found = {name: list(names) for name, each in members if (names := _names(each)) is not None}
-    first = next(iter(found), None)
-    if other := [name for name in found if first is not None and found[name] != found[first]]:
-        raise ValueError(f"members: {', '.join(other)} and {first} were fitted on different columns")
-    return None if first is None else np.array(found[first], dtype=object)
-
-
-def _names(estimator: Any) -> NDArray[Any] | None:
-    """Names of the columns that an estimator, or the first step of a pipeline that is none to skip, was fitted on."""
-    if isinstance(estimator, Pipeline):
-        return next((_names(step) for _, step in estimator.steps if step not in (None, "passthrough")), None)
-    return getattr(estimator, "feature_names_in_", None)
-
-
-def aligned(estimator: Any, X: NDArray[Any], classes: NDArray[Any]) -> NDArray[np.float64]:
-    """Probabilities in the columns of `classes`; zero for a class that the estimator has not seen."""
-    found = np.zeros((len(X), len(classes)))
-    found[:, np.searchsorted(classes, estimator.classes_)] = estimator.predict_proba(named(X, _names(estimator)))
-    return found
 
 
 def with_length_found(estimator: Any, fitted: Any) -> Any:

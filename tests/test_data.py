@@ -562,3 +562,10 @@ def test_bad_splits() -> None:
     refused(lambda: make_split(y[:30], 6, -1), "seed=-1")
     for bad in ([], [0.5, 1.0], [[0, 1]], [-1, 0], [0, 10**12]):
         refused(partial(make_split, bad, 1, 0), "y must be")
+
+
+def test_a_bomb_is_refused_before_it_is_inflated(tmp_path):
+    images = np.zeros((400_000, 28, 28), np.uint8)  # 299 MiB of zeros in 0.3
+    np.savez_compressed(tmp_path / "bomb.npz", x_train=images, y_train=[0, 1], x_test=images[:2], y_test=[0, 1])
+    with pytest.raises(InputError, match=r"bomb\.npz: not a readable .npz .* bytes would be inflated to 3136"):
+        load_dataset(tmp_path / "bomb.npz")

@@ -6,17 +6,20 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn
+import xgboost
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier, VotingClassifier
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import MinMaxScaler
+from sklearn.preprocessing import MinMaxScaler, OneHotEncoder
+from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -425,3 +428,84 @@ def test_it_shows_members_and_weights(fitted):
 def test_mistakes_are_named(digits, parameters, words):
     with pytest.raises(ValueError, match=words):
         StackedEnsemble(**{"estimators": SMALL, **parameters}).fit(digits.X[:50], digits.y[:50])
+
+
+def test_labels_that_a_member_refuses_are_encoded_for_it(digits, tmp_path):
+    members = [("xgboost", xgboost.XGBClassifier(n_estimators=5, max_depth=3)), *SMALL]
+    for labels in (digits.y + 1, np.array([f"digit {c}" for c in digits.y])):
+        voting = VotingClassifier(members, voting="soft").fit(digits.X[:200], labels[:200])
+        ensemble = StackedEnsemble(members, method="mean", random_state=0).fit(digits.X[:200], labels[:200])
+        assert voting.score(digits.X[200:], labels[200:]) > 0.5
+        assert ensemble.score(digits.X[200:], labels[200:]) > 0.5
+        assert [list(member.classes_) for _, member in ensemble.members_] == [list(range(10))] * 3
+        ensemble.save(tmp_path / "saved")
+        loaded = load_ensemble(tmp_path / "saved", n_jobs=None)
+        assert np.array_equal(loaded.predict_proba(digits.X), ensemble.predict_proba(digits.X))
+        assert set(loaded.predict(digits.X)) <= set(labels)
+
+
+def test_a_column_of_words_is_for_the_members_to_encode(digits):
+    frame = pd.DataFrame(digits.X[:, :40], columns=[f"px[0,{i}]" for i in range(40)])
+    frame["kind"] = np.array(["low", "high"])[(digits.y > 4).astype(int)]
+    encode = ColumnTransformer([("kind", OneHotEncoder(), ["kind"])], remainder="passthrough")
+    members = [("tree", make_pipeline(encode, DecisionTreeClassifier(random_state=0)))]
+    members.append(("bayes", make_pipeline(encode, GaussianNB(var_smoothing=0.01))))
+    voting = VotingClassifier(members, voting="soft").fit(frame[:250], digits.y[:250])
+    ensemble = StackedEnsemble(members, refit="full", random_state=0).fit(frame[:250], digits.y[:250])
+    assert list(ensemble.feature_names_in_) == list(frame.columns)
+    assert ensemble.n_features_in_ == 41
+    for model in (voting, ensemble):
+        assert model.score(frame[250:], digits.y[250:]) > 0.5
+    with pytest.raises(ValueError, match="feature names should match"):
+        ensemble.predict(frame[frame.columns[::-1]])
+
+
+def test_names_are_hidden_from_xgboost_alone(digits):
+    frame = pd.DataFrame(digits.X, columns=[f"px[0,{i}]" for i in range(64)])
+    by_name = make_pipeline(ColumnTransformer([("half", "passthrough", list(frame.columns[:32]))]), GaussianNB())
+    members = [("xgboost", xgboost.XGBClassifier(n_estimators=3)), ("half", by_name)]
+    ensemble = StackedEnsemble(members, method="mean", random_state=0).fit(frame, digits.y)
+    assert ensemble.score(frame, digits.y) > 0.6
+    assert not hasattr(dict(ensemble.members_)["xgboost"], "feature_names_in_")
+    with pytest.warns(UserWarning, match="X does not have valid feature names"):
+        assert np.array_equal(ensemble.predict(digits.X), ensemble.predict(frame))
+
+
+def test_missing_values_are_taken_where_every_member_takes_them(digits):
+    X = np.where(digits.X > 15, np.nan, digits.X.astype(float))
+    tree = make_pipeline(SimpleImputer(), DecisionTreeClassifier(random_state=0))
+    members = [("boosted", HistGradientBoostingClassifier(max_iter=3)), ("tree", tree)]
+    assert StackedEnsemble(members, random_state=0).fit(X, digits.y).score(X, digits.y) > 0.8
+    with pytest.raises(ValueError, match="contains NaN"):
+        StackedEnsemble([*members, ("bayes", GaussianNB())]).fit(X, digits.y)
+
+
+def test_a_member_without_probabilities_is_found_before_any_is_trained(digits):
+    class Untouched(GaussianNB):
+        def fit(self, X, y):
+            raise AssertionError("trained")
+
+    members = [("first", Untouched()), ("svm", LinearSVC()), ("searched", GridSearchCV(LinearSVC(), {"C": [1.0]}))]
+    with pytest.raises(ValueError, match="svm, searched: no predict_proba; wrap in CalibratedClassifierCV"):
+        StackedEnsemble(members).fit(digits.X, digits.y)
+
+
+class Reversed(GaussianNB):
+    """Has its classes the other way round."""
+
+    def fit(self, X, y):
+        super().fit(X, y)
+        self.classes_ = self.classes_[::-1]
+        return self
+
+    def predict_proba(self, X):
+        ordered = GaussianNB.predict_proba(self, X)
+        return ordered[:, ::-1]
+
+
+def test_classes_in_another_order_are_put_into_theirs(digits):
+    member = Reversed(var_smoothing=0.01).fit(digits.X[:200], digits.y[:200])
+    found = member.predict_proba(digits.X[200:])[None]
+    ensemble = StackedEnsemble.from_fitted([("reversed", member)], found, digits.y[200:])
+    assert list(ensemble.classes_) == list(range(10))
+    assert ensemble.score(digits.X[200:], digits.y[200:]) > 0.7
