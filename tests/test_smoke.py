@@ -4,23 +4,44 @@ import json
 
 import pytest
 
-from fmnist_bench import load_dataset, load_ensemble
+from fmnist_bench import load_dataset, load_ensemble, run_benchmark
 from fmnist_bench.cli import main
 from fmnist_bench.config import load_benchmark
+
+
+MAY_LACK_WEIGHTS = {"resnet50", "convnext_tiny"}
+
+
+def statuses_of(folder):
+    """Say how the trials of each arm of a run ended."""
+    found = {}
+    for path in folder.glob("trials/*/*/trial.json"):
+        record = json.loads(path.read_text())
+        found.setdefault(record["arm"], set()).add(record["result"]["status"])
+    return found
 
 
 @pytest.mark.slow
 def test_smoke_runs_every_family_to_an_ensemble(arena, tmp_path, capsys):
     assert main(["run", "smoke"]) == 0
     printed = capsys.readouterr().out
-    records = [json.loads(path.read_text()) for path in tmp_path.glob("mlruns/runs/smoke-*/trials/*/*/trial.json")]
-    statuses = {record["arm"]: record["result"]["status"] for record in records}
+    statuses = statuses_of(next(tmp_path.glob("mlruns/runs/smoke-*")))
     assert statuses.keys() == {arm.name for arm in load_benchmark("smoke").arms}
-    may_lack_weights = {"resnet50", "convnext_tiny"}
-    assert {status for arm, status in statuses.items() if arm not in may_lack_weights} == {"complete"}
-    assert {statuses[arm] for arm in may_lack_weights} <= {"complete", "no_weights"}
+    assert all(found == {"complete"} for arm, found in statuses.items() if arm not in MAY_LACK_WEIGHTS)
+    assert all(statuses[arm] <= {"complete", "no_weights"} for arm in MAY_LACK_WEIGHTS)
     assert all(f"{arm} " in printed for arm in statuses)
 
     (folder,) = tmp_path.glob("mlruns/runs/smoke-*/ensemble")
     test = load_dataset(subset="test")
     assert load_ensemble(folder).score(test.X, test.y) > 0.85
+
+
+@pytest.mark.slow
+def test_six_minutes_have_every_family_and_a_network_in_the_ensemble(arena, tmp_path, capsys):
+    outcome = run_benchmark("all", budget="6m")
+    statuses = statuses_of(outcome.folder)
+    plain = {study.name for study in load_benchmark("all").studies}
+    assert all("complete" in statuses[arm] for arm in plain - MAY_LACK_WEIGHTS)
+    assert any(arm.startswith("cnn") for arm, _, _ in outcome.findings.members)
+    ensemble, *others = outcome.summary()["models"]
+    assert ensemble["test_accuracy"] > max(model["test_low"] for model in others)
