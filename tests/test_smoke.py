@@ -8,7 +8,6 @@ from fmnist_bench import load_dataset, load_ensemble, run_benchmark
 from fmnist_bench.cli import main
 from fmnist_bench.config import load_benchmark
 
-
 MAY_LACK_WEIGHTS = {"resnet50", "convnext_tiny"}
 
 
