@@ -123,7 +123,8 @@ def cached_array(path: Path, compute: Callable[[], NDArray[Any]]) -> NDArray[Any
         Gives the array.
     """
     try:
-        found: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        # Copied where it is written to: one that was just computed can be written to as well.
+        found: NDArray[Any] = np.load(path, mmap_mode="c", allow_pickle=False)
         _saved.append(float(_seconds_file(path).read_text()))
         return found
     except (OSError, ValueError, EOFError):  # not there, or cut off

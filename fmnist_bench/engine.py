@@ -34,7 +34,7 @@ TRAINING = 0.75  # of the time for trials, kept for the last training of a netwo
 class SearchSettings:
     """What every trial of a search shares."""
 
-    rows: Rows
+    rows: Callable[[], Rows]  # asked for each trial: they lie in the cache, which may be deleted at any time
     split: Split
     seed: int
     trials: int | None
@@ -227,7 +227,7 @@ class Search:
             arm=search.arm,
             number=ask.number,
             parameters={**ask.parameters, **fidelity},
-            rows=shared.rows,
+            rows=shared.rows(),
             split=shared.split,
             seed=shared.seed,
             folder=self.run.trial_folder(search.arm.name, ask.number),

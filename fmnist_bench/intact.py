@@ -86,6 +86,15 @@ def fault_of_probabilities(path: Path, y: NDArray[np.int64], accuracy: float) ->
     return ""
 
 
+def holds(path: Path, array: NDArray[Any]) -> bool:
+    """Whether an ``.npy`` file holds just this array."""
+    try:
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return False
+    return isinstance(found, np.ndarray) and found.dtype == array.dtype and np.array_equal(found, array)
+
+
 def put_aside(path: Path) -> None:
     """Keep a file that cannot be read under another name, and say so."""
     _log.warning("%s: is damaged; what it held is taken from the records of the trials", path)

@@ -180,9 +180,8 @@ class Session:
         benchmark, counted = self.benchmark, self.benchmark.budget is None or self.benchmark.trials is not None
         self._withdraw_damaged(tracker)
         arms = make_arm_searches(benchmark.arms, self.run, benchmark.seed, counted, self.workers.speedup)
-        rows = self.run.store.rows(self.dataset)
         settings = SearchSettings(
-            rows,
+            partial(self.run.store.rows, self.dataset),
             self.split,
             benchmark.seed,
             benchmark.trials,

@@ -7,10 +7,10 @@ import json
 import math
 import os
 import shutil
+import threading
 import time
 import zipfile
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,12 +20,16 @@ from numpy.typing import NDArray
 from fmnist_bench.addresses import database_uri
 from fmnist_bench.data import Dataset, Split
 from fmnist_bench.errors import InputError
-from fmnist_bench.intact import fault_of_probabilities, fits, parsed
+from fmnist_bench.intact import fits, holds
 from fmnist_bench.job import GENERATOR, MODEL, PROBABILITIES, Rows, read_result
+from fmnist_bench.records import RECORD as RECORD
+from fmnist_bench.records import TrialRecord as TrialRecord
+from fmnist_bench.records import best as best
+from fmnist_bench.records import read_record, trial_fault, withdrawn
 from fmnist_bench.study import Benchmark
 from fmnist_bench.trial import PREPARATION, TrialResult
 
-STATE, RECORD, SPLIT, JOURNAL, ORACLES = "run.json", "trial.json", "split.npz", "optuna.journal", "oracle"
+STATE, SPLIT, JOURNAL, ORACLES = "run.json", "split.npz", "optuna.journal", "oracle"
 NEEDED = ("benchmark", "created", "seconds", "arms")  # of what run.json tells
 STATE_TYPES = {
     "benchmark": str,
@@ -35,51 +39,6 @@ STATE_TYPES = {
     "unlogged": list[list[Any]],
 }
 FREE_SPACE = 500 * 2**20  # bytes; a run of every family leaves a few hundred MiB
-
-
-@dataclass(frozen=True)
-class TrialRecord:
-    """One trial that has ended: what was asked, how it went, when.
-
-    Attributes
-    ----------
-    known : str
-        Name of the known configuration; empty for parameters that Optuna chose.
-    seconds : float
-        Wall-clock time from its start to its end, start of the worker included.
-    ended : float
-        Seconds since the run began.
-    rung : int
-        Of the ladder of fidelities, from 0.
-    fidelity : dict
-        What the rung set: arguments under their full names, or the share of the fit ``rows``.
-    """
-
-    arm: str
-    number: int
-    parameters: dict[str, Any]
-    known: str
-    result: TrialResult
-    seconds: float
-    ended: float
-    rung: int = 0
-    fidelity: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def whole_seconds(self) -> float:
-        """What it would have taken had its limit not compressed its schedule, seconds."""
-        return self.seconds + self.result.fit_seconds * (1 / self.result.schedule_share - 1)
-
-    @property
-    def fixed_seconds(self) -> float:
-        """What it took beside training: to start, to predict the valid rows, to save; the same on every rung."""
-        return max(self.seconds - self.result.fit_seconds, 0.0)
-
-
-def best(records: Iterable[TrialRecord], n: int) -> list[TrialRecord]:
-    """Give the `n` best complete trials, best first: by accuracy, then by log loss, then the earlier one."""
-    complete = [record for record in records if record.result.status == "complete"]
-    return sorted(complete, key=lambda r: (-(r.result.accuracy or 0), r.result.log_loss, r.number))[:n]
 
 
 class Store:
@@ -98,6 +57,8 @@ class Store:
 
     def __init__(self, folder: str | Path = "mlruns") -> None:
         self.folder = Path(folder).resolve()
+        self._checked: dict[Path, tuple[int, ...] | None] = {}  # files that are whole, as they looked then
+        self._checking = threading.Lock()
         try:
             for name in ("runs", "cache", "artifacts"):
                 (self.folder / name).mkdir(parents=True, exist_ok=True)
@@ -119,14 +80,19 @@ class Store:
         return self.folder / "cache"
 
     def rows(self, dataset: Dataset) -> Rows:
-        """Put the training rows where the workers can map them."""
+        """Put the training rows where the workers can map them; what others changed or deleted is written again."""
         folder = self.cache / f"rows-{dataset.fingerprint[:16]}"
-        folder.mkdir(exist_ok=True)
-        for name, array in (("X", dataset.X), ("y", dataset.y)):
-            if not (folder / f"{name}.npy").exists():
+        with self._checking:
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, array in (("X", dataset.X), ("y", dataset.y)):
+                path = folder / f"{name}.npy"
+                if self._checked.get(path) == (signature := _signature(path)) is not None or holds(path, array):
+                    self._checked[path] = signature
+                    continue
                 temporary = folder / f".{name}.{os.getpid()}.tmp.npy"  # another benchmark may be at it, too
                 np.save(temporary, array, allow_pickle=False)
-                os.replace(temporary, folder / f"{name}.npy")
+                os.replace(temporary, path)
+                self._checked[path] = _signature(path)
         return Rows(folder, dataset.image_shape, tuple(dataset.classes.tolist()))
 
     def open_run(self, benchmark: Benchmark, fingerprint: str, fresh: bool = False) -> "Run":
@@ -267,10 +233,10 @@ class Run:
         for record in best((r for r in records if r.number not in faults), per_arm):
             if not self.model_file(arm, record.number).is_file():
                 faults[record.number] = f"{MODEL} is missing"
-        withdrawn = [_withdrawn(record, faults[record.number]) for record in records if record.number in faults]
-        for record in withdrawn:
+        ended = [withdrawn(record, faults[record.number]) for record in records if record.number in faults]
+        for record in ended:
             self.save_record(record)
-        return withdrawn
+        return ended
 
     def result(self, arm: str, number: int) -> TrialResult | None:
         """Result of a trial whose worker came to its end."""
@@ -305,18 +271,6 @@ def read_state(path: Path) -> dict[str, Any]:
     return dict(state)
 
 
-def read_record(folder: Path) -> TrialRecord | None:
-    """Read the record in the folder of a trial; None where there is none that a run wrote."""
-    try:
-        record = parsed(TrialRecord, json.loads((folder / RECORD).read_text(encoding="utf-8")))
-    except (OSError, ValueError, RecursionError):
-        return None
-    result = record.result
-    complete = result.status != "complete" or None not in (result.accuracy, result.log_loss)
-    placed = (record.arm, str(record.number)) == (folder.parent.name, folder.name)
-    return record if placed and complete else None
-
-
 def read_split(folder: Path, name: str) -> NDArray[np.int64]:
     """Read one of the arrays that `Run.save_split` wrote for the run in `folder`: fit, valid, or y_valid."""
     try:
@@ -326,16 +280,13 @@ def read_split(folder: Path, name: str) -> NDArray[np.int64]:
         raise InputError(f"{folder / SPLIT}: is missing or damaged; running the benchmark writes it again") from error
 
 
-def trial_fault(folder: Path, record: TrialRecord, y: NDArray[np.int64]) -> str:
-    """Say what is wrong with what a complete trial left behind; empty where nothing is."""
-    if record.result.status != "complete":
-        return ""
-    return fault_of_probabilities(folder / PROBABILITIES, y, float(record.result.accuracy or 0.0))
-
-
-def _withdrawn(record: TrialRecord, fault: str) -> TrialRecord:
-    result = replace(record.result, status="interrupted", reason=fault, accuracy=None, log_loss=None)
-    return replace(record, result=result)
+def _signature(path: Path) -> tuple[int, ...] | None:
+    """What changes when somebody writes a file; None where there is none."""
+    try:
+        seen = path.stat()
+    except OSError:
+        return None
+    return seen.st_ino, seen.st_size, seen.st_mtime_ns
 
 
 def write_text(path: Path, text: str) -> None:

@@ -65,3 +65,11 @@ def test_the_shape_of_images_is_given_or_likely(n_features, image_shape, expecte
     assert shape_of_images(n_features, image_shape) == expected
     with pytest.raises(ValueError, match=r"image_shape=\(5, 5\): rows have .* features"):
         shape_of_images(n_features, (5, 5))
+
+
+def test_what_is_found_can_be_written_to_like_what_was_computed(slow, tmp_path):
+    for _ in range(2):
+        array = cached_array(tmp_path / "a.npy", slow)
+        assert np.array_equal(array, np.arange(6.0)), "and writing to it changes no file"
+        array /= 16
+    assert len(slow.calls) == 1

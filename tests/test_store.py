@@ -161,6 +161,25 @@ def test_a_trial_whose_files_are_damaged_is_a_row_with_its_reason_and_asked_agai
     assert "all whole" in capsys.readouterr().out
 
 
+def test_rows_that_others_changed_are_written_again(tmp_path, digits):
+    store = Store(tmp_path)
+    rows = store.rows(digits)
+    for harm in (
+        lambda: shutil.rmtree(tmp_path / "cache"),
+        lambda: np.save(rows.folder / "y.npy", digits.y[::-1]),
+        lambda: (rows.folder / "X.npy").write_bytes((rows.folder / "X.npy").read_bytes()[:1000]),
+        lambda: (rows.folder / "y.npy").write_bytes(b""),
+    ):
+        for again in (store, Store(tmp_path)):
+            harm()
+            X, y = again.rows(digits).load()
+            assert np.array_equal(X, digits.X)
+            assert np.array_equal(y, digits.y)
+    before = {path: path.stat().st_mtime_ns for path in rows.folder.iterdir()}
+    Store(tmp_path).rows(digits)
+    assert {path: path.stat().st_mtime_ns for path in rows.folder.iterdir()} == before
+
+
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be written"):
