@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -20,6 +21,11 @@ from fmnist_bench.addresses import without_secrets
 # quite different processors by one name, and networks train several times as fast on some as on others.
 UNITS = {"amx_bf16": "AMX", "avx512_bf16": "AVX-512 BF16", "avx512f": "AVX-512", "avx2": "AVX2"}
 CPUINFO = Path("/proc/cpuinfo")
+GROUPS, OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+OF_MEMORY = {  # files of a control group's limit and use, and the word for what it would give up; by its version
+    False: ("memory.max", "memory.current", "inactive_file"),
+    True: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+}
 LIBRARIES = ("scikit-learn", "xgboost", "optuna", "keras-tuner", "keras", "tensorflow", "mlflow", "numpy")
 
 CUDA = {  # distributions of which a back end of Keras needs one, to use a GPU
@@ -34,8 +40,33 @@ def allowed_cores() -> list[int]:
 
 
 def available_memory() -> int:
-    """Bytes of memory that are free or can be freed."""
-    return int(psutil.virtual_memory().available)
+    """Bytes of memory that are free or can be freed: on the machine, or in a container that may use less."""
+    left = [limit - used for limit, used in _containers()]
+    return max(0, min([int(psutil.virtual_memory().available), *left]))
+
+
+def _containers() -> Iterator[tuple[int, int]]:
+    """Limit and used bytes of each control group that this process is in and that limits memory, of both versions."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in OWN_GROUPS.read_text(encoding="utf-8").splitlines():
+            _, controllers, place = line.split(":", 2)
+            if controllers and "memory" not in controllers.split(","):
+                continue
+            root = GROUPS / "memory" if controllers else GROUPS
+            names = OF_MEMORY[bool(controllers)]
+            own = root / place.strip("/")  # in a container it may be the host's path, of which the root alone is there
+            for group in (own, *own.parents[: len(own.parts) - len(root.parts)]):
+                with contextlib.suppress(OSError, ValueError):  # "max" is no limit
+                    limit, used = (int((group / name).read_text()) for name in names[:2])
+                    yield limit, used - _freed_on_demand(group, names[2])
+
+
+def _freed_on_demand(group: Path, name: str) -> int:
+    """Bytes of files in memory that a control group would give up."""
+    for line in (group / "memory.stat").read_text().splitlines():
+        if line.startswith(f"{name} "):
+            return int(line.split()[1])
+    return 0
 
 
 def cores() -> int:
@@ -106,7 +137,7 @@ def machine() -> dict[str, str]:
     return {
         "processor": f"{_processor()}{f' ({unit})' if (unit := matrix_unit()) else ''}, {cores()} cores used",
         **({"GPU": f"{', '.join(found)} (networks on {backend()})"} if found else {}),
-        "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
+        "memory": f"{min([psutil.virtual_memory().total, *(limit for limit, _ in _containers())]) / 2**30:.0f} GiB",
         "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
         "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
         "revision": _revision(),

@@ -18,10 +18,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import psutil
 
 from fmnist_bench.data import Split
-from fmnist_bench.environment import allowed_cores
+from fmnist_bench.environment import allowed_cores, available_memory
 from fmnist_bench.job import GENERATOR, RESULT, Task, unfinished
 from fmnist_bench.trial import TrialResult
 from fmnist_bench.worker import prepare, run_in_worker
@@ -237,4 +236,4 @@ def _localized(task: Task, worker: Any, folder: Path, rows: Path) -> Task:
 @functools.cache
 def _memory(limit: int | None, n: int) -> int:
     """Bytes for one of `n` trials; without a limit those that were free when the first one began."""
-    return int((limit or 0.9 * psutil.virtual_memory().available) / n)
+    return int((limit or 0.9 * available_memory()) / n)

@@ -1,11 +1,22 @@
 import os
 import subprocess
+from types import SimpleNamespace
 
 import pytest
 
 import fmnist_bench
 from fmnist_bench import environment
-from fmnist_bench.environment import LIBRARIES, backend, command, cores, gpus, machine, matrix_unit, versions
+from fmnist_bench.environment import (
+    LIBRARIES,
+    available_memory,
+    backend,
+    command,
+    cores,
+    gpus,
+    machine,
+    matrix_unit,
+    versions,
+)
 
 
 def test_the_cores_are_those_that_may_be_used():
@@ -141,3 +152,39 @@ def test_a_repository_that_the_package_lies_in_and_is_not_part_of_has_no_say(tmp
     git("add", "site-packages")
     git("commit", "-q", "-m", "ours")
     assert environment._revision() == git("rev-parse", "--short", "HEAD").stdout.strip()
+
+
+GIB = 2**30
+
+
+def files(folder, **contents):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in contents.items():
+        (folder / name.replace("memory_", "memory.")).write_text(content)
+
+
+@pytest.mark.parametrize(
+    ("own", "expected"),
+    [
+        ("0::/jobs/mine\n", 3 * GIB // 4),  # the least that any group above it has left
+        ("0::/jobs\n", 3 * GIB // 4),
+        ("0::/gone/on/the/host\n", None),
+        ("12:pids:/jobs\n7:cpu,memory:/box/a\n0::/\n", GIB // 4),
+        ("7:memory:/docker/0123\n", 2 * GIB),
+        ("nonsense", None),
+    ],
+)
+def test_the_memory_is_that_of_the_container(own, expected, tmp_path, monkeypatch):
+    monkeypatch.setattr(environment, "GROUPS", tmp_path / "cgroup")
+    monkeypatch.setattr(environment, "OWN_GROUPS", tmp_path / "own")
+    files(tmp_path / "cgroup" / "jobs", memory_max=f"{GIB}\n", memory_current=f"{GIB // 2}\n")
+    files(tmp_path / "cgroup" / "jobs", memory_stat=f"anon 5\ninactive_file {GIB // 4}\n")
+    files(tmp_path / "cgroup" / "jobs" / "mine", memory_max="max\n", memory_current="7\n", memory_stat="")
+    files(tmp_path / "cgroup" / "memory" / "box" / "a", memory_limit_in_bytes=f"{GIB}", memory_stat="")
+    files(tmp_path / "cgroup" / "memory" / "box" / "a", memory_usage_in_bytes=f"{3 * GIB // 4}")
+    files(tmp_path / "cgroup" / "memory", memory_limit_in_bytes=f"{2 * GIB}", memory_usage_in_bytes="0")
+    files(tmp_path / "cgroup" / "memory", memory_stat="total_inactive_file 0")
+    (tmp_path / "own").write_text(own)
+    free = environment.psutil.virtual_memory().total
+    monkeypatch.setattr(environment.psutil, "virtual_memory", lambda: SimpleNamespace(available=free, total=free))
+    assert available_memory() == (free if expected is None else min(expected, free))
