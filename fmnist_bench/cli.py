@@ -38,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         be used, or 70 after a fault of this program, or 130 after Ctrl-C.
     """
     started = time.monotonic()
+    _open_closed_streams()
     options = _parser().parse_args(arguments)
     if arguments is None:  # this process is the program's own
         warnings.formatwarning = _warning_in_one_line
@@ -60,6 +61,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status, message = _in_one_line(error)
         print(f"error: {message}", file=sys.stderr)
         return status
+
+
+def _open_closed_streams() -> None:
+    """Open standard streams that are closed (``>&-``) to nowhere; else the next file opened would take their place."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it gets the lowest number that is free
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 def _say_no_more() -> None:

@@ -1,7 +1,9 @@
 """One call of a benchmark, after everything that the user gave has been checked: search, ensemble, report."""
 
 import contextlib
+import os
 import signal
+import stat
 import statistics
 import threading
 from collections.abc import Iterator, Sequence
@@ -266,23 +268,38 @@ def _crowding(records: Sequence[TrialRecord]) -> float:
 
 @contextlib.contextmanager
 def _stops_on_signal(stop: threading.Event, progress: Progress) -> Iterator[None]:
-    """Let the first Ctrl-C (or SIGTERM) end the search alone; the second one ends the program."""
+    """Let the first Ctrl-C, SIGTERM or SIGHUP end the search alone; a second Ctrl-C or SIGTERM ends the program."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.getsignal(number) for number in numbers}
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    if before[signal.SIGHUP] is signal.SIG_IGN:  # by nohup
+        del before[signal.SIGHUP]
 
     def handle(number: int, frame: Any) -> None:
-        if stop.is_set():
+        if number == signal.SIGHUP:  # of a terminal that is closed shell and kernel tell: from now on it is ignored
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            before.pop(signal.SIGHUP, None)
+            _leave_terminal()
+        elif stop.is_set():
             raise KeyboardInterrupt
         stop.set()
         progress.message("Stopping the search; ensemble and report follow (Ctrl-C again stops at once)")
 
-    for number in numbers:
+    for number in before:
         signal.signal(number, handle)
     try:
         yield
     finally:
-        for number in numbers:
-            signal.signal(number, before[number])
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
+
+
+def _leave_terminal() -> None:
+    """Say nothing more to a terminal that is gone: writing to it is an error."""
+    for stream in (1, 2):
+        with contextlib.suppress(OSError):
+            if stat.S_ISCHR(os.fstat(stream).st_mode) and not os.isatty(stream):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, stream)
+                os.close(nowhere)

@@ -1,10 +1,12 @@
 """What every trial would do first; the server that forks them imports this once, after all else."""
 
 import gc
+import signal
 
 from sklearn.metrics import log_loss
 from threadpoolctl import threadpool_limits
 
+signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a closed terminal ends the search; its trials are ended by that
 log_loss([0, 1], [0.1, 0.9])  # scikit-learn looks through all installed packages for kinds of data frames, once
 threadpool_limits(1)  # a forked process that tells OpenBLAS starts its threads, which spin for some 30 ms a library
 gc.collect()

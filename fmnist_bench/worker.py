@@ -2,9 +2,11 @@
 
 import contextlib
 import multiprocessing
+import multiprocessing.util
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 import types
@@ -31,6 +33,8 @@ STARTS = 3  # times that a worker is started before it is given up
 PAUSE = 1.0  # seconds between them, if memory has run out
 POLL = 0.25  # seconds between two looks at a worker
 WARM = "fmnist_bench.warm"
+LONGEST_TEMPORARY = 103 - len("/pymp-xxxxxxxx/listener-xxxxxxxx")  # bytes; a socket's path may have 103 everywhere
+SHORT_TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm")
 
 # Gets ``(step, score)`` while the trial trains, its answer True prunes the trial; and ``(what, share)`` of a long
 # computation before that, such as features, whose answer does not matter.
@@ -47,6 +51,7 @@ def prepare(uses: Iterable[str], allow_import: Sequence[str] = ()) -> None:
     """
     modules = {use.rpartition(".")[0] for use in uses if is_allowed(use, allow_import)}
     slow = {WARM, *(name for name in modules if not name.startswith("sklearn."))}  # skops imports all of sklearn
+    _keep_sockets_short()
     with _hidden_main():
         if not slow <= _imported and not multiprocessing.active_children():
             _imported.clear()
@@ -218,6 +223,28 @@ def _hidden_main() -> Iterator[None]:
             yield
         finally:
             sys.modules["__main__"] = main
+
+
+def _keep_sockets_short() -> None:
+    """Let multiprocessing put its sockets elsewhere where the path of the temporary folder is too long for that.
+
+    Raises
+    ------
+    InputError
+        Where there is no other folder.
+    """
+    if len(os.fsencode(tempfile.gettempdir())) <= LONGEST_TEMPORARY:
+        return
+    before, others = tempfile.tempdir, [folder for folder in SHORT_TEMPORARY if os.access(folder, os.W_OK | os.X_OK)]
+    if not others:
+        raise InputError(
+            f"TMPDIR: the path of {tempfile.gettempdir()} has more than {LONGEST_TEMPORARY} bytes, too many for sockets"
+        )
+    tempfile.tempdir = others[0]
+    try:
+        multiprocessing.util.get_temp_dir()  # made once, and taken away at the end of the process
+    finally:
+        tempfile.tempdir = before
 
 
 def _stop_server() -> None:

@@ -223,3 +223,12 @@ def test_wrong_arguments_exit_with_2():
 def test_debug_shows_the_trace(place, capsys):
     assert main(["run", "tinny", "--debug"]) == 2
     assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("closed", ["<&- >&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams_are_no_hindrance(place, closed):
+    command = f"exec {sys.executable} -m fmnist_bench run tiny {closed}"
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=240, env=env)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list(place.glob("mlruns/runs/*/report.html"))

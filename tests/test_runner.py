@@ -1,6 +1,7 @@
 import contextlib
 import json
 import os
+import pty
 import random
 import shutil
 import signal
@@ -8,6 +9,7 @@ import sqlite3
 import struct
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -264,6 +266,45 @@ def test_ctrl_c_once_goes_on_to_ensemble_and_report(place, arena):
     assert "ensemble" in output
     folder = next(Path(place).glob("mlruns/runs/slow-*"))
     assert (folder / "report.html").exists()
+
+
+def test_a_terminal_that_is_closed_ends_the_search_alone(place, arena, tmp_path):
+    arena("studies/slow.toml", TROUBLE.format(kind="none", seconds=1.0))
+    arena("benchmarks/slow.toml", 'data = "digits"\nvalid_size = 0.2\nbudget = "10m"\nstudies = ["slow", "forest"]\n')
+    pid, terminal = pty.fork()
+    if not pid:
+        os.chdir(place)
+        paths = [str(Path(__file__).parent.parent), str(Path(__file__).parent)]
+        os.environ["PYTHONPATH"] = os.pathsep.join(paths)
+        command = ["-m", "fmnist_bench", "run", "slow", "--allow-import", "troublemakers"]
+        os.execv(sys.executable, [sys.executable, *command])
+    reader = threading.Thread(target=lambda: [None for _ in iter(lambda: _read(terminal), b"")], daemon=True)
+    reader.start()
+    deadline = time.monotonic() + 120
+    while len(list(Path(place).glob("mlruns/runs/slow-*/trials/*/*/trial.json"))) < 3 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.close(terminal)  # the kernel sends SIGHUP, and whoever writes to the terminal gets an error
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    folder = next(Path(place).glob("mlruns/runs/slow-*"))
+    assert (folder / "report.html").exists()
+    assert {status for _, status, _ in rows(folder).values()} <= {"complete", "interrupted"}
+
+
+def _read(terminal):
+    try:
+        return os.read(terminal, 10_000)
+    except OSError:
+        return b""
+
+
+def test_a_cache_that_is_deleted_meanwhile_costs_no_trial(place):
+    class Deleter(Progress):
+        def trial_ended(self, arm, number, *_):
+            if number == 0:
+                shutil.rmtree(place / "mlruns" / "cache")
+
+    outcome = run_benchmark("tiny", progress=Deleter(), workers=1)
+    assert [status for _, status, _ in rows(outcome.folder).values()] == ["complete"] * 6
 
 
 def test_a_budget_ends_search_ensemble_and_report_in_time(place, arena):

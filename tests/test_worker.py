@@ -296,3 +296,21 @@ def test_a_server_that_was_started_for_less_is_replaced_unless_its_processes_run
     child.join()
     prepare(["tabnanny.check"], ("tabnanny",))
     assert answer_of_worker(troublemakers.is_loaded, "tabnanny")
+
+
+def test_a_temporary_folder_with_a_long_name_is_no_hindrance(tmp_path):
+    folder = tmp_path / ("x" * 101)
+    folder.mkdir()
+    code = """
+import sys
+from fmnist_bench.worker import check_in_worker, prepare
+from fmnist_bench.space import Spec
+from fmnist_bench.study import Arm, Study
+if __name__ == "__main__":
+    prepare(["sklearn.naive_bayes.GaussianNB"])
+    check_in_worker((Arm(Study("nb", Spec("sklearn.naive_bayes.GaussianNB", {}))),), ())
+"""
+    environment = {**os.environ, "TMPDIR": str(folder), "PYTHONPATH": str(Path(__file__).parent.parent)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list(folder.iterdir()) == []
