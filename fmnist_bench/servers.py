@@ -14,6 +14,7 @@ from fmnist_bench.mlflow_folder import DATABASE, settle
 from fmnist_bench.store import Store
 
 HOST = "127.0.0.1"
+MODEL_VARIABLE = "FMNIST_BENCH_SERVED_MODEL"  # tells the model server what to serve
 FOR_MODELS = "workflowType=machine_learning"  # else MLflow shows what it has for language models
 Command = tuple[list[str], dict[str, str]]
 
@@ -64,10 +65,14 @@ def serve_command(model: str, folder: str | Path, tracking_uri: str, port: int) 
     if not re.fullmatch(r"[^/@:]+(@[^/@:]+|/\d+)", model):
         raise InputError(f"model {model}: must be NAME@ALIAS or NAME/VERSION, such as fmnist-ensemble@champion")
     uri = tracking_uri or _database(folder)
-    served = ["-m", f"models:/{model}", "--env-manager", "local", "--host", HOST, "--port", _free(port)]
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"  # where MLflow looks for uvicorn
-    environment = {**_environment(), "MLFLOW_TRACKING_URI": uri, "MLFLOW_REGISTRY_URI": uri, "PATH": path}
-    return [sys.executable, "-m", "mlflow", "models", "serve", *served], environment
+    served = ["--host", HOST, "--port", _free(port), "fmnist_bench.model_server:app"]
+    environment = {
+        **_environment(),
+        "MLFLOW_TRACKING_URI": uri,
+        "MLFLOW_REGISTRY_URI": uri,
+        MODEL_VARIABLE: f"models:/{model}",
+    }
+    return [sys.executable, "-m", "uvicorn", *served], environment
 
 
 def check_registered(model: str, uri: str) -> None:

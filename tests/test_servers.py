@@ -48,6 +48,17 @@ def ask(port, path, content, server, seconds=120):
             time.sleep(0.5)
 
 
+def post(port, body, host="127.0.0.1"):
+    """Post text to a server that runs, called by some name; give its status."""
+    headers = {"Content-Type": "application/json", "Host": host}
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/invocations", body.encode(), headers)
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
 @pytest.fixture
 def started():
     """Return a function that starts a verb as a process of its own, which ends with the test."""
@@ -173,3 +184,8 @@ def test_pixels_are_posted_and_answered_over_http(saved, started):
     assert [line.endswith("of 10 classes") for line in lines.splitlines()] == [True, True]
     status, answer = ask(port, "invocations", {"inputs": (X / 255).tolist()}, server)
     assert status == 400 and "whole numbers from 0 to 255" in answer
+    rows = json.dumps({"inputs": X.tolist()})
+    assert post(port, rows, "localhost") == 200
+    assert post(port, rows, "a-page-of-somebody-else.example") == 400
+    for body in ('{"inputs": ' + "[" * 100_000 + "]" * 100_000 + "}", '{"inputs": [[' + "9" * 5000 + "]]}", "{", "[]"):
+        assert post(port, body) == 400
