@@ -1,11 +1,15 @@
 """What networks share: a turn each, and memory that stays for its length."""
 
 import contextlib
+import json
 import platform
 import resource
+import subprocess
+import sys
 import threading
 import time
 
+import numpy as np
 import psutil
 import pytest
 
@@ -80,3 +84,33 @@ def in_turn() -> bool:
     threading.Thread(target=wait, daemon=True).start()
     time.sleep(0.01)
     return done.wait(0.2)
+
+
+SETTINGS = """
+import json, os, sys
+from pathlib import Path
+Path(sys.argv[1], "keras.json").write_text(json.dumps(json.loads(sys.argv[2])))
+os.environ["KERAS_HOME"] = sys.argv[1]
+import keras, numpy as np, pickle
+from fmnist_bench.models.cnn import CNNClassifier
+from sklearn.datasets import load_digits
+X, y = load_digits(return_X_y=True)
+X, y = (X[:200] * 15).astype(np.uint8), y[:200]
+before = keras.config.image_data_format(), keras.config.floatx(), keras.config.epsilon()
+model = CNNClassifier(epochs=1, random_state=0).fit(X, y)
+assert np.allclose(pickle.loads(pickle.dumps(model)).predict_proba(X), model.predict_proba(X), atol=1e-6)
+assert (keras.config.image_data_format(), keras.config.floatx(), keras.config.epsilon()) == before
+np.save(Path(sys.argv[1], "p.npy"), model.predict_proba(X))
+"""
+
+
+def test_what_the_users_keras_json_says_changes_no_network(tmp_path):
+    found = []
+    for i, settings in enumerate(({}, {"image_data_format": "channels_first", "floatx": "float64", "epsilon": 0.1})):
+        folder = tmp_path / str(i)
+        folder.mkdir()
+        command = [sys.executable, "-c", SETTINGS, str(folder), json.dumps(settings)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+        assert done.returncode == 0, done.stderr
+        found.append(np.load(folder / "p.npy"))
+    assert np.allclose(found[0], found[1], atol=1e-6)

@@ -22,6 +22,27 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 
 
+@contextlib.contextmanager
+def as_keras_ships() -> Iterator[None]:
+    """Set the layout of images, the float type and the epsilon that networks here are written for.
+
+    The user's ``~/.keras/keras.json`` may say otherwise, and what a network computes must not depend on a file there.
+    """
+    config = keras.config
+    before = config.image_data_format(), config.floatx(), config.epsilon()
+    try:
+        _set_keras("channels_last", "float32", 1e-7)
+        yield
+    finally:
+        _set_keras(*before)
+
+
+def _set_keras(image_data_format: str, floatx: str, epsilon: float) -> None:
+    keras.config.set_image_data_format(image_data_format)
+    keras.config.set_floatx(floatx)
+    keras.config.set_epsilon(epsilon)
+
+
 def prepare_backend(precision: str) -> None:
     """Let TensorFlow compute in bfloat16 on CPUs that multiply it, where `precision` is "auto"."""
     if keras.backend.backend() != "tensorflow":

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ._backend import as_keras_ships
+
 # Of glibc's <malloc.h>: bytes free at the end of the heap before they are handed back, bytes asked for at a time beyond
 # those needed, bytes from which a block is a mapping of its own, and the number of such mappings.
 TRIM_THRESHOLD, TOP_PAD, MMAP_THRESHOLD, MMAP_MAX = -1, -2, -3, -4
@@ -34,7 +36,8 @@ def one_at_a_time() -> Iterator[None]:
             _tell_allocator(KEEP)
         _depth += 1
         try:
-            yield
+            with as_keras_ships():
+                yield
         finally:
             _depth -= 1
             if not _depth:
