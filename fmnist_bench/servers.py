@@ -7,7 +7,7 @@ import sqlite3
 import sys
 from pathlib import Path
 
-from fmnist_bench.addresses import database_uri, without_secrets
+from fmnist_bench.addresses import database_uri, local_path, without_secrets
 from fmnist_bench.errors import InputError
 from fmnist_bench.mlflow_access import make_client, patience, reason
 from fmnist_bench.mlflow_folder import DATABASE, settle
@@ -76,7 +76,7 @@ def serve_command(model: str, folder: str | Path, tracking_uri: str, port: int) 
 
 
 def check_registered(model: str, uri: str) -> None:
-    """Refuse a model that is not registered there.
+    """Refuse a model that is not registered there, or whose files are gone.
 
     Raises
     ------
@@ -89,12 +89,17 @@ def check_registered(model: str, uri: str) -> None:
             client = make_client(uri)
             own = client.search_registered_models(f"name = '{name}'")  # it may not be among the first hundred
             aliases = {known.name: dict(known.aliases) for known in [*client.search_registered_models(), *own]}
-            versions = {known.version for known in client.search_model_versions(f"name = '{name}'")}
+            versions = {str(v.version): v.source for v in client.search_model_versions(f"name = '{name}'")}
     except Exception as error:  # a store raises whatever its libraries raise
         raise InputError(f"{without_secrets(uri)}: MLflow cannot be used there: {reason(error, uri)}") from error
-    if which not in (aliases.get(name, {}) if kind == "@" else map(str, versions)):
+    if which not in (aliases.get(name, {}) if kind == "@" else versions):
         there = ", ".join(f"{other}@{alias}" for other, found in sorted(aliases.items()) for alias in found)
         raise InputError(f"model {model}: not registered; there is {there or 'none: a run registers its ensemble'}")
+    source = versions.get(str(aliases[name][which]) if kind == "@" else which) or ""
+    if source.startswith("file:") and not local_path(source).is_dir():
+        raise InputError(
+            f"model {model}: its files are missing, {local_path(source)}; a run with --fresh registers anew"
+        )
 
 
 def _environment() -> dict[str, str]:
