@@ -90,8 +90,8 @@ def train(
 ) -> list[tuple[str, Any]]:
     """Fit clones of estimators on some of the rows, side by side.
 
-    They get columns under these `names`. Those that have no `image_shape` of their own get this one, those whose `fit`
-    takes `validation_data` these, each the `metadata` under its name.
+    They get columns under these `names`. Those that have no `image_shape` of their own get this one, those that declare
+    ``takes_validation_data`` these, each the `metadata` under its name.
     """
     clones = [(name, tell_image_shape(clone(estimator), image_shape)) for name, estimator in members]
 
