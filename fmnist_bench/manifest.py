@@ -72,15 +72,18 @@ def _faults(manifest: Mapping[str, Any]) -> Iterator[str]:
     weights = [member.get("weight") for member in members]
     if not all(_is_number(weight, 0, 1) for weight in weights) or not isclose(sum(weights), 1, abs_tol=1e-6):
         yield "the weights of the members are not positive numbers that sum to one"
-    if stacker is not None:
+    if "stacker" not in manifest:
+        yield "stacker is missing"
+    elif stacker is not None:
         yield from _file_faults(stacker) if isinstance(stacker, dict) else ["stacker must be a table, or null"]
     if manifest.get("method") not in METHODS:
         yield f"method must be one of {', '.join(METHODS)}"
     if not (_is_number(manifest.get("temperature"), 0, inf) and 0 < manifest["temperature"] < inf):
         yield f"temperature {manifest.get('temperature')!r}: must be a number above zero"
-    for name in ("pixels", "encoded"):
-        if not isinstance(manifest.get(name, False), bool):
-            yield f"{name} must be true or false"
+    if not isinstance(manifest.get("pixels"), bool):
+        yield "pixels must be true or false"
+    if not isinstance(manifest.get("encoded", False), bool):
+        yield "encoded must be true or false"
     yield from _class_faults(manifest.get("classes"), manifest.get("class_names"))
     yield from _column_faults(manifest)
 

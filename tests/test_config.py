@@ -89,6 +89,8 @@ def test_the_digest_knows_what_makes_runs_comparable(folder):
     ("text", "words"),
     [
         ("[model", "not a readable TOML file"),
+        (f"[model]\nx = {'9' * 5000}\n", "not a readable TOML file"),
+        (f"[model]\nx = {'[' * 5000}\n", "not a readable TOML file"),
         ("", r"needs a table \[model\]"),
         ('[model]\nuse = "sklearn.svm.SVC"\n[modle]\n', "unknown key modle; did you mean model"),
         ('[model]\nuse = "sklearn.svm.SVC"\n[features]\nuse = "x"\n', r"must be written as tables \[\[features\]\]"),
