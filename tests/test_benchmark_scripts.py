@@ -1,7 +1,12 @@
 """The scripts that measure for hours build what they measure, and go on where they were stopped."""
 
+import contextlib
 import importlib
 import json
+import random
+import re
+import shutil
+import sqlite3
 import sys
 from pathlib import Path
 
@@ -10,6 +15,7 @@ import pytest
 from fmnist_bench import run_benchmark
 from fmnist_bench.candidate import Candidate
 from fmnist_bench.config import load_study
+from fmnist_bench.errors import InputError
 from fmnist_bench.models.cnn import CNNClassifier
 from fmnist_bench.progress import Progress
 from fmnist_bench.store import Store
@@ -180,3 +186,95 @@ def test_a_stem_leaves_the_full_plane_at_once(script, stem, monkeypatch):
     layers = model._build((28, 28, 1), 10).layers
     planes = [layer.output.shape[1:3] for layer in layers if "Conv2D" in type(layer).__name__]
     assert planes == [(14, 14)] * 4 + [(7, 7)] * 2
+
+
+def test_mutated_inputs_work_or_are_refused_in_one_line(script):
+    tried = list(script("_mutations").mutations(200, 1))
+    assert len(tried) == 200
+    assert [fault for _, fault in tried if fault] == []
+    again = script("_mutations").MAKERS["line"]
+    assert again(None, random.Random("1 7"))[0] == again(None, random.Random("1 7"))[0], "a seed makes it happen again"
+
+
+def raiser(error):
+    def make(_, chance):
+        def use():
+            if error is not None:
+                raise error
+
+        return "an input", use
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (None, ""),
+        (InputError("no such thing"), ""),
+        (KeyError("model"), "KeyError: 'model' .* of 'an input'"),
+        (RecursionError("too deep"), "RecursionError"),
+        (SystemExit(2), "exit 2: '' of"),
+    ],
+)
+def test_what_a_mutated_input_may_not_do_is_told(script, error, words):
+    name, fault = script("_mutations")._try("mutation 3", raiser(error), None, random.Random(0))
+    assert name == "mutation 3"
+    assert re.match(words, fault) if words else not fault
+
+
+def test_what_a_run_left_and_does_not_agree_is_told(script, small_benchmark, tmp_path):
+    campaign, (run,) = script("_campaign"), tmp_path.glob("mlruns/runs/*")
+    assert campaign.unsound(tmp_path) == []
+    before = campaign.records_of(tmp_path)
+    with contextlib.closing(sqlite3.connect(tmp_path / "mlruns" / "mlflow.db")) as database, database:
+        trial = "(SELECT run_uuid FROM tags WHERE key = 'trial' AND value = '0')"
+        database.execute(f"UPDATE runs SET status = 'RUNNING' WHERE run_uuid = {trial}")
+        database.execute(f"UPDATE latest_metrics SET value = 0.5 WHERE key = 'valid_accuracy' AND run_uuid = {trial}")
+    record = json.loads((run / "trials/bayes/1/trial.json").read_text())
+    record["parameters"] = json.loads((run / "trials/bayes/0/trial.json").read_text())["parameters"]
+    (run / "trials/bayes/1/trial.json").write_text(json.dumps(record))
+    shutil.rmtree(run / "ensemble")
+    (run / "report.html").unlink()
+    faults = campaign.unsound(tmp_path)
+    for words in (
+        "report.html is missing",
+        "does not agree with the trials",
+        "trial bayes 1 repeats an earlier one",
+        "MLflow shows bayes 0 as RUNNING",
+        "MLflow has another accuracy of bayes 0",
+        "the ensemble does not predict",
+    ):
+        assert any(words in fault for fault in faults), (words, faults)
+    assert campaign.changed(before) == ["trial bayes 1 was complete and is other"]
+
+
+def test_a_call_ends_well_refuses_in_one_line_or_is_a_fault(script):
+    ended = script("_campaign").Ended
+    assert not ended(0, "", "").fault
+    assert not ended(2, "", "warning: old\nerror: no such file\n").fault
+    assert ended(2, "", "Traceback ...\nerror: no such file\n").fault
+    assert ended(70, "", "error: KeyError\n").fault == "exit 70: error: KeyError"
+    assert ended(-9, "", "").fault == "exit -9: without a word"
+
+
+def test_the_page_of_faults_tells_each_failure(script):
+    faults = script("faults")
+    tally = faults.count("damage", iter([("journal gone", ""), ("journal cut", "exit 70")]))
+    page = list(faults.report([tally], 0))
+    assert any(line.startswith("| damage | 2 | 1 | 1 |") for line in page)
+    assert "- journal cut: `exit 70`" in page
+
+
+@pytest.mark.slow
+def test_one_kill_and_one_damage_of_each_kind_are_survived(script):
+    damage = (
+        "journal emptied",
+        "cache removed in progress",
+        "class surrogate",
+        "study with a cache",
+        "data are a pickle",
+    )
+    tried = [*script("_kills").kills(1, 0), *script("_damage").damage(damage)]
+    assert len(tried) == 1 + len(damage)
+    assert [(name, fault) for name, fault in tried if fault] == []
