@@ -129,6 +129,10 @@ class ArmHistory:
         rung = max((record.rung for record in complete), default=0)
         return next(iter(best([record for record in complete if record.rung == rung], 1)), None)
 
+    def is_fresh(self, wish: Ask) -> bool:
+        """Whether a configuration that waits was never begun."""
+        return wish.config not in self.tried
+
     def rungs_of(self, config: frozenset[tuple[str, Any]], wishes: Iterable[Ask]) -> tuple[set[int], set[int]]:
         """Rungs on which it has tried, tries or, by `wishes`, will try these parameters, and those where they failed.
 

@@ -51,8 +51,8 @@ class ArmClaim:
 def next_arm(claims: Sequence[ArmClaim], ratio: float = RATIO, quick: bool = True) -> int:
     """Choose the arm that gets the next trial; return its place in `claims`.
 
-    Known configurations come first: one of each arm before a second one of any, the `quick` ones or the networks
-    before the others, and an arm without a result before those that have one. Then the study that promises most gets
+    First looks come first: the first known configuration of each arm, the `quick` ones or the networks before the
+    others, and what has no result yet before what has one. Then the study that promises most gets
     seven tenths of the time, the next one seven tenths of the rest, and so on: successive halving (Jamieson and
     Talwalkar, 2016) with another ratio, which may take a decision back when the order changes. The study goes first
     that has had least of its part; within it the arm goes first that has had less time. `benchmarks/replay.md` holds

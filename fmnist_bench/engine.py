@@ -160,8 +160,13 @@ class Search:
             return min(pairs, key=lambda pair: pair[0].count(), default=None)
         last = [pair for pair in pairs if pair[1].all_cores]
         waits = {search.arm.study.name for search, _ in last}  # what else these studies would try has had its time
-        others = [pair for pair in pairs if pair[0].arm.study.name not in waits]
-        if last and (not others or self._is_time_for(last, left, reserve)):
+        until = self._until_last(last, left, reserve)
+        others = [
+            (search, proposal)
+            for search, proposal in pairs
+            if search.arm.study.name not in waits and (search.count() == 0 or proposal.seconds <= until)
+        ]
+        if not others:
             return max(last, key=lambda pair: pair[0].ladder.promise())
         fair, proposed = self._fair(reserve), {search.arm.name: proposal for search, proposal in others}
         claims = [search.claim(proposed.get(search.arm.name), fair) for search in self.arms]
@@ -171,12 +176,12 @@ class Search:
         chosen = next_arm(claims, quick=busy or self.workers.capacity == 1)
         return self.arms[chosen], proposed[self.arms[chosen].arm.name]
 
-    def _is_time_for(self, last: Sequence[tuple[ArmSearch, Proposal]], left: float, reserve: float) -> bool:
-        """Whether the last training begins, of a network that promises most: the others have had their part."""
+    def _until_last(self, last: Sequence[tuple[ArmSearch, Proposal]], left: float, reserve: float) -> float:
+        """Seconds until the last training begins, of a network that promises most; infinite where there is none."""
         promises = [search.ladder.promise() for search in self.arms]
         best = any(search.ladder.promise() == max(promises) for search, _ in last)
         budget = self.clock.budget
-        return best and budget is not None and left <= TRAINING * (budget - reserve)
+        return left - TRAINING * (budget - reserve) if best and budget is not None else math.inf
 
     @property
     def _counted(self) -> bool:

@@ -47,7 +47,7 @@ RESULT, PROBABILITIES, MODEL, LOG = "result.json", "valid_probabilities.npy", "m
 GENERATOR, SAMPLES = "generator.keras", "samples-*.png"  # of an augmentation that has learnt
 STEPS_A_GRID, ROWS_A_GRID = 1000, 8
 DONE = None  # the last word of a worker: all that it was to write is there
-MARGIN, LEAST_MARGIN, MOST_MARGIN = 0.05, 4.0, 60.0  # part of the limit, then seconds: see `time_to_fit`
+MARGIN, LEAST_MARGIN, MOST_MARGIN = 0.01, 5.0, 30.0  # part of the limit, then seconds: see `time_to_fit`
 
 
 @dataclass(frozen=True)
@@ -212,7 +212,7 @@ def time_to_fit(left: float) -> float:
     Examples
     --------
     >>> time_to_fit(100.0), time_to_fit(6000.0)
-    (95.0, 5940.0)
+    (95.0, 5970.0)
     """
     margin = min(max(MARGIN * left, LEAST_MARGIN), MOST_MARGIN)
     return round(max(left - margin, 1.0), 1)

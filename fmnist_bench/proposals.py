@@ -33,7 +33,7 @@ class Proposal:
     preparation : bool
         An augmentation is to learn.
     waited : bool
-        It is of the study's own known configurations, or of the trials that were interrupted.
+        It is the first of the study's known configurations, or was interrupted, or ran out of time.
     slack : float
         Seconds for which it may wait and still have all the time that it would take, below 0 where it has not;
         infinite on the lowest rung, since only what takes long can come too late.
@@ -79,7 +79,8 @@ def proposals(history: ArmHistory, left: float, asker_climbs: bool = False) -> I
     if history.plain is not None:
         yield from _of_plain(history, history.plain, left)
     for wish in history.queue.values():
-        yield _repeat(history, wish.parameters, wish.known, wish.rung, left, waited=True)
+        waited = history.count() == 0 or not history.is_fresh(wish)
+        yield _repeat(history, wish.parameters, wish.known, wish.rung, left, waited=waited)
     if not asker_climbs and history.first_rung == 0:
         yield from _climbs(history, left)
         yield from _again(history, left)

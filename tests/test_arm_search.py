@@ -126,13 +126,22 @@ def test_what_runs_alone_may_lie_outside_of_what_is_searched(run):
     assert ask(search).parameters == {"model__kernel": "linear", "model__C": 20.0}
 
 
-def test_a_known_configuration_that_takes_more_than_its_share_has_to_earn_it(run):
+def test_a_second_known_configuration_has_to_earn_its_time(run):
     search = make(run, known=[Known("one", {"model__C": 3.0}), Known("two", {"model__C": 1.0})])
+    assert search.claim(search.propose(math.inf), fair=31.0).untried
     answer(search, run, ask(search), seconds=30.0)
     proposal = search.propose(math.inf)
-    assert proposal.seconds == 30.0
-    assert search.claim(proposal, fair=31.0).untried
-    assert not search.claim(proposal, fair=29.0).untried
+    assert (proposal.known, proposal.seconds) == ("two", 30.0)
+    assert not search.claim(proposal, fair=31.0).untried
+
+
+def test_what_was_interrupted_comes_first_unless_it_takes_more_than_its_share(run):
+    search = make(run, known=[Known("one", {"model__C": 3.0}), Known("two", {"model__C": 1.0})])
+    answer(search, run, ask(search), seconds=30.0)
+    answer(search, run, ask(search), accuracy=None, status="interrupted")
+    again = search.propose(math.inf)
+    assert search.claim(again, fair=31.0).untried
+    assert not search.claim(again, fair=29.0).untried
 
 
 def test_what_waits_and_does_not_fit_lends_its_turn_to_nobody(run):
