@@ -269,12 +269,13 @@ def _attend(
                 process.join(GRACE)
                 return None
             step, score = message
+            if step == stages.PREDICTING:
+                limits.extend()
+                continue
             prune = on_report(step, score)  # whoever reads the events may have gone: that is not the worker's end
             if not isinstance(step, str):
                 with contextlib.suppress(ConnectionError):
                     connection.send(prune)
-            elif step == stages.PREDICTING:
-                limits.extend()
             limits.sign_of_life()
         if stop.is_set():
             return "interrupted", "stopped by the user"

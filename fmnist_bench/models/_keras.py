@@ -32,7 +32,7 @@ from ._training import Course, Monitor, predict_probabilities
 from ._turn import chance_of_its_own, one_at_a_time
 
 Pair = tuple[ArrayLike, ArrayLike] | None
-SCORED, LEAST_SCORED = 0.25, 1000  # share of the rows trained on, and rows, that are scored after each epoch
+SCORED, LEAST_SCORED = 0.1, 1000  # share of the rows trained on, and rows, that are scored after each epoch
 
 
 class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
