@@ -111,7 +111,7 @@ def end(place: Path, process: subprocess.Popen[bytes]) -> Ended:
     traces = sorted((place / "tmp").glob("fmnist_bench-*.txt"), key=lambda path: path.stat().st_mtime)
     if process.returncode == 70 and traces:  # where it was raised, of the trace that the message names
         where = [line.strip() for line in traces[-1].read_text("utf-8").splitlines() if line.startswith("  File")]
-        errors += f" [{where[-1]}]" if where else ""
+        errors = f"{errors.rstrip()} [{where[-1]}]" if where else errors
     return Ended(process.returncode, output, errors)
 
 

@@ -37,7 +37,7 @@ def damage(only: Sequence[str] = ()) -> Iterator[Tried]:
     """Try every kind of damage, or only those of the given names."""
     with tempfile.TemporaryDirectory(prefix="faults-", ignore_cleanup_errors=True) as folder:
         whole: dict[tuple[str, ...], Path] = {}
-        names = [name for name in cases() if not only or name in only]
+        names = list(only or cases())
         for name in names:
             if (found := STATE.get(name)) and found.studies not in whole:
                 whole[found.studies] = _whole(Path(folder, "-".join(found.studies)), found.studies)
@@ -84,7 +84,7 @@ def _damaged(name: str, whole: dict[tuple[str, ...], Path]) -> Tried:
 
 
 def _content(folder: Path) -> list[tuple[str, bytes]]:
-    return [(path.name, path.read_bytes()) for path in sorted(folder.glob("*")) if path.name != "model.skops"]
+    return [(path.name, path.read_bytes()) for path in sorted(folder.glob("*"))]
 
 
 def _in_progress(name: str) -> Tried:

@@ -108,7 +108,7 @@ STATE = {
     "journal in another order": Damage(JOURNAL, _lines(lambda lines: lines[::-1])),
     "journal twice": Damage(JOURNAL, _lines(lambda lines: lines * 2)),
     "journal of numbers": Damage(JOURNAL, written("1\n2\n3\n")),
-    "journal is a folder": Damage(JOURNAL, lambda path: (path.unlink(), path.mkdir()), 2),
+    "journal is a folder": Damage(JOURNAL, lambda path: (path.unlink(), path.mkdir())),
     "oracle gone": Damage(ORACLE, _unlink, studies=("asker", "bayes")),
     "oracle emptied": Damage(ORACLE, _cut(0), studies=("asker", "bayes")),
     "oracle cut": Damage(ORACLE, _cut(0.5), studies=("asker", "bayes")),

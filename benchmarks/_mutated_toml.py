@@ -40,10 +40,10 @@ def texts() -> list[tuple[str, str]]:
 
 def make_toml(sources: list[tuple[str, str]], chance: random.Random) -> tuple[str, Callable[[], object]]:
     name, text = chance.choice(sources)
-    for _ in range(chance.choice((1, 1, 2, 4))):
+    for _ in range(chance.choice((1, 1, 1, 2))):
         text = chance.choice(TOML_CHANGES)(text, chance)
     content = text.encode("utf-8", "surrogatepass")
-    if chance.random() < 0.3:
+    if chance.random() < 0.15:
         content = change_bytes(content, chance)
 
     def use() -> None:
@@ -63,7 +63,7 @@ def _new_value(text: str, chance: random.Random) -> str:
 
 def _new_key(text: str, chance: random.Random) -> str:
     """Replace a key by another one of the text, or by what is none."""
-    keys = [*re.findall(r"(?m)^([\w.-]+) =", text), "use", "low", "name", "model__x", '""', "a.b", "none", "rows"]
+    keys = ("use", "low", "name", "alone", "model__x", "features__x__y", '""', "a.b", "none", "rows", "budget", "seed")
     return _replace(
         text,
         chance.choice((r"(?m)^[\w.-]+(?= =)", r"\b(low|high|log|step|choices)\b(?= =)")),

@@ -117,7 +117,7 @@ class OptunaAsker(Asker):
         self._storage = open_journal(run.journal)
         self._study = self._open_study()
         records = {record.number: record for record in run.records(arm.name)}
-        if not agree(map(_as_ask, self._trials()), records.values()):
+        if not agree(map(_as_ask, self._trials()), records.values()) or self._is_told_otherwise(records):
             self._begin_from(records)
 
     def ask(self, ladder: Ladder, rung: int) -> Ask | None:  # noqa: D102
@@ -179,6 +179,11 @@ class OptunaAsker(Asker):
             load_if_exists=True,
             pruner=optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=1, n_min_trials=2),
         )
+
+    def _is_told_otherwise(self, records: Mapping[int, TrialRecord]) -> bool:
+        """Whether a trial ended otherwise than Optuna was told, such as one whose files were damaged since then."""
+        states = {trial.number: trial.state for trial in self._trials() if trial.state.is_finished()}
+        return any(number in records and state != self._state(records[number]) for number, state in states.items())
 
     def _begin_from(self, records: Mapping[int, TrialRecord]) -> None:
         """Make the study again from the records; a number without one was asked in vain, or its record is lost."""
@@ -305,8 +310,8 @@ def open_journal(path: Path) -> JournalStorage:
     """Open Optuna's journal: without its lock and a last line that a kill cut off; one that is damaged is put aside."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     path.with_name(path.name + ".lock").unlink(missing_ok=True)
-    unshare(path)  # the only file of a run that is written in place
     try:
+        unshare(path)  # the only file of a run that is written in place
         return _read_journal(path)
     except FileNotFoundError:
         raise

@@ -1,6 +1,7 @@
 """The askers: what Optuna is asked and told, and what its journal keeps."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from arms import KNOWN, LEVELS, answer, ask, make, make_run
@@ -116,6 +117,7 @@ HARMS = {
     "a line of garbage": lambda path: path.write_bytes(path.read_bytes() + b"no line of a journal\n"),
     "an empty line": lambda path: path.write_bytes(b"\n" + path.read_bytes()),
     "a line of NULs": lambda path: path.write_bytes(path.read_bytes().replace(b'"model__C"', b"\0" * 10)),
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
     "another JSON": lambda path: path.write_bytes(b"[1]\nnull\n" + path.read_bytes()),
 }
 
@@ -148,6 +150,18 @@ def test_a_journal_of_other_trials_is_not_believed(run, tmp_path):
     run.journal.write_bytes(other.journal.read_bytes())
     found = make(run, KNOWN, levels=LEVELS)._asker._trials()
     assert [trial.params for trial in found] == [dict(each.parameters) for each in asked.values()]
+
+
+def test_what_was_withdrawn_since_it_was_told_has_failed(run):
+    played(run)
+    for number in (0, 1):
+        record = run.record("svm", number)
+        result = replace(record.result, status="interrupted", accuracy=None, log_loss=None)
+        run.save_record(replace(record, result=result))
+    trials = make(run, KNOWN, levels=LEVELS)._asker._trials()
+    assert [trial.state.name for trial in trials[:3]] == ["FAIL"] * 3
+    assert not any(trial.intermediate_values for trial in trials[:2])
+    assert trials[3].params, "the others are kept"
 
 
 def test_a_number_whose_record_is_lost_with_the_journal_is_not_given_again(run):
