@@ -31,6 +31,7 @@ from fmnist_bench.model_check import CHECKED_ROWS, fault_of_model, save_checked
 from fmnist_bench.saved_models import forget_places, load_named
 from fmnist_bench.study import Arm
 from fmnist_bench.trial import (
+    LAST_STEP,
     PREPARATION,
     PREPARED,
     Monitor,
@@ -250,8 +251,8 @@ def _monitor_over(connection: Connection) -> Monitor:
     stages.listen(say)
 
     def monitor(step: int, score: float) -> None:
-        if (whole := int(step)) != step or whole < 0:  # Optuna takes no other
-            raise ValueError(f"monitor: step {step!r} must be a whole number, at least 0")
+        if (whole := int(step)) != step or not 0 <= whole <= LAST_STEP:  # Optuna and MLflow take no other
+            raise ValueError(f"monitor: step {step!r} must be a whole number, at least 0 and at most {LAST_STEP}")
         say(whole, score)
         if answers.get():
             raise TrialPruned(f"pruned at step {step} with score {score:.4f}")

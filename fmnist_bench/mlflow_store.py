@@ -13,10 +13,10 @@ from fmnist_bench.mlflow_access import make_client, make_database, patience, sho
 from fmnist_bench.mlflow_folder import DATABASE, settle
 from fmnist_bench.trial import TrialResult
 
-LONGEST_PARAM, LONGEST_DIGEST = 6000, 36  # characters that MLflow takes
+LONGEST_NAME, LONGEST_PARAM, LONGEST_DIGEST = 250, 6000, 36  # characters that MLflow takes
 DESCRIPTION, PARENT = "mlflow.note.content", "mlflow.parentRunId"
 DISCARDED = "discarded"  # level of a run that was written half
-FORBIDDEN = re.compile(r"[^/\w.\- :]")  # characters in the name of a parameter
+FORBIDDEN = re.compile(r"[^/\w.\- :]")  # characters in the name of a parameter or metric
 
 Point = tuple[str, float, int]  # name, value and step of a metric
 
@@ -125,8 +125,8 @@ class MlflowStore:
         """Write metrics, all at one time in milliseconds, and parameters."""
         from mlflow.entities import Metric, Param
 
-        points = [Metric(name, float(value), time, step) for name, value, step in metrics]
-        named = {FORBIDDEN.sub("_", name): value for name, value in (params or {}).items()}
+        points = [Metric(_name(name), float(value), time, step) for name, value, step in metrics]
+        named = {_name(name): value for name, value in (params or {}).items()}
         pairs = [Param(name, shortened(str(value), LONGEST_PARAM)) for name, value in named.items()]
         self.client.log_batch(run_id, metrics=points, params=pairs)
 
@@ -202,6 +202,10 @@ def _open_folder(artifacts: Path) -> None:
     if not database.exists():
         make_database(database)
     settle(database)
+
+
+def _name(name: str) -> str:
+    return shortened(FORBIDDEN.sub("_", name), LONGEST_NAME)
 
 
 def metrics_of(result: TrialResult) -> Iterator[Point]:

@@ -27,6 +27,7 @@ Monitor = Callable[[int, float], None]
 NO_WEIGHTS = "no_weights"  # `status` of an error that says that pretrained weights are missing
 PREPARED = "prepared"  # the augmentation of an arm has learnt what it needs for all trials
 STATUSES = ("complete", PREPARED, "pruned", "timeout", "out_of_memory", "crashed", "failed", NO_WEIGHTS, "interrupted")
+LAST_STEP = 2**53  # above it floats skip whole numbers, which databases then cannot hold
 PREPARATION = -1  # number of what is done before the first trial of an arm with an augmentation
 
 
@@ -180,7 +181,9 @@ def ended_by(error: Exception, **measured: Any) -> TrialResult:
 def _history(learner: Any) -> dict[str, list[float]]:
     """Read the learning curves of a model; what a user's class means by that name may be something else."""
     with contextlib.suppress(Exception):
-        return {printable(name): [float(value) for value in values] for name, values in learner.history_.items()}
+        found = {printable(name): [float(value) for value in values] for name, values in learner.history_.items()}
+        if all(0 <= step <= LAST_STEP for step in found.get("step", [])):  # what is no number is no step, either
+            return found
     return {}
 
 

@@ -103,6 +103,9 @@ def test_what_nobody_measured_is_left_out(run, tracker):
 def test_a_name_that_mlflow_refuses_is_changed(run, tracker):
     finish(run, tracker, 0, **{"model__units (dense)": 3})
     assert trials(run)[0].data.params["model__units _dense_"] == "3"
+    finish(run, tracker, 1, history={"loss (%)": [0.5], "x" * 999: [0.4]})
+    assert trials(run)[1].info.status == "FINISHED"
+    assert trials(run)[1].data.metrics["curve_loss ___"] == 0.5
 
 
 def test_a_long_curve_is_logged_whole(run, tracker):

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,7 +10,7 @@ from sklearn.naive_bayes import GaussianNB
 from troublemakers import Odd, Trouble
 
 from fmnist_bench.candidate import Candidate
-from fmnist_bench.trial import TrialPruned, TrialResult, printable, run_trial
+from fmnist_bench.trial import TrialPruned, TrialResult, _history, printable, run_trial
 
 
 def ignore(step, score):
@@ -115,6 +117,12 @@ def test_a_schedule_of_which_nothing_was_left_fails(digits, split):
 def test_a_history_of_another_kind_is_none(digits, split):
     result = run_trial(Candidate(Trouble("odd_history")), digits.X, digits.y, split, ignore)
     assert (result.status, result.history) == ("complete", {})
+
+
+@pytest.mark.parametrize("step", [float("nan"), float("inf"), -1, 1e30])
+def test_a_history_of_steps_that_no_database_can_hold_is_none(step):
+    assert _history(SimpleNamespace(history_={"step": [1, step], "loss": [0.5, 0.4]})) == {}
+    assert _history(SimpleNamespace(history_={"step": [1, 2], "loss": [step, 0.4]}))["step"] == [1.0, 2.0]
 
 
 def test_reasons_can_be_shown(digits, split):
