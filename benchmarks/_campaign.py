@@ -144,6 +144,13 @@ def changed(before: Mapping[Path, str]) -> list[str]:
 
 def unsound(place: Path) -> list[str]:
     """Say where what a finished run left does not agree: records, Optuna, MLflow, report, ensemble."""
+    try:
+        return _disagreements(place)
+    except Exception as error:  # what cannot even be looked at is no reason to stop looking at the others
+        return [f"it cannot be read: {type(error).__name__}: {error}"]
+
+
+def _disagreements(place: Path) -> list[str]:
     run = Store(place / "mlruns").latest_run()
     arms = sorted(path.name for path in run.folder.glob("trials/*") if path.is_dir())
     records = [record for arm in arms for record in run.records(arm)]
@@ -219,7 +226,10 @@ def _mlflow(place: Path, records: Sequence[TrialRecord]) -> Iterator[str]:
             yield f"MLflow has {len(own)} runs of {record.arm} {record.number}"
         elif own[0]["tags"].get("status") != record.result.status:
             yield f"MLflow tells another end of {record.arm} {record.number}"
-        elif record.result.status == "complete" and own[0]["metrics"]["valid_accuracy"] != record.result.accuracy:
+        elif (
+            record.result.status == "complete"
+            and own[0].get("metrics", {}).get("valid_accuracy") != record.result.accuracy
+        ):
             yield f"MLflow has another accuracy of {record.arm} {record.number}"
 
 

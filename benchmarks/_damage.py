@@ -1,5 +1,6 @@
 """The campaign's damage: files that others changed, classes of strangers, studies that mean harm."""
 
+import json
 import os
 import pickle
 import shutil
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from _campaign import (
     BENCHMARK,
+    LEAST_ACCURACY,
     SECONDS,
     Tried,
     call,
@@ -30,14 +32,20 @@ from _campaign import (
 from _damage_cases import STATE, Change, bomb
 from _strangers import KINDS
 
-from fmnist_bench.store import Store
+from fmnist_bench.store import Store, TrialRecord
+
+CLASSES = tuple(f"class {kind}" for kind in KINDS)
+LONGEST_REASON = 2000  # characters
 
 
 def damage(only: Sequence[str] = ()) -> Iterator[Tried]:
     """Try every kind of damage, or only those of the given names."""
     with tempfile.TemporaryDirectory(prefix="faults-", ignore_cleanup_errors=True) as folder:
         whole: dict[tuple[str, ...], Path] = {}
-        names = list(only or cases())
+        classes = [name for name in only or CLASSES if name in CLASSES]
+        if classes:
+            yield from _strangers(classes)
+        names = [name for name in only or cases() if name not in CLASSES]
         for name in names:
             if (found := STATE.get(name)) and found.studies not in whole:
                 whole[found.studies] = _whole(Path(folder, "-".join(found.studies)), found.studies)
@@ -45,11 +53,10 @@ def damage(only: Sequence[str] = ()) -> Iterator[Tried]:
 
 
 def cases() -> dict[str, Callable[[str, dict[tuple[str, ...], Path]], Tried]]:
-    """Give every case by its name."""
+    """Give every case by its name but those of `CLASSES`, which share a run."""
     return {
         **dict.fromkeys(STATE, _damaged),
         **{name: lambda name, _: _in_progress(name) for name in PROGRESS},
-        **{f"class {kind}": lambda name, _: _stranger(name) for kind in KINDS},
         **{name: lambda name, _: _refused(name) for name in STUDIES},
         **{name: lambda name, _: _refused_data(name) for name in DATA},
     }
@@ -122,24 +129,31 @@ PROGRESS: dict[str, tuple[Callable[[Path, subprocess.Popen[bytes]], object], tup
 }
 
 
-def _stranger(name: str) -> Tried:
-    """Let a stranger's class run beside an honest one."""
-    kind = name.removeprefix("class ")
+def _strangers(names: Sequence[str]) -> Iterator[Tried]:
+    """Let classes of strangers run beside an honest one, all in one run; where that fails, each in a run of its own."""
+    kinds = [name.removeprefix("class ") for name in names]
     with new_place() as place:
-        study = f'[model]\nuse = "_strangers.Stranger"\nkind = "{kind}"\n'
-        benchmark = BENCHMARK.format(trials=1, studies='["bayes", "stranger"]')
-        write_files(place, {**studies_of(["bayes"]), "studies/stranger.toml": study, "b.toml": benchmark})
+        studies = {kind: f'[model]\nuse = "_strangers.Stranger"\nkind = "{kind}"\n' for kind in kinds}
+        benchmark = BENCHMARK.format(trials=1, studies=json.dumps(["bayes", *kinds]))
+        write_files(place, {f"studies/{kind}.toml": text for kind, text in studies.items()})
+        write_files(place, {**studies_of(["bayes"]), "b.toml": benchmark})
         ended = call(place, "run", "b.toml", "--allow-import", "_strangers")
-        if ended.status:
-            return told(name, [ended.fault or f"exit {ended.status}: {ended.errors}"])
-        record = Store(place / "mlruns").latest_run().record("stranger", 0)
-        result = None if record is None else record.result
-        faults = [] if result and result.status in KINDS[kind] else [f"its trial is {result and result.status}"]
-        if result and kind == "reversed" and (result.accuracy or 0.0) < 0.7:
-            faults.append(f"its accuracy is {result.accuracy}")
-        if result and (len(result.reason) > 2000 or not result.reason.isprintable()):
-            faults.append("its reason is not a line that can be shown")
-        return told(name, [*faults, *unsound(place)])
+        faults = unsound(place) if ended.status == 0 else [ended.fault or f"exit {ended.status}: {ended.errors}"]
+        if faults and len(names) > 1:
+            yield from (tried for name in names for tried in _strangers([name]))
+            return
+        run = Store(place / "mlruns").latest_run() if ended.status == 0 else None
+        for name, kind in zip(names, kinds, strict=True):
+            yield told(name, [*faults, *(_faults_of_trial(kind, run.record(kind, 0)) if run else [])])
+
+
+def _faults_of_trial(kind: str, record: TrialRecord | None) -> Iterator[str]:
+    if record is None or record.result.status not in KINDS[kind]:
+        yield f"its trial is {record and record.result.status}: {record and record.result.reason}"
+    elif kind == "reversed" and (record.result.accuracy or 0.0) < LEAST_ACCURACY:
+        yield f"its accuracy is {record.result.accuracy}"
+    if record is not None and (len(record.result.reason) > LONGEST_REASON or not record.result.reason.isprintable()):
+        yield "its reason is not a line that can be shown"
 
 
 def _refused(name: str) -> Tried:

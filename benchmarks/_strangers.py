@@ -15,11 +15,12 @@ ANY = ("complete", "failed", "crashed")
 KINDS: dict[str, tuple[str, ...]] = {  # and how a trial of each may end
     "reversed": ("complete",),
     **dict.fromkeys(("more", "words", "ragged", "no_classes", "columns", "rows", "flat", "negative", "zeros"), BAD),
-    **dict.fromkeys(("nan", "text", "nothing", "surrogate", "escape", "endless", "unspeakable", "recursion"), BAD),
-    **dict.fromkeys(("claims_complete", "claims_prepared", "unsaved", "unpicklable", "odd_score"), BAD),
+    **dict.fromkeys(("nan", "nothing", "surrogate", "escape", "endless", "unspeakable", "recursion"), BAD),
+    **dict.fromkeys(("claims_complete", "claims_prepared", "unsaved", "unpicklable", "odd_score", "far_step"), BAD),
     **dict.fromkeys(("exits", "gone", "killed", "segfault", "interrupts", "unhearable"), BAD),
     **dict.fromkeys(("share_zero", "share_nan", "share_negative", "share_word"), ANY),
-    **dict.fromkeys(("history_words", "history_nan", "history_number", "chatty", "closes", "orphan", "unshown"), ANY),
+    **dict.fromkeys(("history_words", "history_nan", "history_names", "history_far", "history_number"), ANY),
+    **dict.fromkeys(("text", "chatty", "closes", "orphan", "unshown"), ANY),
     **dict.fromkeys(("late_nan", "late_raises", "late_killed"), ("complete",)),
 }
 
@@ -68,6 +69,7 @@ class Stranger(GaussianNB):
             "claims_prepared": lambda: _throw(Odd("prepared")),
             "unsaved": lambda: setattr(self, "tool_", lambda x: x),
             "odd_score": lambda: monitor("x", "y") if monitor else _throw(ValueError("no monitor")),
+            "far_step": lambda: monitor(10**30, 0.5) if monitor else _throw(ValueError("no monitor")),
             "exits": lambda: sys.exit("as if all were done"),
             "gone": lambda: os._exit(0),
             "killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
@@ -80,6 +82,8 @@ class Stranger(GaussianNB):
             "share_word": lambda: setattr(self, "schedule_share_", "all"),
             "history_words": lambda: setattr(self, "history_", {"step": ["a"], "loss": ["\ud800"]}),
             "history_nan": lambda: setattr(self, "history_", {"step": [float("nan")], "loss": [float("inf")]}),
+            "history_names": lambda: setattr(self, "history_", {"loss $%{}\n..": [1.0], "x" * 999: [2.0], "..": [0.1]}),
+            "history_far": lambda: setattr(self, "history_", {"step": [1e30], "loss": [1e308]}),
             "history_number": lambda: setattr(self, "history_", 7),
             "chatty": lambda: print("\ud800 word " * 100_000),
             "closes": lambda: os.closerange(0, 64),

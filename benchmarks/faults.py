@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 from _campaign import Tried
-from _damage import cases, damage
+from _damage import CLASSES, cases, damage
 from _kills import kills
 from _mutations import mutations
 
@@ -68,7 +68,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of kills and mutations (default 0)")
     parser.add_argument("--out", type=Path, default=HERE / "faults.md", metavar="FILE", help="default: faults.md here")
     options = parser.parse_args()
-    for given, allowed in ((options.kinds, KINDS), (options.only, cases())):
+    for given, allowed in ((options.kinds, KINDS), (options.only, [*CLASSES, *cases()])):
         if unknown := [name for name in given if name not in allowed]:
             parser.error(f"{unknown[0]} is none of {', '.join(allowed)}")
     return options
