@@ -70,6 +70,7 @@ class Search:
         self.arms, self.run, self.tracker, self.clock, self.workers = arms, run, tracker, clock, workers
         self.settings, self.progress = settings, progress
         self.stop = threading.Event()  # set by Ctrl-C: ends the trials in progress and the search
+        self._until = math.inf  # seconds until a network is trained last, which nothing else may delay
         self._lock = threading.RLock()  # the threads that attend to workers hand in scores
 
     def settle(self) -> None:
@@ -127,11 +128,13 @@ class Search:
             search, proposal = chosen
             if proposal.all_cores and running:
                 return {}
+            longest = math.inf if proposal.all_cores or search.count() == 0 else max(self._until, FIRST_LIMIT)
             with self._lock:
                 ask = search.ask(proposal)
             if ask is not None:
                 self._clear(search.arm.name, ask.number)
                 limit = self._limit(search.running[ask.number].expected, reserve, proposal.preparation)
+                limit = None if limit is None else min(limit, longest)
                 self.progress.trial_started(search.arm.name, ask.number)
                 return {threads.submit(self._attend, search, ask, limit): (search, ask)}
         return {}
@@ -160,11 +163,11 @@ class Search:
             return min(pairs, key=lambda pair: pair[0].count(), default=None)
         last = [pair for pair in pairs if pair[1].all_cores]
         waits = {search.arm.study.name for search, _ in last}  # what else these studies would try has had its time
-        until = self._until_last(last, left, reserve)
+        self._until = self._until_last(last, left, reserve)
         others = [
             (search, proposal)
             for search, proposal in pairs
-            if search.arm.study.name not in waits and (search.count() == 0 or proposal.seconds <= until)
+            if search.arm.study.name not in waits and (search.count() == 0 or proposal.seconds <= self._until)
         ]
         if not others:
             return max(last, key=lambda pair: pair[0].ladder.promise())
