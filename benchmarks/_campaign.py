@@ -95,6 +95,7 @@ def start(place: Path, *arguments: str) -> subprocess.Popen[bytes]:
             cwd=place,
             env={**os.environ, **own},
             stdin=subprocess.DEVNULL,
+            start_new_session=True,  # a fault may signal its whole group
             stdout=output,
             stderr=errors,
         )

@@ -1,6 +1,7 @@
 """The record of a trial: what was asked, how it went; read with care, since others may have changed its files."""
 
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -69,8 +70,10 @@ def read_record(folder: Path) -> TrialRecord | None:
         return None
     result = record.result
     complete = result.status != "complete" or None not in (result.accuracy, result.log_loss)
+    times = (record.seconds, record.ended, result.fit_seconds, result.predict_seconds, result.fit_cpu_seconds)
+    timed = all(0 <= seconds < math.inf for seconds in times)
     placed = (record.arm, str(record.number)) == (folder.parent.name, folder.name)
-    return record if placed and complete else None
+    return record if placed and complete and timed else None
 
 
 def trial_fault(folder: Path, record: TrialRecord, y: NDArray[np.int64]) -> str:

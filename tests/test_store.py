@@ -1,5 +1,6 @@
 import errno
 import json
+import math
 import os
 import shutil
 
@@ -76,7 +77,16 @@ RESULT = TrialResult("complete", accuracy=1.0, log_loss=0.1, history={"step": [1
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("seconds", "long"), ("number", 4), ("number", True), ("parameters", []), ("known", None), ("other", 1)],
+    [
+        ("seconds", "long"),
+        ("seconds", math.inf),
+        ("ended", -1.0),
+        ("number", 4),
+        ("number", True),
+        ("parameters", []),
+        ("known", None),
+        ("other", 1),
+    ],
 )
 def test_a_record_that_no_run_wrote_is_none(tmp_path, name, value):
     with Store(tmp_path).open_run(Benchmark("b"), "f" * 64) as run:
@@ -86,7 +96,13 @@ def test_a_record_that_no_run_wrote_is_none(tmp_path, name, value):
         assert run.record("arm", 3) == TrialRecord("arm", 3, {}, "", RESULT, 2.5, 9.0)
         path.write_text(json.dumps({**content, name: value}))
         assert run.record("arm", 3) is None
-        for key, wrong in (("accuracy", None), ("status", "good"), ("schedule_share", 0), ("history", {"step": 1})):
+        for key, wrong in (
+            ("fit_seconds", math.nan),
+            ("accuracy", None),
+            ("status", "good"),
+            ("schedule_share", 0),
+            ("history", {"step": 1}),
+        ):
             path.write_text(json.dumps({**content, "result": {**content["result"], key: wrong}}))
             assert run.record("arm", 3) is None
 
