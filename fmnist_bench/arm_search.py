@@ -49,7 +49,7 @@ class ArmSearch(ArmHistory):
         for record in run.records(arm.name):
             if record.number == PREPARATION:
                 self.take_preparation(record, ("interrupted", "timeout"))  # there may be more time now
-            elif record.number in told:
+            elif record.number in told and record.rung <= self.ladder.top:  # others may have changed the record
                 self.take(record, ("interrupted", NO_WEIGHTS))  # there may be some now
 
     def propose(self, left: float) -> Proposal | None:

@@ -1,6 +1,7 @@
 """The search over one arm: known configurations, interrupted trials, what it claims."""
 
 import math
+from dataclasses import replace
 
 import optuna
 import pytest
@@ -71,6 +72,13 @@ def test_without_a_budget_trials_run_as_the_study_says(run):
         assert search.fidelity(asked) == {}
         answer(search, run, asked)
     assert all(trial.state == optuna.trial.TrialState.COMPLETE for trial in search._asker._study.trials)
+
+
+def test_a_record_of_a_rung_that_the_study_does_not_have_is_not_believed(run):
+    search = make(run, KNOWN, levels=LEVELS)
+    record = answer(search, run, ask(search))
+    run.save_record(replace(record, rung=99))
+    assert make(run, KNOWN, levels=LEVELS).propose(math.inf) is not None
 
 
 def test_an_interrupted_climb_is_tried_again(run):
