@@ -173,7 +173,7 @@ class Search:
             return max(last, key=lambda pair: pair[0].ladder.promise())
         fair, proposed = self._fair(reserve), {search.arm.name: proposal for search, proposal in others}
         claims = [search.claim(proposed.get(search.arm.name), fair) for search in self.arms]
-        # One worker looks at networks, which take long, while the others look at quick families: these make an
+        # One worker looks at what takes long, while the others look at quick families: these make an
         # ensemble within the first minute, and where there is one worker they come first.
         busy = any(search.running for search in self.arms if not search.arm.study.is_quick)
         chosen = next_arm(claims, quick=busy or self.workers.capacity == 1)

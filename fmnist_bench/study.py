@@ -20,7 +20,7 @@ HIGHEST_SEED = 2**32 - 3  # of numpy's generators the highest but two: the best 
 DEFAULT_BUDGET = 1800.0  # seconds
 SEARCHED = ("ratio", "balance")  # of an augmentation that learns once for all trials
 NETWORKS = ("fmnist_bench.models.cnn.", "fmnist_bench.models.transfer.")  # a HyperModel's limit ends its schedule
-QUICK = ("sklearn.", "xgboost.", "fmnist_bench.models.boosting.", "fmnist_bench.models.svm.")
+QUICK = ("sklearn.", "fmnist_bench.models.svm.")
 ROWS = "rows"  # the one fidelity that is no argument: share of the fit rows
 
 
@@ -109,7 +109,7 @@ class Study:
 
     @property
     def is_quick(self) -> bool:
-        """Whether its first trial is likely to be short: no network, and no class of somebody else."""
+        """Whether its first trial is likely to be short: no network, no boosting, and no class of somebody else."""
         return self.model.use.startswith(QUICK)
 
     @property
