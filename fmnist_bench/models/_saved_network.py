@@ -146,4 +146,6 @@ def _is_of_keras(module: Any) -> bool:
 def _is_part(found: Any) -> bool:
     if not isinstance(found, type) or not issubclass(found, KINDS):
         return False
-    return not any(kind.__name__ in REFUSED for kind in found.__mro__)
+    # On JAX every layer derives from one of the back end that is called JaxLayer, too.
+    kinds = (kind for kind in found.__mro__ if not kind.__module__.startswith("keras.src.backend."))
+    return not any(kind.__name__ in REFUSED for kind in kinds)
