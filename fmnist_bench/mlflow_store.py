@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -205,7 +206,10 @@ def _open_folder(artifacts: Path) -> None:
 
 
 def _name(name: str) -> str:
-    return shortened(FORBIDDEN.sub("_", name), LONGEST_NAME)
+    """Name that MLflow takes of a parameter or metric: of its characters, and as a path one that stays below."""
+    name = shortened(FORBIDDEN.sub("_", name), LONGEST_NAME - 1)
+    is_below = posixpath.normpath(name) == name and not name.startswith((".", "/"))
+    return name if is_below else f"_{name.replace('/', '_')}"
 
 
 def metrics_of(result: TrialResult) -> Iterator[Point]:

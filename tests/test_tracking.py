@@ -3,6 +3,7 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -101,11 +102,12 @@ def test_what_nobody_measured_is_left_out(run, tracker):
 
 
 def test_a_name_that_mlflow_refuses_is_changed(run, tracker):
-    finish(run, tracker, 0, **{"model__units (dense)": 3})
+    finish(run, tracker, 0, **{"model__units (dense)": 3, "..": 1, "/x": 2, "": 3, "./y": 4})
     assert trials(run)[0].data.params["model__units _dense_"] == "3"
-    finish(run, tracker, 1, history={"loss (%)": [0.5], "x" * 999: [0.4]})
+    finish(run, tracker, 1, history={"loss (%)": [0.5], "x" * 999: [0.4], "a//b/../c": [0.3]})
     assert trials(run)[1].info.status == "FINISHED"
     assert trials(run)[1].data.metrics["curve_loss ___"] == 0.5
+    assert trials(run)[1].data.metrics["_curve_a__b_.._c"] == 0.3
 
 
 def test_a_long_curve_is_logged_whole(run, tracker):
@@ -233,15 +235,19 @@ def test_a_long_value_is_cut_and_shows_it(run, tracker):
 
 def test_a_trial_that_mlflow_refuses_does_not_stop_the_run(run):
     said = []
-    refused = lambda parameters: {"long" * 100: 1} if parameters.get("odd") else with_kernel(parameters)  # noqa: E731
-    tracker = track(run, say=said.append, settings=refused)
+    tracker = track(run, say=said.append)
+    with sqlite3.connect(run.store.folder / "mlflow.db") as database:
+        refuse = "BEFORE INSERT ON params WHEN NEW.key = 'odd' BEGIN SELECT RAISE(ABORT, 'no odd ones'); END"
+        database.execute(f"CREATE TRIGGER refuse {refuse}")
     finish(run, tracker, 0, odd=1)
     assert run.state["unlogged"] == [["svm", 0]]
-    assert len(said) == 1 and "exceeds the maximum length" in said[0]
+    assert len(said) == 1 and "no odd ones" in said[0]
     finish(run, tracker, 1)
     assert json.loads((run.folder / "run.json").read_text())["unlogged"] == [["svm", 0]]
     tracker.log_summary({}, [], {})
     assert len(said) == 2 and "lacks 1 of the trials" in said[1]
+    with sqlite3.connect(run.store.folder / "mlflow.db") as database:
+        database.execute("DROP TRIGGER refuse")
     again = track(run, say=said.append)
     again.log_summary({}, [], {})
     assert trials(run)[0].data.params == {"model__C": "1.5", "model__kernel": "rbf", "odd": "1"}
