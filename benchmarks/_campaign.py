@@ -19,7 +19,7 @@ import optuna
 from fmnist_bench import load_ensemble
 from fmnist_bench.data import load_dataset
 from fmnist_bench.environment import cores
-from fmnist_bench.search import open_journal
+from fmnist_bench.journal import open_journal
 from fmnist_bench.store import JOURNAL, Run, Store, TrialRecord
 from fmnist_bench.store_health import database_fault, run_faults
 

@@ -19,7 +19,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from mlflow import MlflowClient
 
-from fmnist_bench.store import Run, Store, write_text
+from fmnist_bench._utils.files import write_text
+from fmnist_bench.store import Run, Store
 
 KEPT = Path(__file__).resolve().with_suffix(".json")
 

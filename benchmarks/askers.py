@@ -26,9 +26,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from _pairs import run_each
 
 from fmnist_bench import run_benchmark
+from fmnist_bench._utils.files import write_text
 from fmnist_bench.environment import machine
 from fmnist_bench.progress import PlainLines
-from fmnist_bench.store import Run, Store, write_text
+from fmnist_bench.store import Run, Store
 
 HERE = Path(__file__).resolve().parent
 ASKERS = {

@@ -30,9 +30,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from _kept import commands, keep_figures, kept, open_figures
 from cnn_speed import BATCH, ROWS, apart, estimator, own_keras, rate, spread
 
+from fmnist_bench._utils.files import write_text
 from fmnist_bench.data import load_dataset, make_split
 from fmnist_bench.environment import machine
-from fmnist_bench.store import write_text
 
 KEPT = kept(__file__)
 AS_IT_IS = "as it is"

@@ -32,10 +32,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from _kept import commands, keep_figures, kept, open_figures
 
+from fmnist_bench._utils.files import write_text
 from fmnist_bench.config import load_study
 from fmnist_bench.data import load_dataset
 from fmnist_bench.environment import machine, matrix_unit
-from fmnist_bench.store import write_text
 
 BATCH = 128
 ROWS = 156 * BATCH

@@ -28,13 +28,13 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from _pairs import run_each
 
+from fmnist_bench._utils.files import write_text
 from fmnist_bench.augment import ConditionalGAN
 from fmnist_bench.candidate import Augmentations, set_where_none
 from fmnist_bench.classic import ClassicAugmentation
 from fmnist_bench.config import load_study
 from fmnist_bench.data import load_dataset, make_split
 from fmnist_bench.environment import machine
-from fmnist_bench.store import write_text
 from fmnist_bench.study import Arm
 
 FAMILIES = ("logistic_regression", "random_forest", "xgboost", "cnn", "efficientnet_lite0")

@@ -23,9 +23,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from cnn_speed import BATCH, apart, estimator, own_keras, rate, spread
 
+from fmnist_bench._utils.files import write_text
 from fmnist_bench.data import load_dataset
 from fmnist_bench.environment import allowed_cores, machine
-from fmnist_bench.store import write_text
 
 WAYS = {"with oneDNN": "1", "without": "0"}
 ROWS = 20 * BATCH

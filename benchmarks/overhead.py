@@ -19,11 +19,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from fmnist_bench import run_benchmark
+from fmnist_bench._utils.files import write_text
 from fmnist_bench.config import find_files, load_study
 from fmnist_bench.data import load_dataset, make_split
 from fmnist_bench.environment import allowed_cores, cores, machine
 from fmnist_bench.progress import Progress
-from fmnist_bench.store import Run, Store, TrialRecord, write_text
+from fmnist_bench.store import Run, Store, TrialRecord
 
 NOTHING = """
 [model]

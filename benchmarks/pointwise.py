@@ -19,9 +19,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from cnn_speed import BATCH, apart, spread
 
+from fmnist_bench._utils.files import write_text
 from fmnist_bench.data import load_dataset
 from fmnist_bench.environment import machine
-from fmnist_bench.store import write_text
 
 WAYS = ("dense layers", "convolutions")
 ROWS = 30 * BATCH

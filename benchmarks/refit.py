@@ -18,12 +18,13 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from fmnist_bench._utils.files import write_text
 from fmnist_bench.data import Dataset, load_dataset
 from fmnist_bench.ensemble import StackedEnsemble, load_ensemble
 from fmnist_bench.environment import cores, machine
 from fmnist_bench.members import with_length_found
 from fmnist_bench.reporting.metrics import mcnemar
-from fmnist_bench.store import Run, Store, write_text
+from fmnist_bench.store import Run, Store
 from fmnist_bench.study import ROWS
 
 

@@ -24,10 +24,11 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from _pairs import run_each
 
 from fmnist_bench import engine, run_benchmark
+from fmnist_bench._utils.files import write_text
 from fmnist_bench.budget import RATIO, next_arm
 from fmnist_bench.environment import machine
 from fmnist_bench.progress import PlainLines
-from fmnist_bench.store import Store, write_text
+from fmnist_bench.store import Store
 
 RULES = {"shipped": RATIO, "equal": 1.0}
 SEED_STEP = 1000  # between two repetitions: near seeds draw overlapping sequences

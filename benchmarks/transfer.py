@@ -23,11 +23,11 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from _kept import keep_figures, kept, open_figures
 
+from fmnist_bench._utils.files import write_text
 from fmnist_bench.candidate import set_where_none
 from fmnist_bench.config import load_study
 from fmnist_bench.data import load_dataset
 from fmnist_bench.environment import machine
-from fmnist_bench.store import write_text
 from fmnist_bench.study import Arm
 
 CONTENDERS = ("transfer", "cnn")

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from fmnist_bench.ladder import AS_IT_STANDS, Attempt, Ladder
-from fmnist_bench.search import Ask
+from fmnist_bench.sampler import Ask
+from fmnist_bench.storage.results import NO_WEIGHTS, PREPARATION, PREPARED
 from fmnist_bench.store import TrialRecord, best
 from fmnist_bench.study import Arm
-from fmnist_bench.trial import NO_WEIGHTS, PREPARATION, PREPARED
 
 SEED = "model__random_state"
 TRIES = 3  # of a default configuration that runs out of time

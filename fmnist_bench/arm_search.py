@@ -7,10 +7,11 @@ from fmnist_bench.arm_history import ArmHistory
 from fmnist_bench.budget import MARGIN, ArmClaim
 from fmnist_bench.ladder import AS_IT_STANDS
 from fmnist_bench.proposals import Proposal, proposals
-from fmnist_bench.search import Ask, Asker, OptunaAsker
+from fmnist_bench.sampler import Ask, Asker
+from fmnist_bench.search import OptunaAsker
+from fmnist_bench.storage.results import NO_WEIGHTS, PREPARATION
 from fmnist_bench.store import Run, TrialRecord
 from fmnist_bench.study import Arm
-from fmnist_bench.trial import NO_WEIGHTS, PREPARATION
 
 SHORTEST = 1.0  # seconds; less than this is not worth starting a trial in
 

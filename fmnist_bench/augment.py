@@ -16,8 +16,8 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fmnist_bench.arrays import as_rows, image_shape_of, shape_of_images, source_digest
-from fmnist_bench.classic import Augment
+from fmnist_bench._augment_batch import Augment
+from fmnist_bench.arrays import source_digest
 from fmnist_bench.models._backend import (
     PRECISIONS,
     fits,
@@ -32,7 +32,7 @@ from fmnist_bench.models._parameters import check_least
 from fmnist_bench.models._saved_network import NetworkAsBytes, to_bytes
 from fmnist_bench.models._training import steps_per_execution
 from fmnist_bench.models._turn import chance_of_its_own, one_at_a_time
-from fmnist_bench.pixels import UNIT, white_of
+from fmnist_bench.pixels import UNIT, as_rows, image_shape_of, shape_of_images, white_of
 
 TRAINED_ON = ("tensorflow", "torch")  # back ends; JAX would need a training step of its own
 SAMPLE_BATCH = 1000

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fmnist_bench._utils.files import link_or_copy
 from fmnist_bench.environment import versions
 from fmnist_bench.errors import InputError
 from fmnist_bench.manifest import MANIFEST, misfit, read_manifest, write_manifest
@@ -122,22 +123,6 @@ def read_bundle(folder: Path, allow_import: Sequence[str] = ()) -> tuple[Mapping
     if fault := misfit(manifest, members, stacker):
         raise InputError(f"{folder}: {fault}")
     return manifest, members, stacker
-
-
-def link_or_copy(source: Path, target: Path) -> None:
-    """Give `source` a second name, or copy it where the file system cannot."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
-
-
-def unshare(path: Path) -> None:
-    """Give a file that is written in place to this folder alone: a copy of the folder may share it by a hard link."""
-    if path.exists() and path.stat().st_nlink > 1:
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        shutil.copy2(path, temporary)
-        os.replace(temporary, path)
 
 
 def _add(folder: Path, name: str, source: Path) -> dict[str, Any]:

@@ -17,14 +17,8 @@ from sklearn.utils.metaestimators import _BaseComposition, available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, has_fit_parameter, validate_data
 
-from fmnist_bench.arrays import (
-    as_rows,
-    cached_array,
-    check_image_shape,
-    image_shape_of,
-    source_digest,
-)
-from fmnist_bench.pixels import check_scale, white_of
+from fmnist_bench.arrays import cached_array, source_digest
+from fmnist_bench.pixels import as_rows, check_image_shape, check_scale, image_shape_of, white_of
 from fmnist_bench.probabilities import as_probabilities, check_classes
 
 LEAST_SECONDS = 1.0  # that a model with a limit may take to train, however long what comes before it took

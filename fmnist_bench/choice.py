@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_bench.arrays import background_of
 from fmnist_bench.bundle import write_bundle
 from fmnist_bench.data import Dataset
 from fmnist_bench.model_check import CHECKED_ROWS
+from fmnist_bench.pixels import background_of
 from fmnist_bench.selection import Combination, learn_combination
 from fmnist_bench.store import Run, TrialRecord, best, read_split
 from fmnist_bench.study import EnsembleConfig

@@ -24,8 +24,8 @@ from fmnist_bench.dask_client import Offer, ask_offers, check_workers, connect, 
 from fmnist_bench.data import Split
 from fmnist_bench.errors import InputError
 from fmnist_bench.job import Task
+from fmnist_bench.storage.results import TrialResult
 from fmnist_bench.supervisor import Call, answer, pack, pack_name, supervise, write_files
-from fmnist_bench.trial import TrialResult
 from fmnist_bench.worker import OnReport
 from fmnist_bench.workers import Workers
 

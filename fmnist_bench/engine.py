@@ -12,14 +12,15 @@ from dataclasses import dataclass, replace
 from fmnist_bench.arm_search import ArmSearch
 from fmnist_bench.budget import Clock, next_arm
 from fmnist_bench.data import Split
-from fmnist_bench.job import Rows, Task, unfinished
+from fmnist_bench.job import Task
 from fmnist_bench.progress import Progress
 from fmnist_bench.proposals import Proposal
-from fmnist_bench.search import Ask
+from fmnist_bench.sampler import Ask
+from fmnist_bench.storage.results import PREPARATION, TrialResult
+from fmnist_bench.storage.trial_folder import Rows, unfinished
 from fmnist_bench.store import Run, TrialRecord
 from fmnist_bench.study import ROWS
 from fmnist_bench.tracking import Tracker
-from fmnist_bench.trial import PREPARATION, TrialResult
 from fmnist_bench.workers import Workers
 
 LEARNING_SHARES = 1.0  # even shares of the time that an augmentation may take to learn, once for all trials of its arm

@@ -13,7 +13,7 @@ from sklearn.decomposition import PCA
 from sklearn.utils import Tags, gen_batches
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fmnist_bench.arrays import shape_of_images
+from fmnist_bench.pixels import shape_of_images
 from fmnist_bench.stages import in_parts
 
 KINDS = ("pixels", "hog", "both")

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from fmnist_bench.bars import download_bar
-from fmnist_bench.errors import InputError
-from fmnist_bench.files import find_file, locate, one_line, read_chunks
+from fmnist_bench.errors import InputError, one_line
+from fmnist_bench.files import find_file, locate, read_chunks
 
 __all__ = ["DATA_VARIABLE", "find_fashion_mnist", "first_usable", "is_fashion_mnist", "read_verified"]
 

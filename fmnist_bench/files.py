@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fmnist_bench.archives import check_inflation
-from fmnist_bench.errors import InputError, nearest
+from fmnist_bench.errors import InputError, nearest, one_line
 from fmnist_bench.pixels import as_uint8, decide_white
 
 __all__ = ["IDX_FILES", "find_file", "locate", "parse_idx", "read_chunks", "read_user_data"]
@@ -282,8 +282,3 @@ def _to_uint8(path: Path, pairs: list[tuple[Array, Array]]) -> UInt8:
     except ValueError as error:
         raise InputError(str(error)) from error
     return as_uint8(images, white)
-
-
-def one_line(message: object) -> str:
-    """Return `message` as text without line breaks."""
-    return " ".join(str(message).split())

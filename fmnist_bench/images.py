@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_bench.archives import check_inflation
-from fmnist_bench.arrays import edge_brightness
 from fmnist_bench.errors import InputError
-from fmnist_bench.pixels import as_uint8, decide_white
+from fmnist_bench.pixels import as_uint8, decide_white, edge_brightness
 
 SUFFIXES, FORMATS = (".png", ".jpg", ".jpeg"), ("PNG", "JPEG")
 DARK, BRIGHT = 64, 191  # mean of the pixels at the edge below and above which a background is black or white

@@ -1,7 +1,6 @@
 """What runs inside a worker process: a trial, a check of studies, the predictions of a saved model."""
 
 import contextlib
-import json
 import os
 import queue
 import signal
@@ -10,7 +9,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -24,53 +23,27 @@ from fmnist_bench.candidate import set_where_none, tell_image_shape
 from fmnist_bench.checking import check_arm
 from fmnist_bench.data import Split
 from fmnist_bench.environment import cores
-from fmnist_bench.errors import InputError
+from fmnist_bench.errors import InputError, describe, printable
 from fmnist_bench.images import write_grid
-from fmnist_bench.intact import parsed
 from fmnist_bench.model_check import CHECKED_ROWS, fault_of_model, save_checked
 from fmnist_bench.saved_models import forget_places, load_named
-from fmnist_bench.study import Arm
-from fmnist_bench.trial import (
-    LAST_STEP,
-    PREPARATION,
-    PREPARED,
-    Monitor,
-    TrialPruned,
-    TrialResult,
-    describe,
-    ended_by,
-    printable,
-    run_preparation,
-    run_trial,
+from fmnist_bench.storage.results import LAST_STEP, PREPARATION, PREPARED, Monitor, TrialPruned, TrialResult
+from fmnist_bench.storage.trial_folder import (
+    GENERATOR,
+    LOG,
+    MODEL,
+    PROBABILITIES,
+    SAMPLES,
+    Rows,
+    _write_result,
+    unfinished,
 )
+from fmnist_bench.study import Arm
+from fmnist_bench.trial import ended_by, run_preparation, run_trial
 
-RESULT, PROBABILITIES, MODEL, LOG = "result.json", "valid_probabilities.npy", "model.skops", "log.txt"
-GENERATOR, SAMPLES = "generator.keras", "samples-*.png"  # of an augmentation that has learnt
 STEPS_A_GRID, ROWS_A_GRID = 1000, 8
 DONE = None  # the last word of a worker: all that it was to write is there
 MARGIN, LEAST_MARGIN, MOST_MARGIN = 0.01, 5.0, 30.0  # part of the limit, then seconds: see `time_to_fit`
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Training rows as files, so that every worker maps them instead of receiving them.
-
-    Attributes
-    ----------
-    folder : Path
-        Holds the pixels and the codes of the labels.
-    image_shape : tuple of int
-    classes : tuple of int
-        The labels themselves, in the order of their codes.
-    """
-
-    folder: Path
-    image_shape: tuple[int, ...]
-    classes: tuple[int, ...]
-
-    def load(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """Map the pixels, read the codes of the labels."""
-        return np.load(self.folder / "X.npy", mmap_mode="r"), np.load(self.folder / "y.npy")
 
 
 @dataclass(frozen=True)
@@ -260,18 +233,6 @@ def _monitor_over(connection: Connection) -> Monitor:
     return monitor
 
 
-def _write_result(result: TrialResult, folder: Path) -> None:
-    (folder / RESULT).write_text(json.dumps(asdict(replace(result, valid_probabilities=None)), indent=1) + "\n")
-
-
-def read_result(folder: Path) -> TrialResult | None:
-    """Read what a worker wrote, without its probabilities; None if it wrote nothing whole."""
-    try:
-        return parsed(TrialResult, json.loads((folder / RESULT).read_text()))
-    except (OSError, ValueError, RecursionError):
-        return None
-
-
 def check(argument: tuple[tuple[Arm, ...], tuple[str, ...]], connection: Connection) -> None:
     """Build every arm; send what is wrong, nothing if all is well."""
     arms, allow_import = argument
@@ -313,8 +274,3 @@ def _reports_errors(connection: Connection) -> Iterator[None]:
         connection.send(printable(error))
     except Exception as error:
         connection.send(describe(error))
-
-
-def unfinished(folder: Path) -> Path:
-    """Give the name that the folder of a trial has until it is whole."""
-    return folder.with_name(folder.name + ".tmp")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import psutil
 
-from fmnist_bench.job import LOG, Task, unfinished
+from fmnist_bench.job import Task
+from fmnist_bench.storage.trial_folder import LOG, unfinished
 
 SCAN = 2.0  # seconds between two searches for a worker's children
 TAIL = 2**16  # bytes that the last lines of a log are looked for in

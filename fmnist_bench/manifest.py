@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fmnist_bench.errors import InputError
-from fmnist_bench.files import one_line
+from fmnist_bench.errors import InputError, one_line
 from fmnist_bench.selection import METHODS
 
 FORMAT_VERSION = 4

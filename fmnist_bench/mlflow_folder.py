@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from fmnist_bench._utils.files import unshare
 from fmnist_bench.addresses import local_path
-from fmnist_bench.bundle import unshare
 from fmnist_bench.store import STATE
 
 DATABASE, ARTIFACTS = "mlflow.db", "artifacts"

@@ -10,8 +10,8 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from fmnist_bench import __version__, serving
+from fmnist_bench._utils.files import link_or_copy
 from fmnist_bench.addresses import local_path
-from fmnist_bench.bundle import link_or_copy
 from fmnist_bench.mlflow_store import MlflowStore
 
 

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from fmnist_bench._utils.files import link_or_copy
 from fmnist_bench.addresses import local_path
-from fmnist_bench.bundle import link_or_copy
 from fmnist_bench.mlflow_access import make_client, make_database, patience, shortened, sqlite_file, warm_up
 from fmnist_bench.mlflow_folder import DATABASE, settle
-from fmnist_bench.trial import TrialResult
+from fmnist_bench.storage.results import TrialResult
 
 LONGEST_NAME, LONGEST_PARAM, LONGEST_DIGEST = 250, 6000, 36  # characters that MLflow takes
 DESCRIPTION, PARENT = "mlflow.note.content", "mlflow.parentRunId"

@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_bench.candidate import Candidate
-from fmnist_bench.errors import InputError
+from fmnist_bench.errors import InputError, describe
 from fmnist_bench.probabilities import PredictionError, check_alike
 from fmnist_bench.saved_models import load_named, save_model
-from fmnist_bench.trial import describe
 
 CHECKED_ROWS = 8  # valid rows that are predicted again
 

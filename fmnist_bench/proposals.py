@@ -7,9 +7,9 @@ from typing import Any
 
 from fmnist_bench.arm_history import SEED, ArmHistory
 from fmnist_bench.ladder import AS_IT_STANDS
-from fmnist_bench.search import Ask
+from fmnist_bench.sampler import Ask
+from fmnist_bench.storage.results import PREPARATION
 from fmnist_bench.store import best
-from fmnist_bench.trial import PREPARATION
 
 TAKEN_OVER = 3  # best configurations of the arm without augmentation that the other one tries as well
 AGAIN = 2  # other seeds with which a network that can climb no more is trained

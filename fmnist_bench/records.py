@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_bench.intact import fault_of_probabilities, parsed
-from fmnist_bench.job import PROBABILITIES
-from fmnist_bench.trial import TrialResult
+from fmnist_bench.storage.results import TrialResult
+from fmnist_bench.storage.trial_folder import PROBABILITIES
 
 RECORD = "trial.json"
 

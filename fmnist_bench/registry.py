@@ -1,9 +1,7 @@
 """The ensemble in MLflow's model registry: under which name, which version is the champion. Pure functions."""
 
 import re
-import shlex
 from collections.abc import Mapping
-from typing import Any
 
 CHAMPION = "champion"
 ALIKE = ("data_fingerprint", "fit_rows", "valid_rows")  # accuracies are compared where these tags are equal
@@ -53,11 +51,3 @@ def describe(name: str, version: str, tags: Mapping[str, str], champion: Mapping
     if better:
         return f"{accuracy}: registered, the new champion"
     return f"{accuracy}: registered; the champion is no worse and stays"
-
-
-def serve_hint(registered: Mapping[str, Any] | None, mlruns: str, tracking_uri: str) -> dict[str, str]:
-    """Give the command that serves the ensemble of a run, under its label; nothing where it is not registered."""
-    if not registered:
-        return {}
-    option, place = ("--tracking-uri", tracking_uri) if tracking_uri else ("--mlruns", mlruns)
-    return {"Serve": shlex.join(["python", "-m", "fmnist_bench", "serve", registered["model"], option, place])}

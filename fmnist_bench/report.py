@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,19 +14,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fmnist_bench._utils.files import write_text
 from fmnist_bench.choice import choose_again, offered
 from fmnist_bench.data import NAMES, Dataset, load_dataset
 from fmnist_bench.environment import cores
 from fmnist_bench.errors import InputError
-from fmnist_bench.job import SAMPLES
+from fmnist_bench.importance import importances
 from fmnist_bench.manifest import MANIFEST
 from fmnist_bench.probabilities import check_probabilities
-from fmnist_bench.registry import serve_hint
 from fmnist_bench.reporting.findings import Contestant, Findings, Importances, TrialRow
-from fmnist_bench.search import importances
 from fmnist_bench.selection import Combination, weighted_mean
-from fmnist_bench.store import Run, TrialRecord, best, write_text
-from fmnist_bench.trial import PREPARATION
+from fmnist_bench.storage.results import PREPARATION
+from fmnist_bench.storage.trial_folder import SAMPLES
+from fmnist_bench.store import Run, TrialRecord, best
 from fmnist_bench.usable import Key, Say, faults_of_files, give_up, given_up, records_left
 from fmnist_bench.worker import predict_in_worker
 
@@ -344,3 +345,11 @@ def _row(record: TrialRecord) -> TrialRow:
         ended=record.ended,
         rung=record.rung,
     )
+
+
+def serve_hint(registered: Mapping[str, Any] | None, mlruns: str, tracking_uri: str) -> dict[str, str]:
+    """Give the command that serves the ensemble of a run, under its label; nothing where it is not registered."""
+    if not registered:
+        return {}
+    option, place = ("--tracking-uri", tracking_uri) if tracking_uri else ("--mlruns", mlruns)
+    return {"Serve": shlex.join(["python", "-m", "fmnist_bench", "serve", registered["model"], option, place])}

@@ -11,6 +11,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any
 
+from fmnist_bench._utils.files import write_text
 from fmnist_bench.budget import Clock
 from fmnist_bench.config import load_benchmark, parse_duration
 from fmnist_bench.data import NAMES, Dataset, Split, load_dataset, make_split
@@ -25,7 +26,7 @@ from fmnist_bench.reporting.findings import Findings
 from fmnist_bench.session import END_SECONDS, Options, Outcome, Session
 from fmnist_bench.space import is_number
 from fmnist_bench.space_optuna import check_drawing
-from fmnist_bench.store import Store, write_text
+from fmnist_bench.store import Store
 from fmnist_bench.study import HIGHEST_SEED, Benchmark
 from fmnist_bench.tracking import warm_up
 from fmnist_bench.worker import check_in_worker, prepare

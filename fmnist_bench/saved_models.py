@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fmnist_bench.archives import check_inflation, check_stored
-from fmnist_bench.errors import InputError
-from fmnist_bench.files import one_line
+from fmnist_bench.errors import InputError, one_line
 
 PLACES = ("cache_dir", "weights_dir", "generator")
 PACKAGES = ("sklearn", "xgboost", "fmnist_bench")

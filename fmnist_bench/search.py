@@ -1,97 +1,25 @@
 """Asks for parameters, tells how they did. Beside `space_optuna` the only importer of Optuna."""
 
-import json
 import math
-import os
 import zlib
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from fmnist_bench.bundle import unshare
-from fmnist_bench.intact import put_aside
+from fmnist_bench.journal import _read_journal, open_journal
 from fmnist_bench.ladder import AS_IT_STANDS, Ladder
+from fmnist_bench.sampler import Ask, Asker, agree
 from fmnist_bench.space_optuna import decode, distribution, encode
 from fmnist_bench.store import Run, TrialRecord
 from fmnist_bench.study import Arm
-from fmnist_bench.trial import PREPARATION
 
 STARTUP_TRIALS = 5  # random trials before TPE learns: a run has tens of trials an arm, not hundreds
 DRAWS = 20  # tries at parameters that have not been tried; a small discrete space runs out of them
-FEWEST = 8  # trials; importances of fewer would be noise
 STEPS = 100_000  # steps that Optuna sees on one rung of the ladder: scores are compared within a rung alone
-
-
-@dataclass(frozen=True)
-class Ask:
-    """One question: the number of the trial, its parameters, the name of a known configuration, the rung."""
-
-    number: int
-    parameters: Mapping[str, Any]
-    known: str = ""
-    rung: int = 0
-
-    @property
-    def config(self) -> frozenset[tuple[str, Any]]:
-        """The parameters as a key; a list, such as the sizes of layers, as a tuple."""
-        return frozenset((name, _hashable(value)) for name, value in self.parameters.items())
-
-    def is_of(self, record: TrialRecord) -> bool:
-        """Whether a record tells how just this went."""
-        other = Ask(record.number, record.parameters, record.known, record.rung)
-        mine = self.number, self.config, self.known, self.rung
-        return mine == (other.number, other.config, other.known, other.rung)
-
-
-def agree(asks: Iterable[Ask], records: Iterable[TrialRecord]) -> bool:
-    """Whether an asker remembers every trial that has ended, with the parameters that its record tells."""
-    by_number = {ask.number: ask for ask in asks}
-    told = [record for record in records if record.number != PREPARATION]
-    return all(record.number in by_number and by_number[record.number].is_of(record) for record in told)
-
-
-def _hashable(value: Any) -> Any:
-    if isinstance(value, dict):
-        return tuple((key, _hashable(value[key])) for key in sorted(value))
-    return tuple(map(_hashable, value)) if isinstance(value, (list, tuple)) else value
-
-
-class Asker(ABC):
-    """Chooses parameters of an arm's trials, and remembers from call to call what it has asked."""
-
-    climbs = False  # whether it chooses the rungs as well
-
-    @abstractmethod
-    def ask(self, ladder: Ladder, rung: int) -> Ask | None:
-        """Ask for a configuration that the ladder has not seen on this rung; None where there is none left."""
-
-    @abstractmethod
-    def repeat(self, parameters: Mapping[str, Any], known: str, rung: int) -> Ask:
-        """Ask for just this configuration."""
-
-    @abstractmethod
-    def should_prune(self, ask: Ask, step: int, score: float) -> bool:
-        """Take a score of a trial that is training and say whether to stop it."""
-
-    @abstractmethod
-    def tell(self, record: TrialRecord) -> None:
-        """Take the answer to a question."""
-
-    @abstractmethod
-    def told(self) -> set[int]:
-        """Numbers of the trials whose answer is known."""
-
-    @abstractmethod
-    def left_running(self) -> list[Ask]:
-        """Give up questions of an earlier call that no trial came of; give those whose trial has no record."""
 
 
 class OptunaAsker(Asker):
@@ -263,63 +191,6 @@ def _as_ask(trial: optuna.Trial | FrozenTrial) -> Ask:
     return Ask(trial.number, parameters, attributes.get("known", ""), attributes.get("rung", 0))
 
 
-def importances(
-    run: Run, scores: Mapping[str, Mapping[int, float]]
-) -> dict[str, tuple[dict[str, float], dict[str, bool]]]:
-    """Say which parameters of each arm mattered, by functional ANOVA (Hutter, Hoos and Leyton-Brown, 2014).
-
-    Parameters
-    ----------
-    run : Run
-    scores : mapping of str to mapping of int to float
-        For each arm, accuracies by the number of the trial; trials that compare, those of one rung.
-
-    Returns
-    -------
-    dict of str to (dict of str to float, dict of str to bool)
-        For each arm that Optuna searched: the share of the variance that each parameter explains, greatest first, none
-        with fewer than `FEWEST` trials or equal scores; and every parameter, with whether its scale is logarithmic.
-    """
-    journal = open_journal(run.journal)
-    known = {study.study_name for study in optuna.get_all_study_summaries(journal)} & scores.keys()
-    studies = {arm: optuna.load_study(study_name=arm, storage=journal) for arm in scores if arm in known}
-    trials = {arm: study.get_trials(deepcopy=False) for arm, study in studies.items()}
-    return {arm: (_shares(found, scores[arm]), _searched(found)) for arm, found in trials.items()}
-
-
-def _shares(trials: list[FrozenTrial], scores: Mapping[int, float]) -> dict[str, float]:
-    if len(scores) < FEWEST or len(set(scores.values())) == 1:
-        return {}
-    from optuna.importance import FanovaImportanceEvaluator, get_param_importances
-
-    # A study of its own: in the journal what ended below the top rung is a pruned trial, which no importance counts.
-    study = optuna.create_study(direction="maximize")
-    for trial in trials:
-        if trial.number in scores:
-            space, value = trial.distributions, scores[trial.number]
-            study.add_trial(optuna.create_trial(params=trial.params, distributions=space, value=value))
-    shares = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0))
-    return {name: float(share) for name, share in shares.items()}
-
-
-def _searched(trials: list[FrozenTrial]) -> dict[str, bool]:
-    return {name: getattr(d, "log", False) for trial in trials for name, d in trial.distributions.items()}
-
-
-def open_journal(path: Path) -> JournalStorage:
-    """Open Optuna's journal: without its lock and a last line that a kill cut off; one that is damaged is put aside."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    path.with_name(path.name + ".lock").unlink(missing_ok=True)
-    try:
-        unshare(path)  # the only file of a run that is written in place
-        return _read_journal(path)
-    except FileNotFoundError:
-        raise
-    except Exception:  # Optuna raises whatever reading what it did not write raises
-        put_aside(path)
-        return _read_journal(path)
-
-
 def remembered(path: Path) -> dict[str, list[Ask]]:
     """Read from a copy of a journal, which is changed by that, what was asked for each arm.
 
@@ -332,19 +203,3 @@ def remembered(path: Path) -> dict[str, list[Ask]]:
     names = [study.study_name for study in optuna.get_all_study_summaries(journal)]
     studies = {name: optuna.load_study(study_name=name, storage=journal) for name in names}
     return {name: [_as_ask(trial) for trial in study.get_trials(deepcopy=False)] for name, study in studies.items()}
-
-
-def _read_journal(path: Path) -> JournalStorage:
-    _cut(path)
-    return JournalStorage(JournalFileBackend(str(path)))
-
-
-def _cut(path: Path) -> None:
-    """Cut away a last line that is not whole; ValueError where another one is none of a journal."""
-    content = path.read_bytes() if path.exists() else b""
-    if not content.endswith(b"\n"):
-        content = content[: content.rfind(b"\n") + 1]
-        if path.exists():
-            os.truncate(path, len(content))
-    for line in content.splitlines():
-        json.loads(line)

@@ -10,14 +10,16 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from fmnist_bench._utils.files import write_text
 from fmnist_bench.errors import InputError
 from fmnist_bench.intact import put_aside
 from fmnist_bench.ladder import Ladder
-from fmnist_bench.search import DRAWS, STARTUP_TRIALS, Ask, Asker, agree
+from fmnist_bench.sampler import Ask, Asker, agree
+from fmnist_bench.search import DRAWS, STARTUP_TRIALS
 from fmnist_bench.space_kt import decode, encode, hyperparameters, keras_tuner
-from fmnist_bench.store import Run, TrialRecord, write_text
+from fmnist_bench.storage.results import PREPARATION
+from fmnist_bench.store import Run, TrialRecord
 from fmnist_bench.study import Arm, Fidelity
-from fmnist_bench.trial import PREPARATION
 
 Trial = keras_tuner.engine.trial.Trial
 OBJECTIVE = "valid_accuracy"

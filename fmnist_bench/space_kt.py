@@ -8,8 +8,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from fmnist_bench._utils.processes import silent_stderr
 from fmnist_bench.space import Range
-from fmnist_bench.worker import silent_stderr
 
 with silent_stderr():  # TensorFlow's greetings
     import keras_tuner as keras_tuner

@@ -17,17 +17,18 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from fmnist_bench._utils.files import write_text
 from fmnist_bench.addresses import database_uri
 from fmnist_bench.data import Dataset, Split
 from fmnist_bench.errors import InputError
 from fmnist_bench.intact import fits, holds
-from fmnist_bench.job import GENERATOR, MODEL, PROBABILITIES, Rows, read_result
 from fmnist_bench.records import RECORD as RECORD
 from fmnist_bench.records import TrialRecord as TrialRecord
 from fmnist_bench.records import best as best
 from fmnist_bench.records import read_record, trial_fault, withdrawn
+from fmnist_bench.storage.results import PREPARATION, TrialResult
+from fmnist_bench.storage.trial_folder import GENERATOR, MODEL, PROBABILITIES, Rows, read_result
 from fmnist_bench.study import Benchmark
-from fmnist_bench.trial import PREPARATION, TrialResult
 
 STATE, SPLIT, JOURNAL, ORACLES = "run.json", "split.npz", "optuna.journal", "oracle"
 NEEDED = ("benchmark", "created", "seconds", "arms")  # of what run.json tells
@@ -287,13 +288,3 @@ def _signature(path: Path) -> tuple[int, ...] | None:
     except OSError:
         return None
     return seen.st_ino, seen.st_size, seen.st_mtime_ns
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file under a temporary name and rename it; an InputError where its folder was deleted."""
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    except FileNotFoundError as error:
-        raise InputError(f"{path.parent}: was deleted while it was in use; nothing can go on from it") from error

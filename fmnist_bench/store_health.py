@@ -19,7 +19,8 @@ from fmnist_bench.manifest import MANIFEST
 from fmnist_bench.mlflow_access import open_database, reason
 from fmnist_bench.mlflow_folder import deleted, is_locked, left_open, moved_from
 from fmnist_bench.records import read_record, trial_fault
-from fmnist_bench.search import Ask, agree, remembered
+from fmnist_bench.sampler import Ask, agree
+from fmnist_bench.search import remembered
 from fmnist_bench.store import JOURNAL, ORACLES, STATE, read_split, read_state
 
 Fault = tuple[str, str]  # what is wrong, and what to do about it

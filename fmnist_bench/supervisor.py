@@ -21,8 +21,9 @@ import numpy as np
 
 from fmnist_bench.data import Split
 from fmnist_bench.environment import allowed_cores, available_memory
-from fmnist_bench.job import GENERATOR, RESULT, Task, unfinished
-from fmnist_bench.trial import TrialResult
+from fmnist_bench.job import Task
+from fmnist_bench.storage.results import TrialResult
+from fmnist_bench.storage.trial_folder import GENERATOR, RESULT, unfinished
 from fmnist_bench.worker import prepare, run_in_worker
 from fmnist_bench.workers import STALL, divide
 

@@ -10,7 +10,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, check_consistent_length, get_tags
 from sklearn.utils.validation import _check_feature_names, _check_n_features, validate_data
 
-from fmnist_bench.arrays import as_rows
+from fmnist_bench.pixels import as_rows
 
 REFUSED = "[]<"  # by XGBoost in the names of columns
 

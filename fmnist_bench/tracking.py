@@ -18,15 +18,15 @@ from numpy.typing import ArrayLike
 
 from fmnist_bench.addresses import without_secrets
 from fmnist_bench.errors import InputError
-from fmnist_bench.job import LOG, MODEL, PROBABILITIES, SAMPLES
 from fmnist_bench.manifest import MANIFEST
 from fmnist_bench.mlflow_access import PATIENCE, patience, reason, shortened, warm_up
 from fmnist_bench.mlflow_folder import BEGAN, left_open
 from fmnist_bench.mlflow_models import RegisteredModels
 from fmnist_bench.mlflow_store import PARENT, MlflowStore, metrics_of
 from fmnist_bench.registry import CHAMPION, describe, is_better
+from fmnist_bench.storage.results import PREPARATION, PREPARED
+from fmnist_bench.storage.trial_folder import LOG, MODEL, PROBABILITIES, SAMPLES
 from fmnist_bench.store import RECORD, Run, TrialRecord
-from fmnist_bench.trial import PREPARATION, PREPARED
 
 __all__ = ["Tracker", "warm_up"]
 

@@ -1,13 +1,8 @@
 """One trial: fit a Candidate on the fit rows, score it on the valid rows, say how it went."""
 
 import contextlib
-import os
-import resource
-import sys
 import time
-import traceback
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,83 +11,21 @@ from numpy.typing import NDArray
 from sklearn.metrics import log_loss
 
 from fmnist_bench import stages
+from fmnist_bench._utils.processes import cpu_seconds, peak_memory
 from fmnist_bench.arrays import seconds_saved
 from fmnist_bench.candidate import Candidate
 from fmnist_bench.data import Split
 from fmnist_bench.environment import cores
-from fmnist_bench.errors import InputError
-from fmnist_bench.probabilities import PredictionError
-
-Monitor = Callable[[int, float], None]
-NO_WEIGHTS = "no_weights"  # `status` of an error that says that pretrained weights are missing
-PREPARED = "prepared"  # the augmentation of an arm has learnt what it needs for all trials
-STATUSES = ("complete", PREPARED, "pruned", "timeout", "out_of_memory", "crashed", "failed", NO_WEIGHTS, "interrupted")
-LAST_STEP = 2**53  # above it floats skip whole numbers, which databases then cannot hold
-PREPARATION = -1  # number of what is done before the first trial of an arm with an augmentation
-
-
-class TrialPruned(Exception):
-    """Raised by a monitor: the search has seen enough of this trial."""
-
-
-@dataclass(frozen=True)
-class TrialResult:
-    """What a trial leaves behind.
-
-    Attributes
-    ----------
-    status : str
-        One of `STATUSES`.
-    reason : str
-        Why it did not complete, or how much of its schedule its limit left it; else empty.
-    accuracy, log_loss : float or None
-        On the valid rows.
-    fit_seconds, predict_seconds : float
-        Wall-clock time of training, and of predicting the valid rows from their pixels.
-    fit_cpu_seconds : float
-        Time of all processors that training took.
-    peak_memory : int
-        Largest resident size of the process, bytes.
-    schedule_share : float
-        Share of a network's steps that its limit of time left it, above 0 to 1.
-    history : mapping of str to list of float
-        Learning curves, one entry a step.
-    valid_probabilities : float32 ndarray of shape (n_valid, n_classes) or None
-
-    Raises
-    ------
-    ValueError
-        Where the status is none of these or the share is out of range: it was not made by a trial.
-    """
-
-    status: str
-    reason: str = ""
-    accuracy: float | None = None
-    log_loss: float | None = None
-    fit_seconds: float = 0.0
-    predict_seconds: float = 0.0
-    fit_cpu_seconds: float = 0.0
-    peak_memory: int = 0
-    schedule_share: float = 1.0
-    history: Mapping[str, list[float]] = field(default_factory=dict)
-    valid_probabilities: NDArray[np.float32] | None = None
-
-    def __post_init__(self) -> None:
-        if self.status not in STATUSES:
-            raise ValueError(f"status {self.status!r}: must be one of {', '.join(STATUSES)}")
-        check_schedule_share(self.schedule_share)
-        object.__setattr__(self, "reason", printable(self.reason))  # whoever wrote it, a terminal and MLflow show it
-
-
-def check_schedule_share(share: Any) -> None:
-    """Refuse a share of a schedule that is no number above 0 and at most 1.
-
-    Raises
-    ------
-    ValueError
-    """
-    if not isinstance(share, int | float | np.number) or not 0 < share <= 1:
-        raise ValueError(f"schedule_share_ is {share!r}: must be above 0 and at most 1")
+from fmnist_bench.errors import describe, printable
+from fmnist_bench.storage.results import (
+    LAST_STEP,
+    NO_WEIGHTS,
+    PREPARED,
+    Monitor,
+    TrialPruned,
+    TrialResult,
+    check_schedule_share,
+)
 
 
 def run_trial(
@@ -185,41 +118,3 @@ def _history(learner: Any) -> dict[str, list[float]]:
         if all(0 <= step <= LAST_STEP for step in found.get("step", [])):  # what is no number is no step, either
             return found
     return {}
-
-
-def describe(error: Exception) -> str:
-    """Say in one line what went wrong, and where; what this package says of a user's model needs no place."""
-    if isinstance(error, PredictionError | InputError):
-        return printable(error)
-    where = traceback.extract_tb(error.__traceback__)[-1]
-    first_line = (printable(error, keep="\n").strip() or "no message").splitlines()[0]
-    return f"{type(error).__name__}: {first_line[:300]} ({where.filename.rpartition('/')[2]}, line {where.lineno})"
-
-
-def printable(text: object, keep: str = "") -> str:
-    r"""Make the words of others fit for a terminal and a database: no control characters, no half surrogate pairs.
-
-    Examples
-    --------
-    >>> printable("two\nlines, a bell \a")
-    'two lines, a bell �'
-    """
-    try:
-        letters = str(text)
-    except Exception:  # an exception's own, of a class that is not ours
-        letters = f"a {type(text).__name__} that cannot be written"
-    return "".join(
-        c if c.isprintable() or c in keep else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in letters
-    )
-
-
-def cpu_seconds() -> float:
-    """Time of all processors that this process and its ended children have used."""
-    times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
-
-
-def peak_memory() -> int:
-    """Largest resident size of this process so far, bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_bench.environment import cores
+from fmnist_bench.errors import printable
 from fmnist_bench.job import check_model
 from fmnist_bench.probabilities import PredictionError, check_probabilities
 from fmnist_bench.records import RECORD, TrialRecord, trial_fault
 from fmnist_bench.store import Run
-from fmnist_bench.trial import printable
 from fmnist_bench.worker import answer_of_worker
 
 Key = tuple[str, int]  # arm and number of a trial

@@ -21,12 +21,14 @@ import psutil
 from numpy.typing import NDArray
 
 from fmnist_bench import job, stages
+from fmnist_bench._utils.processes import silent_stderr
 from fmnist_bench.building import is_allowed
-from fmnist_bench.errors import InputError
-from fmnist_bench.job import LOG, Task, read_result, unfinished
+from fmnist_bench.errors import InputError, describe
+from fmnist_bench.job import Task
 from fmnist_bench.limits import Limits, tail
+from fmnist_bench.storage.results import TrialResult
+from fmnist_bench.storage.trial_folder import LOG, read_result, unfinished
 from fmnist_bench.study import Arm
-from fmnist_bench.trial import TrialResult, describe
 
 GRACE = 3.0  # seconds between the polite and the hard end of a worker
 STARTS = 3  # times that a worker is started before it is given up
@@ -184,19 +186,6 @@ def _runs(pid: int | None) -> bool:
         return pid is not None and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
-
-
-@contextlib.contextmanager
-def silent_stderr() -> Iterator[None]:
-    """Let what is started here inherit a standard error that goes nowhere."""
-    saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(nowhere)
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 from fmnist_bench.environment import allowed_cores, available_memory, cores
 from fmnist_bench.errors import InputError
 from fmnist_bench.job import Task
-from fmnist_bench.trial import TrialResult
+from fmnist_bench.storage.results import TrialResult
 from fmnist_bench.worker import OnReport, run_in_worker
 
 STALL = 120.0  # seconds without a report and without work after which a worker counts as hung

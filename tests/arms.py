@@ -5,9 +5,9 @@ import math
 from fmnist_bench.arm_search import ArmSearch
 from fmnist_bench.search import OptunaAsker
 from fmnist_bench.space import Range, Spec
+from fmnist_bench.storage.results import TrialResult
 from fmnist_bench.store import Run, Store, TrialRecord
 from fmnist_bench.study import Arm, Fidelity, Known, Study
-from fmnist_bench.trial import TrialResult
 
 EPOCHS = {"model__epochs": (2, 6, 14)}
 SPACE = Spec("sklearn.svm.SVC", {"C": Range(0.1, 10.0, log=True), "degree": Range(1, 5)})

@@ -11,9 +11,9 @@ from fmnist_bench.arm_search import ArmSearch
 from fmnist_bench.budget import MARGIN
 from fmnist_bench.search import OptunaAsker
 from fmnist_bench.space import Range, Spec
+from fmnist_bench.storage.results import TrialResult
 from fmnist_bench.store import TrialRecord
 from fmnist_bench.study import Arm, Known
-from fmnist_bench.trial import TrialResult
 
 
 @pytest.fixture

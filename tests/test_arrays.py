@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from fmnist_bench import arrays
-from fmnist_bench.arrays import as_rows, cached_array, image_shape_of, seconds_saved, shape_of_images
+from fmnist_bench.arrays import cached_array, seconds_saved
+from fmnist_bench.pixels import as_rows, image_shape_of, shape_of_images
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ from fmnist_bench import supervisor
 from fmnist_bench.cli import main
 from fmnist_bench.cluster import Cluster
 from fmnist_bench.errors import InputError
-from fmnist_bench.job import LOG, MODEL, PROBABILITIES, RESULT
 from fmnist_bench.space import Spec
+from fmnist_bench.storage.trial_folder import LOG, MODEL, PROBABILITIES, RESULT
 from fmnist_bench.study import Arm, Study
 from fmnist_bench.worker import run_in_worker
 

@@ -10,7 +10,7 @@ from arms import answer, ask, make, make_run, network
 from fmnist_bench.budget import Clock
 from fmnist_bench.cli import main
 from fmnist_bench.engine import Search
-from fmnist_bench.search import Ask
+from fmnist_bench.sampler import Ask
 from fmnist_bench.store import Store
 from fmnist_bench.study import Known
 

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fmnist_bench.arrays import N_EDGES, edge_brightness
 from fmnist_bench.data import load_dataset
 from fmnist_bench.errors import InputError
 from fmnist_bench.images import DARK, read_images
+from fmnist_bench.pixels import N_EDGES, edge_brightness
 
 
 def boot(size=(28, 28), background=0, ink=200, mode="L"):

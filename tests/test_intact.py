@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fmnist_bench.intact import fits, parsed
+from fmnist_bench.storage.results import TrialResult
 from fmnist_bench.store import TrialRecord
-from fmnist_bench.trial import TrialResult
 
 RECORD = TrialRecord("arm", 3, {"C": 1.5}, "", TrialResult("complete", accuracy=1.0, log_loss=0.1), 2.5, 9.0)
 CONTENT = json.loads(json.dumps(asdict(RECORD)))

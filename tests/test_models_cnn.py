@@ -19,8 +19,8 @@ from sklearn.datasets import load_digits
 from sklearn.metrics import log_loss
 from sklearn.utils.validation import check_is_fitted
 
+from fmnist_bench._augment_batch import Augment
 from fmnist_bench.candidate import Candidate
-from fmnist_bench.classic import Augment
 from fmnist_bench.data import Split
 from fmnist_bench.ensemble import StackedEnsemble
 from fmnist_bench.errors import InputError

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
-from fmnist_bench.classic import Augment
+from fmnist_bench._augment_batch import Augment
 from fmnist_bench.members import with_length_found
 from fmnist_bench.models import _training
 from fmnist_bench.models._backend import prepare_backend

@@ -11,9 +11,9 @@ from fmnist_bench.arm_search import ArmSearch
 from fmnist_bench.ladder import AS_IT_STANDS, GAIN
 from fmnist_bench.search import OptunaAsker
 from fmnist_bench.space import Range, Spec
+from fmnist_bench.storage.results import PREPARATION, PREPARED, TrialResult
 from fmnist_bench.store import TrialRecord
 from fmnist_bench.study import Arm, Fidelity, Known, Study
-from fmnist_bench.trial import PREPARATION, PREPARED, TrialResult
 
 
 @pytest.fixture

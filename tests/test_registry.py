@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fmnist_bench.registry import describe, is_better, registered_name, serve_hint
+from fmnist_bench.registry import describe, is_better, registered_name
+from fmnist_bench.report import serve_hint
 
 TAGS = {"data_fingerprint": "f", "fit_rows": "80", "valid_rows": "20", "valid_accuracy": "0.9", "seed": "0"}
 

@@ -12,9 +12,9 @@ from fmnist_bench import report as module
 from fmnist_bench import runner, session
 from fmnist_bench.data import load_dataset
 from fmnist_bench.ensemble import load_ensemble
-from fmnist_bench.job import MODEL, PROBABILITIES
 from fmnist_bench.progress import Progress
 from fmnist_bench.saved_models import load_model
+from fmnist_bench.storage.trial_folder import MODEL, PROBABILITIES
 from fmnist_bench.store import Store
 
 STUDY = '[model]\nuse = "sklearn.naive_bayes.GaussianNB"\nvar_smoothing = { low = 1e-9, high = 1e-1, log = true }\n'

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from fmnist_bench.config import BENCHMARK_KEYS, ENGINES, STUDY_KEYS, find_files, load_benchmark, load_study
 from fmnist_bench.errors import InputError
 from fmnist_bench.schemas import NAMES, schema_file
+from fmnist_bench.storage.results import STATUSES
 from fmnist_bench.study import EnsembleConfig
-from fmnist_bench.trial import STATUSES
 
 MODEL = '[model]\nuse = "sklearn.svm.SVC"\n'
 LOADERS = {"study": load_study, "benchmark": load_benchmark}

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 from arms import KNOWN, LEVELS, answer, ask, make, make_run
 
-from fmnist_bench.search import FEWEST, importances, open_journal
+from fmnist_bench.importance import FEWEST, importances
+from fmnist_bench.journal import open_journal
 from fmnist_bench.space import Range, Spec
 from fmnist_bench.store import Run, Store
 from fmnist_bench.study import Known

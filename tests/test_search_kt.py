@@ -19,9 +19,9 @@ from fmnist_bench.search_kt import OracleAsker, factor_of
 from fmnist_bench.space import Range, Spec, parse_spec
 from fmnist_bench.space_kt import decode, encode, hyperparameters
 from fmnist_bench.space_optuna import check_drawing
+from fmnist_bench.storage.results import TrialResult
 from fmnist_bench.store import Run, Store, TrialRecord
 from fmnist_bench.study import Arm, Engine, Fidelity, Known, Study
-from fmnist_bench.trial import TrialResult
 
 ORACLES = ("random", "bayesian", "hyperband")
 LADDER = Fidelity({"model__epochs": (2, 6, 14)})

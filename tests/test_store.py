@@ -10,9 +10,9 @@ import pytest
 from fmnist_bench import store as module
 from fmnist_bench.cli import main
 from fmnist_bench.errors import InputError
+from fmnist_bench.storage.results import TrialResult
 from fmnist_bench.store import Run, Store, TrialRecord
 from fmnist_bench.study import Benchmark
-from fmnist_bench.trial import TrialResult
 
 
 def test_records_come_back_as_they_were(tmp_path):

@@ -15,9 +15,9 @@ from fmnist_bench.candidate import set_where_none
 from fmnist_bench.config import PACKAGE, load_study
 from fmnist_bench.data import Split
 from fmnist_bench.saved_models import load_model, save_model
+from fmnist_bench.storage.results import PREPARED, TrialResult
 from fmnist_bench.store import TrialRecord
 from fmnist_bench.study import Arm, Engine
-from fmnist_bench.trial import PREPARED, TrialResult
 
 STUDIES = sorted(path.stem for path in (PACKAGE.parent / "studies").glob("*.toml"))
 DOWNLOADED = {"resnet50", "convnext_tiny"}  # tests must not wait for a network: tests/test_models_transfer.py has them

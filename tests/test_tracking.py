@@ -21,12 +21,12 @@ from sqlalchemy.engine import Engine
 
 from fmnist_bench import pages, tracking
 from fmnist_bench.errors import InputError
-from fmnist_bench.job import MODEL, PROBABILITIES
 from fmnist_bench.mlflow_store import LONGEST_PARAM, MlflowStore
 from fmnist_bench.servers import check_registered, serve_command
+from fmnist_bench.storage.results import PREPARATION, PREPARED, TrialResult
+from fmnist_bench.storage.trial_folder import MODEL, PROBABILITIES
 from fmnist_bench.store import Run, Store, TrialRecord
 from fmnist_bench.tracking import Tracker
-from fmnist_bench.trial import PREPARATION, PREPARED, TrialResult
 
 
 @pytest.fixture

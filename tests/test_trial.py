@@ -10,7 +10,9 @@ from sklearn.naive_bayes import GaussianNB
 from troublemakers import Odd, Trouble
 
 from fmnist_bench.candidate import Candidate
-from fmnist_bench.trial import TrialPruned, TrialResult, _history, printable, run_trial
+from fmnist_bench.errors import printable
+from fmnist_bench.storage.results import TrialPruned, TrialResult
+from fmnist_bench.trial import _history, run_trial
 
 
 def ignore(step, score):

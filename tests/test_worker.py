@@ -19,9 +19,10 @@ from sklearn.pipeline import Pipeline
 
 from fmnist_bench.candidate import Candidate
 from fmnist_bench.errors import InputError
-from fmnist_bench.job import LOG, MODEL, PROBABILITIES, RESULT, _fill
+from fmnist_bench.job import _fill
 from fmnist_bench.limits import Limits
 from fmnist_bench.space import Spec
+from fmnist_bench.storage.trial_folder import LOG, MODEL, PROBABILITIES, RESULT
 from fmnist_bench.study import Arm, Fidelity, Known, Study
 from fmnist_bench.worker import answer_of_worker, check_in_worker, predict_in_worker, prepare, run_in_worker
 

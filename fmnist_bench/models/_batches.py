@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_bench.classic import Augment
+from fmnist_bench._augment_batch import Augment
 
 PREFETCHED = 4  # batches
 

@@ -20,9 +20,16 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fmnist_bench.arrays import as_rows, check_image_shape, image_shape_of, shape_of_images
-from fmnist_bench.classic import Augment
-from fmnist_bench.pixels import WHITE, check_scale, white_of
+from fmnist_bench._augment_batch import Augment
+from fmnist_bench.pixels import (
+    WHITE,
+    as_rows,
+    check_image_shape,
+    check_scale,
+    image_shape_of,
+    shape_of_images,
+    white_of,
+)
 
 from ._backend import compiles, dtype_policy, fits, one_memory_error, prepare_backend, under_policy
 from ._batches import Batches

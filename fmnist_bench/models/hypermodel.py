@@ -17,11 +17,13 @@ from sklearn.utils import check_random_state
 from ._backend import check_policy, fits, prepare_backend, under_policy
 from ._batches import outputs_of
 from ._discovery import build_network, discover
-from ._foreign import Watch, bare, gives_logits, has_own_layers, wants_codes, width
+from ._foreign import bare, gives_logits, has_own_layers, wants_codes, width
 from ._keras import KerasClassifier, Pair
 from ._parameters import row_weights
-from ._training import PREDICT_BATCH, Monitor, softmax
+from ._training import PREDICT_BATCH, Monitor, not_finite, softmax
 from ._turn import chance_of_its_own
+
+ACCURACIES = ("accuracy", "acc", "categorical_accuracy", "sparse_categorical_accuracy")
 
 
 class HyperModelClassifier(KerasClassifier):
@@ -126,7 +128,7 @@ class HyperModelClassifier(KerasClassifier):
             hypermodel, space = self._hypermodel(), self._space(batch_size)
             self.network_ = self._network(hypermodel, space)
             self.logits_ = gives_logits(self.network_)
-            watch = Watch(self, started, valid, monitor)
+            watch = _Watch(self, started, valid, monitor)
             keywords = self._keywords(hypermodel, space, None if valid is None else self._pair(*valid), watch)
             if weights is not None:
                 keywords["sample_weight"] = weights
@@ -190,7 +192,7 @@ class HyperModelClassifier(KerasClassifier):
             raise ValueError(f"the network of {name} has {outputs} outputs for {classes} classes")
 
     def _keywords(
-        self, hypermodel: keras_tuner.HyperModel, space: keras_tuner.HyperParameters, valid: Any, watch: Watch
+        self, hypermodel: keras_tuner.HyperModel, space: keras_tuner.HyperParameters, valid: Any, watch: _Watch
     ) -> dict[str, Any]:
         """Give what the `fit` of the HyperModel takes."""
         given: dict[str, Any] = {"validation_data": valid, "callbacks": [watch]}
@@ -233,3 +235,59 @@ class HyperModelClassifier(KerasClassifier):
 
 def _dotted(kind: type) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
+
+
+class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
+    """Follows a training that a HyperModel runs: watches loss and clock, keeps the history, reports."""
+
+    def __init__(
+        self, model: HyperModelClassifier, started: float, valid: tuple[Any, Any] | None, monitor: Monitor | None
+    ) -> None:
+        super().__init__()
+        self.estimator, self.valid, self.monitor = model, valid, monitor
+        self.deadline = math.inf if model.max_seconds is None else started + model.max_seconds
+        self.step_seconds = self.test_seconds = 0.0
+        self.last_loss: float | None = None
+        model.history_ = {}
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self.step_started = time.monotonic()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        loss = float((logs or {}).get("loss", 0.0))
+        if not math.isfinite(loss):
+            epoch = len(self.estimator.history_.get("step", ())) + 1
+            raise ValueError(not_finite(loss, epoch, self.last_loss))
+        self.last_loss = loss
+        now = time.monotonic()
+        self.step_seconds = now - self.step_started if batch else 0.0  # the first one traces the graph
+        if now + self.step_seconds + 2.2 * self.test_seconds >= self.deadline:  # scored now, predicted after `fit`
+            self.model.stop_training = True
+
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self.test_started = time.monotonic()
+
+    def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
+        self.test_seconds = time.monotonic() - self.test_started
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        entry = {"step": float(epoch + 1), **_entry(logs or {})}
+        if self.valid is not None and "valid_accuracy" not in entry:
+            entry["valid_accuracy"] = self._accuracy(*self.valid)
+        for name, value in entry.items():
+            self.estimator.history_.setdefault(name, []).append(value)
+        if self.monitor is not None and "valid_accuracy" in entry:
+            self.monitor(epoch + 1, entry["valid_accuracy"])
+
+    def _accuracy(self, images: NDArray[Any], codes: NDArray[np.int64]) -> float:
+        return float((self.estimator._probabilities(images).argmax(axis=1) == codes).mean())
+
+
+def _entry(logs: dict[str, Any]) -> dict[str, float]:
+    """Take losses and accuracies out of what Keras has logged of an epoch."""
+    entry: dict[str, float] = {}
+    for prefix, part in (("", "fit"), ("val_", "valid")):
+        named = {"loss": ("loss",), "accuracy": ACCURACIES}
+        for kind, names in named.items():
+            entry |= {f"{part}_{kind}": float(logs[prefix + name]) for name in names if prefix + name in logs}
+    return entry

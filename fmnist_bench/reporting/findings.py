@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix
 
 from fmnist_bench.reporting import metrics
-from fmnist_bench.trial import PREPARATION, PREPARED, STATUSES
+from fmnist_bench.storage.results import PREPARATION, PREPARED, STATUSES
 
 Array = NDArray[Any]
 N_MISTAKES = 24  # four rows of six pictures

@@ -19,7 +19,7 @@ import jinja2
 from fmnist_bench.reporting import tables
 from fmnist_bench.reporting.findings import Findings
 from fmnist_bench.reporting.markdown import block, code, md
-from fmnist_bench.trial import STATUSES
+from fmnist_bench.storage.results import STATUSES
 
 THUMBNAIL = 64  # pixels; larger pictures are scaled down to it
 

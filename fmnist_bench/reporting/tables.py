@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_bench.reporting.findings import KINDS, Contestant, Findings, TrialRow
-from fmnist_bench.trial import STATUSES
+from fmnist_bench.storage.results import STATUSES
 
 MAX_MATRIX = 30  # classes; above it the most frequent confusions say more than a matrix
 MAX_ROWS = 500  # trials listed on the page
