@@ -17,10 +17,11 @@ from typing import Any, TypeVar
 import optuna
 
 from fmnist_bench import load_ensemble
-from fmnist_bench.data import load_dataset
-from fmnist_bench.environment import cores
-from fmnist_bench.journal import open_journal
-from fmnist_bench.store import JOURNAL, Run, Store, TrialRecord
+from fmnist_bench._utils.environment import cores
+from fmnist_bench.data.dataset import load_dataset
+from fmnist_bench.storage.journal import open_journal
+from fmnist_bench.storage.records import TrialRecord
+from fmnist_bench.storage.run_folder import JOURNAL, Run, Store
 from fmnist_bench.store_health import database_fault, run_faults
 
 HERE = Path(__file__).resolve().parent
@@ -33,7 +34,7 @@ STUDIES = {
     "max_features = {low = 0.05, high = 0.5}\n[fidelity]\nn_estimators = [4, 12, 36]\n",
     "asker": '[model]\nuse = "sklearn.naive_bayes.GaussianNB"\nvar_smoothing = {low = 1e-6, high = 0.1, log = true}\n'
     '[search]\nengine = "keras-tuner"\noracle = "random"\n',
-    "network": '[model]\nuse = "fmnist_bench.models.cnn.CNNClassifier"\nn_convs = 1\nfilters = 4\nn_dense = 0\n'
+    "network": '[model]\nuse = "fmnist_bench.models.CNNClassifier"\nn_convs = 1\nfilters = 4\nn_dense = 0\n'
     'head = "max"\nflip_average = false\nepochs = 2\nlearning_rate = {low = 0.01, high = 0.1}\n',
 }
 BENCHMARK = 'data = "digits"\nvalid_size = 0.2\ntrials = {trials}\nstudies = {studies}\n'

@@ -32,7 +32,8 @@ from _campaign import (
 from _damage_cases import STATE, Change, bomb
 from _strangers import KINDS
 
-from fmnist_bench.store import Store, TrialRecord
+from fmnist_bench.storage.records import TrialRecord
+from fmnist_bench.storage.run_folder import Store
 
 CLASSES = tuple(f"class {kind}" for kind in KINDS)
 LONGEST_REASON = 2000  # characters
@@ -186,9 +187,9 @@ STUDIES = {
         f"study names {use}": f'{MODEL_OF}[model.class_weight]\nuse = "{use}"\n{arguments}\n'
         for use, arguments in {
             "sklearn.datasets._covtype.GzipFile": 'filename = "{victim}"\nmode = "wb"',
-            "fmnist_bench.store.Store": 'folder = "{victim}-folder"',
-            "fmnist_bench.store.Path": "",
-            "fmnist_bench.worker.threading.Thread": "",
+            "fmnist_bench.storage.run_folder.Store": 'folder = "{victim}-folder"',
+            "fmnist_bench.storage.run_folder.Path": "",
+            "fmnist_bench.trials.process.threading.Thread": "",
             "sklearn.callback._transport.Listener": "",
             "joblib.memory.Memory": 'location = "{victim}-cache"',
             "sklearn.utils._joblib.Memory": 'location = "{victim}-cache"',

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from fmnist_bench._utils.environment import backend, machine
 from fmnist_bench._utils.files import write_text
-from fmnist_bench.environment import backend, machine
 
 
 def kept(script: str) -> Path:

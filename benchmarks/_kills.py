@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 from _campaign import SECONDS, Tried, call, changed, end, new_place, records_of, side_by_side, start, told, unsound
 
-from fmnist_bench.store import Store
+from fmnist_bench.storage.run_folder import Store
 
 FLAVOURS = (("bayes", "tree"), ("bayes", "ladder"), ("tree", "network"), ("tree", "asker"))
 VICTIMS = {"coordinator": 0, "worker": 1, "forkserver": 2}  # and how many trials may crash of it

@@ -13,9 +13,9 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.tree import DecisionTreeClassifier
 
 from fmnist_bench import StackedEnsemble, load_ensemble
-from fmnist_bench.data import load_dataset
-from fmnist_bench.files import IDX_FILES
-from fmnist_bench.manifest import DIGEST, MANIFEST, _digest
+from fmnist_bench.data.dataset import load_dataset
+from fmnist_bench.data.readers import IDX_FILES
+from fmnist_bench.ensemble.manifest import DIGEST, MANIFEST, _digest
 
 JSON = (
     None,

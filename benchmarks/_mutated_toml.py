@@ -8,9 +8,9 @@ from pathlib import Path
 from _campaign import STUDIES
 from _mutated_files import change_bytes
 
-from fmnist_bench.checking import check_arm
-from fmnist_bench.config import load_benchmark
-from fmnist_bench.space_optuna import check_drawing
+from fmnist_bench.config.checking import check_arm
+from fmnist_bench.config.loader import load_benchmark
+from fmnist_bench.search._optuna_space import check_drawing
 
 ROOT = Path(__file__).resolve().parent.parent
 NUMBERS = ("inf", "-inf", "nan", "0", "-0.0", "-1", "1", "1e308", "-1e308", "1e-320", "9" * 30, "9" * 5000, "0x10")

@@ -18,8 +18,8 @@ from _mutated_files import change_bytes, make_data, make_manifest, save_ensemble
 from _mutated_toml import make_toml, texts
 
 from fmnist_bench import cli, runner
-from fmnist_bench.config import load_benchmark
-from fmnist_bench.errors import InputError
+from fmnist_bench._utils.errors import InputError
+from fmnist_bench.config.loader import load_benchmark
 
 LONGEST = 20  # seconds that one input may take
 SHARES = {"toml": 0.5, "data": 0.2, "manifest": 0.2, "line": 0.1}  # of all mutations

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from fmnist_bench.environment import allowed_cores
+from fmnist_bench._utils.environment import allowed_cores
 
 
 def run_each(script: str, arguments: Sequence[Sequence[object]]) -> None:

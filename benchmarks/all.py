@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from mlflow import MlflowClient
 
 from fmnist_bench._utils.files import write_text
-from fmnist_bench.store import Run, Store
+from fmnist_bench.storage.run_folder import Run, Store
 
 KEPT = Path(__file__).resolve().with_suffix(".json")
 

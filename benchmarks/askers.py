@@ -26,10 +26,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from _pairs import run_each
 
 from fmnist_bench import run_benchmark
+from fmnist_bench._utils.environment import machine
 from fmnist_bench._utils.files import write_text
-from fmnist_bench.environment import machine
-from fmnist_bench.progress import PlainLines
-from fmnist_bench.store import Run, Store
+from fmnist_bench.progress.displays import PlainLines
+from fmnist_bench.storage.run_folder import Run, Store
 
 HERE = Path(__file__).resolve().parent
 ASKERS = {
@@ -188,7 +188,7 @@ def figure(results: Mapping[str, Sequence[Points]], seconds: float, path: Path) 
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    from fmnist_bench.reporting.canvas import GREY, GRID, PALETTE
+    from fmnist_bench.report.canvas import GREY, GRID, PALETTE
 
     fig = Figure(figsize=(7.2, 4), layout="constrained")
     axes = fig.add_subplot(xlabel="minutes", ylabel="best valid accuracy, %")

@@ -30,9 +30,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from _kept import commands, keep_figures, kept, open_figures
 from cnn_speed import BATCH, ROWS, apart, estimator, own_keras, rate, spread
 
+from fmnist_bench._utils.environment import machine
 from fmnist_bench._utils.files import write_text
-from fmnist_bench.data import load_dataset, make_split
-from fmnist_bench.environment import machine
+from fmnist_bench.data.dataset import load_dataset, make_split
 
 KEPT = kept(__file__)
 AS_IT_IS = "as it is"
@@ -42,15 +42,15 @@ Change = Callable[[Any], object]
 
 
 def _one_step(model: Any) -> None:
-    from fmnist_bench.models import _training
+    from fmnist_bench.models.networks import _callbacks
 
-    _training.STEPS_PER_EXECUTION = 1
+    _callbacks.STEPS_PER_EXECUTION = 1
 
 
 def _keras_normalisation(model: Any) -> None:
     import keras
 
-    from fmnist_bench.models import cnn
+    from fmnist_bench.models.networks import cnn
 
     cnn.FusedBatchNormalization = keras.layers.BatchNormalization  # type: ignore[misc]
 
@@ -63,14 +63,14 @@ def _compiled(model: Any) -> None:
 
 
 def _give_back(model: Any) -> None:
-    from fmnist_bench.models import _turn
+    from fmnist_bench.models.networks import _exclusive
 
-    _turn.KEEP.clear()
+    _exclusive.KEEP.clear()
 
 
 def _alternating(model: Any) -> None:
     """Mirror each image in every other pass, not by chance (Jordan, "94% on CIFAR-10 in 3.29 Seconds", 2024)."""
-    from fmnist_bench.models._batches import Batches
+    from fmnist_bench.models.networks._batches import Batches
 
     draw = Batches.__getitem__
 
@@ -111,7 +111,7 @@ def _stem(strided: bool) -> Change:
     def change(model: Any) -> None:
         import keras
 
-        from fmnist_bench.models.cnn import CNNClassifier
+        from fmnist_bench.models.networks.cnn import CNNClassifier
 
         conv, pools = CNNClassifier._conv, CNNClassifier._ends_in_pooling
 

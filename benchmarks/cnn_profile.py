@@ -21,9 +21,9 @@ from cnn_speed import BATCH, NETWORKS, estimator  # before TensorFlow, which is 
 import keras
 import tensorflow as tf
 
-from fmnist_bench.data import load_dataset
-from fmnist_bench.environment import allowed_cores
-from fmnist_bench.models._layers import FusedBatchNormalization
+from fmnist_bench._utils.environment import allowed_cores
+from fmnist_bench.data.dataset import load_dataset
+from fmnist_bench.models.networks._layers import FusedBatchNormalization
 
 ROWS = 60 * BATCH  # of an epoch; the second one is looked at
 CALLS = ("If", "PartitionedCall", "StatefulPartitionedCall", "While")  # they contain the others

@@ -32,10 +32,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from _kept import commands, keep_figures, kept, open_figures
 
+from fmnist_bench._utils.environment import machine, matrix_unit
 from fmnist_bench._utils.files import write_text
-from fmnist_bench.config import load_study
-from fmnist_bench.data import load_dataset
-from fmnist_bench.environment import machine, matrix_unit
+from fmnist_bench.config.loader import load_study
+from fmnist_bench.data.dataset import load_dataset
 
 BATCH = 128
 ROWS = 156 * BATCH
@@ -124,8 +124,8 @@ def rate(rows: int, train: Callable[[Callable[[], None]], object]) -> float:
 
 def estimator(name: str, **arguments: Any) -> Any:
     """Build a known configuration of the shipped study."""
-    from fmnist_bench.candidate import set_where_none
-    from fmnist_bench.study import Arm
+    from fmnist_bench.config.study import Arm
+    from fmnist_bench.pipeline import set_where_none
 
     arm = Arm(load_study("cnn"))
     known = next(known for known in arm.study.known if known.name == name)
@@ -136,10 +136,10 @@ def estimator(name: str, **arguments: Any) -> Any:
 
 def own_keras(model: Any, X: Any, y: Any, tick: Callable[[], None]) -> None:
     """Train by `CNNClassifier`, and be told of the end of each epoch."""
-    from fmnist_bench.models._training import Course
+    from fmnist_bench.models.networks._callbacks import TrainingCallback
 
-    end = Course.on_epoch_end
-    Course.on_epoch_end = lambda course, epoch, logs=None: (end(course, epoch, logs), tick())  # type: ignore[assignment]
+    end = TrainingCallback.on_epoch_end
+    TrainingCallback.on_epoch_end = lambda course, epoch, logs=None: (end(course, epoch, logs), tick())  # type: ignore[assignment]
     model.fit(X, y)
 
 

@@ -20,13 +20,14 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from fmnist_bench._utils.environment import cores, machine
 from fmnist_bench._utils.files import write_text
-from fmnist_bench.data import load_dataset
-from fmnist_bench.environment import cores, machine
-from fmnist_bench.report import predict_test
-from fmnist_bench.reporting.metrics import expected_calibration_error, log_loss, mcnemar
-from fmnist_bench.selection import METHODS, fit_temperature, learn_combination, with_temperature
-from fmnist_bench.store import Run, Store, best
+from fmnist_bench.data.dataset import load_dataset
+from fmnist_bench.ensemble.selection import METHODS, fit_temperature, learn_combination, with_temperature
+from fmnist_bench.report.gather import predict_test
+from fmnist_bench.report.metrics import expected_calibration_error, log_loss, mcnemar
+from fmnist_bench.storage.records import best
+from fmnist_bench.storage.run_folder import Run, Store
 
 KEPT = 3  # of the best trials of each arm, as the shipped benchmark keeps them
 SINGLE = "best single model"

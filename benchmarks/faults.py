@@ -26,8 +26,8 @@ from _damage import CLASSES, cases, damage
 from _kills import kills
 from _mutations import mutations
 
+from fmnist_bench._utils.environment import machine
 from fmnist_bench._utils.files import write_text
-from fmnist_bench.environment import machine
 
 HERE = Path(__file__).resolve().parent
 KINDS = ("kills", "damage", "mutations")

@@ -26,14 +26,14 @@ from scipy.linalg import sqrtm
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from fmnist_bench._utils.environment import machine
 from fmnist_bench._utils.files import write_text
-from fmnist_bench.augment import ConditionalGAN
-from fmnist_bench.candidate import set_where_none
-from fmnist_bench.config import load_study
-from fmnist_bench.data import load_dataset, make_split
-from fmnist_bench.environment import machine
-from fmnist_bench.images import write_grid
-from fmnist_bench.study import Arm
+from fmnist_bench.config.loader import load_study
+from fmnist_bench.config.study import Arm
+from fmnist_bench.data.dataset import load_dataset, make_split
+from fmnist_bench.data.image_files import write_grid
+from fmnist_bench.models.augmentation.gan import ConditionalGAN
+from fmnist_bench.pipeline import set_where_none
 
 VALID, EPOCHS, DRAWN, NEIGHBOURS, NOISE = 10_000, 6, 10_000, 3, 32.0
 LINES = {

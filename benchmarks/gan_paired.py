@@ -28,14 +28,14 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from _pairs import run_each
 
+from fmnist_bench._utils.environment import machine
 from fmnist_bench._utils.files import write_text
-from fmnist_bench.augment import ConditionalGAN
-from fmnist_bench.candidate import Augmentations, set_where_none
-from fmnist_bench.classic import ClassicAugmentation
-from fmnist_bench.config import load_study
-from fmnist_bench.data import load_dataset, make_split
-from fmnist_bench.environment import machine
-from fmnist_bench.study import Arm
+from fmnist_bench.config.loader import load_study
+from fmnist_bench.config.study import Arm
+from fmnist_bench.data.dataset import load_dataset, make_split
+from fmnist_bench.models.augmentation.classic import ClassicAugmentation
+from fmnist_bench.models.augmentation.gan import ConditionalGAN
+from fmnist_bench.pipeline import Augmentations, set_where_none
 
 FAMILIES = ("logistic_regression", "random_forest", "xgboost", "cnn", "efficientnet_lite0")
 NETWORKS = ("cnn",)  # change every batch by themselves

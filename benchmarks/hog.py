@@ -15,9 +15,9 @@ from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
 from sklearn.svm import SVC
 
-from fmnist_bench.data import load_dataset, make_split
-from fmnist_bench.environment import machine
-from fmnist_bench.features import ImageFeatures
+from fmnist_bench._utils.environment import machine
+from fmnist_bench.data.dataset import load_dataset, make_split
+from fmnist_bench.models.features import ImageFeatures
 
 SEED, N_FIT, N_VALID = 0, 12_000, 10_000
 

@@ -23,9 +23,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from cnn_speed import BATCH, apart, estimator, own_keras, rate, spread
 
+from fmnist_bench._utils.environment import allowed_cores, machine
 from fmnist_bench._utils.files import write_text
-from fmnist_bench.data import load_dataset
-from fmnist_bench.environment import allowed_cores, machine
+from fmnist_bench.data.dataset import load_dataset
 
 WAYS = {"with oneDNN": "1", "without": "0"}
 ROWS = 20 * BATCH
@@ -82,7 +82,7 @@ def timed(compute: Callable[[], Any]) -> float:
 
 def gan(X: Any, y: Any) -> float:
     """Rows a second of training the GAN."""
-    from fmnist_bench import augment
+    from fmnist_bench.models.augmentation import gan as augment
 
     augment.STEPS_AN_EPOCH, augment.Judge.rows = GAN_STEPS, 64  # whom a judgement after each would keep busy
     model = augment.ConditionalGAN(steps=3 * GAN_STEPS, random_state=0)
@@ -100,7 +100,7 @@ def gan(X: Any, y: Any) -> float:
 
 def features(X: Any, y: Any) -> float:
     """Rows a second through the frozen part of a pretrained network, images of 64 pixels."""
-    from fmnist_bench.models.transfer import TransferClassifier
+    from fmnist_bench.models.networks.transfer import TransferClassifier
 
     model = TransferClassifier(image_size=64, epochs=1, random_state=0).fit(X[:BATCH], y[:BATCH])
     return timed(lambda: model._embed(model._to_images(X)))
@@ -110,11 +110,11 @@ def fine_tuning(X: Any, y: Any, keras_layer: bool) -> float:
     """Rows a second of training the last four blocks of a pretrained network, images of 64 pixels."""
     import keras
 
-    from fmnist_bench.models import _lite0
-    from fmnist_bench.models.transfer import TransferClassifier
+    from fmnist_bench.models.networks import _efficientnet_lite0
+    from fmnist_bench.models.networks.transfer import TransferClassifier
 
     if keras_layer:
-        _lite0.SmallPlaneDepthwiseConv2D = keras.layers.DepthwiseConv2D
+        _efficientnet_lite0.SmallPlaneDepthwiseConv2D = keras.layers.DepthwiseConv2D
     model = TransferClassifier(image_size=64, unfreeze=4, epochs=3, random_state=0)
     return rate(ROWS // 2, lambda tick: own_keras(model, X[: ROWS // 2], y[: ROWS // 2], tick))
 

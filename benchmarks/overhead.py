@@ -19,12 +19,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from fmnist_bench import run_benchmark
+from fmnist_bench._utils.environment import allowed_cores, cores, machine
 from fmnist_bench._utils.files import write_text
-from fmnist_bench.config import find_files, load_study
-from fmnist_bench.data import load_dataset, make_split
-from fmnist_bench.environment import allowed_cores, cores, machine
-from fmnist_bench.progress import Progress
-from fmnist_bench.store import Run, Store, TrialRecord
+from fmnist_bench.config.loader import find_files, load_study
+from fmnist_bench.data.dataset import load_dataset, make_split
+from fmnist_bench.progress.displays import Progress
+from fmnist_bench.storage.records import TrialRecord
+from fmnist_bench.storage.run_folder import Run, Store
 
 NOTHING = """
 [model]
@@ -33,7 +34,7 @@ var_smoothing = { low = 1e-9, high = 1.0, log = true }
 """
 NETWORK = """
 [model]
-use = "fmnist_bench.models.cnn.CNNClassifier"
+use = "fmnist_bench.models.CNNClassifier"
 n_convs = 1
 filters = 1
 n_dense = 0
@@ -142,9 +143,9 @@ def fit_once(family: str, rows: int, cpus: list[int], gate: Path) -> None:
     """Warm up, wait for the others, fit; print the seconds."""
     from joblib import parallel_config
 
-    from fmnist_bench.candidate import set_where_none
-    from fmnist_bench.job import _take_cores
-    from fmnist_bench.study import Arm
+    from fmnist_bench.config.study import Arm
+    from fmnist_bench.pipeline import set_where_none
+    from fmnist_bench.trials.task import _take_cores
 
     _take_cores(tuple(cpus))
     data = load_dataset("fashion-mnist", "train")

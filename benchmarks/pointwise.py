@@ -19,9 +19,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from cnn_speed import BATCH, apart, spread
 
+from fmnist_bench._utils.environment import machine
 from fmnist_bench._utils.files import write_text
-from fmnist_bench.data import load_dataset
-from fmnist_bench.environment import machine
+from fmnist_bench.data.dataset import load_dataset
 
 WAYS = ("dense layers", "convolutions")
 ROWS = 30 * BATCH
@@ -47,11 +47,11 @@ def speed(way: str) -> dict[str, float]:
     """Rows a second of training the last blocks, and through the frozen part."""
     import keras
 
-    from fmnist_bench.models import _lite0
-    from fmnist_bench.models.transfer import TransferClassifier
+    from fmnist_bench.models.networks import _efficientnet_lite0
+    from fmnist_bench.models.networks.transfer import TransferClassifier
 
     if way == "convolutions":
-        _lite0._pointwise = lambda channels, name: keras.layers.Conv2D(channels, 1, name=name)
+        _efficientnet_lite0._pointwise = lambda channels, name: keras.layers.Conv2D(channels, 1, name=name)
     data, ends = load_dataset(subset="train"), list[float]()
     X, y = data.X[:ROWS], data.y[:ROWS]
     model = TransferClassifier(image_size=64, unfreeze=4, epochs=3, random_state=0)

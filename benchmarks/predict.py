@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from fmnist_bench.data import load_dataset
-from fmnist_bench.ensemble import BATCH, load_ensemble
-from fmnist_bench.environment import cores, machine
-from fmnist_bench.saved_models import load_model
-from fmnist_bench.store import Run, Store, best
+from fmnist_bench._utils.environment import cores, machine
+from fmnist_bench.data.dataset import load_dataset
+from fmnist_bench.ensemble.estimator import BATCH, load_ensemble
+from fmnist_bench.models.saved import load_model
+from fmnist_bench.storage.records import best
+from fmnist_bench.storage.run_folder import Run, Store
 
 
 def main() -> None:

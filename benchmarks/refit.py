@@ -18,14 +18,14 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from fmnist_bench._utils.environment import cores, machine
 from fmnist_bench._utils.files import write_text
-from fmnist_bench.data import Dataset, load_dataset
-from fmnist_bench.ensemble import StackedEnsemble, load_ensemble
-from fmnist_bench.environment import cores, machine
-from fmnist_bench.members import with_length_found
-from fmnist_bench.reporting.metrics import mcnemar
-from fmnist_bench.store import Run, Store
-from fmnist_bench.study import ROWS
+from fmnist_bench.config.study import ROWS
+from fmnist_bench.data.dataset import Dataset, load_dataset
+from fmnist_bench.ensemble.estimator import StackedEnsemble, load_ensemble
+from fmnist_bench.ensemble.members import with_length_found
+from fmnist_bench.report.metrics import mcnemar
+from fmnist_bench.storage.run_folder import Run, Store
 
 
 def main() -> None:

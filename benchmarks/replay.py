@@ -24,18 +24,19 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from fmnist_bench._utils.environment import cores, machine
 from fmnist_bench._utils.files import write_text
-from fmnist_bench.arm_search import ArmSearch
-from fmnist_bench.budget import ArmClaim, next_arm
-from fmnist_bench.config import load_benchmark, parse_duration
-from fmnist_bench.environment import cores, machine
-from fmnist_bench.ladder import Ladder
-from fmnist_bench.proposals import COMPRESSED, Proposal
-from fmnist_bench.sampler import Ask, Asker
-from fmnist_bench.selection import greedy_selection
+from fmnist_bench.config.loader import load_benchmark, parse_duration
+from fmnist_bench.config.study import Arm
+from fmnist_bench.ensemble.selection import greedy_selection
+from fmnist_bench.search.allocation import ArmClaim, next_arm
+from fmnist_bench.search.arm import ArmSearch
+from fmnist_bench.search.proposals import COMPRESSED, Proposal
+from fmnist_bench.search.sampler import Ask, Asker
+from fmnist_bench.search.successive_halving import Ladder
+from fmnist_bench.storage.records import TrialRecord
 from fmnist_bench.storage.results import TrialResult
-from fmnist_bench.store import Run, Store, TrialRecord
-from fmnist_bench.study import Arm
+from fmnist_bench.storage.run_folder import Run, Store
 
 LEFT_BY_A_RUNG = 0.85  # of the errors of a trial when it climbs, for the rules of expected gain
 Rule = Callable[["Play", Sequence[ArmClaim]], int]

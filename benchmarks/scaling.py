@@ -84,7 +84,7 @@ def _options():
 
 def measure(n, seconds, trials_per_worker):
     """Seconds that `n` workers take for `trials_per_worker` trials each."""
-    from fmnist_bench.cluster import Cluster
+    from fmnist_bench.trials.dask_cluster import Cluster
 
     with tempfile.TemporaryDirectory() as name, dask(Path(name), n) as address:
         cluster, make = Cluster(address), tasks(Path(name))
@@ -110,11 +110,11 @@ def has_rows(dask_worker):
 
 def tasks(folder):
     """Return a function that makes trials of the digits."""
-    from fmnist_bench.data import load_dataset, make_split
-    from fmnist_bench.job import Task
-    from fmnist_bench.space import Spec
-    from fmnist_bench.store import Store
-    from fmnist_bench.study import Arm, Study
+    from fmnist_bench.config.space import Spec
+    from fmnist_bench.config.study import Arm, Study
+    from fmnist_bench.data.dataset import load_dataset, make_split
+    from fmnist_bench.storage.run_folder import Store
+    from fmnist_bench.trials.task import Task
 
     digits, store = load_dataset("digits"), Store(folder / "mlruns")
     shared = {"rows": store.rows(digits), "split": make_split(digits.y, 0.2, 0), "seed": 0, "cache_dir": store.cache}
@@ -139,7 +139,7 @@ def dask(folder, n):
         "--memory-limit",
         "0",
         "--preload",
-        "fmnist_bench.supervisor",
+        "fmnist_bench.trials._dask_supervisor",
     )
 
     def start(verb, *options):
@@ -176,7 +176,7 @@ def write(rows, folder):
     """Write the page and its figure."""
     from importlib.metadata import version
 
-    from fmnist_bench.environment import machine
+    from fmnist_bench._utils.environment import machine
 
     text = __doc__.split("\n\n")
     facts = {
@@ -201,7 +201,7 @@ def figure(workers, efficiency, path):
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    from fmnist_bench.reporting.canvas import GREY, GRID, PALETTE
+    from fmnist_bench.report.canvas import GREY, GRID, PALETTE
 
     fig = Figure(figsize=(5.5, 3.2), layout="constrained")
     axes = fig.add_subplot(xlabel="workers", ylabel="efficiency in %", xscale="log", ylim=(0, 105))

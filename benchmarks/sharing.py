@@ -23,12 +23,13 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from _pairs import run_each
 
-from fmnist_bench import engine, run_benchmark
+from fmnist_bench import run_benchmark
+from fmnist_bench._utils.environment import machine
 from fmnist_bench._utils.files import write_text
-from fmnist_bench.budget import RATIO, next_arm
-from fmnist_bench.environment import machine
-from fmnist_bench.progress import PlainLines
-from fmnist_bench.store import Store
+from fmnist_bench.progress.displays import PlainLines
+from fmnist_bench.search import loop
+from fmnist_bench.search.allocation import RATIO, next_arm
+from fmnist_bench.storage.run_folder import Store
 
 RULES = {"shipped": RATIO, "equal": 1.0}
 SEED_STEP = 1000  # between two repetitions: near seeds draw overlapping sequences
@@ -67,7 +68,7 @@ def _place(mlruns: Path, minutes: float, rule: str, seed: int) -> Path:
 
 def measure(rule: str, seed: int, options: argparse.Namespace) -> None:
     """Run the benchmark with one rule and keep what came out."""
-    engine.next_arm = functools.partial(next_arm, ratio=RULES[rule])
+    loop.next_arm = functools.partial(next_arm, ratio=RULES[rule])
     place = _place(options.mlruns, options.minutes, rule, seed)
     folder = place.with_suffix("")
     outcome = run_benchmark(

@@ -12,11 +12,11 @@ from sklearn import svm
 from sklearn.metrics import accuracy_score, log_loss
 from threadpoolctl import threadpool_limits
 
-from fmnist_bench.config import load_study
-from fmnist_bench.data import load_dataset, make_split
-from fmnist_bench.environment import machine
+from fmnist_bench._utils.environment import machine
+from fmnist_bench.config.loader import load_study
+from fmnist_bench.config.study import Arm
+from fmnist_bench.data.dataset import load_dataset, make_split
 from fmnist_bench.models.svm import SVC
-from fmnist_bench.study import Arm
 
 SEED, N_FIT, N_VALID = 0, (12_000, 40_000), 10_000
 WAYS = {"scikit-learn": svm.SVC, "fmnist_bench": SVC}

@@ -23,12 +23,12 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from _kept import keep_figures, kept, open_figures
 
+from fmnist_bench._utils.environment import machine
 from fmnist_bench._utils.files import write_text
-from fmnist_bench.candidate import set_where_none
-from fmnist_bench.config import load_study
-from fmnist_bench.data import load_dataset
-from fmnist_bench.environment import machine
-from fmnist_bench.study import Arm
+from fmnist_bench.config.loader import load_study
+from fmnist_bench.config.study import Arm
+from fmnist_bench.data.dataset import load_dataset
+from fmnist_bench.pipeline import set_where_none
 
 CONTENDERS = ("transfer", "cnn")
 KEPT = kept(__file__)

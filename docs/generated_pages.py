@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from fmnist_bench.cli import _parser
-from fmnist_bench.schemas import NAMES, schema_file
+from fmnist_bench.config.schemas import NAMES, schema_file
 
 
 def write_pages(folder: Path) -> None:

@@ -11,11 +11,11 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from fmnist_bench.errors import InputError
-from fmnist_bench.schemas import NAMES, schema_file
+from fmnist_bench._utils.errors import InputError
+from fmnist_bench.config.schemas import NAMES, schema_file
 
 if TYPE_CHECKING:
-    from fmnist_bench.reporting.findings import Findings
+    from fmnist_bench.report.findings import Findings
 
 EXAMPLES = """
 examples:
@@ -214,7 +214,7 @@ def _declare_run(run: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace, started: float) -> int:
-    from fmnist_bench.progress import make_progress
+    from fmnist_bench.progress.displays import make_progress
     from fmnist_bench.runner import run_benchmark
 
     progress = make_progress(quiet=options.quiet, as_json=options.json)
@@ -253,7 +253,7 @@ def _report(options: argparse.Namespace, started: float) -> int:
 
 
 def _show(findings: "Findings", closing: str) -> int:
-    from fmnist_bench.reporting.render import terminal_leaderboard
+    from fmnist_bench.report.render import terminal_leaderboard
 
     print(terminal_leaderboard(findings))
     for label, value in findings.how_to_open.items():
@@ -270,7 +270,7 @@ def _status(findings: "Findings") -> int:
 
 
 def _predict(options: argparse.Namespace, started: float) -> int:
-    from fmnist_bench.predict import as_text, predict_images
+    from fmnist_bench.ensemble.predict import as_text, predict_images
 
     table = predict_images(options.images, options.ensemble, options.mlruns, options.allow_import)
     print(f"Ensemble: {table.attrs['ensemble']}", file=sys.stderr)
@@ -279,7 +279,7 @@ def _predict(options: argparse.Namespace, started: float) -> int:
 
 
 def _ui(options: argparse.Namespace, started: float) -> int:
-    from fmnist_bench.servers import first_page, ui_command
+    from fmnist_bench.tracking.servers import first_page, ui_command
 
     command, environment = ui_command(options.mlruns, options.port)
     page = f"http://127.0.0.1:{options.port}/{first_page(options.mlruns)}"
@@ -288,7 +288,7 @@ def _ui(options: argparse.Namespace, started: float) -> int:
 
 
 def _serve(options: argparse.Namespace, started: float) -> int:
-    from fmnist_bench.servers import check_registered, serve_command
+    from fmnist_bench.tracking.servers import check_registered, serve_command
 
     command, environment = serve_command(options.model, options.mlruns, options.tracking_uri, options.port)
     check_registered(options.model, environment["MLFLOW_TRACKING_URI"])
@@ -297,7 +297,7 @@ def _serve(options: argparse.Namespace, started: float) -> int:
 
 
 def _list(options: argparse.Namespace, started: float) -> int:
-    from fmnist_bench.config import describe_all
+    from fmnist_bench.config.loader import describe_all
 
     print(describe_all())
     return 0
@@ -311,7 +311,7 @@ def _check(options: argparse.Namespace, started: float) -> int:
 
 
 def _data(options: argparse.Namespace, started: float) -> int:
-    from fmnist_bench.data import describe
+    from fmnist_bench.data.dataset import describe
 
     print(describe(options.name, options.data))
     return 0

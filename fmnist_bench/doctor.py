@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 
-from fmnist_bench.environment import (
+from fmnist_bench._utils.environment import (
     LIBRARIES,
     available_memory,
     backend,
@@ -23,12 +23,12 @@ from fmnist_bench.environment import (
     reaches_gpus,
     versions,
 )
-from fmnist_bench.errors import InputError
-from fmnist_bench.fetch import DATA_VARIABLE, find_fashion_mnist
-from fmnist_bench.store import FREE_SPACE
+from fmnist_bench._utils.errors import InputError
+from fmnist_bench.data.fashion_mnist import DATA_VARIABLE, find_fashion_mnist
+from fmnist_bench.models.networks._weights import WEIGHTS, how_to_get, local_weights
+from fmnist_bench.storage.run_folder import FREE_SPACE
 from fmnist_bench.store_health import database_fault, database_notes, run_faults
-from fmnist_bench.weights import WEIGHTS, how_to_get, local_weights
-from fmnist_bench.workers import ROOM
+from fmnist_bench.trials.local import ROOM
 
 # Back ends of Keras: what brings them, and what lets them use a GPU.
 BACKENDS = {

@@ -11,26 +11,26 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any
 
+from fmnist_bench._utils.errors import InputError
 from fmnist_bench._utils.files import write_text
-from fmnist_bench.budget import Clock
-from fmnist_bench.config import load_benchmark, parse_duration
-from fmnist_bench.data import NAMES, Dataset, Split, load_dataset, make_split
-from fmnist_bench.errors import InputError
-from fmnist_bench.events import listed
-from fmnist_bench.fetch import is_fashion_mnist
-from fmnist_bench.hyperspace import with_hyperspaces
-from fmnist_bench.pages import renew
-from fmnist_bench.progress import Progress, make_progress
-from fmnist_bench.report import open_test_set, report_files, write_report
-from fmnist_bench.reporting.findings import Findings
+from fmnist_bench.config.loader import load_benchmark, parse_duration
+from fmnist_bench.config.space import is_number
+from fmnist_bench.config.study import HIGHEST_SEED, Benchmark
+from fmnist_bench.data.dataset import NAMES, Dataset, Split, load_dataset, make_split
+from fmnist_bench.data.fashion_mnist import is_fashion_mnist
+from fmnist_bench.progress.displays import Progress, make_progress
+from fmnist_bench.progress.events import listed
+from fmnist_bench.report.findings import Findings
+from fmnist_bench.report.gather import open_test_set, report_files, write_report
+from fmnist_bench.report.mlflow_notes import renew
+from fmnist_bench.search._optuna_space import check_drawing
+from fmnist_bench.search.allocation import Clock
 from fmnist_bench.session import END_SECONDS, Options, Outcome, Session
-from fmnist_bench.space import is_number
-from fmnist_bench.space_optuna import check_drawing
-from fmnist_bench.store import Store
-from fmnist_bench.study import HIGHEST_SEED, Benchmark
-from fmnist_bench.tracking import warm_up
-from fmnist_bench.worker import check_in_worker, prepare
-from fmnist_bench.workers import LocalWorkers, Workers
+from fmnist_bench.storage.run_folder import Store
+from fmnist_bench.tracking.tracker import warm_up
+from fmnist_bench.trials.hypermodel_space import with_hyperspaces
+from fmnist_bench.trials.local import LocalWorkers, Workers
+from fmnist_bench.trials.process import check_in_worker, prepare
 
 __all__ = ["Outcome", "check_benchmark", "rewrite_report", "run_benchmark"]
 
@@ -159,7 +159,7 @@ def _open_workers(benchmark: Benchmark, n: int | None, cluster: str) -> Workers:
     """As many workers as were asked for, or as pay; no more than there are trials to run."""
     workers: Workers
     if cluster:
-        from fmnist_bench.cluster import Cluster
+        from fmnist_bench.trials.dask_cluster import Cluster
 
         workers = Cluster(cluster, [use for study in benchmark.studies for use in study.uses])
     else:

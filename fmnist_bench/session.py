@@ -12,21 +12,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fmnist_bench import pages
-from fmnist_bench.arm_search import ArmSearch, make_arm_searches
-from fmnist_bench.budget import Clock
-from fmnist_bench.choice import choose_ensemble
-from fmnist_bench.data import NAMES, Dataset, Split
-from fmnist_bench.engine import Search, SearchSettings
-from fmnist_bench.environment import command, cores, machine, versions
-from fmnist_bench.progress import Progress
-from fmnist_bench.registry import registered_name
-from fmnist_bench.report import open_test_set, report_files, write_report
-from fmnist_bench.reporting.findings import Findings
-from fmnist_bench.store import Run, TrialRecord, best
-from fmnist_bench.study import Benchmark
-from fmnist_bench.tracking import Tracker
-from fmnist_bench.workers import Workers
+from fmnist_bench._utils.environment import command, cores, machine, versions
+from fmnist_bench.config.study import Benchmark
+from fmnist_bench.data.dataset import NAMES, Dataset, Split
+from fmnist_bench.ensemble.choose import choose_ensemble
+from fmnist_bench.progress.displays import Progress
+from fmnist_bench.report import mlflow_notes
+from fmnist_bench.report.findings import Findings
+from fmnist_bench.report.gather import open_test_set, report_files, write_report
+from fmnist_bench.search.allocation import Clock
+from fmnist_bench.search.arm import ArmSearch, make_arm_searches
+from fmnist_bench.search.loop import Search, SearchSettings
+from fmnist_bench.storage.records import TrialRecord, best
+from fmnist_bench.storage.run_folder import Run
+from fmnist_bench.tracking.registry import registered_name
+from fmnist_bench.tracking.tracker import Tracker
+from fmnist_bench.trials.local import Workers
 
 TEST_ROWS = 10_000  # for the time that predicting them takes; how many there are is unknown until the report
 END_SECONDS = 20.0  # choosing the ensemble, registering it, figures, report
@@ -127,7 +128,7 @@ class Session:
         self._open()
         for arm in self.benchmark.arms:
             tracker.open_arm(arm.name, arm.study.name, arm.settings)
-        tracker.show(partial(pages.begin, about=self._about(), dataset=self.dataset, split=self.split))
+        tracker.show(partial(mlflow_notes.begin, about=self._about(), dataset=self.dataset, split=self.split))
         search = self._search(tracker)
         self.progress.message("Choosing the ensemble, then opening the test set for the report")
         self._choose(search.arms)
@@ -140,7 +141,7 @@ class Session:
         return Outcome(self.run.folder, findings, self.clock.elapsed)
 
     def _about(self) -> str:
-        return pages.of_benchmark(self.benchmark, self.dataset, self.split)
+        return mlflow_notes.of_benchmark(self.benchmark, self.dataset, self.split)
 
     def _open(self) -> None:
         data = self.dataset
@@ -256,7 +257,7 @@ class Session:
         rows = {who.name: findings.scores(who) for who in findings.everyone if who.scored}
         scores = {name: {key: float(row[key]) for key in SCORES} for name, row in rows.items()}
         tracker.log_summary(scores.pop("ensemble", {}), report_files(self.run), scores)
-        tracker.show(partial(pages.end, about=self._about(), findings=findings))
+        tracker.show(partial(mlflow_notes.end, about=self._about(), findings=findings))
         tracker.close("FINISHED" if findings.ensemble else "FAILED")
 
 

@@ -13,15 +13,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_bench.addresses import database_uri
-from fmnist_bench.errors import InputError
-from fmnist_bench.manifest import MANIFEST
-from fmnist_bench.mlflow_access import open_database, reason
-from fmnist_bench.mlflow_folder import deleted, is_locked, left_open, moved_from
-from fmnist_bench.records import read_record, trial_fault
-from fmnist_bench.sampler import Ask, agree
-from fmnist_bench.search import remembered
-from fmnist_bench.store import JOURNAL, ORACLES, STATE, read_split, read_state
+from fmnist_bench._utils.addresses import database_uri
+from fmnist_bench._utils.errors import InputError
+from fmnist_bench.ensemble.manifest import MANIFEST
+from fmnist_bench.search.optuna_sampler import remembered
+from fmnist_bench.search.sampler import Ask, agree
+from fmnist_bench.storage.records import read_record, trial_fault
+from fmnist_bench.storage.run_folder import JOURNAL, ORACLES, STATE, read_split, read_state
+from fmnist_bench.tracking.client import open_database, reason
+from fmnist_bench.tracking.folder import deleted, is_locked, left_open, moved_from
 
 Fault = tuple[str, str]  # what is wrong, and what to do about it
 

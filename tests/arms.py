@@ -2,12 +2,13 @@
 
 import math
 
-from fmnist_bench.arm_search import ArmSearch
-from fmnist_bench.search import OptunaAsker
-from fmnist_bench.space import Range, Spec
+from fmnist_bench.config.space import Range, Spec
+from fmnist_bench.config.study import Arm, Fidelity, Known, Study
+from fmnist_bench.search.arm import ArmSearch
+from fmnist_bench.search.optuna_sampler import OptunaAsker
+from fmnist_bench.storage.records import TrialRecord
 from fmnist_bench.storage.results import TrialResult
-from fmnist_bench.store import Run, Store, TrialRecord
-from fmnist_bench.study import Arm, Fidelity, Known, Study
+from fmnist_bench.storage.run_folder import Run, Store
 
 EPOCHS = {"model__epochs": (2, 6, 14)}
 SPACE = Spec("sklearn.svm.SVC", {"C": Range(0.1, 10.0, log=True), "degree": Range(1, 5)})
@@ -43,5 +44,5 @@ def answer(search, run, ask, accuracy=0.5, status="complete", seconds=1.0, sched
 
 def network(run, speedup=1.0):
     """The search of a network with a known configuration, on a ladder of epochs."""
-    space = Spec("fmnist_bench.models.cnn.CNNClassifier", {"learning_rate": Range(0.1, 1.0)})
+    space = Spec("fmnist_bench.models.CNNClassifier", {"learning_rate": Range(0.1, 1.0)})
     return make(run, [Known("one", {"model__learning_rate": 0.5})], space, levels=EPOCHS, speedup=speedup)

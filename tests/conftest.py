@@ -5,15 +5,15 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
+from fmnist_bench._utils.errors import InputError
 from fmnist_bench.cli import main
-from fmnist_bench.data import find_fashion_mnist, load_dataset, make_split
-from fmnist_bench.errors import InputError
-from fmnist_bench.job import Task
-from fmnist_bench.space import Spec
+from fmnist_bench.config.space import Spec
+from fmnist_bench.config.study import Arm, Study
+from fmnist_bench.data.dataset import find_fashion_mnist, load_dataset, make_split
+from fmnist_bench.storage.run_folder import Store
 from fmnist_bench.storage.trial_folder import Rows
-from fmnist_bench.store import Store
-from fmnist_bench.study import Arm, Study
-from fmnist_bench.worker import prepare
+from fmnist_bench.trials.process import prepare
+from fmnist_bench.trials.task import Task
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 

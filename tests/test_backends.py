@@ -18,11 +18,11 @@ START = """
 import sys
 from pathlib import Path
 import keras, numpy as np
-from fmnist_bench.candidate import Candidate
-from fmnist_bench.saved_models import load_model, save_model
-from fmnist_bench.data import load_dataset
-from fmnist_bench.models.cnn import CNNClassifier
-from fmnist_bench.models.transfer import TransferClassifier
+from fmnist_bench.pipeline import Candidate
+from fmnist_bench.models.saved import load_model, save_model
+from fmnist_bench.data.dataset import load_dataset
+from fmnist_bench.models.networks.cnn import CNNClassifier
+from fmnist_bench.models.networks.transfer import TransferClassifier
 X, y = (part[:300] for part in (load_dataset("digits").X, load_dataset("digits").y))
 assert keras.backend.backend() == {backend!r}
 """
@@ -70,9 +70,9 @@ def test_a_benchmark_runs_on_other_back_ends(backend, tmp_path):
 
 def test_jax_trains_no_gan_and_samples_one_that_was_trained_elsewhere(tmp_path):
     code = """
-from fmnist_bench.augment import ConditionalGAN
-from fmnist_bench.models._backend import to_bytes
-from fmnist_bench.models._gan import build_generator
+from fmnist_bench.models.augmentation.gan import ConditionalGAN
+from fmnist_bench.models.networks._backend import to_bytes
+from fmnist_bench.models.augmentation._gan_networks import build_generator
 """
     make = 'Path("gan.keras").write_bytes(to_bytes(build_generator((8, 8, 1), 10, 4, 4)))'
     refused = """
@@ -94,8 +94,8 @@ def test_lite0_gives_what_the_network_of_its_authors_gives():
     import torch
     from efficientnet_lite_pytorch import EfficientNet
 
-    from fmnist_bench.models._backbones import load_backbone
-    from fmnist_bench.weights import find_weights
+    from fmnist_bench.models.networks._backbones import load_backbone
+    from fmnist_bench.models.networks._weights import find_weights
 
     path = find_weights("efficientnet_lite0")
     theirs = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=str(path)).eval()

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from fmnist_bench import run_benchmark
-from fmnist_bench.candidate import Candidate
-from fmnist_bench.config import load_study
-from fmnist_bench.errors import InputError
-from fmnist_bench.models.cnn import CNNClassifier
-from fmnist_bench.progress import Progress
-from fmnist_bench.store import Store
-from fmnist_bench.study import Arm
+from fmnist_bench._utils.errors import InputError
+from fmnist_bench.config.loader import load_study
+from fmnist_bench.config.study import Arm
+from fmnist_bench.models.networks.cnn import CNNClassifier
+from fmnist_bench.pipeline import Candidate
+from fmnist_bench.progress.displays import Progress
+from fmnist_bench.storage.run_folder import Store
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
 

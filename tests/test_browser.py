@@ -13,20 +13,20 @@ import pytest
 from mlflow import MlflowClient
 
 from fmnist_bench import run_benchmark
-from fmnist_bench.progress import Progress
-from fmnist_bench.servers import first_page
-from fmnist_bench.store import Store
+from fmnist_bench.progress.displays import Progress
+from fmnist_bench.storage.run_folder import Store
+from fmnist_bench.tracking.servers import first_page
 
 pytestmark = pytest.mark.browser
 # Its pages ask their server who is logged in, which it does not know, and lay charts out in more than one go.
 NOISE_OF_MLFLOW = ("/mlflow/users/current", "ResizeObserver loop completed")
 SCREENSHOTS = Path(__file__).parent.parent / "screenshots"
 STUDIES = {
-    "boosted": '[model]\nuse = "fmnist_bench.models.boosting.XGBoostClassifier"\nn_estimators = 30\n'
+    "boosted": '[model]\nuse = "fmnist_bench.models.XGBoostClassifier"\nn_estimators = 30\n'
     "max_depth = { low = 2, high = 4 }\nlearning_rate = { low = 0.1, high = 0.5, log = true }\n",
     "bayes": '[model]\nuse = "sklearn.naive_bayes.GaussianNB"\n'
     "var_smoothing = { low = 1e-9, high = 1e-1, log = true }\n"
-    '[augment]\nuse = "fmnist_bench.classic.ClassicAugmentation"\nflip = false\nshift = 1\n',
+    '[augment]\nuse = "fmnist_bench.models.ClassicAugmentation"\nflip = false\nshift = 1\n',
     "broken": '[model]\nuse = "sklearn.neighbors.KNeighborsClassifier"\n'
     "n_neighbors = { low = 100000, high = 100005 }\n",
 }

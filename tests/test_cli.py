@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fmnist_bench.cli import main
-from fmnist_bench.schemas import schema_file
+from fmnist_bench.config.schemas import schema_file
 
 STUDY = '[model]\nuse = "sklearn.naive_bayes.GaussianNB"\nvar_smoothing = { low = 1e-9, high = 1e-1, log = true }\n'
 BENCHMARK = 'data = "digits"\nvalid_size = 0.2\ntrials = 1\nstudies = ["bayes"]\n'
@@ -104,7 +104,7 @@ def test_a_fault_of_the_program_is_one_line_and_its_trace_is_kept(place, capsys,
     def fail(*_):
         raise KeyError("two\nlines")
 
-    monkeypatch.setattr("fmnist_bench.config.describe_all", fail)
+    monkeypatch.setattr("fmnist_bench.config.loader.describe_all", fail)
     assert main(["list"]) == 70
     (line,) = capsys.readouterr().err.splitlines()
     assert "a fault of fmnist_bench" in line
@@ -209,7 +209,7 @@ def test_only_a_run_says_that_it_goes_on(place, capsys, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("fmnist_bench.config.describe_all", interrupted)
+    monkeypatch.setattr("fmnist_bench.config.loader.describe_all", interrupted)
     monkeypatch.setattr("fmnist_bench.runner.run_benchmark", interrupted)
     assert (main(["list"]), capsys.readouterr().err) == (130, "stopped\n")
     assert (main(["run", "tiny"]), "goes on from here" in capsys.readouterr().err) == (130, True)

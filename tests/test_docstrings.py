@@ -21,4 +21,6 @@ def test_examples_do_what_they_say(module):
 
 
 def test_there_are_examples_of_what_people_import():
-    assert {"fmnist_bench.data", "fmnist_bench.ensemble", "fmnist_bench.models.cnn"} <= set(MODULES)
+    assert {"fmnist_bench.data.dataset", "fmnist_bench.ensemble.estimator", "fmnist_bench.models.networks.cnn"} <= set(
+        MODULES
+    )

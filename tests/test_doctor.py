@@ -5,9 +5,12 @@ from importlib import metadata
 
 import pytest
 
-from fmnist_bench import doctor, environment, fetch, weights
+from fmnist_bench import doctor
+from fmnist_bench._utils import environment
 from fmnist_bench.cli import main
+from fmnist_bench.data import fashion_mnist as fetch
 from fmnist_bench.doctor import Check, as_text, examine
+from fmnist_bench.models.networks import _weights
 
 
 @pytest.fixture
@@ -19,7 +22,7 @@ def place(tmp_path, monkeypatch):
     monkeypatch.setattr(fetch, "DEBIAN_FOLDER", tmp_path / "debian")
     monkeypatch.setattr(fetch, "own_cache", lambda: tmp_path / "own")
     monkeypatch.setattr(fetch, "_sources", lambda: pytest.fail("doctor asks no network"))
-    monkeypatch.setattr(weights, "LITE0_PACKAGE", "not_installed_here")
+    monkeypatch.setattr(_weights, "LITE0_PACKAGE", "not_installed_here")
     monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
     monkeypatch.chdir(tmp_path)
     return tmp_path

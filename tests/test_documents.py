@@ -4,7 +4,7 @@ import re
 import tomllib
 from pathlib import Path
 
-from fmnist_bench.config import find_files, load_benchmark, load_study
+from fmnist_bench.config.loader import find_files, load_benchmark, load_study
 
 ROOT = Path(__file__).parent.parent
 

@@ -18,13 +18,13 @@ import pytest
 from mlflow import MlflowClient
 
 from fmnist_bench import load_ensemble, run_benchmark
-from fmnist_bench.data import load_dataset
-from fmnist_bench.errors import InputError
-from fmnist_bench.files import IDX_FILES
-from fmnist_bench.progress import PlainLines, Progress
+from fmnist_bench._utils.errors import InputError
+from fmnist_bench.data.dataset import load_dataset
+from fmnist_bench.data.readers import IDX_FILES
+from fmnist_bench.models.saved import load_model
+from fmnist_bench.progress.displays import PlainLines, Progress
 from fmnist_bench.runner import check_benchmark, rewrite_report
-from fmnist_bench.saved_models import load_model
-from fmnist_bench.store import Store
+from fmnist_bench.storage.run_folder import Store
 
 BENCHMARK = """
 data = "digits"
@@ -178,7 +178,7 @@ def test_a_model_with_early_stopping_reports_its_curve(arena):
     arena("b.toml", 'data = "digits"\nvalid_size = 0.2\ntrials = 1\nstudies = ["cnn", "xgboost"]\n')
     arena(
         "studies/cnn.toml",
-        '[model]\nuse = "fmnist_bench.models.cnn.CNNClassifier"\nn_convs = 2\nfilters = 8\nepochs = 3\n',
+        '[model]\nuse = "fmnist_bench.models.CNNClassifier"\nn_convs = 2\nfilters = 8\nepochs = 3\n',
     )
     outcome = run_benchmark("b.toml", progress=Progress())
     curves = {trial.arm: trial.history for trial in outcome.findings.trials}
@@ -332,8 +332,8 @@ def test_a_troubled_study_is_rows_with_reasons_and_the_benchmark_goes_on(arena, 
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "status"), [("hang", "timeout"), ("eat", "out_of_memory")])
 def test_a_study_that_takes_too_much_is_stopped_and_the_benchmark_goes_on(arena, place, kind, status, monkeypatch):
-    monkeypatch.setattr("fmnist_bench.engine.FIRST_LIMIT", 4.0)
-    monkeypatch.setattr("fmnist_bench.workers.available_memory", lambda: 2**31)
+    monkeypatch.setattr("fmnist_bench.search.loop.FIRST_LIMIT", 4.0)
+    monkeypatch.setattr("fmnist_bench.trials.local.available_memory", lambda: 2**31)
     arena("studies/bad.toml", TROUBLE.format(kind=kind, seconds=0.0))
     arena("b.toml", BENCHMARK.replace("bayes", "bad").replace("trials = 3", 'budget = "30s"'))
     outcome = run_benchmark("b.toml", progress=Progress(), workers=2, allow_import=("troublemakers",))

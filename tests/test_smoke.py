@@ -6,7 +6,7 @@ import pytest
 
 from fmnist_bench import load_dataset, load_ensemble, run_benchmark
 from fmnist_bench.cli import main
-from fmnist_bench.config import load_benchmark
+from fmnist_bench.config.loader import load_benchmark
 
 MAY_LACK_WEIGHTS = {"resnet50", "convnext_tiny"}
 

@@ -10,17 +10,17 @@ import pytest
 from arms import make_run
 from sklearn.base import clone
 
-from fmnist_bench.arm_search import make_arm_searches
-from fmnist_bench.candidate import set_where_none
-from fmnist_bench.config import PACKAGE, load_study
-from fmnist_bench.data import Split
-from fmnist_bench.saved_models import load_model, save_model
+from fmnist_bench.config.loader import PACKAGE, load_study
+from fmnist_bench.config.study import Arm, Engine
+from fmnist_bench.data.dataset import Split
+from fmnist_bench.models.saved import load_model, save_model
+from fmnist_bench.pipeline import set_where_none
+from fmnist_bench.search.arm import make_arm_searches
+from fmnist_bench.storage.records import TrialRecord
 from fmnist_bench.storage.results import PREPARED, TrialResult
-from fmnist_bench.store import TrialRecord
-from fmnist_bench.study import Arm, Engine
 
 STUDIES = sorted(path.stem for path in (PACKAGE.parent / "studies").glob("*.toml"))
-DOWNLOADED = {"resnet50", "convnext_tiny"}  # tests must not wait for a network: tests/test_models_transfer.py has them
+DOWNLOADED = {"resnet50", "convnext_tiny"}  # tests wait for no network: models/networks/test_transfer.py has them
 LEARNERS = sorted(set(STUDIES) - DOWNLOADED)
 QUICK = {
     "epochs": 8,

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.naive_bayes import GaussianNB
 from threadpoolctl import threadpool_info
 
-from fmnist_bench.stages import in_parts
+from fmnist_bench._utils.stage_progress import in_parts
 
 
 class NoWeights(FileNotFoundError):

@@ -4,10 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
-from fmnist_bench.errors import InputError
-from fmnist_bench.records import RECORD as RECORD
-from fmnist_bench.records import TrialRecord as TrialRecord
-from fmnist_bench.records import best as best
+from fmnist_bench._utils.errors import InputError
 
 
 def write_text(path: Path, text: str) -> None:

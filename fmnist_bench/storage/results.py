@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_bench.errors import printable
+from fmnist_bench._utils.errors import printable
 
 Monitor = Callable[[int, float], None]
 NO_WEIGHTS = "no_weights"  # `status` of an error that says that pretrained weights are missing

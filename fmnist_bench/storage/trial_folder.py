@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_bench.intact import parsed
+from fmnist_bench._utils.intact import parsed
 from fmnist_bench.storage.results import TrialResult
 
 RESULT, PROBABILITIES, MODEL, LOG = "result.json", "valid_probabilities.npy", "model.skops", "log.txt"

@@ -1,0 +1,105 @@
+"""Builds what a study may come to, so that what cannot work is refused before a run begins."""
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from sklearn.base import is_classifier
+
+from fmnist_bench._utils.errors import InputError, nearest
+from fmnist_bench.config.study import ROWS, Arm
+from fmnist_bench.pipeline import Candidate
+
+COMPOSITION_CHECKS = ("_validate_steps", "_validate_transformers", "_validate_estimators")
+
+
+def check_arm(arm: Arm, allow_import: Sequence[str] = ()) -> None:
+    """Build an arm with every choice, both ends of every range, every known configuration, on every rung.
+
+    Raises
+    ------
+    InputError
+        Where one of them cannot be built, or its parts cannot do what is asked of them.
+    """
+    arm.learner(allow_import)
+    built: list[tuple[dict[str, Any], Any]] = []
+    for parameters, where in _configurations(arm):
+        candidate = arm.candidate(parameters, allow_import)
+        if not built:
+            _check_names(arm, candidate)
+        _check_parts(candidate, arm, where)
+        built.append((parameters, candidate.model))
+    _check_probabilities(built, arm)
+
+
+def _configurations(arm: Arm) -> Iterator[tuple[dict[str, Any], str]]:
+    """Yield configurations, and what each of them is."""
+    space, study = arm.ranges(), f"study {arm.study.name}"
+    first = {name: space[name].ends[0] for name in space}
+    yield first, study
+    for name, own in space.items():
+        for value in own.ends[1:]:
+            yield {**first, name: value}, f"{study}, {name} = {value!r}"
+    for known in arm.study.known:
+        yield {**first, **known.parameters}, f"{study}, [[known]] {known.name}"
+    for level in map(arm.study.fidelity.at, range(arm.study.fidelity.n_rungs)):
+        yield {**first, **{name: value for name, value in level.items() if name != ROWS}}, f"{study}, [fidelity]"
+
+
+def _check_names(arm: Arm, candidate: Candidate) -> None:
+    names = list(candidate.get_params())
+    for name in arm.study.fidelity.levels:
+        own = [name for name in names if not name.startswith("augment")]
+        if name not in (ROWS, *own):
+            raise InputError(f"study {arm.study.name}, [fidelity]: there is no parameter {name}{nearest(name, own)}")
+    for name in arm.ranges():
+        if name not in names:
+            raise InputError(f"study {arm.study.name}: {name}: its class lets nobody set it; give it a value")
+
+
+def _check_parts(candidate: Candidate, arm: Arm, where: str) -> None:
+    steps = candidate.features.steps if candidate.features is not None else []
+    for (_, step), spec in zip(steps, arm.study.features, strict=True):
+        if not hasattr(step, "fit") or not hasattr(step, "transform"):
+            raise InputError(f"{where}, [[features]]: {spec.use} has no transform: it cannot be used on new rows")
+    if candidate.augment is not None and not hasattr(candidate.augment, "fit_resample"):
+        raise InputError(f"{where}, [augment]: {arm.augments[0].use} has no fit_resample")
+    for part in candidate.get_params().values():
+        if type(part).__module__.startswith("sklearn."):
+            _let_scikit_learn_check(part, where)
+
+
+def _let_scikit_learn_check(part: Any, where: str) -> None:
+    """Let an object say of its arguments what it would say in `fit`."""
+    names = [*(["_validate_params"] if hasattr(part, "_parameter_constraints") else []), *COMPOSITION_CHECKS]
+    for check in (getattr(part, name, None) for name in names):
+        if check is not None and not inspect.signature(check).parameters:
+            try:
+                check()
+            except (TypeError, ValueError) as error:
+                hint = "; None is written { none = true }" if "got 'none'" in str(error).lower() else ""
+                raise InputError(f"{where}: {error}{hint}") from error
+
+
+def _check_probabilities(built: Sequence[tuple[Mapping[str, Any], Any]], arm: Arm) -> None:
+    """Refuse a model without probabilities, and say with which of its parameters it has none."""
+    able = next((parameters for parameters, model in built if _has_probabilities(model)), None)
+    for parameters, model in built:
+        if _has_probabilities(model):
+            continue
+        changed = [name for name in parameters if able is not None and able.get(name) != parameters[name]]
+        values = f" with {', '.join(f'{name} = {parameters[name]!r}' for name in changed)}" if changed else ""
+        raise InputError(
+            f"study {arm.study.name}, [model]: {arm.study.model.use} has no predict_proba{values}{_advice(model)}"
+        )
+
+
+def _has_probabilities(model: Any) -> bool:
+    # Without a final estimator `StackingClassifier` takes a LogisticRegression, when it is fitted.
+    return hasattr(model, "predict_proba") or getattr(model, "final_estimator", model) is None
+
+
+def _advice(model: Any) -> str:
+    if not is_classifier(model):
+        return "; it is no classifier"
+    return "; wrap it in sklearn.calibration.CalibratedClassifierCV" if hasattr(model, "decision_function") else ""

@@ -1,0 +1,271 @@
+"""What is declared: studies, their arms, benchmarks; frozen dataclasses that `config` reads from TOML files."""
+
+import hashlib
+import itertools
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from sklearn.pipeline import Pipeline
+
+from fmnist_bench._utils.errors import InputError, nearest
+from fmnist_bench.config.building import as_argument, build
+from fmnist_bench.config.space import Range, Spec, constants_of, default_names, ranges
+from fmnist_bench.pipeline import Augmentations, Candidate
+
+HIGHEST_SEED = 2**32 - 3  # of numpy's generators the highest but two: the best network is trained again with those
+DEFAULT_BUDGET = 1800.0  # seconds
+SEARCHED = ("ratio", "balance")  # of an augmentation that learns once for all trials
+NETWORKS = (
+    "fmnist_bench.models.networks.cnn.",
+    "fmnist_bench.models.networks.transfer.",
+)  # a HyperModel's limit ends its schedule
+QUICK = ("sklearn.", "fmnist_bench.models.svm.")
+ROWS = "rows"  # the one fidelity that is no argument: share of the fit rows
+
+
+@dataclass(frozen=True)
+class Known:
+    """A configuration that a study tries first, or only where it is asked for `alone`; full names of parameters."""
+
+    name: str
+    parameters: Mapping[str, Any]
+    alone: bool = False
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """The rungs of a study's ladder: cheap trials first, the better ones again for more.
+
+    Attributes
+    ----------
+    levels : mapping of str to tuple
+        Values of ``rows`` (share of the fit rows, the last one 1), or of arguments under their full names, which do not
+        fall; each rung costs more than the one below.
+        Values that begin with 0, such as those of a regularisation that long trainings need, cost nothing.
+    """
+
+    levels: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+
+    @property
+    def n_rungs(self) -> int:
+        """Number of rungs, at least 1."""
+        return max((len(values) for values in self.levels.values()), default=1)
+
+    def at(self, rung: int) -> dict[str, Any]:
+        """Settings of a rung, counted from 0."""
+        return {name: values[rung] for name, values in self.levels.items()}
+
+    @property
+    def costs(self) -> tuple[float, ...]:
+        """Guess of the cost of each rung, relative to that of the last.
+
+        Many models take more than linear time in the rows; what counts passes over them, such as epochs, does not.
+        """
+        return self._relative(1.5 if self.paid.keys() == {ROWS} else 1.0)
+
+    @property
+    def work(self) -> tuple[float, ...]:
+        """What each rung learns from, rows times passes over them, relative to the last."""
+        return self._relative(1.0)
+
+    def _relative(self, power_of_rows: float) -> tuple[float, ...]:
+        powers = {name: power_of_rows if name == ROWS else 1.0 for name in self.paid}
+        by_rung = [self.at(rung) for rung in range(self.n_rungs)]
+        products = [math.prod(float(level[name]) ** power for name, power in powers.items()) for level in by_rung]
+        return tuple(product / products[-1] for product in products)
+
+    @property
+    def paid(self) -> dict[str, tuple[Any, ...]]:
+        """Levels that cost time."""
+        return {name: values for name, values in self.levels.items() if values[0] != 0}
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Who chooses the parameters of a study's trials: a sampler of Optuna, or an oracle of KerasTuner."""
+
+    name: str = "optuna"
+    oracle: str = "tpe"
+
+
+@dataclass(frozen=True)
+class Study:
+    """One search space over Candidates, as a file of ``studies/`` declares it."""
+
+    name: str
+    model: Spec
+    features: tuple[Spec, ...] = ()
+    augments: tuple[Spec, ...] = ()
+    known: tuple[Known, ...] = ()
+    fidelity: Fidelity = field(default_factory=Fidelity)
+    engine: Engine = field(default_factory=Engine)
+    resources: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def trains_network(self) -> bool:
+        """Whether its model is one of our networks, whose schedule a limit compresses, on a ladder of epochs."""
+        return self.model.use.startswith(NETWORKS) and "model__epochs" in self.fidelity.levels
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether its first trial is likely to be short: no network, no boosting, and no class of somebody else."""
+        return self.model.use.startswith(QUICK)
+
+    @property
+    def uses(self) -> tuple[str, ...]:
+        """Dotted names of every class that the study names."""
+        return tuple(use for spec in (*self.augments, *self.features, self.model) for use in spec.uses())
+
+    @property
+    def arms(self) -> "tuple[Arm, ...]":
+        """The study as it stands, and with every combination of its augmentations, the smaller ones first."""
+        chosen = (c for n in range(len(self.augments) + 1) for c in itertools.combinations(self.augments, n))
+        return tuple(Arm(self, augments) for augments in chosen)
+
+    def ranges(self) -> dict[str, Range]:
+        """Every range of any of its arms under its scikit-learn name."""
+        return {name: r for arm in self.arms for name, r in arm.ranges().items()}
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A study run one way: as it stands, or with some of its augmentations."""
+
+    study: Study
+    augments: tuple[Spec, ...] = ()
+
+    @property
+    def augmented(self) -> bool:
+        """Whether there is any augmentation."""
+        return bool(self.augments)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Name of the study, then of each augmentation: ``("cnn", "gan")`` with a ``ConditionalGAN``."""
+        return (self.study.name, *(_short_name(spec) for spec in self.augments))
+
+    @property
+    def name(self) -> str:
+        """Name to show, such as ``cnn``, ``cnn+gan`` or ``cnn+classic+gan``; `parts` says what it is made of."""
+        return "+".join(self.parts)
+
+    def ranges(self) -> dict[str, Range]:
+        """Every range of the arm under its scikit-learn name."""
+        return {name: r for prefix, spec in self._parts() for name, r in ranges(spec, prefix)}
+
+    def settings(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """`parameters` and every constant of the study, under their scikit-learn names."""
+        constants = {name: value for prefix, spec in self._parts() for name, value in constants_of(spec, prefix)}
+        return {**constants, **parameters}
+
+    def candidate(self, parameters: Mapping[str, Any], allow_import: Sequence[str] = ()) -> Candidate:
+        """Build the unfitted contestant with these `parameters`.
+
+        `parameters` hold a value for every range; others set what the study leaves constant.
+        """
+        where = f"study {self.study.name}"
+        made = {p: build(s, parameters, p, f"{where}, [{p}]", allow_import) for p, s in self._parts()}
+        steps = [(name.removeprefix("features__"), made[name]) for name in made if name.startswith("features__")]
+        features = Pipeline(steps) if steps else None
+        candidate = Candidate(made["model"], features=features, augment=_one_sampler(made))
+        rest = {name: value for name, value in parameters.items() if name not in self.ranges()}
+        found = candidate.get_params()
+        if unknown := [name for name in rest if name not in found]:
+            hint = nearest(unknown[0], list(found))
+            raise InputError(f"{where}, [[known]]: there is no parameter {unknown[0]}{hint}")
+        for name, value in rest.items():
+            owner, _, key = name.rpartition("__")
+            candidate.set_params(
+                **{name: as_argument(type(found.get(owner)), key, value, f"{where}, [[known]] {owner}")}
+            )
+        return candidate
+
+    def learner(self, allow_import: Sequence[str] = ()) -> Any:
+        """Build that part of the augmentation which has to learn, None where nothing has to.
+
+        Of it `ratio` and `balance` alone may be searched, which do not matter to what it learns.
+        """
+        values = {name: r.ends[0] for name, r in self.ranges().items()}
+        where = f"study {self.study.name}, [augment]"
+        found = []
+        for prefix, spec in self._samplers():
+            if hasattr(sampler := build(spec, values, prefix, where, allow_import), "save"):
+                found.append(sampler)
+                names = [name for name, _ in ranges(spec, prefix)]
+                if wrong := [name for name in names if name.removeprefix(f"{prefix}__") not in SEARCHED]:
+                    raise InputError(
+                        f"{where}: {wrong[0]}: only {' and '.join(SEARCHED)} may have a range: it learns once"
+                    )
+        if len(found) > 1:
+            raise InputError(f"{where}: two augmentations of one arm have to learn; only one may")
+        return found[0] if found else None
+
+    def _samplers(self) -> list[tuple[str, Spec]]:
+        if len(self.augments) == 1:
+            return [("augment", self.augments[0])]
+        return [
+            (f"augment__{name}", spec) for name, spec in zip(default_names(self.augments), self.augments, strict=True)
+        ]
+
+    def _parts(self) -> list[tuple[str, Spec]]:
+        features = self.study.features
+        steps = [(f"features__{name}", spec) for name, spec in zip(default_names(features), features, strict=True)]
+        return [*self._samplers(), *steps, ("model", self.study.model)]
+
+
+def _short_name(augment: Spec) -> str:
+    """Write an augmentation as one word: ``gan`` for ``ConditionalGAN``, ``classic`` for ``ClassicAugmentation``."""
+    name = augment.class_name.removesuffix("Augmentation") or "Augmentation"
+    words = re.findall(r"[A-Z]+(?![a-z])|[A-Z][a-z0-9]*", name)
+    return str((words or [name])[-1]).lower()
+
+
+def _one_sampler(made: Mapping[str, Any]) -> Any:
+    """Give the sampler among objects by their names, or several as one, or None."""
+    found = [(name.removeprefix("augment__"), part) for name, part in made.items() if name.startswith("augment")]
+    return Augmentations(found) if len(found) > 1 else found[0][1] if found else None
+
+
+@dataclass(frozen=True)
+class EnsembleConfig:
+    """How the ensemble is chosen: `max_steps` of greedy selection, of the best `per_arm` trials of each arm.
+
+    Attributes
+    ----------
+    max_latency : float or None
+        Milliseconds that the members together may take to predict a row, above 0; no limit by default.
+    """
+
+    max_steps: int = 25
+    per_arm: int = 3
+    max_latency: float | None = None
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What is compared: data set, split, seed, budget, studies, ensemble."""
+
+    name: str
+    data: str = "fashion-mnist"
+    rows: int | None = None
+    valid_size: float = 1 / 6
+    seed: int = 0
+    budget: float | None = DEFAULT_BUDGET
+    trials: int | None = None
+    studies: tuple[Study, ...] = ()
+    ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
+
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        """The arms of every study."""
+        return tuple(arm for study in self.studies for arm in study.arms)
+
+    def digest(self) -> str:
+        """Short hash of all that a search depends on: everything but budget, number of trials and limit of latency."""
+        content = asdict(replace(self, budget=None, trials=None))
+        del content["ensemble"]["max_latency"]
+        return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:8]

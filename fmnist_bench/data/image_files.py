@@ -1,0 +1,156 @@
+"""Image files as rows of pixels like those of Fashion-MNIST: gray on black, centred, of one size."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fmnist_bench._utils.archives import check_inflation
+from fmnist_bench._utils.errors import InputError
+from fmnist_bench.data.pixels import as_uint8, decide_white, edge_brightness
+
+SUFFIXES, FORMATS = (".png", ".jpg", ".jpeg"), ("PNG", "JPEG")
+DARK, BRIGHT = 64, 191  # mean of the pixels at the edge below and above which a background is black or white
+PREFERRED = ("x_test", "X_test", "test_images", "X", "x", "images")  # arrays of an .npz, the first of them first
+LARGEST = 10_000  # pixels, height or width of a file that is opened
+
+
+def read_images(
+    source: Path, image_shape: Sequence[int], background: float = 0.0
+) -> tuple[list[str], NDArray[np.uint8]]:
+    """Read what somebody wants to have classified.
+
+    Files are turned as their camera says. Those of another size are scaled, their proportions kept, and stand in the
+    middle; colour becomes gray where gray is wanted, 16 bits become 8; what is transparent becomes white under dark
+    drawings, black under bright ones. An image on white is inverted where the background is black, as that of the
+    clothes is, and one on black where it is white. Arrays keep their pixels; truth values, zeros and ones, and
+    floating-point numbers of 0 to 1 are multiplied by 255.
+
+    Parameters
+    ----------
+    source : Path
+        A PNG or JPEG file, a folder of them, or an ``.npz`` of images: in the first array of those called ``x_test``,
+        ``X_test``, ``test_images``, ``X``, ``x``, ``images``, or else in the only array of their shape.
+    image_shape : sequence of int
+        ``(height, width)``, also with 1, or ``(height, width, 3)`` of the rows that are wanted.
+    background : float
+        Mean of the pixels at the edges of the images that were learnt from, 0 to 255: black below 64, white above 191.
+
+    Returns
+    -------
+    names : list of str
+        File names, or row numbers of an ``.npz``.
+    X : ndarray of shape (n, height * width [* 3]), uint8
+
+    Raises
+    ------
+    InputError
+        Where there is nothing, or something that is not an image.
+    """
+    image_shape = tuple(image_shape[:2]) if tuple(image_shape[2:]) == (1,) else tuple(image_shape)
+    if image_shape[2:] not in ((), (3,)):
+        raise InputError(f"{source}: cannot be read for images of {image_shape[2]} channels, only of 1 or 3")
+    if source.suffix.lower() == ".npz":
+        return _read_npz(source, image_shape)
+    paths = [source]
+    if source.is_dir():
+        paths = sorted(path for path in source.iterdir() if path.suffix.lower() in SUFFIXES)
+        if not paths:
+            raise InputError(f"{source}: holds no images ({', '.join(SUFFIXES)})")
+    return [path.name for path in paths], np.stack(
+        [_read_file(path, image_shape, background).ravel() for path in paths]
+    )
+
+
+def _read_npz(path: Path, image_shape: tuple[int, ...]) -> tuple[list[str], NDArray[np.uint8]]:
+    try:
+        with path.open("rb") as file:
+            check_inflation(file)
+            with np.load(file, allow_pickle=False) as content:
+                names = [name for name in PREFERRED if name in content][:1] or list(content)
+                arrays = {name: np.asarray(content[name]) for name in names}
+    except Exception as error:  # NumPy and zipfile raise what they like
+        raise InputError(f"{path}: not a readable .npz file: {error}") from error
+    name = _the_images(path, arrays, image_shape)
+    try:
+        rows = as_uint8(arrays[name], decide_white(arrays[name], f"{path}: {name}")).reshape(len(arrays[name]), -1)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    return [str(number) for number in range(len(rows))], rows
+
+
+def _the_images(path: Path, arrays: dict[str, NDArray[Any]], image_shape: tuple[int, ...]) -> str:
+    """Name the one array whose shape is that of images; where there is another number of such, nothing is guessed."""
+    allowed = {image_shape, (int(np.prod(image_shape)),)} | ({(*image_shape, 1)} if len(image_shape) == 2 else set())
+    fitting = [name for name, array in arrays.items() if array.ndim and len(array) and array.shape[1:] in allowed]
+    if not fitting:
+        found = ", ".join(f"{name} has shape {array.shape}" for name, array in arrays.items()) or "it holds no array"
+        raise InputError(f"{path}: {found}, must be n x {' x '.join(map(str, image_shape))}")
+    if len(fitting) > 1:
+        raise InputError(f"{path}: {', '.join(fitting)} may all be the images; call those that are meant x_test")
+    if fitting[0] not in PREFERRED and len(arrays) > 1:
+        warnings.warn(f"{path}: the images are taken from {fitting[0]}", stacklevel=4)
+    return fitting[0]
+
+
+def _read_file(path: Path, image_shape: tuple[int, ...], background: float) -> NDArray[np.uint8]:
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=FORMATS) as image:
+                if max(image.size) > LARGEST:
+                    raise InputError(f"{path}: {image.width} x {image.height} pixels, at most {LARGEST} each way")
+                return _convert(image, image_shape, background)
+    except InputError:
+        raise
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file") from error
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise InputError(f"{path}: not a readable image: {error}") from error
+
+
+def _convert(image: Any, image_shape: tuple[int, ...], background: float) -> NDArray[np.uint8]:
+    """Make the background that of the others, then fit the image into the middle without changing its proportions."""
+    from PIL import Image, ImageOps
+
+    height, width = image_shape[:2]
+    colour = "white" if background > BRIGHT else "black"  # of what is filled up
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):  # 16 bits, which Pillow would cut off at 255
+        image = Image.fromarray(np.rint(np.asarray(image) / 257.0).astype(np.uint8))
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        ground = _ground(image, colour)
+        colour = colour if background < DARK or background > BRIGHT else ground  # where nothing is inverted below
+        image = Image.alpha_composite(Image.new("RGBA", image.size, ground), image)
+    image = image.convert("RGB" if len(image_shape) == 3 else "L")
+    own = edge_brightness(np.asarray(image)[np.newaxis])
+    if (background < DARK and own > 127) or (background > BRIGHT and own < 128):
+        image = ImageOps.invert(image)
+    if image.size != (width, height):
+        image = ImageOps.pad(image, (width, height), Image.Resampling.LANCZOS, color=colour)
+    return np.asarray(image, dtype=np.uint8)
+
+
+def _ground(image: Any, colour: str) -> str:
+    """Say on what a drawing on nothing is put: on `colour`, or on its opposite where it would vanish."""
+    levels, opacity = np.asarray(image.convert("L"), dtype=float), np.asarray(image)[..., 3]
+    if opacity.min() == 255 or not opacity.any():
+        return colour
+    return "white" if np.average(levels, weights=opacity) < 128 else "black"
+
+
+def write_grid(rows: NDArray[np.uint8], image_shape: Sequence[int], columns: int, path: Path) -> None:
+    """Write images beside each other into a PNG file, `columns` in a line; a last line that is not full is left out."""
+    from PIL import Image
+
+    height, width, channels = (*image_shape, 1)[:3]
+    lines = len(rows) // columns
+    images = rows[: lines * columns].reshape(lines, columns, height, width, channels)
+    plane = images.transpose(0, 2, 1, 3, 4).reshape(lines * height, columns * width, channels)
+    Image.fromarray(plane[..., 0] if channels == 1 else plane).save(path, "PNG")

@@ -1,0 +1,132 @@
+"""The choice of the ensemble, by valid rows alone: which trials' models, with what weights, at what cost."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fmnist_bench.config.study import EnsembleConfig
+from fmnist_bench.data.dataset import Dataset
+from fmnist_bench.data.pixels import background_of
+from fmnist_bench.ensemble.saved import write_bundle
+from fmnist_bench.ensemble.selection import Combination, learn_combination
+from fmnist_bench.ensemble.usable import Key, Say, faults_of_files, faults_of_models, give_up, given_up
+from fmnist_bench.storage.records import TrialRecord, best
+from fmnist_bench.storage.run_folder import Run, read_split
+from fmnist_bench.trials.model_check import CHECKED_ROWS
+
+
+def choose_ensemble(
+    run: Run,
+    records: Sequence[TrialRecord],
+    dataset: Dataset,
+    settings: EnsembleConfig,
+    say: Say,
+    allow_import: Sequence[str] = (),
+) -> None:
+    """Pick and weight members among trials that can be used, and save the ensemble; the others are given up.
+
+    ``run.state`` then tells the ``members``, none where no trial is left, the ``temperature``, and the ``latency``: the
+    limit, and milliseconds a row and valid accuracy of the ensemble and of every trial that could be chosen. For
+    `choose_again` it keeps the trials that were ``offered``, and ``max_steps``.
+
+    Parameters
+    ----------
+    run : Run
+    records : sequence of TrialRecord
+        Complete trials whose models are kept, at least one.
+    dataset : Dataset
+    settings : EnsembleConfig
+    say : callable
+        Is told, in one line each, which trials are given up, and that no model is as fast as it should be.
+    allow_import : sequence of str
+        Prefixes of further types that saved models may be made of.
+    """
+    keys = [(r.arm, r.number) for r in records]
+    run.save_state(offered=keys, max_steps=settings.max_steps)
+    give_up(run, faults_of_files(run, [key for key in keys if key not in given_up(run)], len(dataset.class_names)), say)
+    X, checked = dataset.X[read_split(run.folder, "valid")[:CHECKED_ROWS]], set[Key]()
+    while pool := [r for r in records if (r.arm, r.number) not in given_up(run)]:
+        found = _learn(run, pool, settings, say)
+        chosen = {(r.arm, r.number) for r, weight in zip(pool, found.weights, strict=True) if weight > 0}
+        faults = faults_of_models(run, sorted(chosen - checked), X, allow_import)
+        if not faults:
+            members = _save(run, pool, dataset, found)
+            run.save_state(members=members, temperature=found.temperature, latency=_latency(run, pool, found, settings))
+            return
+        give_up(run, faults, say)
+        checked |= chosen
+    run.save_state(members=[])
+
+
+def choose_again(run: Run, dataset: Dataset, say: Say, allow_import: Sequence[str] = ()) -> None:
+    """Choose by the same rule from the same trials, less those that were given up since."""
+    kept = [record for key in offered(run) if key not in given_up(run) and (record := run.record(*key)) is not None]
+    settings = EnsembleConfig(
+        max_steps=run.state.get("max_steps", EnsembleConfig.max_steps),
+        max_latency=run.state.get("latency", {}).get("limit"),
+    )
+    choose_ensemble(run, kept, dataset, settings, say, allow_import)
+
+
+def offered(run: Run) -> list[Key]:
+    """Trials that the ensemble could be chosen from; the models of others are not kept."""
+    if "offered" in run.state:
+        return [(arm, int(number)) for arm, number in run.state["offered"]]
+    found = [best(run.records(arm), EnsembleConfig.per_arm) for arm in run.state["arms"]]  # an older run
+    return [(r.arm, r.number) for records in found for r in records]
+
+
+def _costs(run: Run, records: Sequence[TrialRecord]) -> NDArray[np.float64]:
+    """Milliseconds that each model takes to predict a row."""
+    return np.array([1000 * record.result.predict_seconds / len(run.y_valid()) for record in records])
+
+
+def _learn(run: Run, records: Sequence[TrialRecord], settings: EnsembleConfig, say: Say) -> Combination:
+    costs = _costs(run, records)
+    limit = _limit(settings.max_latency, float(costs.min()), say)
+    return learn_combination(
+        _probabilities(run, records), run.y_valid(), max_steps=settings.max_steps, costs=costs, max_cost=limit
+    )
+
+
+def _probabilities(run: Run, records: Sequence[TrialRecord]) -> NDArray[np.float32]:
+    return np.stack([run.valid_probabilities(r.arm, r.number) for r in records])
+
+
+def _latency(run: Run, records: Sequence[TrialRecord], found: Combination, settings: EnsembleConfig) -> dict[str, Any]:
+    costs, predicted = _costs(run, records), found.apply(_probabilities(run, records)).argmax(axis=1)
+    return {
+        "limit": settings.max_latency,
+        "ensemble": [float(costs[found.weights > 0].sum()), float((predicted == run.y_valid()).mean())],
+        "models": [[r.arm, r.number, float(ms), r.result.accuracy] for r, ms in zip(records, costs, strict=True)],
+    }
+
+
+def _limit(limit: float | None, cheapest: float, say: Say) -> float:
+    """Give the milliseconds that a row may take; where no model is so fast, those of the fastest."""
+    if limit is not None and cheapest > limit:
+        say(f"No model predicts a row in {limit:g} ms; the fastest takes {cheapest:.2g} ms")
+    return max(limit or math.inf, cheapest)
+
+
+def _save(run: Run, records: Sequence[TrialRecord], dataset: Dataset, found: Combination) -> list[tuple[Any, ...]]:
+    """Write the ensemble's folder; give arm, number and weight of each member, the weightiest first."""
+    chosen = [(r, float(weight)) for r, weight in zip(records, found.weights, strict=True) if weight > 0]
+    chosen.sort(key=lambda pair: -pair[1])
+    files = [(f"{r.arm}-{r.number}", weight, run.model_file(r.arm, r.number)) for r, weight in chosen]
+    about = {
+        "method": "greedy",
+        "temperature": found.temperature,
+        "pixels": True,
+        "fingerprint": dataset.fingerprint,
+        "n_features_in": dataset.X.shape[1],
+        "image_shape": list(dataset.image_shape),
+        "background": background_of(dataset.X, dataset.image_shape),
+        "classes": dataset.classes.tolist(),
+        "class_names": list(dataset.class_names),
+    }
+    write_bundle(run.ensemble_folder, files, about, own_place=True)
+    return [(r.arm, r.number, weight) for r, weight in chosen]

@@ -1,0 +1,87 @@
+"""Which trials can be used at the end of a run: one that cannot is given up with its reason, and the end goes on."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fmnist_bench._utils.environment import cores
+from fmnist_bench._utils.errors import printable
+from fmnist_bench._utils.probabilities import PredictionError, check_probabilities
+from fmnist_bench.storage.records import RECORD, TrialRecord, trial_fault
+from fmnist_bench.storage.run_folder import Run
+from fmnist_bench.trials.process import answer_of_worker
+from fmnist_bench.trials.task import check_model
+
+Key = tuple[str, int]  # arm and number of a trial
+Say = Callable[[str], None]
+CHECK_SECONDS = 300.0  # for a model to be loaded and to predict a few rows
+
+
+def given_up(run: Run) -> dict[Key, str]:
+    """Trials that the end of the run gave up, and why."""
+    return {(arm, int(number)): str(reason) for arm, number, reason in run.state.get("given_up", ())}
+
+
+def give_up(run: Run, faults: Mapping[Key, str], say: Say) -> None:
+    """Write down that these trials cannot be used, and say so."""
+    for (arm, number), reason in faults.items():
+        say(f"{arm} trial {number} is given up: {printable(reason)}")
+    found = {**given_up(run), **faults}
+    run.save_state(given_up=[[*key, printable(reason)] for key, reason in found.items()])
+
+
+def records_left(run: Run, arm: str) -> list[TrialRecord]:
+    """Records of an arm as the end of the run sees them: a trial that was given up has failed."""
+    gone = given_up(run)
+    return [_failed(r, gone[key]) if (key := (arm, r.number)) in gone else r for r in run.records(arm)]
+
+
+def _failed(record: TrialRecord, reason: str) -> TrialRecord:
+    return replace(record, result=replace(record.result, status="failed", reason=f"given up at the end: {reason}"))
+
+
+def faults_of_files(run: Run, keys: Iterable[Key], n_classes: int) -> dict[Key, str]:
+    """Say which trials' own files are missing or damaged, and how; the models are not looked at."""
+    y = run.y_valid()
+    found = {key: _fault_of_files(run, key, y, n_classes) for key in keys}
+    return {key: fault for key, fault in found.items() if fault}
+
+
+def _fault_of_files(run: Run, key: Key, y: NDArray[np.int64], n_classes: int) -> str:
+    if (record := run.record(*key)) is None:
+        return f"{RECORD} is missing or damaged"
+    if fault := trial_fault(run.trial_folder(*key), record, y):
+        return fault
+    try:
+        check_probabilities(run.valid_probabilities(*key), len(y), n_classes)
+    except PredictionError as error:  # of an earlier version, which did not look at them in the trial
+        return str(error)
+    return ""
+
+
+def faults_of_models(run: Run, keys: Collection[Key], X: NDArray[Any], allow_import: Sequence[str]) -> dict[Key, str]:
+    """Load saved models, each in a worker, let them predict a few valid rows again, and say which cannot.
+
+    Parameters
+    ----------
+    run : Run
+    keys : collection of (str, int)
+        Trials whose valid probabilities are whole.
+    X : ndarray of shape (n, n_pixels)
+        The first valid rows.
+    allow_import : sequence of str
+        Prefixes of further types that the models may be made of.
+    """
+
+    def fault(key: Key) -> str:
+        before = run.valid_probabilities(*key)[: len(X)]
+        argument = run.model_file(*key), X, before, tuple(allow_import)
+        return str(answer_of_worker(check_model, argument, CHECK_SECONDS))
+
+    with ThreadPoolExecutor(cores()) as threads:
+        found = dict(zip(keys, threads.map(fault, keys), strict=True))
+    return {key: reason for key, reason in found.items() if reason}

@@ -1,0 +1,178 @@
+"""The live table of a run on a terminal: arms, trials in progress, time that is left."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from fmnist_bench.progress.events import AS_WANTED, NO_FAILURE, Progress, clock, percent, trial_name, words
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.table import Table
+
+BAR = 10  # characters of the bar of a long computation
+
+
+@dataclass
+class _Running:
+    began: float
+    step: int | None = None
+    score: float = 0.0
+    stage: tuple[str, float] | None = None  # the long computation in progress, and the share of it that is done
+
+
+@dataclass
+class _Arm:
+    counts: Counter[str] = field(default_factory=Counter)
+    best: float | None = None
+    seconds: float = 0.0
+    running: dict[int, _Running] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> int:
+        return self.counts.total() - sum(self.counts[status] for status in NO_FAILURE)
+
+    def spent(self, now: float) -> float:
+        return self.seconds + sum(now - trial.began for trial in self.running.values())
+
+
+class LiveTable(Progress):
+    """A table that is redrawn twice a second, so that the clock moves during a long trial.
+
+    Parameters
+    ----------
+    console : rich.console.Console
+        Where it is drawn.
+    """
+
+    def __init__(self, console: Console) -> None:
+        from rich.live import Live
+
+        self._console = console
+        self._lock = threading.RLock()  # rich draws from a thread of its own
+        self._title, self._start = "", time.monotonic()
+        self._budget: float | None = None
+        self._end: float | None = None
+        self._arms: dict[str, _Arm] = {}
+        self._live = Live(console=console, refresh_per_second=2, get_renderable=self._draw)
+
+    def run_started(self, title: str, budget_seconds: float | None, arms: list[str]) -> None:  # noqa: D102
+        with self._lock:
+            self._title, self._budget, self._start, self._end = title, budget_seconds, time.monotonic(), None
+            self._arms = {arm: _Arm() for arm in arms}
+        self._live.start(refresh=True)
+
+    def arm_state(self, arm: str, counts: dict[str, int], best: float | None, seconds: float) -> None:  # noqa: D102
+        with self._lock:
+            self._arms[arm] = _Arm(Counter(counts), best, seconds)
+
+    def trial_started(self, arm: str, number: int) -> None:  # noqa: D102
+        with self._lock:
+            self._arms.setdefault(arm, _Arm()).running[number] = _Running(time.monotonic())
+
+    def trial_progress(self, arm: str, number: int, step: int, score: float) -> None:  # noqa: D102
+        with self._lock:
+            if trial := self._arms.setdefault(arm, _Arm()).running.get(number):
+                trial.step, trial.score = step, score
+
+    def trial_stage(self, arm: str, number: int, stage: str, share: float) -> None:  # noqa: D102
+        with self._lock:
+            if trial := self._arms.setdefault(arm, _Arm()).running.get(number):
+                trial.stage = (stage, share) if share < 1 else None
+
+    def trial_ended(  # noqa: D102
+        self, arm: str, number: int, status: str, valid_accuracy: float | None, seconds: float, reason: str = ""
+    ) -> None:
+        with self._lock:
+            row = self._arms.setdefault(arm, _Arm())
+            row.running.pop(number, None)
+            row.counts[status] += 1
+            row.seconds += seconds
+            if status == "complete" and valid_accuracy is not None:
+                row.best = max(valid_accuracy, row.best or 0.0)
+        if status not in AS_WANTED:
+            self.message(f"{arm} {trial_name(number)}: {words(status)}" + (f": {reason}" if reason else ""))
+
+    def message(self, text: str) -> None:  # noqa: D102
+        self._console.print(" ".join(text.split()), markup=False, highlight=False)
+
+    def run_ended(self) -> None:  # noqa: D102
+        with self._lock:
+            self._end = self._end or time.monotonic()
+            for arm in self._arms.values():
+                arm.running.clear()
+        self._live.stop()
+
+    def _draw(self) -> RenderableType:
+        from rich.console import Group
+        from rich.constrain import Constrain
+        from rich.text import Text
+
+        with self._lock:
+            now = self._end or time.monotonic()
+            hint = "" if self._end else "  Ctrl-C ends the search and keeps everything"
+            head = Text.assemble((self._title, "bold"), (hint, "dim"))
+            # A terminal echoes ^C at the cursor: without room for it a line of the old table stays on the screen.
+            return Group(head, self._bar(now - self._start), Constrain(self._table(now), self._console.width - 4))
+
+    def _bar(self, elapsed: float) -> RenderableType:
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+
+        line = Table.grid(padding=(0, 2))
+        if self._budget is None:
+            line.add_row(f"{clock(elapsed)} spent, no time limit")
+            return line
+        left = self._budget - elapsed
+        words = f"{clock(left)} left of" if left >= 0 else f"{clock(-left)} beyond"
+        words = f"{clock(elapsed)} used of" if self._end else words
+        bar = ProgressBar(total=max(self._budget, 1e-9), completed=min(elapsed, self._budget), width=30)
+        line.add_row(bar, f"{words} {clock(self._budget)}")
+        return line
+
+    def _table(self, now: float) -> Table:
+        from rich import box
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+        table.add_column("Arm", overflow="fold")
+        for title, width in (("Done", 4), ("Pruned", 6), ("Failed", 6), ("Valid, %", 8), ("Time", 7)):
+            table.add_column(title, justify="right", no_wrap=True, min_width=width)
+        table.add_column("Now", no_wrap=True, min_width=20)
+        top = max((arm.best for arm in self._arms.values() if arm.best is not None), default=None)
+        for name, arm in self._rows():
+            done, pruned, failed = (str(n or "–") for n in (arm.counts["complete"], arm.counts["pruned"], arm.failed))
+            best = Text(percent(arm.best, unit=""), "bold green" if arm.best is not None and arm.best == top else "")
+            stopped = Text(failed, "red" if arm.failed else "")
+            table.add_row(Text(name), done, pruned, stopped, best, clock(arm.spent(now)), Text(_now(arm, now), "cyan"))
+        return table
+
+    def _rows(self) -> list[tuple[str, _Arm]]:
+        rows = list(self._arms.items())
+        if self._end is None and len(rows) > self._console.height - 6:
+            rows.sort(key=lambda row: not row[1].running)  # what does not fit is cut off below
+        return rows
+
+
+def _now(arm: _Arm, now: float) -> str:
+    """Name the newest trial in progress, with its last score, how far its features are, or the time that it has run."""
+    if not arm.running:
+        return ""
+    number = max(arm.running)
+    trial, others = arm.running[number], len(arm.running) - 1
+    name = trial_name(number) if number < 0 else f"#{number}"
+    if trial.stage and (trial.step is None or number < 0):
+        state = _bar(*trial.stage)
+    else:
+        state = clock(now - trial.began) if trial.step is None else f"step {trial.step}: {percent(trial.score)}"
+    return f"{name} {state}" + (f" (+{others} more)" if others else "")
+
+
+def _bar(what: str, share: float) -> str:
+    filled = round(BAR * share)
+    return f"{what} {'━' * filled}{'╌' * (BAR - filled)} {share:.0%}"

@@ -1,0 +1,162 @@
+"""Findings as figures: which there are, and what each one is given."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from fmnist_bench.report import figures, search_figures
+from fmnist_bench.report.canvas import WIDE, to_png
+from fmnist_bench.report.figures import Gain, Picture, Score
+from fmnist_bench.report.findings import Contestant, Findings, TrialRow
+from fmnist_bench.report.search_figures import Curve, Slice, Training
+
+FEWEST = 4  # complete trials of an arm, to draw its parameters
+MOST = 400  # trials of an arm whose parameters are drawn: the best
+
+
+def draw(findings: Findings, width: float = WIDE) -> dict[str, Figure]:
+    """Draw every figure of a page that the findings have data for.
+
+    Parameters
+    ----------
+    findings : Findings
+        What was found.
+    width : float
+        Of each figure, inches.
+
+    Returns
+    -------
+    dict of str to matplotlib.figure.Figure
+        Of `accuracy_intervals`, `accuracy_against_cost`, `augmentation`, `fidelity`, `anytime`, `learning_curves`,
+        `training`, `minutes` and `slices_ARM` those that can be drawn.
+    """
+    drawn: dict[str, Figure] = {}
+    if scores := _scores(findings):
+        drawn["accuracy_intervals"] = figures.accuracy_intervals(scores, width)
+        if len(cost := {name: score for name, score in scores.items() if score.cost > 0}) > 1:
+            drawn["accuracy_against_cost"] = figures.accuracy_against_cost(cost, width, findings.max_latency)
+    if gains := _gains(findings):
+        drawn["augmentation"] = figures.forest(gains, width)
+    if learnt := {row.arm: row.history for row in findings.preparations if row.history.get("fidelity")}:
+        drawn["fidelity"] = search_figures.fidelity(learnt, width, findings.parts)
+    if points := _points(findings):
+        end = max(trial.ended for trial in findings.trials)
+        drawn["anytime"] = search_figures.anytime(points, end, width, findings.parts)
+    if curves := _curves(findings):
+        drawn["learning_curves"] = search_figures.learning_curves(curves, width)
+    if trainings := _trainings(findings):
+        drawn["training"] = search_figures.training(trainings, width)
+    if findings.trials:
+        drawn["minutes"] = search_figures.minutes(findings.seconds_by_kind(), width)
+    for arm in findings.arms:
+        if parameters := slices(findings, arm):
+            drawn[f"slices_{arm}"] = search_figures.slices(arm, parameters, width)
+    return drawn
+
+
+def draw_alone(findings: Findings) -> dict[str, Figure]:
+    """Draw what the page has as tables and lists: the confusion matrices and the most confident mistakes."""
+    drawn = _matrices(findings)
+    if (who := findings.choice) and (shown := mistakes(findings, who)):
+        drawn["mistakes"] = figures.pictures(shown, f"Most confident mistakes of {who.name}")
+    return drawn
+
+
+def write_figures(findings: Findings, folder: Path) -> None:
+    """Write every figure as a PNG file, in place of those of an earlier report."""
+    folder.mkdir(exist_ok=True)
+    drawn = {f"{name}.png": fig for name, fig in {**draw(findings), **draw_alone(findings)}.items()}
+    for name, fig in drawn.items():
+        (folder / f".{name}.tmp").write_bytes(to_png(fig))
+        os.replace(folder / f".{name}.tmp", folder / name)
+    for path in folder.iterdir():
+        if path.name not in drawn:
+            path.unlink()
+
+
+def mistakes(findings: Findings, who: Contestant) -> list[Picture]:
+    """Give the pictures of the wrong test rows of which a contestant was surest, with given and predicted label."""
+    names = findings.class_names
+    found = [(findings.image(one.row), one) for one in findings.mistakes(who)]
+    return [
+        Picture(pixels, f"predicted {names[one.predicted]}\nlabel {names[one.true]}")
+        for pixels, one in found
+        if pixels is not None
+    ]
+
+
+def slices(findings: Findings, arm: str) -> list[Slice]:
+    """Give an arm's searched parameters with the accuracies of its complete trials, the most important first."""
+    trials = [t for t in findings.trials if t.arm == arm and t.status == "complete" and t.valid_accuracy is not None]
+    known = findings.importances.get(arm)
+    if known is None or len(trials) < FEWEST:
+        return []
+    trials.sort(key=lambda trial: -(trial.valid_accuracy or 0))
+    ordered = dict.fromkeys([*known.shares, *known.searched])
+    columns = {name: _columns(trials[:MOST], name) for name in ordered}
+    return [
+        Slice(name, *columns[name], known.shares.get(name, math.nan), known.searched.get(name, False))
+        for name in ordered
+        if len(set(map(str, columns[name][0]))) > 1
+    ]
+
+
+def _columns(trials: list[TrialRow], name: str) -> tuple[list[object], list[float], list[int]]:
+    own = [trial for trial in trials if name in trial.parameters]
+    scores = [float(trial.valid_accuracy or 0) for trial in own]
+    return [trial.parameters[name] for trial in own], scores, [trial.rung for trial in own]
+
+
+def _scores(findings: Findings) -> dict[str, Score]:
+    rows = [findings.scores(who) for who in findings.everyone if who.scored]
+    return {r["name"]: Score(r["test_accuracy"], r["test_low"], r["test_high"], r["predict_ms"]) for r in rows}
+
+
+def _gains(findings: Findings) -> dict[str, Gain]:
+    found = {f"{who.name} − {plain.name}": findings.compare(who, plain) for plain, who in findings.augmented}
+    return {name: Gain(test.difference, test.low, test.high) for name, test in found.items()}
+
+
+def _points(findings: Findings) -> dict[str, list[tuple[float, float]]]:
+    points: dict[str, list[tuple[float, float]]] = {arm: [] for arm in findings.arms}
+    for trial in findings.trials:
+        if trial.status == "complete" and trial.valid_accuracy is not None:
+            points[trial.arm].append((trial.ended, trial.valid_accuracy))
+    return points if any(points.values()) else {}
+
+
+def _curves(findings: Findings) -> dict[str, list[Curve]]:
+    best = {(who.name, who.trial) for who in findings.contestants}
+    curves: dict[str, list[Curve]] = {}
+    for trial in findings.trials:
+        if scores := trial.history.get("valid_accuracy"):
+            steps = trial.history.get("step") or range(1, len(scores) + 1)
+            curve = Curve(steps, scores, trial.status, (trial.arm, trial.number) in best)
+            curves.setdefault(trial.arm, []).append(curve)
+    return curves
+
+
+def _trainings(findings: Findings) -> dict[str, list[Training]]:
+    best = {(who.name, who.trial) for who in findings.contestants}
+    trainings: dict[str, list[Training]] = {}
+    for trial in findings.trials:
+        if trial.history.get("fit_loss") or trial.history.get("fit_accuracy"):
+            training = Training(trial.history, trial.status, (trial.arm, trial.number) in best)
+            trainings.setdefault(trial.arm, []).append(training)
+    return trainings
+
+
+def _matrices(findings: Findings) -> dict[str, Figure]:
+    rivals = {"confusion_best_single": findings.best_single, "confusion_ensemble": findings.ensemble}
+    counts = {key: (who.name, findings.confusion(who)) for key, who in rivals.items() if who and who.scored}
+    names = findings.class_names
+    drawn = {key: figures.confusion(n, names, f"Confusion matrix: {name}") for key, (name, n) in counts.items()}
+    if len(counts) == 2:
+        (name, single), (_, ensemble) = counts.values()
+        title = f"Confusion: ensemble minus {name}"
+        drawn["confusion_difference"] = figures.confusion(ensemble - single, names, title, signed=True)
+    return drawn

@@ -1,0 +1,318 @@
+"""What a benchmark found, and what follows from it by counting; no text and no pictures."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import confusion_matrix
+
+from fmnist_bench.report import metrics
+from fmnist_bench.storage.results import PREPARATION, PREPARED, STATUSES
+
+Array = NDArray[Any]
+N_MISTAKES = 24  # four rows of six pictures
+KINDS = ("complete", PREPARED, "pruned", "failed or stopped")  # how a trial's time was spent
+
+
+@dataclass(frozen=True, eq=False)
+class Contestant:
+    """The best trial of an arm, or the ensemble, after the test set was opened.
+
+    Parameters
+    ----------
+    name : str
+        Arm, or the ensemble's name.
+    trial : int or None
+        Number of the trial; None for the ensemble and for an arm without a complete trial.
+    parameters : dict
+        Parameters of that trial, by full scikit-learn name.
+    n_trials : dict of str to int
+        Trials of the arm by status.
+    valid_probabilities, test_probabilities : ndarray of shape (n, n_classes)
+        Rows sum to 1; both empty for an arm without a complete trial.
+    fit_seconds, predict_seconds : float
+        Seconds of one fit, and of the prediction of the valid rows.
+    search_seconds : float
+        Seconds that the arm's trials took, added up.
+    """
+
+    name: str
+    trial: int | None
+    parameters: dict[str, Any]
+    n_trials: dict[str, int]
+    valid_probabilities: Array
+    test_probabilities: Array
+    fit_seconds: float
+    predict_seconds: float
+    search_seconds: float
+
+    @property
+    def scored(self) -> bool:
+        """Whether there are predictions to score."""
+        return len(self.test_probabilities) > 0
+
+    @property
+    def test_pred(self) -> Array:
+        """Predicted labels of the test rows."""
+        return np.asarray(self.test_probabilities.argmax(axis=1))
+
+
+@dataclass(frozen=True)
+class TrialRow:
+    """One trial as the store remembers it; `ended` is in seconds of search since the run began.
+
+    `rung` says how thorough it was: 0 for the first, cheapest kind; below 0 for one that its study says all about.
+    """
+
+    arm: str
+    number: int
+    status: str
+    reason: str
+    seconds: float
+    valid_accuracy: float | None
+    valid_log_loss: float | None
+    parameters: dict[str, Any]
+    history: dict[str, list[float]]
+    ended: float
+    rung: int = 0
+
+
+@dataclass(frozen=True)
+class Importances:
+    """Which parameters of an arm mattered.
+
+    Parameters
+    ----------
+    n_trials : int
+        Trials that it was counted from: the complete ones of the rung that has most.
+    shares : dict of str to float
+        Share of the variance of valid accuracy that each parameter explains, greatest first; empty for too few trials.
+    searched : dict of str to bool
+        Every parameter that was searched, and whether on a logarithmic scale.
+    """
+
+    n_trials: int
+    shares: dict[str, float]
+    searched: dict[str, bool]
+
+
+@dataclass(frozen=True, eq=False)
+class Mistake:
+    """A test row that a model got wrong: class numbers, and the probabilities that it gave to both classes."""
+
+    row: int
+    true: int
+    predicted: int
+    confidence: float
+    given_to_true: float
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """Everything that a report says.
+
+    Parameters
+    ----------
+    title : str
+        Heading of the report.
+    class_names : tuple of str
+        Names in the order of the probability columns.
+    y_valid, y_test : ndarray of int, shape (n,)
+        True labels, as column numbers.
+    contestants : tuple of Contestant
+        One an arm, in the order in which they are shown; may be empty.
+    ensemble : Contestant or None
+        None where no trial was complete.
+    members : tuple of (arm, trial, weight)
+        What the ensemble is made of.
+    trials : tuple of TrialRow
+        Every trial of every arm.
+    environment : dict of str to str
+        Machine, versions, seed, budget, command, revision.
+    how_to_open : dict of str to str
+        Label to command or path.
+    temperature : float
+        By which the ensemble's probabilities were scaled.
+    uncalibrated : ndarray of shape (n, n_classes), or None
+        The ensemble's probabilities of the test rows without that temperature.
+    X_test : ndarray of uint8, shape (n, n_pixels), or None
+        Pixels of the test rows; None leaves the pictures out.
+    image_shape : tuple of int
+        `(height, width)` or `(height, width, 3)`.
+    importances : dict of str to Importances
+        Of the arms that Optuna searched.
+    samples : dict of str to bytes
+        Arms whose augmentation learns to synthetic images that it drew, a PNG file with a column a class.
+    max_latency : float or None
+        Milliseconds a row that the ensemble was allowed to take.
+    parts : dict of str to tuple of str
+        Study and augmentations of each arm, by its name; an arm that is left out is a study of that name.
+    given_up : tuple of (arm, trial, reason)
+        Complete trials that could not be used at the end: damaged, or they cannot predict the test rows.
+    """
+
+    title: str
+    class_names: tuple[str, ...]
+    y_valid: Array
+    y_test: Array
+    contestants: tuple[Contestant, ...]
+    ensemble: Contestant | None
+    members: tuple[tuple[str, int, float], ...] = ()
+    trials: tuple[TrialRow, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
+    how_to_open: dict[str, str] = field(default_factory=dict)
+    temperature: float = 1.0
+    uncalibrated: Array | None = None
+    X_test: Array | None = None
+    image_shape: tuple[int, ...] = ()
+    importances: dict[str, Importances] = field(default_factory=dict)
+    samples: dict[str, bytes] = field(default_factory=dict)
+    max_latency: float | None = None
+    parts: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    given_up: tuple[tuple[str, int, str], ...] = ()
+
+    @property
+    def arms(self) -> list[str]:
+        """Names of the arms, those without a contestant last."""
+        return list(dict.fromkeys([who.name for who in self.contestants] + [trial.arm for trial in self.trials]))
+
+    @property
+    def everyone(self) -> list[Contestant]:
+        """The ensemble, then a contestant for every arm; one without scores for an arm that has none."""
+        known = {who.name: who for who in self.contestants}
+        arms = [known.get(arm) or self._unscored(arm) for arm in self.arms]
+        return [self.ensemble, *arms] if self.ensemble else arms
+
+    def _unscored(self, arm: str) -> Contestant:
+        trials = [trial for trial in self.trials if trial.arm == arm]
+        counts, nothing = Counter(trial.status for trial in trials), np.empty((0, len(self.class_names)))
+        seconds = sum(trial.seconds for trial in trials)
+        return Contestant(arm, None, {}, dict(counts), nothing, nothing, np.nan, np.nan, seconds)
+
+    @property
+    def best_single(self) -> Contestant | None:
+        """The contestant with the highest valid accuracy; the first of equals."""
+        return max((who for who in self.contestants if who.scored), key=self.valid_accuracy, default=None)
+
+    @property
+    def choice(self) -> Contestant | None:
+        """The model to use: by valid rows alone, since choosing would spend the test set.
+
+        A single model wins a tie against the ensemble, because it is cheaper. Where the ensemble has a limit of
+        latency, so have they.
+        """
+        singles = [who for who in self.contestants if who.scored and self._is_fast(who)]
+        best_single = max(singles, key=self.valid_accuracy, default=None)
+        rivals = [who for who in (best_single, self.ensemble) if who and who.scored]
+        return max(rivals, key=self.valid_accuracy, default=None)
+
+    def _is_fast(self, who: Contestant) -> bool:
+        return self.max_latency is None or self._predict_ms(who) <= self.max_latency
+
+    def _predict_ms(self, who: Contestant) -> float:
+        return 1000 * who.predict_seconds / len(self.y_valid)
+
+    @property
+    def pair(self) -> tuple[Contestant, Contestant] | None:
+        """The best single model and the ensemble, where there are both."""
+        single, ensemble = self.best_single, self.ensemble
+        return (single, ensemble) if single and ensemble and ensemble.scored else None
+
+    @property
+    def failed(self) -> list[TrialRow]:
+        """The trials that neither completed nor were pruned."""
+        return [trial for trial in self.trials if trial.status not in ("complete", PREPARED, "pruned")]
+
+    @property
+    def augmented(self) -> list[tuple[Contestant, Contestant]]:
+        """The best trials of two arms of a study, of which the second one has an augmentation more."""
+        scored = [who for who in self.contestants if who.scored]
+        pairs = [(less, more) for more in scored for less in scored]
+        return [(less, more) for less, more in pairs if self._is_one_less(less.name, more.name)]
+
+    def _is_one_less(self, less: str, more: str) -> bool:
+        """Whether two arms are of one study, and the first has an augmentation less."""
+        (study, *fewer), (other, *augments) = (self.parts.get(arm, (arm,)) for arm in (less, more))
+        return study == other and len(fewer) + 1 == len(augments) and set(fewer) < set(augments)
+
+    @property
+    def preparations(self) -> list[TrialRow]:
+        """What augmentations learnt before the first trial of their arms."""
+        return [trial for trial in self.trials if trial.number == PREPARATION]
+
+    def valid_accuracy(self, who: Contestant) -> float:
+        """Give a contestant's accuracy on the valid rows."""
+        return float((who.valid_probabilities.argmax(axis=1) == self.y_valid).mean())
+
+    def scores(self, who: Contestant) -> dict[str, Any]:
+        """Give a contestant's row of the leaderboard by column name; no scores where it has no predictions."""
+        row = {name: value for name, value in vars(who).items() if not name.endswith("probabilities")}
+        row |= {status: who.n_trials.get(status, 0) for status in STATUSES}
+        row["parameters"] = ", ".join(f"{name}={value}" for name, value in who.parameters.items())
+        row["predict_ms"] = self._predict_ms(who)
+        if not who.scored:
+            return row
+        n_correct = int((who.test_pred == self.y_test).sum())
+        row["test_low"], row["test_high"] = metrics.accuracy_interval(n_correct, len(self.y_test))
+        accuracy, n = self.valid_accuracy(who), len(self.y_valid)
+        row["valid_low"], row["valid_high"] = metrics.accuracy_interval(round(accuracy * n), n)
+        return row | {
+            "valid_accuracy": accuracy,
+            "test_accuracy": n_correct / len(self.y_test),
+            "test_log_loss": metrics.log_loss(who.test_probabilities, self.y_test),
+            "test_calibration_error": metrics.expected_calibration_error(who.test_probabilities, self.y_test),
+        }
+
+    @property
+    def uncalibrated_error(self) -> float:
+        """Calibration error that the ensemble would have on the test rows without its temperature."""
+        if self.uncalibrated is None:
+            return np.nan
+        return metrics.expected_calibration_error(self.uncalibrated, self.y_test)
+
+    def compare(self, first: Contestant, second: Contestant) -> metrics.McNemarResult:
+        """Compare two contestants on the test rows."""
+        return metrics.mcnemar(self.y_test, first.test_pred, second.test_pred)
+
+    def per_class(self, who: Contestant) -> metrics.PerClass:
+        """Give a contestant's precision and recall by class on the test rows."""
+        return metrics.per_class(self.y_test, who.test_pred, len(self.class_names))
+
+    def confusion(self, who: Contestant) -> NDArray[np.int64]:
+        """Give a contestant's confusion matrix on the test rows; rows are true classes."""
+        labels = range(len(self.class_names))
+        return np.asarray(confusion_matrix(self.y_test, who.test_pred, labels=labels), dtype=np.int64)
+
+    def mistakes(self, who: Contestant, n: int = N_MISTAKES) -> list[Mistake]:
+        """Give the `n` wrong test rows of which a contestant was surest, the surest first."""
+        rows = np.flatnonzero(who.test_pred != self.y_test)
+        confidence = who.test_probabilities.max(axis=1)
+        surest = rows[np.argsort(-confidence[rows], kind="stable")[:n]]
+        return [
+            Mistake(int(r), int(true), int(pred), float(confidence[r]), float(who.test_probabilities[r, true]))
+            for r, true, pred in zip(surest, self.y_test[surest], who.test_pred[surest], strict=True)
+        ]
+
+    def image(self, row: int) -> Array | None:
+        """Give the picture of a test row, uint8 of shape `image_shape`, where the pixels are there."""
+        return None if self.X_test is None else self.X_test[row].reshape(self.image_shape)
+
+    def recall_changes(self) -> list[tuple[str, float]]:
+        """Give (class, ensemble's recall minus the best single model's) for each class that changed, gains first."""
+        if not self.pair:
+            return []
+        single, ensemble = (self.per_class(who).recall for who in self.pair)
+        changes = dict(zip(self.class_names, (ensemble - single).tolist(), strict=True))
+        return sorted(((name, value) for name, value in changes.items() if abs(value) > 0), key=lambda pair: -pair[1])
+
+    def seconds_by_kind(self) -> dict[str, dict[str, float]]:
+        """Give the seconds that each arm's trials took, by how they ended."""
+        seconds = {arm: dict.fromkeys(KINDS, 0.0) for arm in self.arms}
+        for trial in self.trials:
+            kind = trial.status if trial.status in KINDS else KINDS[-1]
+            seconds[trial.arm][kind] += trial.seconds
+        return seconds

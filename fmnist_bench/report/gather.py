@@ -1,0 +1,356 @@
+"""Opens the test set, once the ensemble is fixed, and writes what was found."""
+
+import hashlib
+import logging
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fmnist_bench._utils.environment import cores
+from fmnist_bench._utils.errors import InputError
+from fmnist_bench._utils.files import write_text
+from fmnist_bench._utils.probabilities import check_probabilities
+from fmnist_bench.data.dataset import NAMES, Dataset, load_dataset
+from fmnist_bench.ensemble.choose import choose_again, offered
+from fmnist_bench.ensemble.manifest import MANIFEST
+from fmnist_bench.ensemble.selection import Combination, weighted_mean
+from fmnist_bench.ensemble.usable import Key, Say, faults_of_files, give_up, given_up, records_left
+from fmnist_bench.report.findings import Contestant, Findings, Importances, TrialRow
+from fmnist_bench.report.importance import importances
+from fmnist_bench.storage.records import TrialRecord, best
+from fmnist_bench.storage.results import PREPARATION
+from fmnist_bench.storage.run_folder import Run
+from fmnist_bench.storage.trial_folder import SAMPLES
+from fmnist_bench.trials.process import predict_in_worker
+
+Probabilities = NDArray[np.float32]
+LEAST_PATIENCE, PATIENCE = 300.0, 20.0  # seconds, and times what a prediction should take, until it counts as hung
+FIGURES = "figures"  # folder of the PNG files
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """The test rows, and what the models that can be used predict for them, by arm and trial."""
+
+    test: Dataset
+    predicted: Mapping[Key, Probabilities]
+
+
+def open_test_set(run: Run, allow_import: Sequence[str] = (), say: Say = log.warning) -> Opened:
+    """Let the members of the ensemble and the best trial of every arm predict the test rows.
+
+    A trial that cannot is given up: the next best of its arm stands for it, and the ensemble is chosen again, by valid
+    rows, without it. Nothing else about the test rows decides anything.
+
+    Parameters
+    ----------
+    run : Run
+        Its ensemble is chosen and saved.
+    allow_import : sequence of str
+        Prefixes of further types that saved models may be made of.
+    say : callable
+        Is told, in one line each, which trials are given up.
+    """
+    test = _test_rows(run)
+    while True:
+        members = {(arm, number) for arm, number, _ in _members(run)}
+        wanted = members | {(arm, record.number) for arm, record in _winners(run).items()}
+        faults = faults_of_files(run, sorted(wanted), len(test.class_names))
+        predicted, failed = predict_test(run, wanted - faults.keys(), test, allow_import)
+        if not (faults := faults | failed):
+            return Opened(test, predicted)
+        give_up(run, faults, say)
+        if members & faults.keys():
+            choose_again(run, _train_rows(run), say, allow_import)
+
+
+def write_report(run: Run, opened: Opened, environment: Mapping[str, str]) -> Findings:
+    """Score the ensemble and the best trial of every arm on the test rows; write the report.
+
+    It is ``report.html``, ``report.md`` and the same figures as PNG in the folder ``figures``.
+
+    Parameters
+    ----------
+    run : Run
+    opened : Opened
+    environment : mapping of str to str
+        What somebody needs to know to run it again.
+
+    Returns
+    -------
+    Findings
+    """
+    from fmnist_bench.report.draw import write_figures
+    from fmnist_bench.report.render import render_html, render_markdown
+
+    findings = gather(run, opened, environment)
+    write_text(run.folder / "report.md", render_markdown(findings))
+    write_text(run.folder / "report.html", render_html(findings))
+    write_figures(findings, run.folder / FIGURES)
+    return findings
+
+
+def report_files(run: Run) -> list[Path]:
+    """Give what `write_report` writes: two files and a folder."""
+    return [run.folder / name for name in ("report.html", "report.md", FIGURES)]
+
+
+def gather(run: Run, opened: Opened, environment: Mapping[str, str]) -> Findings:
+    """Collect what the store knows of a run, and the test predictions of its best models."""
+    records = {arm: records_left(run, arm) for arm in run.state["arms"]}
+    winners, members, test, predicted = _winners(run), _members(run), opened.test, opened.predicted
+    contestants = [_contestant(run, records[arm], winner, predicted) for arm, winner in winners.items()]
+    contestants.sort(key=lambda who: -float((who.valid_probabilities.argmax(axis=1) == run.y_valid()).mean()))
+    findings = Findings(
+        title=run.state["benchmark"],
+        class_names=test.class_names,
+        y_valid=run.y_valid(),
+        y_test=test.y,
+        contestants=tuple(contestants),
+        ensemble=_ensemble(run, members, records, predicted) if members else None,
+        members=tuple(members),
+        trials=tuple(_row(record) for rows in records.values() for record in rows),
+        environment={**_data(run, test), **environment},
+        how_to_open=how_to_open(run),
+        temperature=_temperature(run),
+        uncalibrated=weighted_mean(*_parts(members, predicted)) if members else None,
+        X_test=test.X,
+        image_shape=test.image_shape,
+        importances=_importances(run, records),
+        samples=_samples(run),
+        max_latency=_limit(run),
+        parts={arm: tuple(parts) for arm, parts in run.state.get("parts", {}).items()},
+        given_up=tuple((*key, reason) for key, reason in sorted(given_up(run).items())),
+    )
+    return replace(findings, how_to_open={**findings.how_to_open, **_how_to_load(run, findings)})
+
+
+def _members(run: Run) -> list[tuple[str, int, float]]:
+    return [(arm, int(number), float(weight)) for arm, number, weight in run.state.get("members", [])]
+
+
+def _winners(run: Run) -> dict[str, TrialRecord]:
+    """Find the best trial of each arm that has one, among those whose models are kept and that are not given up."""
+    kept = set(offered(run))
+    left = {arm: [r for r in records_left(run, arm) if (arm, r.number) in kept] for arm in run.state["arms"]}
+    return {arm: found[0] for arm, records in left.items() if (found := best(records, 1))}
+
+
+def _train_rows(run: Run) -> Dataset:
+    return load_dataset(run.state["data"], "train", path=run.state["data_path"])
+
+
+def _test_rows(run: Run) -> Dataset:
+    """Load the test rows, of the data that the run learnt from: those of a user's own may have changed meanwhile."""
+    name, where = run.state["data"], run.state["data_path"]
+    if name not in NAMES and load_dataset(name, "train").fingerprint != run.state["fingerprint"]:
+        raise InputError(f"{name}: has changed since the run began; put back what it learnt from, or run it anew")
+    return load_dataset(name, "test", path=where)
+
+
+def _data(run: Run, test: Dataset) -> dict[str, str]:
+    """Say what was learned from and scored on, and when."""
+    began, limit = datetime.fromtimestamp(run.state["created"], UTC), _limit(run)
+    rows = f"{len(run.y_valid()):,} valid rows, {len(test.y):,} test rows, {' x '.join(map(str, test.image_shape))}"
+    return {
+        "data": f"{run.state['data']}, {rows}, fingerprint of the train rows {run.state['fingerprint'][:16]}",
+        "began": f"{began:%Y-%m-%d %H:%M} UTC",
+        **({} if limit is None else {"limit of the ensemble": f"{limit:g} ms a row{_missed(run, limit)}"}),
+    }
+
+
+def _limit(run: Run) -> float | None:
+    limit = run.state.get("latency", {}).get("limit")
+    return None if limit is None else float(limit)
+
+
+def _missed(run: Run, limit: float) -> str:
+    """Say that no model is as fast as the ensemble should be."""
+    cost = run.state["latency"]["ensemble"][0]
+    return f", which no model keeps: the fastest takes {cost:.2g} ms" if cost > limit else ""
+
+
+def _how_to_load(run: Run, findings: Findings) -> dict[str, str]:
+    """Say how to load the model to use where it is not the ensemble."""
+    who = findings.choice
+    if who is None or who.trial is None:
+        return {}
+    return {"Model": f'fmnist_bench.load_model("{_short(run.model_file(who.name, who.trial))}")'}
+
+
+def _samples(run: Run) -> dict[str, bytes]:
+    """Read the last images that each arm's augmentation drew while it learnt."""
+    drawn = {arm: sorted(run.trial_folder(arm, PREPARATION).glob(SAMPLES)) for arm in run.state["arms"]}
+    return {arm: paths[-1].read_bytes() for arm, paths in drawn.items() if paths}
+
+
+def _importances(run: Run, records: Mapping[str, Sequence[TrialRecord]]) -> dict[str, Importances]:
+    """Ask which parameters mattered, on that rung of each arm that has most complete trials: rungs do not compare."""
+    scores: dict[str, dict[int, float]] = {}
+    for arm, rows in records.items():
+        complete = [record for record in rows if record.result.status == "complete"]
+        rungs = Counter(record.rung for record in complete)
+        most = max(rungs, key=lambda rung: (rungs[rung], rung), default=None)
+        scores[arm] = {record.number: float(record.result.accuracy or 0) for record in complete if record.rung == most}
+    found = importances(run, scores)
+    return {arm: Importances(len(scores[arm]), *rest) for arm, rest in found.items()}
+
+
+def how_to_open(run: Run) -> dict[str, str]:
+    """Say how to look at a run and how to load its ensemble."""
+    found = {
+        "Report": _short(run.folder / "report.html"),
+        "MLflow": run.state.get("tracking_uri") or f"python -m fmnist_bench ui --mlruns {_short(run.store.folder)}",
+        **serve_hint(_registered(run), _short(run.store.folder), run.state.get("tracking_uri", "")),
+    }
+    if run.state.get("members"):
+        found["Ensemble"] = f'fmnist_bench.load_ensemble("{_short(run.ensemble_folder)}")'
+    return found
+
+
+def _registered(run: Run) -> dict[str, Any] | None:
+    """What is known of the registered ensemble, if it is the one that is saved."""
+    known, manifest = run.state.get("registered"), run.ensemble_folder / MANIFEST
+    if known is None or not manifest.exists():
+        return None
+    return dict(known) if known.get("manifest") == hashlib.sha256(manifest.read_bytes()).hexdigest() else None
+
+
+def _short(path: Path) -> str:
+    """Give the path as seen from the working directory, where it lies below."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def predict_test(
+    run: Run, wanted: Iterable[Key], test: Dataset, allow_import: Sequence[str]
+) -> tuple[dict[Key, Probabilities], dict[Key, str]]:
+    """Predict the test rows with saved models, each in a worker, or read what they predicted before.
+
+    Returns
+    -------
+    predicted : dict of (str, int) to ndarray of shape (n_test, n_classes)
+        By arm and number of the trial.
+    faults : dict of (str, int) to str
+        Why the others cannot.
+    """
+
+    def predict(key: Key) -> Probabilities | str:
+        path = run.trial_folder(*key) / f"test_probabilities-{test.fingerprint[:16]}.npy"
+        if (known := _read(path, test)) is not None:
+            return known
+        try:
+            predict_in_worker(run.model_file(*key), test.X, path, allow_import, _patience(run, key, len(test.y)))
+        except InputError as error:
+            return str(error)
+        found = _read(path, test)
+        return "its prediction of the test rows cannot be read" if found is None else found
+
+    keys = sorted(wanted)
+    with ThreadPoolExecutor(cores()) as threads:
+        found = dict(zip(keys, threads.map(predict, keys), strict=True))
+    predicted = {key: each for key, each in found.items() if not isinstance(each, str)}
+    return predicted, {key: each for key, each in found.items() if isinstance(each, str)}
+
+
+def _read(path: Path, test: Dataset) -> Probabilities | None:
+    """Read what a model predicted for the test rows; None where there is nothing whole."""
+    try:
+        found: Probabilities = np.load(path, allow_pickle=False)
+        check_probabilities(found, len(test.y), len(test.class_names))
+        return found
+    except (OSError, ValueError, EOFError):
+        return None
+
+
+def _patience(run: Run, key: Key, n: int) -> float:
+    """Seconds that a model may take for `n` rows, from what it took for the valid rows in its trial."""
+    record = run.record(*key)
+    seconds = 0.0 if record is None else record.result.predict_seconds * n / len(run.y_valid())
+    return LEAST_PATIENCE + PATIENCE * seconds
+
+
+def _contestant(
+    run: Run,
+    records: Sequence[TrialRecord],
+    winner: TrialRecord,
+    predicted: Mapping[tuple[str, int], Probabilities],
+) -> Contestant:
+    return Contestant(
+        name=winner.arm,
+        trial=winner.number,
+        parameters={**winner.parameters, **winner.fidelity},
+        n_trials=dict(Counter(record.result.status for record in records)),
+        valid_probabilities=run.valid_probabilities(winner.arm, winner.number),
+        test_probabilities=predicted[winner.arm, winner.number],
+        fit_seconds=winner.result.fit_seconds,
+        predict_seconds=winner.result.predict_seconds,
+        search_seconds=sum(record.seconds for record in records),
+    )
+
+
+def _ensemble(
+    run: Run,
+    members: Sequence[tuple[str, int, float]],
+    records: Mapping[str, Sequence[TrialRecord]],
+    predicted: Mapping[tuple[str, int], Probabilities],
+) -> Contestant:
+    probabilities, weights = _parts(members, predicted)
+    combination = Combination(weights, _temperature(run))
+    results = [next(r.result for r in records[arm] if r.number == number) for arm, number, _ in members]
+    return Contestant(
+        name="ensemble",
+        trial=None,
+        parameters={f"{arm} {number}": round(weight, 3) for arm, number, weight in members},
+        n_trials={},
+        valid_probabilities=combination.apply(np.stack([run.valid_probabilities(arm, n) for arm, n, _ in members])),
+        test_probabilities=combination.apply(probabilities),
+        fit_seconds=sum(result.fit_seconds for result in results),
+        predict_seconds=sum(result.predict_seconds for result in results),
+        search_seconds=sum(record.seconds for rows in records.values() for record in rows),
+    )
+
+
+def _parts(
+    members: Sequence[tuple[str, int, float]], predicted: Mapping[tuple[str, int], Probabilities]
+) -> tuple[Probabilities, NDArray[np.float64]]:
+    """Give what a weighted mean is made of: the members' probabilities of the test rows, and their weights."""
+    return np.stack([predicted[arm, n] for arm, n, _ in members]), np.array([weight for *_, weight in members])
+
+
+def _temperature(run: Run) -> float:
+    return float(run.state.get("temperature", 1.0))
+
+
+def _row(record: TrialRecord) -> TrialRow:
+    result = record.result
+    return TrialRow(
+        arm=record.arm,
+        number=record.number,
+        status=result.status,
+        reason=result.reason,
+        seconds=record.seconds,
+        valid_accuracy=result.accuracy,
+        valid_log_loss=result.log_loss,
+        parameters={**record.parameters, **record.fidelity},
+        history=dict(result.history),
+        ended=record.ended,
+        rung=record.rung,
+    )
+
+
+def serve_hint(registered: Mapping[str, Any] | None, mlruns: str, tracking_uri: str) -> dict[str, str]:
+    """Give the command that serves the ensemble of a run, under its label; nothing where it is not registered."""
+    if not registered:
+        return {}
+    option, place = ("--tracking-uri", tracking_uri) if tracking_uri else ("--mlruns", mlruns)
+    return {"Serve": shlex.join(["python", "-m", "fmnist_bench", "serve", registered["model"], option, place])}

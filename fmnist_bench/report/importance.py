@@ -1,0 +1,54 @@
+"""How much each parameter mattered, by fANOVA (Hutter et al., 2014)."""
+
+from collections.abc import Mapping
+
+import optuna
+from optuna.trial import FrozenTrial
+
+from fmnist_bench.storage.journal import open_journal
+from fmnist_bench.storage.run_folder import Run
+
+FEWEST = 8  # trials; importances of fewer would be noise
+
+
+def importances(
+    run: Run, scores: Mapping[str, Mapping[int, float]]
+) -> dict[str, tuple[dict[str, float], dict[str, bool]]]:
+    """Say which parameters of each arm mattered, by functional ANOVA (Hutter, Hoos and Leyton-Brown, 2014).
+
+    Parameters
+    ----------
+    run : Run
+    scores : mapping of str to mapping of int to float
+        For each arm, accuracies by the number of the trial; trials that compare, those of one rung.
+
+    Returns
+    -------
+    dict of str to (dict of str to float, dict of str to bool)
+        For each arm that Optuna searched: the share of the variance that each parameter explains, greatest first, none
+        with fewer than `FEWEST` trials or equal scores; and every parameter, with whether its scale is logarithmic.
+    """
+    journal = open_journal(run.journal)
+    known = {study.study_name for study in optuna.get_all_study_summaries(journal)} & scores.keys()
+    studies = {arm: optuna.load_study(study_name=arm, storage=journal) for arm in scores if arm in known}
+    trials = {arm: study.get_trials(deepcopy=False) for arm, study in studies.items()}
+    return {arm: (_shares(found, scores[arm]), _searched(found)) for arm, found in trials.items()}
+
+
+def _shares(trials: list[FrozenTrial], scores: Mapping[int, float]) -> dict[str, float]:
+    if len(scores) < FEWEST or len(set(scores.values())) == 1:
+        return {}
+    from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+
+    # A study of its own: in the journal what ended below the top rung is a pruned trial, which no importance counts.
+    study = optuna.create_study(direction="maximize")
+    for trial in trials:
+        if trial.number in scores:
+            space, value = trial.distributions, scores[trial.number]
+            study.add_trial(optuna.create_trial(params=trial.params, distributions=space, value=value))
+    shares = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0))
+    return {name: float(share) for name, share in shares.items()}
+
+
+def _searched(trials: list[FrozenTrial]) -> dict[str, bool]:
+    return {name: getattr(d, "log", False) for trial in trials for name, d in trial.distributions.items()}

@@ -1,0 +1,137 @@
+"""Findings of a benchmark as Markdown, as lines for the terminal, and as one HTML page that needs no network.
+
+`findings` counts, `tables` and `draw` show; the two templates beside this module say in which order and between which
+words. Figures are matplotlib's SVG and not Vega-Altair's or Plotly's: a page with all of them is smaller than either
+library's script alone, needs no script to show them, and takes its colours from the page.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from fmnist_bench.report import tables
+from fmnist_bench.report.findings import Findings
+from fmnist_bench.report.markdown import block, code, md
+from fmnist_bench.storage.results import STATUSES
+
+THUMBNAIL = 64  # pixels; larger pictures are scaled down to it
+
+
+def render_markdown(findings: Findings) -> str:
+    """Write the report as GitHub-flavoured Markdown: the answer and the tables, no figures."""
+    report = _jinja("md").get_template("report.md.j2").render(_context(findings))
+    return re.sub(r"\n{3,}", "\n\n", report).strip() + "\n"
+
+
+def render_html(findings: Findings) -> str:
+    """Write the report as one HTML page with its figures inside; it opens from disk, light or dark, wide or narrow."""
+    from fmnist_bench.report.canvas import NARROW, WIDE, to_svg
+    from fmnist_bench.report.draw import draw
+
+    drawn = [{name: to_svg(figure) for name, figure in draw(findings, width).items()} for width in (WIDE, NARROW)]
+    figures = {name: (wide, drawn[1][name]) for name, wide in drawn[0].items()}
+    return (
+        _jinja("html")
+        .get_template("report.html.j2")
+        .render(
+            _context(findings), figures=figures, sliced=[arm for arm in findings.arms if f"slices_{arm}" in figures]
+        )
+    )
+
+
+def _pictures(findings: Findings) -> list[dict[str, Any]]:
+    """Give the most confident mistakes of the model to use, each with its picture as an address of data."""
+    names, who = findings.class_names, findings.choice
+    found = findings.mistakes(who) if who and findings.X_test is not None else []
+    return [
+        {
+            "src": _png(findings.image(one.row)),
+            "label": names[one.true],
+            "predicted": names[one.predicted],
+            "confidence": one.confidence,
+            "row": one.row,
+        }
+        for one in found
+    ]
+
+
+def _png(pixels: Any) -> str:
+    from PIL import Image
+
+    image, out = Image.fromarray(pixels), io.BytesIO()
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    image.save(out, format="png", optimize=True)
+    return _address(out.getvalue())
+
+
+def _address(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+
+
+def _context(findings: Findings) -> dict[str, Any]:
+    pair, choice = findings.pair, findings.choice
+    counts = Counter(trial.status for trial in findings.trials)
+    searched = [who for who in findings.everyone if who is not findings.ensemble]
+    return {
+        "f": findings,
+        "choice": findings.scores(choice) if choice else None,
+        "single": findings.scores(pair[0]) if pair else None,
+        "test": findings.compare(pair[1], pair[0]) if pair else None,
+        "ensemble_error": None if pair is None else findings.scores(pair[1])["test_calibration_error"],
+        "changes": findings.recall_changes(),
+        "statuses": {status.replace("_", " "): counts[status] for status in STATUSES if counts[status]},
+        "search_seconds": sum(who.search_seconds for who in searched),
+        "leaderboard": tables.leaderboard(findings),
+        "members": tables.members(findings),
+        "pairs": tables.pairs(findings, pair[1]) if pair else None,
+        "augmented": tables.augmented(findings),
+        "generators": tables.generators(findings),
+        "samples": {arm: _address(png) for arm, png in findings.samples.items()},
+        "matrices": tables.matrices(findings),
+        "per_class": tables.per_class(findings),
+        "mistakes": tables.mistakes(findings, choice) if choice else None,
+        "pictures": _pictures(findings),
+        "importances": tables.importances(findings),
+        "minutes": tables.minutes(findings),
+        "failures": tables.failures(findings),
+        "trials": tables.trials(findings),
+        "environment": tables.environment(findings),
+    }
+
+
+def _jinja(kind: str) -> jinja2.Environment:
+    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    env = jinja2.Environment(
+        loader=loader, autoescape=kind == "html", undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    env.filters |= {"duration": tables.duration, "p": tables.p_value, "md": md, "code": code, "block": block}
+    env.filters |= {"pct": lambda value, digits=2, sign="": tables.percent(value, digits, sign).text}
+    env.filters |= {"assignments": tables.assignments}
+    env.filters |= {"counted": lambda n, noun: f"{n:,} {noun}{'' if n == 1 else 's'}"}
+    return env
+
+
+def terminal_leaderboard(findings: Findings) -> str:
+    """Write the leaderboard as plain text, narrow enough for 80 columns, best valid accuracy first."""
+    rows: list[tuple[str, ...]] = [("", "valid %", "test %", "95 % interval", "log loss", "trials", "fit s")]
+    for who in findings.everyone:
+        score = findings.scores(who)
+        shown = [
+            tables.percent(score.get(key)).text for key in ("valid_accuracy", "test_accuracy", "test_low", "test_high")
+        ]
+        most = max(who.n_trials, key=lambda status: who.n_trials[status], default="–").replace("_", " ")
+        interval = f"{shown[2]} to {shown[3]}" if who.scored else most
+        n_trials = sum(who.n_trials.values()) or len(findings.trials)
+        loss = tables.number(score.get("test_log_loss"), 3).text
+        rows.append((who.name, *shown[:2], interval, loss, str(n_trials), tables.seconds(who.fit_seconds).text))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [[cell.rjust(width) for cell, width in zip(row, widths, strict=True)] for row in rows]
+    names = [row[0].ljust(widths[0]) for row in rows]
+    return "\n".join("  ".join([name, *line[1:]]) for name, line in zip(names, lines, strict=True))

@@ -1,0 +1,278 @@
+"""The tables of a report, made once for the page and for Markdown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fmnist_bench.report.findings import KINDS, Contestant, Findings, TrialRow
+from fmnist_bench.storage.results import STATUSES
+
+MAX_MATRIX = 30  # classes; above it the most frequent confusions say more than a matrix
+MAX_ROWS = 500  # trials listed on the page
+
+
+class Cell(NamedTuple):
+    """What a cell shows, what it sorts by, and how strongly it is shaded: -1 (bad) to 1 (good)."""
+
+    text: str
+    key: float | str = ""
+    shade: float = 0.0
+
+
+class Table(NamedTuple):
+    """Column titles and rows of cells; the first `n_text` columns hold text and the rest numbers."""
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: list[list[Cell]]
+    n_text: int = 1
+    sortable: bool = True
+
+
+def text(value: object) -> Cell:
+    """Make a cell of text; empty text becomes a dash."""
+    return Cell(str(value), str(value).lower()) if str(value) else Cell("–", "")
+
+
+def number(value: float | None, digits: int = 2, factor: float = 1.0, sign: str = "") -> Cell:
+    """Make a cell of a number; one that is missing becomes a dash and sorts last."""
+    if value is None or not math.isfinite(value):
+        return Cell("–", "")
+    rounded = round(value * factor, digits) or 0.0
+    return Cell(f"{rounded:{sign if rounded else ''},.{digits}f}".replace("-", "−"), float(value))
+
+
+def percent(value: float | None, digits: int = 2, sign: str = "") -> Cell:
+    """Make a cell of a share, in percent without the sign, which stands in the heading."""
+    return number(value, digits, 100.0, sign)
+
+
+def seconds(value: float | None) -> Cell:
+    """Make a cell of seconds, with the digits that matter at that size."""
+    return number(value, 0 if value and value >= 100 else 1 if value and value >= 10 else 2)
+
+
+def duration(value: float) -> str:
+    """Write seconds as a person would: `0.042 s`, `8.3 s`, `12 min 5 s`, `3 h 20 min`."""
+    if not math.isfinite(value):
+        return "–"
+    if value < 59.95:
+        return f"{value:.1f} s" if value >= 1 else f"{value:.2g} s"
+    whole = round(value)
+    return f"{whole // 60} min {whole % 60} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def p_value(value: float) -> str:
+    """Write a p-value: three digits, or `< 0.001`."""
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def assignments(parameters: dict[str, Any]) -> str:
+    """Write parameters as `name=value, ...`, floats with four digits."""
+    return ", ".join(f"{name}={f'{v:.4g}' if isinstance(v, float) else v}" for name, v in parameters.items())
+
+
+def leaderboard(findings: Findings) -> Table:
+    """Tabulate the ensemble and the arms."""
+    columns = (
+        *("Model", "Test accuracy, %", "95 % interval", "Valid accuracy, %", "95 % interval", "Log loss"),
+        *("Calibration error, %", "Fit, s", "Predict a row, ms", "Search, s", "Trials"),
+    )
+    rows = []
+    for who in findings.everyone:
+        row = findings.scores(who)
+        cells = [text(who.name)]
+        for part in ("test", "valid"):
+            cells += [percent(row.get(f"{part}_accuracy")), interval(row.get(f"{part}_low"), row.get(f"{part}_high"))]
+        cells += [number(row.get("test_log_loss"), 4), percent(row.get("test_calibration_error"))]
+        cells += [seconds(who.fit_seconds), number(row["predict_ms"], 3), seconds(who.search_seconds), _statuses(who)]
+        rows.append(cells)
+    return Table("Scores on test and valid rows, and cost", columns, rows)
+
+
+def interval(low: float | None, high: float | None, sign: str = "") -> Cell:
+    """Make a cell of an interval of shares, in percent."""
+    ends = [percent(end, sign=sign) for end in (low, high)]
+    return Cell(f"{ends[0].text} to {ends[1].text}", ends[0].key) if low is not None else Cell("–")
+
+
+def _statuses(who: Contestant) -> Cell:
+    counts = {status: who.n_trials[status] for status in STATUSES if who.n_trials.get(status)}
+    words = ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in counts.items())
+    if set(counts) == {"complete"}:  # most are, and one number is easier to read
+        words = str(counts["complete"])
+    return Cell(words or "–", sum(counts.values()))
+
+
+def members(findings: Findings) -> Table:
+    """Tabulate what the ensemble is made of, heaviest first."""
+    ordered = sorted(findings.members, key=lambda member: -member[2])
+    rows = [[text(arm), number(trial, 0), number(weight, 3)] for arm, trial, weight in ordered]
+    return Table("Members of the ensemble", ("Arm", "Trial", "Weight"), rows)
+
+
+def pairs(findings: Findings, ensemble: Contestant) -> Table:
+    """Tabulate the ensemble against every single model on the same test rows."""
+    columns = ("Single model", "Only ensemble right", "Only it right", "Difference, points", "95 % interval", "p")
+    rows = []
+    for who in (who for who in findings.contestants if who.scored):
+        found = findings.compare(ensemble, who)
+        counts = [number(found.only_first_correct, 0), number(found.only_second_correct, 0)]
+        difference = [percent(found.difference, sign="+"), interval(found.low, found.high, "+")]
+        rows.append([text(who.name), *counts, *difference, Cell(p_value(found.p_value), found.p_value)])
+    return Table("The ensemble against each single model", columns, rows)
+
+
+def augmented(findings: Findings) -> Table:
+    """Tabulate each arm against the same one with an augmentation less, on the same test rows."""
+    columns = ("Arm", "Against", "Zero is", "Without, %", "With, %", "Difference, points", "95 % interval", "p")
+    rows = []
+    for plain, who in findings.augmented:
+        found = findings.compare(who, plain)
+        verdict = "inside the interval" if found.low <= 0 <= found.high else "outside the interval"
+        accuracies = [percent(findings.scores(one)["test_accuracy"]) for one in (plain, who)]
+        difference = [percent(found.difference, sign="+"), interval(found.low, found.high, "+")]
+        p = Cell(p_value(found.p_value), found.p_value)
+        rows.append([text(who.name), text(plain.name), text(verdict), *accuracies, *difference, p])
+    return Table("Gain of each augmentation", columns, rows, n_text=3)
+
+
+def generators(findings: Findings) -> Table:
+    """Tabulate what augmentations learnt before the trials of their arms."""
+    rows = []
+    for trial in findings.preparations:
+        steps, fidelity = (trial.history.get(key, [None])[-1] for key in ("step", "fidelity"))
+        status = [text(trial.arm), text(trial.status.replace("_", " "))]
+        rows.append([*status, seconds(trial.seconds), number(steps, 0), percent(fidelity, 1)])
+    columns = ("Arm", "Status", "Training, s", "Steps", "Images of the class asked for, %")
+    return Table("What the generators learnt", columns, rows, n_text=2)
+
+
+def matrices(findings: Findings) -> list[Table]:
+    """Tabulate the confusion of the best single model, the ensemble, and their difference."""
+    named = {"Best single model": findings.best_single, "Ensemble": findings.ensemble}
+    found = {
+        (role if who.name == role.lower() else f"{role}: {who.name}"): findings.confusion(who)
+        for role, who in named.items()
+        if who and who.scored
+    }
+    if len(findings.class_names) > MAX_MATRIX:
+        return [_confusions(findings, title, matrix) for title, matrix in found.items()]
+    tables = [_matrix(findings, title, matrix) for title, matrix in found.items()]
+    if len(found) == 2:
+        single, ensemble = found.values()
+        tables.append(_matrix(findings, "Difference: ensemble minus best single model", ensemble - single, sign="+"))
+    return tables
+
+
+def _matrix(findings: Findings, title: str, matrix: NDArray[np.int64], sign: str = "") -> Table:
+    good = np.where(np.eye(len(matrix), dtype=bool), 1, -1)
+    signed = matrix * good
+    # Errors are few beside hits: each kind has a scale of its own, or only the diagonal would show.
+    top = np.where(good > 0, np.abs(np.diag(matrix)).max(), np.abs(matrix * (good < 0)).max())
+    shades = signed / np.maximum(top, 1)
+    rows = [
+        [
+            text(name),
+            *(
+                Cell(number(n, 0, sign=sign).text if n else "·", int(n), float(shade))
+                for n, shade in zip(*pair, strict=True)
+            ),
+        ]
+        for name, *pair in zip(findings.class_names, matrix, shades, strict=True)
+    ]
+    return Table(title, ("True class", *findings.class_names), rows, sortable=False)
+
+
+def _confusions(findings: Findings, title: str, matrix: NDArray[np.int64]) -> Table:
+    wrong = matrix * ~np.eye(len(matrix), dtype=bool)
+    order = np.argsort(-wrong, axis=None, kind="stable")[:MAX_MATRIX]
+    places = [divmod(int(flat), len(matrix)) for flat in order if wrong.flat[flat]]
+    names = findings.class_names
+    rows = [[text(names[true]), text(names[pred]), number(int(wrong[true, pred]), 0)] for true, pred in places]
+    return Table(f"{title}: most frequent confusions", ("True class", "Predicted", "Test rows"), rows, n_text=2)
+
+
+def per_class(findings: Findings) -> Table:
+    """Tabulate precision and recall by class for the best single model and the ensemble."""
+    contestants = [who for who in (findings.best_single, findings.ensemble) if who and who.scored]
+    scores = [findings.per_class(who) for who in contestants]
+    heads = [f"{score}, {who.name}, %" for who in contestants for score in ("Precision", "Recall")]
+    rows = []
+    for place, name in enumerate(findings.class_names):
+        cells = [percent(value[place], 1) for score in scores for value in (score.precision, score.recall)]
+        change = [percent(scores[1].recall[place] - scores[0].recall[place], 1, "+")] if len(scores) == 2 else []
+        rows.append([text(name), number(int(scores[0].support[place]), 0), *cells, *change] if scores else [])
+    change_head = ["Change of recall, points"] if len(scores) == 2 else []
+    return Table("Precision and recall by class", ("Class", "Test rows", *heads, *change_head), rows if scores else [])
+
+
+def mistakes(findings: Findings, who: Contestant) -> Table:
+    """Tabulate the wrong test rows of which a contestant was surest."""
+    names, rows = findings.class_names, []
+    for one in findings.mistakes(who):
+        shares = [percent(one.confidence, 1), percent(one.given_to_true, 1)]
+        rows.append([text(one.row), text(names[one.predicted]), text(names[one.true]), *shares])
+    columns = ("Test row", "Predicted", "Label", "Confidence, %", "Probability of the label, %")
+    return Table(f"Most confident mistakes of {who.name}", columns, rows, n_text=3)
+
+
+def importances(findings: Findings) -> Table:
+    """Tabulate which parameters mattered in each arm, most important first."""
+    rows = []
+    for arm, found in findings.importances.items():
+        shares = [(name.rpartition("__")[2], f"{100 * share:.0f}") for name, share in found.shares.items()]
+        words = ", ".join(f"{name}\u00a0{share}\u00a0%" for name, share in shares if share != "0")
+        rows += [[text(arm), text(words), number(found.n_trials, 0)]] if words else []
+    return Table(
+        "Importance of parameters", ("Arm", "Share of the variance explained", "Trials counted"), rows, n_text=2
+    )
+
+
+def minutes(findings: Findings) -> Table:
+    """Tabulate where the search time went."""
+    by_arm = findings.seconds_by_kind()
+    kinds = [kind for kind in KINDS if any(spent[kind] for spent in by_arm.values())]
+    searched = [who for who in findings.everyone if who is not findings.ensemble]
+    total = sum(who.search_seconds for who in searched) or math.nan
+    rows = [
+        [text(who.name), seconds(who.search_seconds), percent(who.search_seconds / total, 0)]
+        + [seconds(by_arm[who.name][kind]) for kind in kinds]
+        for who in searched
+    ]
+    columns = ("Arm", "Search, s", "Share, %", *(f"In {kind} trials, s" for kind in kinds))
+    return Table("Search time by arm", columns, rows)
+
+
+def failures(findings: Findings) -> Table:
+    """Tabulate the trials that failed or were stopped, with their reasons."""
+    rows = [[*_trial(trial)[:3], text(trial.reason), seconds(trial.seconds)] for trial in findings.failed[:MAX_ROWS]]
+    return Table("Reasons, trial by trial", ("Arm", "Trial", "Status", "Reason", "Seconds"), rows, n_text=4)
+
+
+def trials(findings: Findings) -> Table:
+    """Tabulate every trial, up to `MAX_ROWS`, the best first."""
+    ordered: Sequence[TrialRow] = sorted(findings.trials, key=lambda trial: -(trial.valid_accuracy or 0.0))
+    columns = ("Arm", "Trial", "Status", "Parameters", "Valid accuracy, %", "Valid log loss", "Seconds", "Ended at, s")
+    return Table("Every trial", columns, [_trial(trial) for trial in ordered[:MAX_ROWS]], n_text=4)
+
+
+def _trial(trial: TrialRow) -> list[Cell]:
+    head = [text(trial.arm), Cell(str(trial.number), trial.number), text(trial.status.replace("_", " "))]
+    scores = [percent(trial.valid_accuracy), number(trial.valid_log_loss, 4)]
+    return [*head, text(assignments(trial.parameters)), *scores, seconds(trial.seconds), seconds(trial.ended)]
+
+
+def environment(findings: Findings) -> Table:
+    """Tabulate the machine and everything that is needed to run it again."""
+    return _two_columns("Machine, versions and call", findings.environment.items())
+
+
+def _two_columns(caption: str, pairs: Iterable[tuple[str, object]]) -> Table:
+    rows = [[text(name), text(value)] for name, value in pairs]
+    return Table(caption, ("What", "Value"), rows, n_text=2, sortable=False)

@@ -1,0 +1,53 @@
+"""Ranges of a study as Optuna's distributions, and values there and back."""
+
+import json
+import warnings
+from typing import Any
+
+import optuna
+
+from fmnist_bench._utils.errors import InputError
+from fmnist_bench.config.space import Range
+from fmnist_bench.config.study import Arm
+
+JSON = "json:"  # begins what is encoded
+
+
+def distribution(space: Range) -> optuna.distributions.BaseDistribution:
+    """Optuna's distribution over a range of a study."""
+    if space.choices:
+        return optuna.distributions.CategoricalDistribution(tuple(map(encode, space.choices)))
+    if space.is_integer:
+        return optuna.distributions.IntDistribution(int(space.low), int(space.high), space.log, int(space.step or 1))
+    return optuna.distributions.FloatDistribution(space.low, space.high, space.log, space.step)
+
+
+def encode(value: Any) -> Any:
+    """Give a value of a range as Optuna keeps it: a list or a dictionary, which Optuna does not take, as JSON."""
+    is_plain = not isinstance(value, (list, dict)) and not str(value).startswith(JSON)
+    return value if is_plain else JSON + json.dumps(value)
+
+
+def decode(value: Any) -> Any:
+    """Give back a value that Optuna kept."""
+    return json.loads(value.removeprefix(JSON)) if isinstance(value, str) and value.startswith(JSON) else value
+
+
+def check_drawing(arm: Arm) -> None:
+    """Draw once from every range of an arm.
+
+    Raises
+    ------
+    InputError
+        Where Optuna cannot, such as with a step that is lost in rounding.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for name, space in arm.ranges().items():
+        try:
+            with warnings.catch_warnings(action="ignore"):  # of a last step that is shorter
+                study.ask({name: distribution(space)})
+        except (ValueError, ArithmeticError) as error:
+            raise InputError(
+                f"study {arm.study.name}: {name}: nothing can be drawn from {space}: {type(error).__name__}: {error}"
+            ) from error

@@ -1,0 +1,283 @@
+"""Asks an oracle of KerasTuner for parameters, instead of Optuna."""
+
+import json
+import math
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from fmnist_bench._utils.errors import InputError
+from fmnist_bench._utils.files import write_text
+from fmnist_bench._utils.intact import put_aside
+from fmnist_bench.config.study import Arm, Fidelity
+from fmnist_bench.search._keras_tuner_space import decode, encode, hyperparameters, keras_tuner
+from fmnist_bench.search.optuna_sampler import DRAWS, STARTUP_TRIALS
+from fmnist_bench.search.sampler import Ask, Asker, agree
+from fmnist_bench.search.successive_halving import Ladder
+from fmnist_bench.storage.records import TrialRecord
+from fmnist_bench.storage.results import PREPARATION
+from fmnist_bench.storage.run_folder import Run
+
+Trial = keras_tuner.engine.trial.Trial
+OBJECTIVE = "valid_accuracy"
+MANY = 1_000_000  # trials, failures in a row, rounds of Hyperband: the budget ends a search, not the oracle
+LAST = 1_000_000  # step of the final score, after every score of a trial that is training
+
+
+@dataclass
+class Question:
+    """What was asked, and what came of it; `trial` is its name in the oracle, None where the oracle did not ask."""
+
+    number: int
+    parameters: dict[str, Any]
+    known: str
+    rung: int
+    trial: str | None
+    status: str = ""
+    accuracy: float | None = None
+
+    @property
+    def ask(self) -> Ask:
+        """The question as the search knows it."""
+        return Ask(self.number, self.parameters, self.known, self.rung)
+
+
+class OracleAsker(Asker):
+    """An oracle of KerasTuner: Hyperband, Bayesian optimisation or random search.
+
+    What it knows lies beside the run as JSON, written under a temporary name and renamed: a process that is killed
+    loses at most the question that it was asking. Where the file is damaged, or does not agree with the records of the
+    trials, the questions are taken from these; random and Bayesian search learn of them as of known configurations,
+    and Hyperband begins its brackets again.
+
+    Hyperband chooses the rungs itself. Its resource counts the rungs of the study's ladder, `factor` to the power
+    of the rung, with the mean step between two of them as `factor`; the ladder says what a rung is, epochs or rows.
+    As in the source every trial trains from scratch and to the end of its own schedule: no weights are carried from
+    one rung to the next, unlike in KerasTuner's own loop. When all brackets have ended it begins again.
+
+    Random and Bayesian search ask for the first rung, and the better configurations climb as they do with Optuna.
+    The Gaussian process learns of what ended on the rung on which it asks, known configurations included; scores of
+    other rungs do not compare with these. It takes over after as many random trials as TPE does: KerasTuner's own
+    three for each dimension would use up most of a search.
+
+    Parameters
+    ----------
+    arm : Arm
+    run : Run
+    seed : int
+
+    Raises
+    ------
+    InputError
+        Where Hyperband has no ladder.
+
+    References
+    ----------
+    Li et al., "Hyperband: A Novel Bandit-Based Approach to Hyperparameter Optimization" (2018).
+    """
+
+    def __init__(self, arm: Arm, run: Run, seed: int) -> None:
+        self._arm, self._run, self._ranges = arm.name, run, arm.ranges()
+        self._rungs: dict[int, int] = {}  # by Hyperband's number of epochs
+        self._questions: list[Question] = []
+        self._file = run.oracle_file(arm.name)
+        self._file.parent.mkdir(exist_ok=True)
+        self._oracle = self._make_oracle(arm, seed)
+        self.climbs = bool(self._rungs)
+        records = {record.number: record for record in run.records(arm.name)}
+        if not self._load() or not agree((question.ask for question in self._questions), records.values()):
+            self._oracle = self._make_oracle(arm, seed)  # without what was read before it became clear
+            self._begin_from(records)
+
+    def ask(self, ladder: Ladder, rung: int) -> Ask | None:
+        """Ask; what the ladder has seen already the oracle is told from memory."""
+        if not self.climbs:
+            self._teach(rung)
+        for draw in range(DRAWS):
+            trial = self._draw(draw)
+            if trial.status != "RUNNING":
+                return None
+            ask = self._as_ask(trial, rung)
+            if not ladder.has(ask.config, ask.rung):
+                return self._note(ask, trial.trial_id)
+            self._end(trial.trial_id, _remembered(ladder, ask))
+        return None
+
+    def repeat(self, parameters: Mapping[str, Any], known: str, rung: int) -> Ask:
+        """Ask for just this; a question of the oracle that was interrupted is the oracle's again."""
+        filled = self._filled(parameters)
+        open_ones = {name: decode(self._ranges[name], value) for name, value in filled.values.items()}
+        given = {name: value for name, value in parameters.items() if name in filled.values or name not in self._ranges}
+        ask = Ask(len(self._questions), {**open_ones, **given}, known, rung)
+        return self._note(ask, self._left_open(ask))
+
+    def should_prune(self, ask: Ask, step: int, score: float) -> bool:
+        """Pass a score on; no oracle of KerasTuner has ever answered that it has seen enough."""
+        trial = self._questions[ask.number].trial
+        if trial is None or not math.isfinite(score):
+            return False
+        stop: bool = self._oracle.update_trial(trial, {OBJECTIVE: score}, step=step).status == "STOPPED"
+        return stop and not ask.known
+
+    def tell(self, record: TrialRecord) -> None:  # noqa: D102
+        question, result = self._questions[record.number], record.result
+        if question.status not in ("", "interrupted"):  # its record was lost after the oracle had been told
+            return
+        question.status = result.status
+        question.accuracy = result.accuracy if result.status == "complete" else None
+        if question.trial is not None and result.status != "interrupted":
+            self._end(question.trial, question.accuracy)
+        self._save()
+
+    def told(self) -> set[int]:  # noqa: D102
+        return {question.number for question in self._questions if question.status}
+
+    def left_running(self) -> list[Ask]:  # noqa: D102
+        lost = {question.number for question in self._questions if self._run.lacks_record(self._arm, question.number)}
+        return [question.ask for question in self._questions if not question.status or question.number in lost]
+
+    def _make_oracle(self, arm: Arm, seed: int) -> Any:
+        name, fidelity = arm.study.engine.oracle, arm.study.fidelity
+        shared = {
+            "objective": keras_tuner.Objective(OBJECTIVE, "max"),
+            "hyperparameters": hyperparameters(self._ranges),
+            "seed": 1 + 7919 * seed % (2**31 - 1),  # the oracle counts on from it: near ones would overlap; 0 is none
+            "max_consecutive_failed_trials": MANY,
+        }
+        if name == "hyperband":
+            if fidelity.n_rungs < 2:
+                raise InputError(
+                    f"study {arm.study.name}, [search] oracle = hyperband: needs a table [fidelity], "
+                    "such as epochs = [2, 6, 14], whose rungs it gives out"
+                )
+            factor = factor_of(fidelity)
+            self._rungs = {factor**rung: rung for rung in range(fidelity.n_rungs)}
+            budget = {"max_epochs": max(self._rungs), "factor": factor, "hyperband_iterations": MANY}
+            oracle = keras_tuner.oracles.HyperbandOracle(**shared, **budget)
+        elif name == "bayesian":
+            oracle = keras_tuner.oracles.BayesianOptimizationOracle(**shared, max_trials=MANY)
+        else:
+            oracle = keras_tuner.oracles.RandomSearchOracle(**shared, max_trials=MANY)
+        oracle.verbose = 0
+        oracle.save = lambda: None  # it would write its files in place, where a kill cuts them off
+        oracle._save_trial = lambda trial: None
+        oracle.score_trial = _score_by_the_end
+        return oracle
+
+    def _draw(self, draw: int) -> Any:
+        """Let the oracle ask; in one thread, since over tens of trials several only get in each other's way."""
+        oracle, number = self._oracle, len(self._questions)
+        if hasattr(oracle, "num_initial_points"):
+            # Seeded by position, so that a run which was interrupted asks what it would have asked. The process may
+            # ask for the same for ever; after a repetition it is chance that asks.
+            oracle._random_state = np.random.RandomState((oracle.seed + number) % 2**32)
+            oracle.num_initial_points = MANY if draw else STARTUP_TRIALS
+        with threadpool_limits(1), warnings.catch_warnings(action="ignore"):  # of lengths at the end of their range
+            return oracle.create_trial(str(number))
+
+    def _as_ask(self, trial: Any, rung: int) -> Ask:
+        values = trial.hyperparameters.values
+        parameters = {name: decode(self._ranges[name], values[name]) for name in values if name in self._ranges}
+        return Ask(len(self._questions), parameters, "", self._rungs[values["tuner/epochs"]] if self.climbs else rung)
+
+    def _note(self, ask: Ask, trial: str | None) -> Ask:
+        self._questions.append(Question(ask.number, dict(ask.parameters), ask.known, ask.rung, trial))
+        self._save()
+        return ask
+
+    def _left_open(self, ask: Ask) -> str | None:
+        """Name in the oracle of the same question, where an earlier trial of it was interrupted."""
+        for question in reversed(self._questions):
+            same = (question.ask.config, question.known, question.rung) == (ask.config, ask.known, ask.rung)
+            if same and question.status == "interrupted" and question.trial is not None:
+                return question.trial if self._oracle.trials[question.trial].status == "RUNNING" else None
+        return None
+
+    def _end(self, name: str, accuracy: float | None) -> None:
+        trial = self._oracle.trials[name]
+        if accuracy is not None:
+            self._oracle.update_trial(name, {OBJECTIVE: accuracy}, step=LAST)
+        trial.status = "FAILED" if accuracy is None else "COMPLETED"
+        self._oracle.end_trial(trial)
+
+    def _teach(self, rung: int) -> None:
+        """Put what ended on this rung and was no question of the oracle into its trials."""
+        for question in self._questions:
+            if question.trial is None and question.rung == rung and question.accuracy is not None:
+                question.trial = f"told-{question.number}"
+                trial = Trial(self._filled(question.parameters), question.trial, "COMPLETED")
+                trial.score = question.accuracy
+                self._oracle.trials[question.trial] = trial
+                self._oracle._record_values(trial)
+
+    def _filled(self, parameters: Mapping[str, Any]) -> Any:
+        """Give `parameters` as the oracle keeps them: active ones alone, those that are left open by chance."""
+        filled = keras_tuner.HyperParameters()
+        seed = self._oracle.seed + len(self._questions)
+        for place, parameter in enumerate(self._oracle.hyperparameters.space):
+            name = parameter.name
+            filled.merge([parameter])
+            if filled.is_active(parameter):
+                known = name in parameters
+                value = encode(self._ranges[name], parameters[name]) if known else parameter.random_sample(seed + place)
+                filled.values[name] = value
+        return filled
+
+    def _save(self) -> None:
+        trials = {
+            name: {"values": trial.hyperparameters.values, "status": trial.status, "score": trial.score}
+            for name, trial in self._oracle.trials.items()
+        }
+        questions = [asdict(question) for question in self._questions]
+        state = {"questions": questions, "trials": trials, "oracle": self._oracle.get_state()}
+        write_text(self._file, json.dumps(state) + "\n")
+
+    def _load(self) -> bool:
+        """Read what an earlier call wrote; False where it cannot be read."""
+        if not self._file.exists():
+            return True
+        try:
+            state = json.loads(self._file.read_text(encoding="utf-8"))
+            self._questions = [Question(**question) for question in state["questions"]]
+            for name, saved in state["trials"].items():
+                space = self._oracle.get_space()
+                space.values = saved["values"]
+                self._oracle.trials[name] = Trial(space, name, saved["status"])
+                self._oracle.trials[name].score = saved["score"]
+            self._oracle.set_state(state["oracle"])
+        except Exception:  # KerasTuner raises whatever reading what it did not write raises
+            put_aside(self._file)
+            return False
+        return True
+
+    def _begin_from(self, records: Mapping[int, TrialRecord]) -> None:
+        """Take the questions from the records; a number without one was asked in vain, or its record is lost."""
+        self._questions = [
+            Question(number, {}, "", 0, None, "lost") for number in range(self._run.next_number(self._arm))
+        ]
+        for number, record in records.items():
+            if number != PREPARATION:
+                accuracy = record.result.accuracy if record.result.status == "complete" else None
+                asked = dict(record.parameters), record.known, record.rung
+                self._questions[number] = Question(number, *asked, None, record.result.status, accuracy)
+        self._save()
+
+
+def factor_of(fidelity: Fidelity) -> int:
+    """Mean step between two rungs of a ladder, as a whole number of at least 2."""
+    whole = math.prod(float(values[-1] / values[0]) for values in fidelity.paid.values())
+    return max(2, round(whole ** (1 / (fidelity.n_rungs - 1))))
+
+
+def _remembered(ladder: Ladder, ask: Ask) -> float | None:
+    accuracies = (a.accuracy for a in ladder.attempts if (a.config, a.rung) == (ask.config, ask.rung))
+    return next(accuracies, None)
+
+
+def _score_by_the_end(trial: Any) -> None:
+    """Score a trial by what its model came to, not by its best moment while it trained."""
+    trial.score = trial.metrics.get_last_value(OBJECTIVE)

@@ -1,0 +1,206 @@
+"""Asks for parameters, tells how they did. Beside `space_optuna` the only importer of Optuna."""
+
+import math
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from fmnist_bench.config.study import Arm
+from fmnist_bench.search._optuna_space import decode, distribution, encode
+from fmnist_bench.search.sampler import Ask, Asker, agree
+from fmnist_bench.search.successive_halving import AS_IT_STANDS, Ladder
+from fmnist_bench.storage.journal import _read_journal, open_journal
+from fmnist_bench.storage.records import TrialRecord
+from fmnist_bench.storage.run_folder import Run
+
+STARTUP_TRIALS = 5  # random trials before TPE learns: a run has tens of trials an arm, not hundreds
+DRAWS = 20  # tries at parameters that have not been tried; a small discrete space runs out of them
+STEPS = 100_000  # steps that Optuna sees on one rung of the ladder: scores are compared within a rung alone
+
+
+class OptunaAsker(Asker):
+    """Optuna's TPE, in a journal beside the run.
+
+    The records of the trials are the truth. Where the journal is damaged, or does not agree with them, it is made
+    again from them; otherwise new parameters would be asked under the numbers of trials that have ended.
+
+    Parameters
+    ----------
+    arm : Arm
+    run : Run
+    seed : int
+    sampler : {"tpe", "random"}
+    """
+
+    def __init__(self, arm: Arm, run: Run, seed: int, sampler: str = "tpe") -> None:
+        self._arm, self._run, self._seed, self._sampler = arm.name, run, seed, sampler
+        self._top = arm.study.fidelity.n_rungs - 1
+        self._live: dict[int, optuna.Trial] = {}
+        self._ranges = arm.ranges()
+        self._distributions = {name: distribution(r) for name, r in self._ranges.items()}
+        self._storage = open_journal(run.journal)
+        self._study = self._open_study()
+        records = {record.number: record for record in run.records(arm.name)}
+        if not agree(map(_as_ask, self._trials()), records.values()) or self._is_told_otherwise(records):
+            self._begin_from(records)
+
+    def ask(self, ladder: Ladder, rung: int) -> Ask | None:  # noqa: D102
+        for draw in range(DRAWS):
+            self._seed_sampler(ladder.count, draw)
+            ask = self._ask(rung=rung)
+            if not ladder.has(ask.config, rung):
+                return ask
+            self._study.tell(self._live.pop(ask.number), state=TrialState.FAIL)
+        return None
+
+    def repeat(self, parameters: Mapping[str, Any], known: str, rung: int) -> Ask:  # noqa: D102
+        own = self._own(parameters)
+        self._study.enqueue_trial(own, user_attrs=_attributes(parameters, own, known, rung))
+        self._seed_sampler(zlib.crc32(known.encode()), rung + 1)  # draws what a default configuration leaves open
+        return self._ask()
+
+    def should_prune(self, ask: Ask, step: int, score: float) -> bool:  # noqa: D102
+        trial = self._live.get(ask.number)
+        if trial is None or not math.isfinite(score):
+            return False
+        trial.report(score, step + STEPS * (ask.rung + 1))
+        return not ask.known and trial.should_prune()
+
+    def tell(self, record: TrialRecord) -> None:
+        """Take the answer; what completed below the top rung is to Optuna a trial that was stopped there."""
+        trial, state = self._live.pop(record.number, None), self._state(record)
+        if record.number in self.told():  # its record was lost after Optuna had been told
+            return
+        if state == TrialState.COMPLETE:
+            self._study.tell(record.number, record.result.accuracy)
+        else:
+            if trial is not None:
+                for step, score in _last_score(record).items():
+                    trial.report(score, step)
+            self._study.tell(record.number, state=state)
+
+    def told(self) -> set[int]:  # noqa: D102
+        return {trial.number for trial in self._trials() if trial.state.is_finished()}
+
+    def left_running(self) -> list[Ask]:  # noqa: D102
+        while any(trial.state == TrialState.WAITING for trial in self._trials()):
+            self._study.ask()  # enqueued, but never asked
+        whole = [trial for trial in self._trials() if self._is_whole(trial.params)]
+        running = [trial for trial in self._trials() if trial.state == TrialState.RUNNING]
+        for trial in running:
+            if trial not in whole:  # cut off before all of it was written
+                self._study.tell(trial.number, state=TrialState.FAIL)
+        running = [trial for trial in running if trial in whole]
+        self._live |= {trial.number: optuna.Trial(self._study, trial._trial_id) for trial in running}
+        lost = [trial for trial in whole if trial not in running and self._run.lacks_record(self._arm, trial.number)]
+        return [_as_ask(trial) for trial in (*running, *lost)]
+
+    def _open_study(self) -> optuna.Study:
+        return optuna.create_study(
+            storage=self._storage,
+            study_name=self._arm,
+            direction="maximize",
+            load_if_exists=True,
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=1, n_min_trials=2),
+        )
+
+    def _is_told_otherwise(self, records: Mapping[int, TrialRecord]) -> bool:
+        """Whether a trial ended otherwise than Optuna was told, such as one whose files were damaged since then."""
+        states = {trial.number: trial.state for trial in self._trials() if trial.state.is_finished()}
+        return any(number in records and state != self._state(records[number]) for number, state in states.items())
+
+    def _begin_from(self, records: Mapping[int, TrialRecord]) -> None:
+        """Make the study again from the records; a number without one was asked in vain, or its record is lost."""
+        optuna.delete_study(study_name=self._arm, storage=self._storage)
+        self._study = self._open_study()
+        for number in range(self._run.next_number(self._arm)):
+            record = records.get(number)
+            self._study.add_trial(
+                optuna.create_trial(state=TrialState.FAIL) if record is None else self._frozen(record)
+            )
+
+    def _frozen(self, record: TrialRecord) -> FrozenTrial:
+        """A trial that has ended, as Optuna would have it."""
+        own, state, history = self._own(record.parameters), self._state(record), record.result.history
+        steps, scores = history.get("step", []), history.get("valid_accuracy", [])
+        reported = {int(step) + STEPS * (record.rung + 1): score for step, score in zip(steps, scores, strict=False)}
+        return optuna.create_trial(
+            state=state,
+            value=record.result.accuracy if state == TrialState.COMPLETE else None,
+            params=own,
+            distributions={name: self._distributions[name] for name in own},
+            user_attrs=_attributes(record.parameters, own, record.known, record.rung),
+            intermediate_values={step: s for step, s in reported.items() if math.isfinite(s)} | _last_score(record),
+        )
+
+    def _state(self, record: TrialRecord) -> TrialState:
+        status = record.result.status
+        if status == "complete":
+            return TrialState.COMPLETE if record.rung in (AS_IT_STANDS, self._top) else TrialState.PRUNED
+        return TrialState.PRUNED if status == "pruned" else TrialState.FAIL
+
+    def _own(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Those parameters that come out of a range, as Optuna keeps them; what is known may lie outside."""
+        inside = {n: value for n, value in parameters.items() if n in self._ranges and self._ranges[n].contains(value)}
+        return {name: encode(value) for name, value in inside.items()}
+
+    def _seed_sampler(self, *position: int) -> None:
+        """Seed by position, so that a run which is repeated, or was interrupted, asks what it would have asked."""
+        seed = int(np.random.SeedSequence([self._seed, *position]).generate_state(1)[0])
+        if self._sampler == "random":
+            self._study.sampler = optuna.samplers.RandomSampler(seed=seed)
+        else:
+            self._study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
+
+    def _ask(self, **attributes: Any) -> Ask:
+        trial, values = self._study.ask(), dict[str, Any]()
+        for name, space in self._ranges.items():  # what a condition is about stands before what depends on it
+            if space.is_active(values):
+                values[name] = trial._suggest(name, self._distributions[name])
+        for name, value in attributes.items():
+            if value:
+                trial.set_user_attr(name, value)
+        self._live[trial.number] = trial
+        return _as_ask(trial)
+
+    def _is_whole(self, values: Mapping[str, Any]) -> bool:
+        return all(name in values for name, space in self._ranges.items() if space.is_active(values))
+
+    def _trials(self) -> list[FrozenTrial]:
+        return self._study.get_trials(deepcopy=False)
+
+
+def _attributes(parameters: Mapping[str, Any], own: Mapping[str, Any], known: str, rung: int) -> dict[str, Any]:
+    constants = {name: value for name, value in parameters.items() if name not in own}
+    return {"known": known, "constants": constants, "rung": rung}
+
+
+def _last_score(record: TrialRecord) -> dict[int, float]:
+    """What completed, after every score of its rung."""
+    accuracy = record.result.accuracy
+    return {} if record.result.status != "complete" or accuracy is None else {STEPS * (record.rung + 2) - 1: accuracy}
+
+
+def _as_ask(trial: optuna.Trial | FrozenTrial) -> Ask:
+    attributes = trial.user_attrs
+    parameters = {**{name: decode(value) for name, value in trial.params.items()}, **attributes.get("constants", {})}
+    return Ask(trial.number, parameters, attributes.get("known", ""), attributes.get("rung", 0))
+
+
+def remembered(path: Path) -> dict[str, list[Ask]]:
+    """Read from a copy of a journal, which is changed by that, what was asked for each arm.
+
+    Raises
+    ------
+    Exception
+        Where it is damaged, whatever reading raises.
+    """
+    journal = _read_journal(path)
+    names = [study.study_name for study in optuna.get_all_study_summaries(journal)]
+    studies = {name: optuna.load_study(study_name=name, storage=journal) for name in names}
+    return {name: [_as_ask(trial) for trial in study.get_trials(deepcopy=False)] for name, study in studies.items()}

@@ -1,0 +1,287 @@
+"""What happened, as files: the folder of everything, and in it the folder of each run."""
+
+import contextlib
+import fcntl
+import glob
+import json
+import math
+import os
+import shutil
+import threading
+import time
+import zipfile
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fmnist_bench._utils.addresses import database_uri
+from fmnist_bench._utils.errors import InputError
+from fmnist_bench._utils.files import write_text
+from fmnist_bench._utils.intact import fits, holds
+from fmnist_bench.config.study import Benchmark
+from fmnist_bench.data.dataset import Dataset, Split
+from fmnist_bench.storage.records import RECORD, TrialRecord, best, read_record, trial_fault, withdrawn
+from fmnist_bench.storage.results import PREPARATION, TrialResult
+from fmnist_bench.storage.trial_folder import GENERATOR, MODEL, PROBABILITIES, Rows, read_result
+
+STATE, SPLIT, JOURNAL, ORACLES = "run.json", "split.npz", "optuna.journal", "oracle"
+NEEDED = ("benchmark", "created", "seconds", "arms")  # of what run.json tells
+STATE_TYPES = {
+    "benchmark": str,
+    "created": float,
+    "seconds": float,
+    "arms": dict[str, str],
+    "unlogged": list[list[Any]],
+}
+FREE_SPACE = 500 * 2**20  # bytes; a run of every family leaves a few hundred MiB
+
+
+class Store:
+    """The folder ``mlruns``: MLflow's database and artifacts, the runs, the caches.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Made if it does not exist.
+
+    Raises
+    ------
+    InputError
+        Where the folder cannot be written or its disk is full.
+    """
+
+    def __init__(self, folder: str | Path = "mlruns") -> None:
+        self.folder = Path(folder).resolve()
+        self._checked: dict[Path, tuple[int, ...] | None] = {}  # files that are whole, as they looked then
+        self._checking = threading.Lock()
+        try:
+            for name in ("runs", "cache", "artifacts"):
+                (self.folder / name).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{self.folder}: cannot be written: {error.strerror}") from error
+        if not os.access(self.folder, os.W_OK):
+            raise InputError(f"{self.folder}: cannot be written (--mlruns DIR names another folder)")
+        if (free := shutil.disk_usage(self.folder).free) < FREE_SPACE:
+            raise InputError(f"{self.folder}: {free / 2**20:.0f} MiB free, at least {FREE_SPACE >> 20} MiB are needed")
+
+    @property
+    def tracking_uri(self) -> str:
+        """Address of MLflow's database."""
+        return database_uri(self.folder / "mlflow.db")
+
+    @property
+    def cache(self) -> Path:
+        """Folder of what can be computed again."""
+        return self.folder / "cache"
+
+    def rows(self, dataset: Dataset) -> Rows:
+        """Put the training rows where the workers can map them; what others changed or deleted is written again."""
+        folder = self.cache / f"rows-{dataset.fingerprint[:16]}"
+        with self._checking:
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, array in (("X", dataset.X), ("y", dataset.y)):
+                path = folder / f"{name}.npy"
+                if self._checked.get(path) == (signature := _signature(path)) is not None or holds(path, array):
+                    self._checked[path] = signature
+                    continue
+                temporary = folder / f".{name}.{os.getpid()}.tmp.npy"  # another benchmark may be at it, too
+                np.save(temporary, array, allow_pickle=False)
+                os.replace(temporary, path)
+                self._checked[path] = _signature(path)
+        return Rows(folder, dataset.image_shape, tuple(dataset.classes.tolist()))
+
+    def open_run(self, benchmark: Benchmark, fingerprint: str, fresh: bool = False) -> "Run":
+        """Open the newest run of just this benchmark on just these data, or a new one."""
+        stem = f"{benchmark.name}-{benchmark.digest()}-{fingerprint[:8]}"
+        numbers = [path.name.rpartition("-")[2] for path in (self.folder / "runs").glob(f"{glob.escape(stem)}-*")]
+        last = max((int(number) for number in numbers if number.isdecimal()), default=0)
+        number = last + 1 if fresh or not last else last
+        return Run(self, self.folder / "runs" / f"{stem}-{number}", benchmark.name)
+
+    def latest_run(self, name: str = "") -> "Run":
+        """Open the run that was written last: of the benchmark `name`, or of any.
+
+        Raises
+        ------
+        InputError
+            Where there is none.
+        """
+        whose = {}
+        for path in self.folder.glob(f"runs/*/{STATE}"):
+            with contextlib.suppress(InputError):  # `doctor` names one that is damaged
+                whose[path] = read_state(path)["benchmark"]
+        own = [path for path in whose if not name or whose[path] == name]
+        if not own:
+            said = f"run of {name}; python -m fmnist_bench run {name} makes one" if name else "run"
+            raise InputError(f"{self.folder}: holds no {said}")
+        newest = max(own, key=lambda path: path.stat().st_mtime)
+        return Run(self, newest.parent, whose[newest])
+
+
+class Run:
+    """One stored run of a benchmark: a folder with its trials, models, ensemble and report.
+
+    Use it as a context manager: it holds a lock, so that one process alone writes.
+
+    Attributes
+    ----------
+    folder : Path
+    state : dict
+        What ``run.json`` holds: seconds spent, identifiers in MLflow, how it was called.
+    """
+
+    def __init__(self, store: Store, folder: Path, benchmark: str) -> None:
+        self.store, self.folder = store, folder
+        self.state: dict[str, Any] = {"benchmark": benchmark, "created": time.time(), "seconds": 0.0, "arms": {}}
+        if (folder / STATE).exists():
+            self.state = read_state(folder / STATE)
+
+    def __enter__(self) -> Self:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for path in (self.folder / "trials", *self.folder.glob("trials/*")):
+            if path.exists() and not path.is_dir():
+                raise InputError(f"{path}: is a file in the place of a folder of trials; move it away")
+        self._lock = (self.folder / "lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self._lock.close()
+            raise InputError(f"{self.folder}: another process is running this benchmark") from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if [path.name for path in self.folder.glob("*")] == ["lock"]:  # nothing began, such as where MLflow refused
+            shutil.rmtree(self.folder)
+        self._lock.close()
+
+    def save_state(self, **changes: Any) -> None:
+        """Change `state` and write it."""
+        self.state.update(changes)
+        write_text(self.folder / STATE, json.dumps(self.state, indent=1) + "\n")
+
+    @property
+    def journal(self) -> Path:
+        """File of the Optuna storage."""
+        return self.folder / JOURNAL
+
+    def oracle_file(self, arm: str) -> Path:
+        """What the oracle of an arm knows, where KerasTuner searches it."""
+        return self.folder / ORACLES / f"{arm}.json"
+
+    @property
+    def ensemble_folder(self) -> Path:
+        """Where the ensemble is saved."""
+        return self.folder / "ensemble"
+
+    def trial_folder(self, arm: str, number: int) -> Path:
+        """Where the result of a trial is, or will be."""
+        return self.folder / "trials" / arm / str(number)
+
+    def model_file(self, arm: str, number: int) -> Path:
+        """Saved model of a trial; it exists while the trial is among the best of its arm."""
+        return self.trial_folder(arm, number) / MODEL
+
+    def generator_file(self, arm: str) -> Path | None:
+        """What the augmentation of an arm has learnt, None where there is nothing."""
+        path = self.trial_folder(arm, PREPARATION) / GENERATOR
+        return path if path.exists() else None
+
+    def valid_probabilities(self, arm: str, number: int) -> NDArray[np.float32]:
+        """Valid probabilities of a complete trial, of shape (n_valid, n_classes)."""
+        probabilities: NDArray[np.float32] = np.load(self.trial_folder(arm, number) / PROBABILITIES, allow_pickle=False)
+        return probabilities
+
+    def record(self, arm: str, number: int) -> "TrialRecord | None":
+        """Record of one trial, None if it has not ended."""
+        return read_record(self.trial_folder(arm, number))
+
+    def records(self, arm: str) -> list["TrialRecord"]:
+        """Every trial of an arm that has ended, by their numbers; before them, what was learnt for all of them."""
+        names = [path.name for path in (self.folder / "trials" / arm).glob("*")]
+        numbers = sorted(int(name) for name in names if name.isdigit() or name == str(PREPARATION))
+        return [record for number in numbers if (record := self.record(arm, number)) is not None]
+
+    def lacks_record(self, arm: str, number: int) -> bool:
+        """Whether a trial has a folder, thus came to an end, but no record that can be read."""
+        return self.trial_folder(arm, number).is_dir() and self.record(arm, number) is None
+
+    def next_number(self, arm: str) -> int:
+        """Number above that of every trial that has left a folder."""
+        names = [path.name for path in (self.folder / "trials" / arm).glob("*")]
+        return 1 + max((int(name) for name in names if name.isdecimal()), default=-1)
+
+    def save_record(self, record: "TrialRecord") -> None:
+        """Write the record of a trial into its folder."""
+        folder = self.trial_folder(record.arm, record.number)
+        folder.mkdir(parents=True, exist_ok=True)
+        bare = replace(record, result=replace(record.result, valid_probabilities=None))
+        write_text(folder / RECORD, json.dumps(asdict(bare), indent=1) + "\n")
+
+    def withdraw_damaged(self, arm: str, per_arm: int) -> "list[TrialRecord]":
+        """Make complete trials whose files cannot be used `interrupted` ones; give their new records.
+
+        The reason says what is wrong, and like that of every interrupted trial their parameters are asked again. Of
+        models those of the `per_arm` best are needed.
+        """
+        y, records = self.y_valid(), self.records(arm)
+        faults = {r.number: fault for r in records if (fault := trial_fault(self.trial_folder(arm, r.number), r, y))}
+        for record in best((r for r in records if r.number not in faults), per_arm):
+            if not self.model_file(arm, record.number).is_file():
+                faults[record.number] = f"{MODEL} is missing"
+        ended = [withdrawn(record, faults[record.number]) for record in records if record.number in faults]
+        for record in ended:
+            self.save_record(record)
+        return ended
+
+    def result(self, arm: str, number: int) -> TrialResult | None:
+        """Result of a trial whose worker came to its end."""
+        return read_result(self.trial_folder(arm, number))
+
+    def save_split(self, split: Split, y: NDArray[np.int64]) -> None:
+        """Write the row numbers of fit and valid, and the labels of the valid rows."""
+        temporary = self.folder / "split.tmp.npz"
+        np.savez(temporary, fit=split.fit, valid=split.valid, y_valid=y[split.valid])
+        os.replace(temporary, self.folder / SPLIT)
+
+    def y_valid(self) -> NDArray[np.int64]:
+        """Labels of the valid rows, of shape (n_valid,)."""
+        return read_split(self.folder, "y_valid")
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Read a ``run.json``.
+
+    Raises
+    ------
+    InputError
+        Where it is not one that a run wrote.
+    """
+    try:
+        state = json.loads(path.read_text(encoding="utf-8"))
+        whole = all(key in state for key in NEEDED) and all(fits(STATE_TYPES.get(k, Any), v) for k, v in state.items())
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+        whole = False
+    if not whole or not 0 <= state["seconds"] < math.inf:
+        raise InputError(f"{path}: is damaged; move the folder away and begin anew")
+    return dict(state)
+
+
+def read_split(folder: Path, name: str) -> NDArray[np.int64]:
+    """Read one of the arrays that `Run.save_split` wrote for the run in `folder`: fit, valid, or y_valid."""
+    try:
+        with np.load(folder / SPLIT, allow_pickle=False) as arrays:
+            return np.asarray(arrays[name])
+    except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise InputError(f"{folder / SPLIT}: is missing or damaged; running the benchmark writes it again") from error
+
+
+def _signature(path: Path) -> tuple[int, ...] | None:
+    """What changes when somebody writes a file; None where there is none."""
+    try:
+        seen = path.stat()
+    except OSError:
+        return None
+    return seen.st_ino, seen.st_size, seen.st_mtime_ns

@@ -1,0 +1,127 @@
+"""MLflow's two servers, the UI and the model server, on 127.0.0.1 alone: command lines, first page, what is there."""
+
+import os
+import re
+import socket
+import sqlite3
+import sys
+from pathlib import Path
+
+from fmnist_bench._utils.addresses import database_uri, local_path, without_secrets
+from fmnist_bench._utils.errors import InputError
+from fmnist_bench.storage.run_folder import Store
+from fmnist_bench.tracking.client import make_client, patience, reason
+from fmnist_bench.tracking.folder import DATABASE, settle
+
+HOST = "127.0.0.1"
+MODEL_VARIABLE = "FMNIST_BENCH_SERVED_MODEL"  # tells the model server what to serve
+FOR_MODELS = "workflowType=machine_learning"  # else MLflow shows what it has for language models
+Command = tuple[list[str], dict[str, str]]
+
+
+def ui_command(folder: str | Path, port: int) -> Command:
+    """Command line and environment of the MLflow UI over a folder of results.
+
+    Raises
+    ------
+    InputError
+        Where the folder has no database that can be used, or the port is taken.
+    """
+    uri = _database(folder)
+    server = ["--backend-store-uri", uri, "--registry-store-uri", uri, "--host", HOST, "--port", _free(port)]
+    command = [sys.executable, "-m", "mlflow", "server", *server, "--workers", "1"]
+    return command, {**_environment(), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+
+
+def first_page(folder: str | Path) -> str:
+    """Path of the page to open first: the runs of the benchmark that ran last."""
+    try:
+        state = Store(folder).latest_run().state
+    except (InputError, ValueError):  # none, or one that cannot be read, which `doctor` says
+        state = {}
+    if "experiment" not in state or state["tracking_uri"]:
+        return f"#/experiments?{FOR_MODELS}"
+    return f"#/experiments/{state['experiment']}/runs?{FOR_MODELS}"
+
+
+def serve_command(model: str, folder: str | Path, tracking_uri: str, port: int) -> Command:
+    """Command line and environment of the server of a registered ensemble.
+
+    Parameters
+    ----------
+    model : str
+        ``NAME@ALIAS`` or ``NAME/VERSION``.
+    folder : str or Path
+        Of the results whose database names it.
+    tracking_uri : str
+        Another MLflow store, or empty.
+    port : int
+
+    Raises
+    ------
+    InputError
+        Where `model` is neither, the folder has no database, or the port is taken.
+    """
+    if not re.fullmatch(r"[^/@:]+(@[^/@:]+|/\d+)", model):
+        raise InputError(f"model {model}: must be NAME@ALIAS or NAME/VERSION, such as fmnist-ensemble@champion")
+    uri = tracking_uri or _database(folder)
+    served = ["--host", HOST, "--port", _free(port), "fmnist_bench.tracking.model_server:app"]
+    environment = {
+        **_environment(),
+        "MLFLOW_TRACKING_URI": uri,
+        "MLFLOW_REGISTRY_URI": uri,
+        MODEL_VARIABLE: f"models:/{model}",
+    }
+    return [sys.executable, "-m", "uvicorn", *served], environment
+
+
+def check_registered(model: str, uri: str) -> None:
+    """Refuse a model that is not registered there, or whose files are gone.
+
+    Raises
+    ------
+    InputError
+        Naming those that are; or where the store cannot be asked.
+    """
+    name, kind, which = re.split("([@/])", model)
+    try:
+        with patience():
+            client = make_client(uri)
+            own = client.search_registered_models(f"name = '{name}'")  # it may not be among the first hundred
+            aliases = {known.name: dict(known.aliases) for known in [*client.search_registered_models(), *own]}
+            versions = {str(v.version): v.source for v in client.search_model_versions(f"name = '{name}'")}
+    except Exception as error:  # a store raises whatever its libraries raise
+        raise InputError(f"{without_secrets(uri)}: MLflow cannot be used there: {reason(error, uri)}") from error
+    if which not in (aliases.get(name, {}) if kind == "@" else versions):
+        there = ", ".join(f"{other}@{alias}" for other, found in sorted(aliases.items()) for alias in found)
+        raise InputError(f"model {model}: not registered; there is {there or 'none: a run registers its ensemble'}")
+    source = versions.get(str(aliases[name][which]) if kind == "@" else which) or ""
+    if source.startswith("file:") and not local_path(source).is_dir():
+        raise InputError(
+            f"model {model}: its files are missing, {local_path(source)}; a run with --fresh registers anew"
+        )
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
+
+
+def _database(folder: str | Path) -> str:
+    database = Path(folder).resolve() / DATABASE
+    if not database.exists():
+        raise InputError(f"{database}: there is no such file; python -m fmnist_bench run makes it")
+    try:
+        settle(database)
+    except (OSError, sqlite3.Error) as error:
+        raise InputError(f"{database}: {error}; python -m fmnist_bench doctor says what to do") from error
+    return database_uri(database)
+
+
+def _free(port: int) -> str:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except (OSError, OverflowError) as error:
+            raise InputError(f"port {port} cannot be used on {HOST}: {error}; --port names another") from error
+    return str(port)

@@ -1,0 +1,335 @@
+"""What happened, as MLflow shows it: an experiment a benchmark, a run an invocation, below it arms and trials.
+
+The run's own files are the truth and MLflow is their image: where the store does not take a trial, the run goes on, and
+the trial is logged later from its files.
+"""
+
+import contextlib
+import hashlib
+import logging
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from fmnist_bench._utils.addresses import without_secrets
+from fmnist_bench._utils.errors import InputError
+from fmnist_bench.ensemble.manifest import MANIFEST
+from fmnist_bench.storage.records import RECORD, TrialRecord
+from fmnist_bench.storage.results import PREPARATION, PREPARED
+from fmnist_bench.storage.run_folder import Run
+from fmnist_bench.storage.trial_folder import LOG, MODEL, PROBABILITIES, SAMPLES
+from fmnist_bench.tracking.client import PATIENCE, patience, reason, shortened, warm_up
+from fmnist_bench.tracking.folder import BEGAN, left_open
+from fmnist_bench.tracking.models import RegisteredModels
+from fmnist_bench.tracking.registry import CHAMPION, describe, is_better
+from fmnist_bench.tracking.store import PARENT, MlflowStore, metrics_of
+
+__all__ = ["Tracker", "warm_up"]
+
+MLFLOW_STATUS = {"complete": "FINISHED", PREPARED: "FINISHED", "pruned": "KILLED", "interrupted": "KILLED"}
+LONGEST_REASON = 5000  # characters; MLflow takes 8000
+UPLOAD_SECONDS = 120  # for the answer to a model or a report
+PAUSE = 60.0  # seconds until a store that did not answer is asked again
+CATCH_UP = 5.0  # seconds after a trial for those that the store lacks
+
+Settings = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+log = logging.getLogger(__name__)
+
+
+class Tracker:
+    """The image of a run in MLflow; goes on with what an earlier call of the same run has written.
+
+    ``run.state["unlogged"]`` names the trials that the store did not take; they are logged when it answers again. A
+    run that the store does not hold, because it was logged elsewhere or deleted there, is logged anew, every trial.
+
+    Parameters
+    ----------
+    run : Run
+    title : str
+        Name of the parent run.
+    tags : mapping
+        Tags of the parent run, of every arm and of every trial.
+    tracking_uri : str
+        Address of an MLflow server (``http://host:5000``) or of a database; empty for the run's own folder.
+    say : callable
+        Is told, in one line, that the store lacks something.
+
+    Raises
+    ------
+    InputError
+        Where MLflow cannot be used at that address.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        title: str,
+        tags: Mapping[str, Any],
+        tracking_uri: str = "",
+        say: Callable[[str], None] = log.warning,
+    ) -> None:
+        self._run, self._say = run, say
+        self._tags = {**tags, BEGAN: run.state["created"]}
+        uri, own = tracking_uri or run.store.tracking_uri, None if tracking_uri else run.store.folder / "artifacts"
+        self._uri, self._where = uri, without_secrets(uri)
+        self._arms: dict[str, tuple[str, Settings]] = {}
+        self._models: dict[str, dict[int, list[Any] | None]] = {}  # runs that hold a trial's model; None: to be found
+        self._warned, self._away_until = False, 0.0
+        with _or_refuse(uri):
+            self._mlflow = MlflowStore(uri, str(run.state["benchmark"]), own)
+            self._open_run(title, without_secrets(tracking_uri))
+        if self._mlflow.restored:
+            say(f"MLflow at {self._where}: the experiment had been deleted there; it is restored, with its runs")
+        if own is not None:
+            self._attempt(self._close_left)
+
+    def open_arm(self, arm: str, family: str, settings: Settings = dict) -> None:
+        """Make the run of an arm below the parent run, once; `settings` adds a study's constants to parameters."""
+        self._arms[arm] = family, settings
+        kept = (self._run.folder / "trials" / arm).glob(f"*/{MODEL}")
+        self._models[arm] = {int(path.parent.name): None for path in kept if path.parent.name.isdigit()}
+        if not self._run.state["arms"].get(arm):
+            tags = {"arm": arm, "family": family, "level": "arm"}
+            with _or_refuse(self._uri):
+                self._run.state["arms"][arm] = (
+                    self._find_arm(arm) or self._create(arm, tags, self._run.state["mlflow_run"]).run_id
+                )
+            self._run.save_state()
+
+    def log_trial(self, record: TrialRecord) -> None:
+        """Write one trial whose record is saved: parameters, metrics, curves, tags, valid probabilities, model."""
+        arm, number = record.arm, record.number
+        if self._run.model_file(arm, number).exists():
+            self._models[arm][number] = []
+        write = partial(self._write_trial, record)
+        if [arm, number] in self._unlogged or self._attempt(write):
+            self._catch_up(CATCH_UP)
+        else:
+            self._postpone(arm, number)
+
+    def log_missing(self, record: TrialRecord) -> None:
+        """Write a trial that a killed process has recorded and not logged."""
+        if not self._attempt(partial(self._write_missing, record)):
+            self._postpone(record.arm, record.number)
+
+    def forget_trial(self, arm: str, number: int) -> None:
+        """Delete what an interrupted call wrote of a trial to MLflow."""
+        if not self._attempt(partial(self._delete_trial, arm, number)):
+            self._postpone(arm, number)
+
+    def keep_models(self, arm: str, best: Iterable[int]) -> None:
+        """Delete the models of an arm's trials other than the `best`, here and among MLflow's artifacts."""
+        models = self._models[arm]
+        for number in models.keys() - set(best):
+            if models[number] == [] or self._attempt(partial(self._delete_model, arm, number)):
+                self._run.model_file(arm, number).unlink(missing_ok=True)
+                del models[number]
+
+    def register(self, name: str, tags: Mapping[str, Any], example: ArrayLike, columns: Sequence[str]) -> None:
+        """Log the saved ensemble as a model of the parent run, make it a version of a registered model, say so.
+
+        ``run.state["registered"]`` tells which; an ensemble that is registered there stays the version that it is.
+
+        Parameters
+        ----------
+        name : str
+            Of the registered model.
+        tags : mapping
+            Of the version, see `registry.is_better`.
+        example : array-like of shape (1, n_features)
+            A row that the ensemble takes.
+        columns : sequence of str
+            Names of the classes.
+        """
+        manifest = hashlib.sha256((self._run.ensemble_folder / MANIFEST).read_bytes()).hexdigest()
+        if self._is_registered(manifest):
+            return
+        labels = {key: str(value) for key, value in tags.items()}
+        if not self._attempt(partial(self._register, name, labels, example, columns, manifest), UPLOAD_SECONDS):
+            self._run.save_state(registered=None)
+            self._say(f"MLflow at {self._where}: {name} is not registered; the same command does it when run again")
+
+    def log_summary(
+        self, metrics: Mapping[str, float], files: Iterable[Path], arms: Mapping[str, Mapping[str, float]]
+    ) -> None:
+        """Write what the report found to the parent run and to the arms, and whatever the store still lacks."""
+        self._away_until = 0.0
+        self._catch_up(math.inf)
+        steps = [partial(self._write_summary, metrics, files, arms)]
+        if not self._mlflow.owned:  # uploaded when the best are known, instead of uploaded and deleted
+            steps += [partial(self._upload_model, arm, n) for arm, models in self._models.items() for n in models]
+        done = [self._attempt(step, UPLOAD_SECONDS) for step in steps]
+        if self._unlogged or not all(done):
+            what = f"{n} of the trials" if (n := len(self._unlogged)) else "a part"
+            self._say(f"MLflow at {self._where} lacks {what} of this run; the same command adds it when run again")
+
+    def show(self, step: Callable[[MlflowStore, Run], None]) -> None:
+        """Do what changes MLflow's pages of the run and is no part of what happened, see `pages`."""
+        self._attempt(partial(step, self._mlflow, self._run))
+
+    def close(self, status: str) -> None:
+        """End the parent run and the arms with MLflow's `status`."""
+        for run_id in filter(None, (*self._run.state["arms"].values(), self._run.state["mlflow_run"])):
+            self._attempt(partial(self._mlflow.client.set_terminated, run_id, status))
+
+    def _is_registered(self, manifest: str) -> bool:
+        """Whether this very ensemble is registered; while the store cannot be asked, what was last known of it."""
+        known, found = self._run.state.get("registered") or {}, [True]
+        if known.get("manifest") != manifest:
+            return False
+        models = RegisteredModels(self._mlflow)
+        self._attempt(lambda: found.append(models.has(known["name"], known["version"])))
+        return found[-1]
+
+    def _register(
+        self, name: str, tags: Mapping[str, str], example: ArrayLike, columns: Sequence[str], manifest: str
+    ) -> None:
+        run_id, models = self._run.state["mlflow_run"], RegisteredModels(self._mlflow)
+        version = models.register(name, run_id, self._run.ensemble_folder, example, columns, tags)
+        champion = models.tags_of(name, CHAMPION)
+        if is_better(tags, champion):
+            models.name_version(name, CHAMPION, version)
+        self._run.save_state(
+            registered={"model": f"{name}/{version}", "name": name, "version": version, "manifest": manifest}
+        )
+        self._say(describe(name, version, tags, champion))
+
+    @property
+    def _unlogged(self) -> list[list[Any]]:
+        return self._run.state.setdefault("unlogged", [])  # type: ignore[no-any-return]
+
+    def _open_run(self, title: str, tracking_uri: str) -> None:
+        state = self._run.state
+        known = "mlflow_run" in state and tracking_uri == without_secrets(state.get("tracking_uri", ""))
+        if not known or not self._mlflow.has(state["mlflow_run"]):
+            self._run.save_state()  # what was created and not written down here is known again by when the run began
+            self._run.save_state(
+                mlflow_run=self._find_parent() or self._create(title, {"level": "benchmark"}).run_id,
+                tracking_uri=tracking_uri,
+                unlogged=[[arm, record.number] for arm in state["arms"] for record in self._run.records(arm)],
+                arms=dict.fromkeys(state["arms"], ""),
+                registered=None,
+            )
+        self._run.save_state(experiment=self._mlflow.experiment)
+        self._mlflow.client.update_run(state["mlflow_run"], status="RUNNING")
+
+    def _attempt(self, step: Callable[[], None], seconds: int = PATIENCE) -> bool:
+        """Do it and say whether it was done; a store that is away is left alone for a while."""
+        if time.monotonic() < self._away_until:
+            return False
+        try:
+            with patience(seconds):
+                step()
+            return True
+        except Exception as error:  # a store raises whatever its libraries raise
+            if not self._warned:
+                why = reason(error, self._uri)
+                self._say(f"MLflow at {self._where}: {why}; the run goes on, what is missing is added later")
+            self._warned = True
+            if not self._mlflow.answers():
+                self._away_until = time.monotonic() + PAUSE
+            return False
+
+    def _postpone(self, arm: str, number: int) -> None:
+        if [arm, number] not in self._unlogged:
+            self._unlogged.append([arm, number])
+            self._run.save_state()
+
+    def _catch_up(self, seconds: float) -> None:
+        """Log trials that the store lacks, from their records, for some seconds."""
+        end = time.monotonic() + seconds
+        for arm, number in [*self._unlogged]:
+            if time.monotonic() < end and self._attempt(partial(self._log_again, arm, number)):
+                self._unlogged.remove([arm, number])
+                self._run.save_state()
+
+    def _log_again(self, arm: str, number: int) -> None:
+        self._delete_trial(arm, number)  # it may have been cut off in the middle
+        if record := self._run.record(arm, number):
+            self._write_trial(record)
+
+    def _write_trial(self, record: TrialRecord) -> None:
+        family, constants = self._arms[record.arm]
+        settings = constants({**record.parameters, **record.fidelity})
+        result, folder = record.result, self._run.trial_folder(record.arm, record.number)
+        ended = int(1000 * (folder / RECORD).stat().st_mtime)
+        labels = {"arm": record.arm, "trial": record.number, "level": "trial", "family": family, "known": record.known}
+        labels |= {"status": result.status, "reason": shortened(result.reason, LONGEST_REASON)}
+        started, parent = ended - int(1000 * record.seconds), self._run.state["arms"][record.arm]
+        name = f"{record.arm} learns" if record.number == PREPARATION else f"{record.arm} {record.number}"
+        run = self._create(name, labels, parent, started)
+        self._mlflow.log(run.run_id, ended, metrics_of(result), settings)
+        names = [PROBABILITIES, LOG, *sorted(path.name for path in folder.glob(SAMPLES))]
+        if self._mlflow.owned and (folder / MODEL).exists():
+            self._models[record.arm][record.number] = [run]
+            names.append(MODEL)
+        for path in (folder / name for name in names):
+            if path.exists() and path.stat().st_size:
+                self._mlflow.put(run, path)
+        self._mlflow.client.set_terminated(run.run_id, MLFLOW_STATUS.get(result.status, "FAILED"), ended)
+
+    def _write_missing(self, record: TrialRecord) -> None:
+        if all(run.status == "RUNNING" for run in self._find(record.arm, record.number)):  # none, or cut off
+            self._log_again(record.arm, record.number)
+
+    def _write_summary(
+        self, metrics: Mapping[str, float], files: Iterable[Path], arms: Mapping[str, Mapping[str, float]]
+    ) -> None:
+        parent, now = self._run.state["mlflow_run"], int(1000 * time.time())
+        by_run = {self._run.state["arms"][arm]: values for arm, values in arms.items()}
+        for run_id, values in {**by_run, parent: metrics}.items():
+            self._mlflow.log(run_id, now, ((name, value, 0) for name, value in values.items()))
+        run = self._mlflow.client.get_run(parent).info
+        for path in files:
+            self._mlflow.put(run, path)
+
+    def _delete_trial(self, arm: str, number: int) -> None:
+        for run in self._find(arm, number):
+            self._mlflow.drop(run, MODEL)
+            self._mlflow.discard(run)
+
+    def _delete_model(self, arm: str, number: int) -> None:
+        runs = self._models[arm][number]
+        for run in self._find(arm, number) if runs is None else runs:
+            self._mlflow.drop(run, MODEL)
+
+    def _upload_model(self, arm: str, number: int) -> None:
+        for run in self._find(arm, number):
+            if not self._mlflow.holds(run, MODEL):
+                self._mlflow.put(run, self._run.model_file(arm, number))
+
+    def _create(self, name: str, tags: Mapping[str, Any], parent: str = "", started: int | None = None) -> Any:
+        return self._mlflow.create(name, {**self._tags, **tags}, parent, started)
+
+    def _close_left(self) -> None:
+        """Close what other processes left open when they were killed."""
+        for run_id in left_open(self._mlflow.client, self._run.store.folder, str(self._run.state["created"])):
+            self._mlflow.client.set_terminated(run_id, "KILLED")
+
+    def _find_parent(self) -> str:
+        found = self._mlflow.search(level="benchmark", **{BEGAN: self._run.state["created"]})
+        return found[0].info.run_id if found else ""
+
+    def _find_arm(self, arm: str) -> str:
+        below = self._mlflow.search(level="arm", **{PARENT: self._run.state["mlflow_run"]})
+        return next((run.info.run_id for run in below if run.data.tags.get("arm") == arm), "")
+
+    def _find(self, arm: str, number: int) -> list[Any]:
+        return self._mlflow.find(self._run.state["arms"][arm], number)
+
+
+@contextlib.contextmanager
+def _or_refuse(uri: str) -> Iterator[None]:
+    try:
+        with patience():
+            yield
+    except Exception as error:
+        allowed = "a tracking URI is the address of a running MLflow server or of a database"
+        raise InputError(
+            f"{without_secrets(uri)}: MLflow cannot be used there: {reason(error, uri)}; {allowed}"
+        ) from error

@@ -1,0 +1,120 @@
+"""One trial: fit a Candidate on the fit rows, score it on the valid rows, say how it went."""
+
+import contextlib
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from joblib import parallel_config
+from numpy.typing import NDArray
+from sklearn.metrics import log_loss
+
+from fmnist_bench._utils import stage_progress
+from fmnist_bench._utils.cache import seconds_saved
+from fmnist_bench._utils.environment import cores
+from fmnist_bench._utils.errors import describe, printable
+from fmnist_bench._utils.processes import cpu_seconds, peak_memory
+from fmnist_bench.data.dataset import Split
+from fmnist_bench.pipeline import Candidate
+from fmnist_bench.storage.results import (
+    LAST_STEP,
+    NO_WEIGHTS,
+    PREPARED,
+    Monitor,
+    TrialPruned,
+    TrialResult,
+    check_schedule_share,
+)
+
+
+def run_trial(
+    candidate: Candidate, X: NDArray[np.uint8], y: NDArray[np.int64], split: Split, monitor: Monitor
+) -> TrialResult:
+    """Fit `candidate` in place on the fit rows and score it on the valid rows; an exception becomes a status."""
+    valid = X[split.valid], y[split.valid]
+    started = time.perf_counter(), cpu_seconds()
+    try:
+        # Threads for the fit alone: a forest that predicts with several adds up in any order, to other last bits.
+        with parallel_config(backend="threading", n_jobs=cores()):
+            candidate.fit(X[split.fit], y[split.fit], validation_data=valid, monitor=monitor)
+        fit = _since(started)
+        stage_progress.enter(stage_progress.PREDICTING)
+        probabilities, seconds = _predict(candidate, valid[0])
+        return _scored(candidate, probabilities, valid[1], {**fit, "predict_seconds": seconds})
+    except Exception as error:
+        return _incomplete(error, getattr(candidate, "model_", None), started)
+
+
+def run_preparation(
+    sampler: Any, X: NDArray[np.uint8], y: NDArray[np.int64], split: Split, monitor: Monitor
+) -> TrialResult:
+    """Let an augmentation learn from the fit rows; None is one that has nothing to learn."""
+    started = time.perf_counter(), cpu_seconds()
+    try:
+        with parallel_config(backend="threading", n_jobs=cores()):
+            if sampler is not None:
+                sampler.fit(X[split.fit], y[split.fit], monitor=monitor)
+    except Exception as error:
+        return _incomplete(error, sampler, started)
+    shared: dict[str, Any] = {"history": _history(sampler), "peak_memory": peak_memory(), **_since(started)}
+    return TrialResult(PREPARED, **shared)
+
+
+def _predict(candidate: Candidate, X: NDArray[np.uint8]) -> tuple[NDArray[np.float32], float]:
+    """Return probabilities, and the seconds that they take where no file holds a part of the way already."""
+    started, saved = time.perf_counter(), seconds_saved()
+    probabilities = candidate.predict_proba(X)
+    return probabilities, time.perf_counter() - started + seconds_saved() - saved
+
+
+def _since(started: tuple[float, float]) -> dict[str, float]:
+    wall, busy = started
+    return {"fit_seconds": time.perf_counter() - wall, "fit_cpu_seconds": cpu_seconds() - busy}
+
+
+def _scored(
+    candidate: Candidate, probabilities: NDArray[np.float32], y: NDArray[np.int64], seconds: Mapping[str, float]
+) -> TrialResult:
+    share = getattr(candidate.model_, "schedule_share_", 1.0)
+    check_schedule_share(share)
+    return TrialResult(
+        "complete",
+        f"its limit left it {100 * share:.0f} % of its schedule" if share < 0.995 else "",
+        accuracy=float((candidate.classes_[probabilities.argmax(axis=1)] == y).mean()),
+        log_loss=float(log_loss(y, _normalized(probabilities), labels=candidate.classes_)),
+        valid_probabilities=probabilities,
+        history=_history(candidate.model_),
+        peak_memory=peak_memory(),
+        schedule_share=float(share),
+        **seconds,
+    )
+
+
+def _normalized(probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
+    exact = probabilities.astype(np.float64)  # float32 rows sum to one only nearly
+    return np.asarray(exact / exact.sum(axis=1, keepdims=True))
+
+
+def _incomplete(error: Exception, learner: Any, started: tuple[float, float]) -> TrialResult:
+    return ended_by(error, history=_history(learner), peak_memory=peak_memory(), **_since(started))
+
+
+def ended_by(error: Exception, **measured: Any) -> TrialResult:
+    """Make a result of the exception that ended a trial; `measured` are further fields of it."""
+    if isinstance(error, TrialPruned):
+        return TrialResult("pruned", str(error), **measured)
+    if isinstance(error, MemoryError):
+        return TrialResult("out_of_memory", f"MemoryError: {error}", **measured)
+    # The one word that an error may say of itself: those of other libraries have numbers there, or anything.
+    status = NO_WEIGHTS if getattr(error, "status", "") == NO_WEIGHTS else "failed"
+    return TrialResult(status, describe(error), **measured)
+
+
+def _history(learner: Any) -> dict[str, list[float]]:
+    """Read the learning curves of a model; what a user's class means by that name may be something else."""
+    with contextlib.suppress(Exception):
+        found = {printable(name): [float(value) for value in values] for name, values in learner.history_.items()}
+        if all(0 <= step <= LAST_STEP for step in found.get("step", [])):  # what is no number is no step, either
+            return found
+    return {}

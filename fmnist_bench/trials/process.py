@@ -1,0 +1,305 @@
+"""Where a trial runs: a process of its own, with a deadline, a memory limit and a kill switch."""
+
+import contextlib
+import multiprocessing
+import multiprocessing.util
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+import types
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import psutil
+from numpy.typing import NDArray
+
+from fmnist_bench._utils import stage_progress
+from fmnist_bench._utils.errors import InputError, describe
+from fmnist_bench._utils.processes import silent_stderr
+from fmnist_bench.config.building import is_allowed, module_of
+from fmnist_bench.config.study import Arm
+from fmnist_bench.storage.results import TrialResult
+from fmnist_bench.storage.trial_folder import LOG, read_result, unfinished
+from fmnist_bench.trials import task as job
+from fmnist_bench.trials.limits import Limits, tail
+from fmnist_bench.trials.task import Task
+
+GRACE = 3.0  # seconds between the polite and the hard end of a worker
+STARTS = 3  # times that a worker is started before it is given up
+PAUSE = 1.0  # seconds between them, if memory has run out
+POLL = 0.25  # seconds between two looks at a worker
+WARM = "fmnist_bench.trials._preload"
+LONGEST_TEMPORARY = 103 - len("/pymp-xxxxxxxx/listener-xxxxxxxx")  # bytes; a socket's path may have 103 everywhere
+SHORT_TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm")
+
+# Gets ``(step, score)`` while the trial trains, its answer True prunes the trial; and ``(what, share)`` of a long
+# computation before that, such as features, whose answer does not matter.
+OnReport = Callable[[int | str, float], bool]
+
+_main_lock = threading.Lock()
+_imported: set[str] = set()  # what takes long of the modules that this process told its server to import
+
+
+def prepare(uses: Iterable[str], allow_import: Sequence[str] = ()) -> None:
+    """Tell the server that forks the workers what to import once: the modules of classes that studies may name.
+
+    One that was started for less is replaced, unless processes that it forked still run.
+    """
+    modules = {module_of(use) for use in uses if is_allowed(use, allow_import)}
+    slow = {WARM, *(name for name in modules if not name.startswith("sklearn."))}  # skops imports all of sklearn
+    _keep_sockets_short()
+    with _hidden_main():
+        if not slow <= _imported and not multiprocessing.active_children():
+            _imported.clear()
+            _imported.update(slow)
+            context = multiprocessing.get_context("forkserver")
+            context.set_forkserver_preload(["fmnist_bench.trials.process", "skops.io", *sorted(modules), WARM])
+            _stop_server()
+        _ensure_server()
+
+
+def run_in_worker(task: Task, on_report: OnReport, stop: threading.Event) -> TrialResult:
+    """Run `task` in a process of its own and wait for it.
+
+    Parameters
+    ----------
+    task : Task
+    on_report : callable
+        See `OnReport`.
+    stop : Event
+        Ends the trial when it is set.
+
+    Returns
+    -------
+    TrialResult
+        Read back from ``task.folder`` if the worker came to an end, else made up of what ended it, or kept it from
+        its start.
+    """
+    started = time.perf_counter()
+    if task.seconds is not None:
+        task = replace(task, deadline=time.monotonic() + task.seconds)
+    try:
+        with _process(job.work, task) as (process, connection):
+            limits = Limits(process.pid, task)
+            ended_by = _attend(process, connection, limits, on_report, stop)
+    except WorkerError as error:
+        return TrialResult("crashed", str(error))
+    if (result := read_result(task.folder)) is not None:  # it may have been ended when all was done
+        return result
+    status, reason = ended_by or _death(process.exitcode, task.folder)
+    seconds = time.perf_counter() - started
+    return TrialResult(status, reason, fit_seconds=seconds, fit_cpu_seconds=limits.cpu_seconds)
+
+
+def check_in_worker(arms: tuple[Arm, ...], allow_import: tuple[str, ...]) -> None:
+    """Build every arm's known configurations in a worker, where importing Keras costs nobody else.
+
+    Raises
+    ------
+    InputError
+        Where a class or an argument does not exist.
+    """
+    if message := answer_of_worker(job.check, (arms, allow_import)):
+        raise InputError(message)
+
+
+def predict_in_worker(
+    model: Path, X: NDArray[Any], target: Path, allow_import: Sequence[str] = (), seconds: float | None = None
+) -> None:
+    """Write the class probabilities of a saved model for the rows `X` to the file `target`, in at most `seconds`.
+
+    Raises
+    ------
+    InputError
+        Where the model cannot be loaded, or cannot predict these rows.
+    """
+    if message := answer_of_worker(job.predict, (model, X, target, tuple(allow_import)), seconds):
+        raise InputError(message)
+
+
+def answer_of_worker(target: Callable[..., None], argument: Any, seconds: float | None = None) -> Any:
+    """Run `target` in a worker and return what it sends, or what is wrong if it dies or takes longer than `seconds`."""
+    try:
+        with _process(target, argument) as (process, connection):
+            try:
+                if not connection.poll(seconds):
+                    return f"a worker process gave no answer within {seconds:.0f} s"
+                return connection.recv()
+            except (EOFError, ConnectionError):
+                process.join(GRACE)
+                return f"a worker process {_cause(process.exitcode)} and without an answer"
+    except WorkerError as error:
+        return str(error)
+
+
+class WorkerError(Exception):
+    """No worker can be started."""
+
+
+@contextlib.contextmanager
+def _process(target: Callable[..., None], argument: Any) -> Iterator[tuple[Any, Connection]]:
+    process, connection = _started(target, argument)
+    try:
+        yield process, connection
+    finally:
+        _end(process)
+        connection.close()
+
+
+def _started(target: Callable[..., None], argument: Any) -> tuple[Any, Connection]:
+    """Start a worker; where the server that forks it was killed meanwhile, from a new one."""
+    context, reason = multiprocessing.get_context("forkserver"), ""
+    for attempt in range(STARTS):
+        time.sleep(PAUSE * attempt)
+        ours, theirs = context.Pipe()
+        process = context.Process(target=target, args=(argument, theirs), daemon=False)
+        try:
+            with _hidden_main():
+                _ensure_server()
+                process.start()
+            return process, ours
+        except (EOFError, OSError) as error:
+            reason = describe(error)
+            ours.close()  # one that was forked all the same ends
+        finally:
+            theirs.close()
+    raise WorkerError(f"no worker process could be started: {reason}")
+
+
+def _ensure_server() -> None:
+    """Start the server that forks the workers, unless it runs."""
+    server: Any = forkserver._forkserver
+    if not _runs(server._forkserver_pid):
+        # TensorFlow greets; a worker writes to a log of its own
+        with _path_in_environment(), silent_stderr():
+            forkserver.ensure_running()
+
+
+def _runs(pid: int | None) -> bool:
+    try:
+        return pid is not None and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@contextlib.contextmanager
+def _path_in_environment() -> Iterator[None]:
+    """Let the server find what this process can import: before Python 3.13 it drops `sys.path`, and preloads less."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
+
+
+@contextlib.contextmanager
+def _hidden_main() -> Iterator[None]:
+    """Keep multiprocessing from running the caller's script again in every worker: nothing of it is needed there."""
+    with _main_lock:
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = types.ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = main
+
+
+def _keep_sockets_short() -> None:
+    """Let multiprocessing put its sockets elsewhere where the path of the temporary folder is too long for that.
+
+    Raises
+    ------
+    InputError
+        Where there is no other folder.
+    """
+    if len(os.fsencode(tempfile.gettempdir())) <= LONGEST_TEMPORARY:
+        return
+    before, others = tempfile.tempdir, [folder for folder in SHORT_TEMPORARY if os.access(folder, os.W_OK | os.X_OK)]
+    if not others:
+        raise InputError(
+            f"TMPDIR: the path of {tempfile.gettempdir()} has more than {LONGEST_TEMPORARY} bytes, too many for sockets"
+        )
+    tempfile.tempdir = others[0]
+    try:
+        multiprocessing.util.get_temp_dir()  # made once, and taken away at the end of the process
+    finally:
+        tempfile.tempdir = before
+
+
+def _stop_server() -> None:
+    server: Any = forkserver._forkserver
+    if server._forkserver_pid is not None:
+        # Asked politely it would wait for every process that was forked from this one by hand and holds its pipe.
+        os.kill(server._forkserver_pid, signal.SIGKILL)
+        server._stop()
+
+
+def _attend(
+    process: Any, connection: Connection, limits: Limits, on_report: OnReport, stop: threading.Event
+) -> tuple[str, str] | None:
+    """Answer the worker until it ends; return status and reason if it had to be ended."""
+    while True:
+        if connection.poll(POLL):
+            try:
+                message = connection.recv()
+            except (EOFError, ConnectionError):
+                message = job.DONE
+            if message is job.DONE:
+                process.join(GRACE)
+                return None
+            step, score = message
+            if step == stage_progress.PREDICTING:
+                limits.extend()
+                continue
+            prune = on_report(step, score)  # whoever reads the events may have gone: that is not the worker's end
+            if not isinstance(step, str):
+                with contextlib.suppress(ConnectionError):
+                    connection.send(prune)
+            limits.sign_of_life()
+        if stop.is_set():
+            return "interrupted", "stopped by the user"
+        if (passed := limits.passed()) is not None:
+            return passed
+
+
+def _end(process: Any) -> None:
+    """End the worker and every process that it started, first politely."""
+    for number, patience in ((signal.SIGTERM, GRACE), (signal.SIGKILL, None)):
+        if process.is_alive():
+            _signal(process.pid, number)
+            process.join(patience)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)  # helpers that outlived it
+
+
+def _signal(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        try:
+            os.killpg(pid, number)
+        except ProcessLookupError:  # it has not made its own group yet
+            os.kill(pid, number)
+
+
+def _death(exitcode: int | None, folder: Path) -> tuple[str, str]:
+    """Say of what a worker died, with the last lines that it wrote."""
+    cause = _cause(exitcode) + ("" if exitcode is not None and exitcode < 0 else " and no result")
+    words = tail(unfinished(folder) / LOG)
+    return "crashed", f"{cause}: {words}" if words else cause
+
+
+def _cause(exitcode: int | None) -> str:
+    if exitcode is None or exitcode >= 0:
+        return f"ended with exit status {exitcode}"
+    hint = " (perhaps the kernel ran out of memory)" if -exitcode == signal.SIGKILL else ""
+    return f"was killed by {signal.Signals(-exitcode).name}{hint}"

@@ -1,0 +1,276 @@
+"""What runs inside a worker process: a trial, a check of studies, the predictions of a saved model."""
+
+import contextlib
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from fmnist_bench._utils import stage_progress
+from fmnist_bench._utils.environment import cores
+from fmnist_bench._utils.errors import InputError, describe, printable
+from fmnist_bench.config.checking import check_arm
+from fmnist_bench.config.study import Arm
+from fmnist_bench.data.dataset import Split
+from fmnist_bench.data.image_files import write_grid
+from fmnist_bench.models.saved import forget_places, load_named
+from fmnist_bench.pipeline import set_where_none, tell_image_shape
+from fmnist_bench.storage.results import LAST_STEP, PREPARATION, PREPARED, Monitor, TrialPruned, TrialResult
+from fmnist_bench.storage.trial_folder import (
+    GENERATOR,
+    LOG,
+    MODEL,
+    PROBABILITIES,
+    SAMPLES,
+    Rows,
+    _write_result,
+    unfinished,
+)
+from fmnist_bench.trials.evaluate import ended_by, run_preparation, run_trial
+from fmnist_bench.trials.model_check import CHECKED_ROWS, fault_of_model, save_checked
+
+STEPS_A_GRID, ROWS_A_GRID = 1000, 8
+DONE = None  # the last word of a worker: all that it was to write is there
+MARGIN, LEAST_MARGIN, MOST_MARGIN = 0.01, 5.0, 30.0  # part of the limit, then seconds: see `time_to_fit`
+
+
+@dataclass(frozen=True)
+class Task:
+    """All that a worker needs to run one trial.
+
+    Attributes
+    ----------
+    folder : Path
+        Where the result goes; it appears whole or not at all.
+    seconds : float or None
+        Wall-clock limit.
+    deadline : float or None
+        When that limit ends, by ``time.monotonic()`` of the machine that runs it; set when its process is started.
+    memory : int or None
+        Limit of the resident size of the process and its children, bytes.
+    stall : float or None
+        Seconds without a report and without work of the processor after which it counts as hung.
+    rows_share : float
+        Share of the fit rows, above 0 to 1.
+    cpus : tuple of int
+        Numbers of the cores that it may use; empty for all.
+    all_cores : bool
+        It runs alone, with what else several trials share.
+    resources : mapping of str to float
+        What a machine of a cluster must offer.
+    weights_dir : str or None
+        Folder with files of pretrained weights.
+    generator : Path or None
+        What the arm's augmentation has learnt already.
+    """
+
+    arm: Arm
+    number: int
+    parameters: Mapping[str, Any]
+    rows: Rows
+    split: Split
+    seed: int
+    folder: Path
+    cache_dir: Path
+    seconds: float | None = None
+    deadline: float | None = None
+    memory: int | None = None
+    stall: float | None = None
+    rows_share: float = 1.0
+    cpus: tuple[int, ...] = ()
+    all_cores: bool = False
+    resources: Mapping[str, float] = field(default_factory=dict)
+    allow_import: tuple[str, ...] = ()
+    weights_dir: str | None = None
+    generator: Path | None = None
+
+
+def work(task: Task, connection: Connection) -> None:
+    """Run a trial; its folder appears whole or not at all."""
+    os.setpgrp()
+    _take_cores(task.cpus)
+    folder = unfinished(task.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    _redirect_output(folder / LOG)
+    _write_result(_outcome(task, folder, _monitor_over(connection)), folder)
+    os.replace(folder, task.folder)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    connection.send(DONE)  # a process of joblib or the like that idles keeps this one from its end
+
+
+def _outcome(task: Task, folder: Path, monitor: Monitor) -> TrialResult:
+    """Run what was asked for; what goes wrong around the fit is a result like what goes wrong in it."""
+    try:
+        return _prepare(task, folder, monitor) if task.number == PREPARATION else _run(task, folder, monitor)
+    except Exception as error:
+        traceback.print_exc()
+        return ended_by(error)
+
+
+def _run(task: Task, folder: Path, monitor: Monitor) -> TrialResult:
+    candidate = task.arm.candidate(task.parameters, task.allow_import)
+    _fill(candidate, task)
+    X, y = task.rows.load()
+    split = task.split if task.rows_share == 1 else task.split.part(task.rows_share, y, task.seed)
+    result = run_trial(candidate, X, y, split, monitor)
+    forget_places(candidate)
+    if result.valid_probabilities is None:
+        return result
+    candidate.classes_ = np.asarray(task.rows.classes)[candidate.classes_]  # it learnt codes, it answers labels
+    checked = split.valid[:CHECKED_ROWS]
+    before = result.valid_probabilities[: len(checked)]
+    if fault := save_checked(candidate, folder / MODEL, X[checked], before, task.allow_import):
+        return replace(result, status="failed", reason=fault, accuracy=None, log_loss=None)
+    np.save(folder / PROBABILITIES, result.valid_probabilities, allow_pickle=False)
+    return result
+
+
+def _prepare(task: Task, folder: Path, monitor: Monitor) -> TrialResult:
+    sampler = task.arm.learner(task.allow_import)
+    if sampler is not None:
+        _fill(sampler, task)
+
+    def watch(step: int, score: float) -> None:
+        if step % STEPS_A_GRID == 0:
+            _draw(sampler, task, folder / SAMPLES.replace("*", f"{step:05d}"))
+        monitor(step, score)
+
+    result = run_preparation(sampler, *task.rows.load(), task.split, watch)
+    if result.status == PREPARED and sampler is not None:
+        sampler.save(folder / GENERATOR)
+    return result
+
+
+def _draw(sampler: Any, task: Task, path: Path) -> None:
+    """Write some synthetic images of each class, a column each."""
+    labels = np.tile(sampler.classes_, ROWS_A_GRID)
+    rows, _ = sampler.sample(len(labels), labels, random_state=task.seed)
+    write_grid(rows, task.rows.image_shape, len(sampler.classes_), path)
+
+
+def _take_cores(cpus: tuple[int, ...]) -> None:
+    """Keep to these cores: TensorFlow and joblib count those that they may use, OpenMP and BLAS have to be told."""
+    if cpus and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cpus)
+    n = len(cpus) or cores()
+    if any(pool["num_threads"] != n for pool in threadpool_info()):  # telling OpenBLAS starts threads that spin
+        threadpool_limits(n)
+
+
+def _fill(candidate: Any, task: Task) -> None:
+    set_where_none(candidate, cache_dir=str(task.cache_dir), weights_dir=task.weights_dir)
+    set_where_none(candidate, random_state=task.seed)
+    tell_image_shape(candidate, task.rows.image_shape)
+    if task.generator is not None:
+        set_where_none(candidate, generator=str(task.generator))
+    if task.seconds is not None and task.deadline is not None:
+        set_where_none(candidate, max_seconds=time_to_fit(task.deadline - time.monotonic()))
+
+
+def time_to_fit(left: float) -> float:
+    """Give the `max_seconds` of a model, s, of what is left of its trial's limit, s: the rest is for saving it.
+
+    Examples
+    --------
+    >>> time_to_fit(100.0), time_to_fit(6000.0)
+    (95.0, 5970.0)
+    """
+    margin = min(max(MARGIN * left, LEAST_MARGIN), MOST_MARGIN)
+    return round(max(left - margin, 1.0), 1)
+
+
+def _redirect_output(path: Path) -> None:
+    """Send what the trial and its libraries print to a file, C code included."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+
+
+def _monitor_over(connection: Connection) -> Monitor:
+    """Send steps and wait for the answers, and stages, which nobody answers."""
+    answers: queue.SimpleQueue[bool] = queue.SimpleQueue()
+
+    def listen() -> None:
+        # Ends the worker when the coordinator is gone: a trial that nobody waits for must not go on.
+        try:
+            while True:
+                answers.put(connection.recv())
+        except (EOFError, OSError):
+            os.killpg(0, signal.SIGKILL)
+
+    threading.Thread(target=listen, daemon=True).start()
+
+    speaking = threading.Lock()  # a computation may go on in several threads
+
+    def say(what: int | str, value: float) -> None:
+        with speaking:
+            connection.send((printable(what) if isinstance(what, str) else what, float(value)))
+
+    stage_progress.listen(say)
+
+    def monitor(step: int, score: float) -> None:
+        if (whole := int(step)) != step or not 0 <= whole <= LAST_STEP:  # Optuna and MLflow take no other
+            raise ValueError(f"monitor: step {step!r} must be a whole number, at least 0 and at most {LAST_STEP}")
+        say(whole, score)
+        if answers.get():
+            raise TrialPruned(f"pruned at step {step} with score {score:.4f}")
+
+    return monitor
+
+
+def check(argument: tuple[tuple[Arm, ...], tuple[str, ...]], connection: Connection) -> None:
+    """Build every arm; send what is wrong, nothing if all is well."""
+    arms, allow_import = argument
+    with _reports_errors(connection):
+        for arm in arms:
+            check_arm(arm, allow_import)
+
+
+def predict(
+    argument: tuple[Path, NDArray[Any], Path, tuple[str, ...]],
+    connection: Connection,
+) -> None:
+    """Let a saved model predict rows into a file; send what is wrong, nothing if all is well."""
+    model, rows, target, allow_import = argument
+    with _reports_errors(connection):
+        probabilities = load_named(model, "the saved model", allow_import).predict_proba(rows)
+        temporary = target.with_suffix(".tmp.npy")
+        np.save(temporary, probabilities, allow_pickle=False)
+        os.replace(temporary, target)
+
+
+def check_model(
+    argument: tuple[Path, NDArray[Any], NDArray[np.float32], tuple[str, ...]],
+    connection: Connection,
+) -> None:
+    """Send the `fault_of_model`."""
+    with _reports_errors(connection):
+        if fault := fault_of_model(*argument):
+            raise InputError(fault)
+
+
+@contextlib.contextmanager
+def _reports_errors(connection: Connection) -> Iterator[None]:
+    os.setpgrp()
+    try:
+        yield
+        connection.send("")
+    except InputError as error:
+        connection.send(printable(error))
+    except Exception as error:
+        connection.send(describe(error))

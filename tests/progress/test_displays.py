@@ -1,0 +1,244 @@
+"""What a user sees while a benchmark runs."""
+
+import io
+import json
+import subprocess
+import sys
+
+import jsonschema
+import pytest
+from rich.console import Console
+
+from fmnist_bench.config.schemas import schema_file
+from fmnist_bench.progress import displays
+from fmnist_bench.progress.displays import JsonLines, PlainLines, Progress, make_progress
+from fmnist_bench.progress.events import clock
+from fmnist_bench.progress.live_table import LiveTable
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def play(show):
+    """Run a short resumed benchmark with every kind of event."""
+    show.run_started("smoke [v1]", 600.0, ["cnn", "cnn+gan", "svm"])
+    show.arm_state("cnn", {"complete": 3, "pruned": 2, "timeout": 1}, 0.9123, 3725.0)
+    show.trial_started("cnn", 6)
+    show.trial_progress("cnn", 6, 4, 0.925)
+    yield "in a trial"
+    show.trial_ended("cnn", 6, "complete", 0.93, 12.0)
+    show.trial_started("svm", 0)
+    show.trial_ended("svm", 0, "out_of_memory", None, 2.5, "used 5 GiB\nof 4 GiB [bold]")
+    show.message("building the [ensemble]")
+    yield "all done"
+    show.run_ended()
+    show.run_ended()
+
+
+@pytest.fixture
+def now(monkeypatch):
+    """Stop the clock; the test moves it."""
+    time = [1000.0]
+    monkeypatch.setattr(displays.time, "monotonic", lambda: time[0])
+    return time
+
+
+def drawn(show, width=120):
+    """Draw what the live table shows now."""
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    console.print(show._draw())
+    return console.file.getvalue()
+
+
+def live(width=120):
+    return LiveTable(Console(file=io.StringIO(), width=width, height=30, force_terminal=True, color_system=None))
+
+
+def row(text, arm):
+    return next(line for line in text.splitlines() if line.strip().startswith(arm + " "))
+
+
+def test_live_table_shows_the_resumed_state_and_the_trial_in_progress(now):
+    show = live()
+    events = play(show)
+    next(events)
+    now[0] += 75
+    text = drawn(show)
+    assert "smoke [v1]" in text
+    assert "Ctrl-C ends the search and keeps everything" in text
+    assert "8:45 left of 10:00" in text
+    # 3725 s before, and 75 s in the trial that is still running.
+    assert row(text, "cnn").split() == ["cnn", "3", "2", "1", "91.23", "1:03:20", "#6", "step", "4:", "92.50", "%"]
+    assert row(text, "svm").split() == ["svm", "–", "–", "–", "–", "0:00"]
+    list(events)
+
+
+def test_live_table_counts_trials_and_keeps_the_best(now):
+    show = live()
+    events = play(show)
+    next(events), next(events)
+    text = drawn(show)
+    assert row(text, "cnn").split() == ["cnn", "4", "2", "1", "93.00", "1:02:17"]
+    assert row(text, "svm").split() == ["svm", "–", "–", "1", "–", "0:02"]
+    list(events)
+
+
+def test_live_table_leaves_the_last_state_and_messages_without_markup_on_the_screen(now):
+    show = live()
+    list(play(show))
+    screen = show._console.file.getvalue()
+    assert "svm trial 0: out of memory: used 5 GiB of 4 GiB [bold]" in screen
+    assert "building the [ensemble]" in screen
+    assert "Ctrl-C" not in drawn(show)
+    now[0] += 1000
+    assert "0:00 used of 10:00" in drawn(show)
+
+
+def test_live_table_clock_stops_for_a_trial_that_was_interrupted(now):
+    show = live()
+    show.run_started("smoke", None, ["cnn"])
+    show.trial_started("cnn", 0)
+    now[0] += 5
+    assert "0:05 spent, no time limit" in drawn(show)
+    show.run_ended()
+    assert "#0" not in drawn(show)
+
+
+def test_live_table_fits_eighty_columns_with_all_numbers_whole(now):
+    show = live(80)
+    events = play(show)
+    next(events)
+    text = drawn(show, 80)
+    assert max(map(len, text.splitlines())) <= 80
+    assert row(text, "cnn").split()[:6] == ["cnn", "3", "2", "1", "91.23", "1:02:05"]
+    assert "#6 step 4: 92.50 %" in text
+    assert "…" not in text
+    list(events)
+
+
+def test_live_table_beyond_its_budget_says_so(now):
+    show = live()
+    show.run_started("smoke", 60.0, ["cnn"])
+    now[0] += 90
+    assert "0:30 beyond 1:00" in drawn(show)
+    show.run_ended()
+
+
+def test_live_table_names_several_trials_of_one_arm(now):
+    show = live()
+    show.run_started("smoke", 60.0, ["cnn"])
+    for number in range(3):
+        show.trial_started("cnn", number)
+    now[0] += 34
+    assert "#2 0:34 (+2 more)" in drawn(show)
+    show.run_ended()
+
+
+def test_what_an_augmentation_learns_is_no_failed_trial(now):
+    show, out = live(), io.StringIO()
+    for display in (show, PlainLines(out)):
+        display.run_started("smoke", 60.0, ["cnn+gan"])
+        display.trial_started("cnn+gan", -1)
+    assert "augmentation 0:00" in drawn(show)
+    show.trial_ended("cnn+gan", -1, "prepared", None, 5.0)
+    assert row(drawn(show), "cnn+gan").split() == ["cnn+gan", "–", "–", "–", "–", "0:05"]
+    show.run_ended()
+    assert "prepared" not in show._console.file.getvalue()
+    assert "cnn+gan augmentation: started" in out.getvalue()
+
+
+@pytest.mark.parametrize(("status", "failed"), [("interrupted", "–"), ("no_weights", "–"), ("crashed", "1")])
+def test_the_column_of_failed_trials_counts_those_alone(now, status, failed):
+    show = live()
+    show.run_started("smoke", 60.0, ["cnn"])
+    show.trial_started("cnn", 0)
+    show.trial_ended("cnn", 0, status, None, 5.0)
+    assert row(drawn(show), "cnn").split()[3] == failed
+    show.run_ended()
+
+
+def test_live_table_shows_running_arms_first_where_not_all_fit(now):
+    show = live()
+    show.run_started("smoke", 60.0, [f"arm{number}" for number in range(40)])
+    show.trial_started("arm39", 0)
+    assert drawn(show).index("arm39") < drawn(show).index("arm0")
+    show.run_ended()
+
+
+def test_plain_lines_are_one_line_an_event_without_steps_or_markup(now):
+    out = io.StringIO()
+    list(play(PlainLines(out)))
+    assert out.getvalue().splitlines() == [
+        "[0:00] smoke [v1]: 3 arms (cnn, cnn+gan, svm), budget 10:00; Ctrl-C ends the search and keeps everything",
+        "[0:00] cnn: resumed after 3 complete, 2 pruned, 1 timeout, best valid accuracy 91.23 %, 1:02:05 spent",
+        "[0:00] cnn trial 6: started",
+        "[0:00] cnn trial 6: complete, valid accuracy 93.00 %, 12.0 s",
+        "[0:00] svm trial 0: started",
+        "[0:00] svm trial 0: out of memory, 2.5 s: used 5 GiB of 4 GiB [bold]",
+        "[0:00] building the [ensemble]",
+    ]
+
+
+def test_json_lines_are_events_of_the_schema():
+    out = io.StringIO()
+    show = make_progress(out, as_json=True)
+    list(play(show))
+    show.trial_stage("svm", 1, "HOG", 0.123456)
+    show.trial_progress("cnn", 7, 1, float("nan"))
+    events = [json.loads(line) for line in out.getvalue().splitlines()]
+    for event in events:
+        jsonschema.validate(event, json.loads(schema_file("event").read_text()), jsonschema.Draft7Validator)
+    names = [event["event"] for event in events]
+    assert names[:4] == ["run_started", "arm_state", "trial_started", "trial_progress"]
+    assert names.count("run_ended") == 1
+    ended = next(event for event in events if event.get("status") == "out_of_memory")
+    assert ended["arm"] == "svm" and ended["valid_accuracy"] is None
+    assert ended["reason"] == "used 5 GiB\nof 4 GiB [bold]"
+    assert events[-1]["valid_accuracy"] is None
+    assert (events[-2]["stage"], events[-2]["share"]) == ("HOG", 0.1235)
+
+
+def test_a_long_computation_has_a_bar_until_the_model_trains(now):
+    show = live()
+    show.run_started("run", None, ["svm", "cnn+gan"])
+    show.trial_started("svm", 0)
+    show.trial_started("cnn+gan", -1)
+    show.trial_stage("svm", 0, "HOG", 0.42)
+    show.trial_stage("cnn+gan", -1, "GAN", 0.9)
+    show.trial_progress("cnn+gan", -1, 5400, 0.8)
+    text = drawn(show)
+    assert row(text, "svm").rstrip().endswith("#0 HOG ━━━━╌╌╌╌╌╌ 42%")
+    assert row(text, "cnn+gan").rstrip().endswith("augmentation GAN ━━━━━━━━━╌ 90%")
+    show.trial_stage("svm", 0, "HOG", 1.0)
+    now[0] += 5
+    assert row(drawn(show), "svm").rstrip().endswith("#0 0:05")
+    show.trial_progress("svm", 0, 1, 0.5)
+    assert "step 1: 50.00 %" in row(drawn(show), "svm")
+    show.run_ended()
+
+
+def test_display_fits_the_stream(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    assert type(make_progress(io.StringIO())) is PlainLines
+    assert type(make_progress(Terminal())) is LiveTable
+    assert type(make_progress(Terminal(), quiet=True)) is Progress
+    assert type(make_progress(Terminal(), as_json=True)) is JsonLines
+    monkeypatch.setenv("TERM", "dumb")
+    assert type(make_progress(Terminal())) is PlainLines
+
+
+def test_quiet_takes_every_event_in_silence(capsys):
+    list(play(make_progress(quiet=True)))
+    assert capsys.readouterr() == ("", "")
+
+
+def test_plain_lines_do_not_import_rich():
+    code = "import sys, fmnist_bench.progress.displays as p; p.PlainLines(); sys.exit('rich' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (59.6, "1:00"), (3599, "59:59"), (3600, "1:00:00")])
+def test_clock(seconds, text):
+    assert clock(seconds) == text

@@ -1,0 +1,93 @@
+"""Figures of what the models are worth: that they draw what they were given."""
+
+import itertools
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from fmnist_bench.report import figures
+from fmnist_bench.report.canvas import NARROW, WIDE
+from fmnist_bench.report.figures import Score
+
+
+def score(accuracy, cost):
+    return Score(accuracy, accuracy - 0.01, accuracy + 0.01, cost)
+
+
+def texts(ax):
+    return [text.get_text() for text in ax.texts]
+
+
+def test_the_front_is_of_those_that_none_beats_in_both():
+    scores = {"slow": score(0.95, 9), "worse": score(0.9, 2), "quick": score(0.92, 1), "as_slow": score(0.94, 9)}
+    assert figures.front(scores) == ["quick", "slow"]
+
+
+def test_only_the_front_is_named_in_the_figure_of_costs():
+    scores = {"slow": score(0.95, 9), "worse": score(0.9, 2), "quick": score(0.92, 1)}
+    assert texts(figures.accuracy_against_cost(scores).axes[0]) == ["quick", "slow"]
+
+
+def test_the_limit_of_the_ensemble_is_a_line():
+    scores = {"quick": score(0.8, 0.1), "slow": score(0.9, 3.0)}
+    free, limited = (figures.accuracy_against_cost(scores, limit=limit).axes[0] for limit in (None, 0.5))
+    dashed = [[line for line in ax.lines if line.get_linestyle() == "--"] for ax in (free, limited)]
+    assert dashed[0] == []
+    assert list(dashed[1][0].get_xdata()) == [0.5, 0.5]
+    assert limited.get_xlabel().endswith("limit of the ensemble, 0.5 ms")
+
+
+@pytest.mark.parametrize(
+    ("costs", "written"), [((0.003, 0.03), ["0.005", "0.01", "0.02"]), ((0.02, 40), ["0.1", "1", "10"])]
+)
+def test_an_axis_of_costs_is_written_in_plain_numbers(costs, written):
+    figure = figures.accuracy_against_cost({str(cost): score(0.9, cost) for cost in costs})
+    FigureCanvasAgg(figure).draw()
+    axis, labels = figure.axes[0].xaxis, []
+    for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks()):
+        inside = costs[0] < tick.get_loc() < costs[1]
+        labels += [tick.label1.get_text()] if inside and tick.label1.get_text() else []
+    assert sorted(labels, key=float) == written
+
+
+def test_a_narrow_figure_names_each_row_above_it_instead_of_beside_it():
+    scores = {"cnn": score(0.9, 1), "svm": score(0.8, 1)}
+    wide, narrow = (figures.accuracy_intervals(scores, *width).axes[0] for width in ((), (NARROW,)))
+    assert [label.get_text() for label in wide.get_yticklabels()] == texts(narrow) == ["cnn", "svm"]
+    assert not texts(wide) and not len(narrow.get_yticks())
+
+
+def test_intervals_are_drawn_at_their_ends():
+    ax = figures.accuracy_intervals({"cnn": Score(0.9, 0.88, 0.93, 1)}).axes[0]
+    np.testing.assert_allclose(ax.lines[0].get_xdata(), [0.88, 0.93])
+    np.testing.assert_allclose(ax.lines[1].get_xdata(), [0.9])
+
+
+def test_a_difference_is_signed_and_shows_gains_in_blue_and_losses_in_orange():
+    ax = figures.confusion(np.array([[3, -3], [2, -2]]), ["a", "b"], "Difference", signed=True).axes[0]
+    assert texts(ax) == ["+3", "−3", "+2", "−2"]
+    gains = ax.collections[0].get_array().reshape(2, 2)
+    # More right and fewer wrong in the first row; in the second one the other way round.
+    np.testing.assert_allclose(gains, [[1, 1], [-2 / 3, -2 / 3]])
+    colours = ax.collections[0].cmap(ax.collections[0].norm(np.array([1.0, -1.0])))
+    assert colours[0][2] > colours[0][0] and colours[1][0] > colours[1][2]
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (5, 7, 3)])
+def test_pictures_are_shown_as_they_are(shape):
+    pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    fig = figures.pictures([figures.Picture(pixels, f"number {n}") for n in range(7)], "Mistakes")
+    assert len(fig.axes) == 7
+    np.testing.assert_array_equal(fig.axes[6].images[0].get_array(), pixels)
+    assert texts(fig.axes[6]) == ["number 6"]
+
+
+@pytest.mark.parametrize("width", [WIDE, NARROW])
+def test_names_of_near_points_do_not_sit_on_each_other(width):
+    scores = {f"arm number {i}": score(0.94 + i / 20_000, 1 + i / 500) for i in range(4)}
+    fig = figures.accuracy_against_cost(scores, width)
+    fig.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in fig.axes[0].texts]
+    assert len(boxes) == 4
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))

@@ -1,0 +1,190 @@
+"""The report opens the test set, once, when nothing is left to choose."""
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+
+from fmnist_bench import runner, session
+from fmnist_bench.data.dataset import load_dataset
+from fmnist_bench.ensemble.estimator import load_ensemble
+from fmnist_bench.models.saved import load_model
+from fmnist_bench.progress.displays import Progress
+from fmnist_bench.report import gather as module
+from fmnist_bench.storage.run_folder import Store
+from fmnist_bench.storage.trial_folder import MODEL, PROBABILITIES
+
+STUDY = '[model]\nuse = "sklearn.naive_bayes.GaussianNB"\nvar_smoothing = { low = 1e-9, high = 1e-1, log = true }\n'
+
+
+@pytest.fixture
+def place(arena):
+    arena("studies/bayes.toml", STUDY)
+    return arena("benchmarks/tiny.toml", 'data = "digits"\nvalid_size = 0.2\ntrials = 2\nstudies = ["bayes"]\n')
+
+
+def test_the_test_set_is_opened_after_the_ensemble_is_fixed_and_by_the_report_alone(place, monkeypatch):
+    opened = []
+
+    def watch(who):
+        def load(name, subset="train", path=None):
+            opened.append((who, subset, bool(list(place.parent.parent.glob("mlruns/runs/*/ensemble/manifest.json")))))
+            return load_dataset(name, subset, path)
+
+        return load
+
+    monkeypatch.setattr(runner, "load_dataset", watch("runner"))
+    monkeypatch.setattr(module, "load_dataset", watch("report"))
+    runner.run_benchmark("tiny", progress=Progress())
+    assert opened == [("runner", "train", False), ("report", "test", True)]
+
+
+def test_no_test_row_is_in_the_folder_that_the_workers_read(place):
+    runner.run_benchmark("tiny", progress=Progress())
+    mlruns = place.parent.parent / "mlruns"
+    (rows,) = mlruns.glob("cache/rows-*")
+    assert sorted(path.name for path in rows.iterdir()) == ["X.npy", "y.npy"]
+    assert not list(mlruns.rglob("test_rows*"))
+
+
+def test_figures_and_pages_are_mlflows_artifacts(place):
+    outcome = runner.run_benchmark("tiny", progress=Progress())
+    (page,) = place.parent.parent.glob("mlruns/artifacts/*/artifacts/report.html")
+    assert page.read_text() == (outcome.folder / "report.html").read_text()
+    names = sorted(path.name for path in (outcome.folder / "figures").iterdir())
+    assert {"anytime.png", "confusion_ensemble.png", "mistakes.png"} <= set(names)
+    assert sorted(path.name for path in (page.parent / "figures").iterdir()) == names
+
+
+def test_the_report_says_which_parameters_mattered_and_how_to_load_the_model_to_use(place):
+    outcome = runner.run_benchmark("tiny", trials=9, progress=Progress())
+    found = outcome.findings.importances["bayes"]
+    assert found.n_trials == 9
+    assert found.shares == {"model__var_smoothing": 1.0}
+    assert found.searched == {"model__var_smoothing": True}
+    assert (outcome.folder / "figures" / "slices_bayes.png").exists()
+
+    single = runner.run_benchmark("tiny", trials=1, fresh=True, progress=Progress()).findings
+    assert single.choice.name == "bayes"  # the ensemble of this one model can be no better
+    path = re.fullmatch(r'fmnist_bench\.load_model\("(.+)"\)', single.how_to_open["Model"])[1]
+    test = load_dataset("digits", "test")
+    np.testing.assert_allclose(
+        load_model(Path(path)).predict_proba(test.X), single.choice.test_probabilities, atol=1e-6
+    )
+
+
+def test_the_ensemble_without_its_temperature_is_the_mean_of_its_members(place):
+    outcome = runner.run_benchmark("tiny", trials=3, progress=Progress())
+    found, ensemble = outcome.findings, load_ensemble(outcome.folder / "ensemble")
+    members = np.stack([member.predict_proba(found.X_test) for _, member in ensemble.members_])
+    np.testing.assert_allclose(found.uncalibrated, np.average(members, axis=0, weights=ensemble.weights_), atol=1e-6)
+
+
+def test_models_that_were_changed_are_given_up_when_the_report_needs_them(place):
+    outcome = runner.run_benchmark("tiny", progress=Progress())
+    for path in outcome.folder.glob("trials/bayes/*/test_probabilities*"):
+        path.unlink()
+    for path in outcome.folder.glob("trials/bayes/*/model.skops"):
+        path.write_bytes(b"not a model")
+    findings = runner.rewrite_report("tiny")
+    assert findings.ensemble is None
+    assert len(findings.given_up) == 2
+    assert all("the saved model: not a readable model file" in reason for *_, reason in findings.given_up)
+
+
+def odd(kind):
+    return f'[model]\nuse = "troublemakers.Odd"\nkind = "{kind}"\n'
+
+
+PAIR = 'data = "digits"\nvalid_size = 0.2\ntrials = 1\nstudies = ["bayes", "odd"]\n'
+
+
+def told(folder):
+    """Both reports, in lines as a reader sees them."""
+    return [" ".join((folder / name).read_text().split()) for name in ("report.md", "report.html")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"), [("test_nan", "predicts probabilities that are not finite"), ("test_dies", "killed by SIGKILL")]
+)
+def test_a_member_that_fails_on_test_rows_alone_is_given_up(arena, place, kind, reason):
+    """It ended the run after the whole budget, the ensemble with it registered already."""
+    arena("studies/odd.toml", odd(kind))
+    arena("benchmarks/pair.toml", PAIR)
+    outcome = runner.run_benchmark("pair", progress=Progress(), allow_import=("troublemakers",))
+    findings = outcome.findings
+    assert [(who.name, who.scored) for who in findings.everyone] == [
+        ("ensemble", True),
+        ("bayes", True),
+        ("odd", False),
+    ]
+    assert [(arm, number) for arm, number, _ in findings.given_up] == [("odd", 0)]
+    assert reason in findings.given_up[0][2]
+    (row,) = findings.failed
+    assert (row.arm, row.status) == ("odd", "failed")
+    assert row.reason.startswith("given up at the end: ")
+    assert {arm for arm, *_ in findings.members} == {"bayes"}
+    ensemble = load_ensemble(outcome.folder / "ensemble")
+    np.testing.assert_allclose(ensemble.predict_proba(findings.X_test), findings.ensemble.test_probabilities, atol=1e-6)
+    assert all("Given up at the end" in text and reason in text for text in told(outcome.folder))
+    models = MlflowClient(Store("mlruns").tracking_uri).search_model_versions()
+    assert len(models) == 1, "what cannot predict is not registered"
+    assert "Serve" in findings.how_to_open
+    again = runner.rewrite_report("pair", allow_import=("troublemakers",))
+    assert again.given_up == findings.given_up
+    assert np.array_equal(again.ensemble.test_probabilities, findings.ensemble.test_probabilities)
+
+
+def test_a_model_of_scikit_learn_that_fails_on_test_rows_alone_is_given_up(arena):
+    arena("studies/knn.toml", '[model]\nuse = "sklearn.neighbors.KNeighborsClassifier"\n')
+    arena("studies/radius.toml", '[model]\nuse = "sklearn.neighbors.RadiusNeighborsClassifier"\nradius = 480.0\n')
+    arena("b.toml", 'seed = 1\ndata = "digits"\nvalid_size = 300\ntrials = 1\nstudies = ["knn", "radius"]\n')
+    findings = runner.run_benchmark("b.toml", progress=Progress()).findings
+    assert findings.ensemble.scored
+    assert [(arm, "No neighbors found" in reason) for arm, _, reason in findings.given_up] == [("radius", True)]
+
+
+def test_the_next_best_trial_stands_for_one_that_was_damaged_after_the_search(place, monkeypatch):
+    """Each damage costs one trial, wherever it is found: when the ensemble is chosen, or when it predicts."""
+    said, choose = [], session.choose_ensemble
+
+    def damage_and_choose(run, records, *rest):
+        first, second, third = (run.trial_folder(r.arm, r.number) for r in records)
+        (first / PROBABILITIES).write_bytes((first / PROBABILITIES).read_bytes()[:1000])
+        shutil.copy(third / MODEL, second / MODEL)
+        choose(run, records, *rest)
+
+    class Heard(Progress):
+        def message(self, text):
+            said.append(text)
+
+    arena_study = place.parent.parent / "studies" / "bayes.toml"
+    arena_study.write_text(STUDY.replace("1e-9", "1e-3").replace("1e-1", "1e4"))
+    monkeypatch.setattr(session, "choose_ensemble", damage_and_choose)
+    outcome = runner.run_benchmark("tiny", trials=3, progress=Heard())
+    assert len(outcome.findings.given_up) == 2
+    assert outcome.findings.contestants[0].trial == outcome.findings.members[0][1]
+    assert len(outcome.findings.members) == 1
+    assert sum("is given up: valid_probabilities.npy cannot be read" in text for text in said) == 1
+    assert sum("is given up: predicts something else after it was saved and loaded" in text for text in said) == 1
+
+
+def test_where_no_trial_is_left_the_report_says_so(arena, place):
+    arena("studies/odd.toml", odd("test_nan"))
+    arena("benchmarks/lone.toml", PAIR.replace('"bayes", ', ""))
+    outcome = runner.run_benchmark("lone", progress=Progress(), allow_import=("troublemakers",))
+    assert outcome.findings.ensemble is None
+    assert outcome.findings.choice is None
+    assert all("Given up at the end" in text for text in told(outcome.folder))
+
+
+def test_test_predictions_that_are_damaged_are_made_again(place):
+    outcome = runner.run_benchmark("tiny", progress=Progress())
+    for path in outcome.folder.glob("trials/bayes/*/test_probabilities*"):
+        path.write_bytes(path.read_bytes()[:200])
+    again = runner.rewrite_report("tiny")
+    assert again.given_up == ()
+    assert np.array_equal(again.ensemble.test_probabilities, outcome.findings.ensemble.test_probabilities)

@@ -1,0 +1,49 @@
+"""What MLflow's pages say of a benchmark."""
+
+import dataclasses
+import re
+from urllib.parse import parse_qs
+
+from markdown_it import MarkdownIt
+from test_render import findings  # noqa: F401  a fixture
+
+from fmnist_bench.config.space import Spec
+from fmnist_bench.config.study import Benchmark, Study
+from fmnist_bench.report.mlflow_notes import LISTS, of_benchmark, of_result, ways
+
+
+def test_a_benchmark_is_said_whole(digits, split):
+    study = Study("knn", Spec("sklearn.neighbors.KNeighborsClassifier", {}))
+    text = of_benchmark(Benchmark("b", budget=600.0, seed=7, studies=(study,)), digits, split)
+    for words in ("**b**", "**digits**", "1,200 fit and 300 valid rows of 8 x 8 pixels", "10 classes", "Arms: knn."):
+        assert words in text
+    assert "Budget 10 minutes for everything, seed 7" in text
+    assert "3 trials of each arm" in of_benchmark(Benchmark("b", trials=3, studies=(study,)), digits, split)
+
+
+def test_names_are_shown_and_not_obeyed(digits, split, findings):  # noqa: F811
+    evil = "<script>alert(1)</script> ![p](http:127.0.0.1:9) **b**\n# c"
+    study, data = Study(evil, Spec("sklearn.naive_bayes.GaussianNB", {})), dataclasses.replace(digits, name=evil)
+    text = of_benchmark(Benchmark(evil, trials=1, studies=(study,)), data, split)
+    who = dataclasses.replace(findings.choice, name=evil)
+    text += of_result(dataclasses.replace(findings, contestants=(who,), ensemble=None, members=()), "there")
+    page = MarkdownIt("commonmark").render(text)
+    assert page.count("&lt;script&gt;") == page.count("![p](http:127.0.0.1:9) **b** # c") == 4
+    assert "<img" not in page and "<script" not in page and "<h1" not in page
+
+
+def test_lists_of_trials_are_links_to_a_search_of_this_experiment():
+    addresses = re.findall(r"\]\((\S+)\)", ways("7"))
+    assert all(address.startswith("#/experiments/7/runs?") for address in addresses)
+    assert [parse_qs(address.partition("?")[2])["searchFilter"] for address in addresses] == [
+        [q] for q in LISTS.values()
+    ]
+
+
+def test_the_result_is_the_model_to_use_with_its_interval(findings):  # noqa: F811
+    text = of_result(findings, "#/report.html")
+    score = findings.scores(findings.choice)
+    assert f"**{findings.choice.name}**, {100 * score['test_accuracy']:.2f} %" in text
+    assert text.endswith("[Report](#/report.html)")
+    nothing = dataclasses.replace(findings, contestants=(), ensemble=None, members=())
+    assert of_result(nothing, "there") == "No trial was complete: the [report](there) says why."

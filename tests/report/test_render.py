@@ -1,0 +1,412 @@
+"""The report made from models that were really fitted, from little, and from nothing."""
+
+import base64
+import dataclasses
+import html.parser
+import io
+import re
+from collections import Counter
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression, SGDClassifier
+from sklearn.metrics import accuracy_score
+from sklearn.model_selection import train_test_split
+from sklearn.naive_bayes import GaussianNB
+
+from fmnist_bench.ensemble.selection import with_temperature
+from fmnist_bench.report import draw as drawing
+from fmnist_bench.report import render, tables
+from fmnist_bench.report.findings import Contestant, Findings, Importances, TrialRow
+from fmnist_bench.report.metrics import expected_calibration_error
+
+NAMES = ("<b>", "a|b", "two & a half", '"three"', "$4$", "_five_", "six", "seven", "eight", "nine")
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="  # a PNG file
+SECTIONS = ("answer", "leaderboard", "ensemble", "classes", "search", "failures", "environment")
+
+
+def contestant(name, trial, model, parts, n_trials):
+    X_valid, X_test = parts
+    valid, test = model.predict_proba(X_valid), model.predict_proba(X_test)
+    return Contestant(name, trial, model.get_params(deep=False), n_trials, valid, test, 1.5, 0.25, 60.0)
+
+
+@pytest.fixture(scope="module")
+def findings():
+    """Three arms on digits: one complete, one with pruned trials and histories, one that only failed."""
+    X, y = load_digits(return_X_y=True)
+    X_fit, X_rest, y_fit, y_rest = train_test_split(X / 16, y, test_size=0.6, stratify=y, random_state=0)
+    X_valid, X_test, y_valid, y_test = train_test_split(X_rest, y_rest, test_size=0.5, random_state=0)
+    pixels = (X_test * 255).astype(np.uint8)
+    parts = (X_valid, X_test)
+    logistic = LogisticRegression(max_iter=500).fit(X_fit, y_fit)
+    bayes = contestant("bayes<i>", 0, GaussianNB(var_smoothing=1e-2).fit(X_fit, y_fit), parts, {"complete": 1})
+    trials = [TrialRow("bayes<i>", 0, "complete", "", 2.0, 0.9, 0.5, {"var_smoothing": 1e-2}, {}, 2.0)]
+    for number, alpha in enumerate((1e-4, 1e-1)):
+        model, scores = SGDClassifier(loss="log_loss", alpha=alpha, random_state=0), []
+        for _ in range(5):
+            scores.append(float(model.partial_fit(X_fit, y_fit, classes=range(10)).score(X_valid, y_valid)))
+        status = ("complete", "pruned")[number]
+        history = {"valid_accuracy": scores, "step": [1, 2, 3, 4, 5]}
+        trials.append(
+            TrialRow("linear", number, status, "", 9.0, scores[-1], None, {"alpha": alpha}, history, 11.0 + number)
+        )
+    trials += [
+        TrialRow("svm", n, "failed", "ValueError: <script>alert(1)</script>", 0.1, None, None, {}, {}, 13.0)
+        for n in (0, 1)
+    ]
+    linear = contestant("linear", 0, logistic, parts, {"complete": 1, "pruned": 1})
+    ensemble = Contestant(
+        *("ensemble", None, {}, {}),
+        (linear.valid_probabilities + bayes.valid_probabilities) / 2,
+        (linear.test_probabilities + bayes.test_probabilities) / 2,
+        *(3.0, 0.5, 0.0),
+    )
+    return Findings(
+        "Digits <1>",
+        NAMES,
+        y_valid,
+        y_test,
+        (linear, bayes),
+        ensemble,
+        (("linear", 0, 0.75), ("bayes<i>", 0, 0.25)),
+        tuple(trials),
+        {"machine": "two <cores>", "seed": "0"},
+        {"Load": "from fmnist_bench import load_ensemble\nload_ensemble('a&b')"},
+        X_test=pixels,
+        image_shape=(8, 8),
+        importances={"linear": Importances(9, {"alpha": 0.875}, {"alpha": True})},
+    )
+
+
+@pytest.fixture(scope="module")
+def augmented(findings):
+    """The same with an arm that differs from another by an augmentation that had to learn."""
+    linear, bayes = findings.contestants
+    history = {"step": [100.0, 200.0], "fidelity": [0.2, 0.875]}
+    learnt = TrialRow("linear+gan", -1, "prepared", "", 30.0, None, None, {}, history, 40.0)
+    return dataclasses.replace(
+        findings,
+        contestants=(linear, dataclasses.replace(bayes, name="linear+gan")),
+        trials=(*findings.trials, learnt),
+        samples={"linear+gan": base64.b64decode(PIXEL)},
+        parts={"linear+gan": ("linear", "gan")},
+    )
+
+
+def test_an_augmentation_is_held_against_the_same_study_without_it(augmented, findings):
+    (row,) = tables.augmented(augmented).rows
+    with_it, without = (accuracy_score(findings.y_test, who.test_pred) for who in findings.contestants[::-1])
+    assert [cell.text for cell in row[:2]] == ["linear+gan", "linear"]
+    assert [cell.text for cell in row[3:5]] == [f"{100 * without:.2f}", f"{100 * with_it:.2f}"]
+    assert row[5].key == pytest.approx(with_it - without)
+    found = augmented.compare(*augmented.contestants[::-1])
+    assert row[2].text.partition(" ")[0] == ("inside" if found.low <= 0 <= found.high else "outside")
+
+
+def test_an_arm_is_held_against_each_with_one_augmentation_less(findings):
+    linear = findings.contestants[0]
+    arms = [("cnn",), ("cnn", "classic"), ("cnn", "gan"), ("cnn", "classic", "gan"), ("cn",), ("other", "gan")]
+    parts = {"+".join(arm): arm for arm in arms} | {"cnn+tree": ("cnn+tree",)}  # the last is a study of that name
+    some = dataclasses.replace(
+        findings,
+        contestants=tuple(dataclasses.replace(linear, name=name) for name in parts),
+        ensemble=None,
+        parts=parts,
+    )
+    assert [(more.name, less.name) for less, more in some.augmented] == [
+        ("cnn+classic", "cnn"),
+        ("cnn+gan", "cnn"),
+        ("cnn+classic+gan", "cnn+classic"),
+        ("cnn+classic+gan", "cnn+gan"),
+    ]
+
+
+def test_what_a_generator_learnt_is_shown_and_is_no_failure(augmented, page):
+    parsed, text = Page(render.render_html(augmented)), render.render_markdown(augmented)
+    assert "augmentation" in parsed.ids
+    assert "augmentation" not in Page(page).ids
+    assert parsed.tags["svg"] == Page(page).tags["svg"] + 2 * 2  # forest plot and fidelity, wide and narrow
+    assert f"data:image/png;base64,{PIXEL}" in parsed.links
+    assert "| linear+gan | prepared | 30.0 | 200 | 87.5 |" in text
+    assert [trial.arm for trial in augmented.failed] == ["svm", "svm"]
+    assert augmented.seconds_by_kind()["linear+gan"]["prepared"] == 30
+
+
+@pytest.fixture(scope="module")
+def page(findings):
+    return render.render_html(findings)
+
+
+class Page(html.parser.HTMLParser):
+    """Collect what the tests ask about, and check that tags are closed in order."""
+
+    VOID = frozenset({"meta", "br", "link", "img", "hr"})
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.ids, self.text = [], Counter(), [], []
+        self.links, self.rows, self.regions = [], [], []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.tags[tag] += 1
+        self.ids += [attrs["id"]] if "id" in attrs else []
+        self.links += [attrs[key] for key in ("href", "src", "xlink:href", "action") if key in attrs]
+        self.regions += [attrs] if attrs.get("role") == "region" else []
+        self.rows += [[]] if tag == "tr" else []
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] not in ("style", "script"):
+            self.text.append(data)
+        if self.open and self.open[-1] in ("td", "th"):
+            self.rows[-1].append(data)
+
+
+def test_page_is_wellformed_with_unique_ids_and_every_section(page):
+    parsed = Page(page)
+    assert parsed.open == []
+    assert [name for name, count in Counter(parsed.ids).items() if count > 1] == []
+    assert set(SECTIONS) <= set(parsed.ids)
+    assert parsed.tags["h1"] == 1
+    # Each figure twice, wide and narrow: intervals, costs, anytime, learning curves, minutes.
+    assert parsed.tags["svg"] == 2 * 5
+
+
+def test_page_needs_no_network_and_is_small(page):
+    parsed = Page(page)
+    pictures = [link for link in parsed.links if link.startswith("data:image/png;base64,")]
+    assert all(link[1:] in parsed.ids for link in parsed.links if link not in pictures)
+    assert not re.findall(r'(?<!xmlns=")(?<!xmlns:xlink=")https?://', page)
+    assert not re.findall(r"@import|url\((?!#)", page)
+    assert parsed.tags["link"] == 0
+    assert parsed.tags["img"] == len(pictures)
+    assert len(page) < 2_000_000
+
+
+def test_page_escapes_whatever_users_named(page):
+    parsed = Page(page)
+    assert parsed.tags["b"] == parsed.tags["i"] == parsed.tags["cores"] == 0
+    assert parsed.tags["script"] == 1
+    text = "".join(parsed.text)
+    for name in (*NAMES, "bayes<i>", "ValueError: <script>alert(1)</script>", "two <cores>", "load_ensemble('a&b')"):
+        assert name in text
+
+
+def test_page_regions_can_be_named_and_reached_by_keyboard(page):
+    regions = Page(page).regions
+    assert regions
+    assert all(attrs["tabindex"] == "0" and attrs["aria-label"] for attrs in regions)
+
+
+def test_page_answers_first_with_the_model_chosen_on_valid_rows(findings, page):
+    choice = max(findings.contestants[0], findings.ensemble, key=findings.valid_accuracy)
+    text = " ".join("".join(Page(page).text).split())
+    answer = text[text.index("The model to use") :]
+    scores = findings.scores(choice)
+    assert answer.startswith(f"The model to use {choice.name}")
+    assert f"{100 * scores['test_accuracy']:.2f} % of 540 test rows right" in answer
+    assert f"(95 % interval {100 * scores['test_low']:.2f} to {100 * scores['test_high']:.2f} %)" in answer
+
+
+def test_page_counts_one_of_a_thing_as_one(findings, page):
+    assert "3 arms, 5 trials" in page
+    one = dataclasses.replace(findings, contestants=(), ensemble=None, members=(), trials=findings.trials[-1:])
+    assert re.search(r"\b1 arm, 1 trial\b", render.render_html(one))
+
+
+def test_page_has_the_confusion_matrix_of_the_ensemble(findings, page):
+    counts = [str(n) if n else "·" for n in findings.confusion(findings.ensemble)[3]]
+    assert ['"three"', *counts] in Page(page).rows
+
+
+def board(findings):
+    """Return the leaderboard as name -> column -> text; of two columns of one name, the first."""
+    table = tables.leaderboard(findings)
+    columns = [*reversed(list(enumerate(table.columns)))]
+    return {row[0].text: {name: row[place].text for place, name in columns} for row in table.rows}
+
+
+def test_leaderboard_holds_the_ensemble_and_every_arm(findings):
+    rows = board(findings)
+    assert list(rows) == ["ensemble", "linear", "bayes<i>", "svm"]
+    linear = findings.contestants[0]
+    assert rows["linear"]["Test accuracy, %"] == f"{100 * accuracy_score(findings.y_test, linear.test_pred):.2f}"
+    assert rows["linear"]["Predict a row, ms"] == f"{1000 * 0.25 / len(findings.y_valid):.3f}"
+    for name in ("ensemble", "linear", "bayes<i>"):
+        low, high = map(float, rows[name]["95 % interval"].split(" to "))
+        assert low < float(rows[name]["Test accuracy, %"]) < high
+    assert rows["svm"] == dict.fromkeys(rows["svm"], "–") | {"Model": "svm", "Search, s": "0.20", "Trials": "2 failed"}
+
+
+def test_leaderboard_marks_the_model_to_use(findings, page):
+    assert re.findall(r'<tr class="chosen"><th scope="row">([^<]+)<', page) == [findings.choice.name]
+
+
+def test_page_shows_the_most_confident_mistakes_with_both_labels(findings, page):
+    found = findings.mistakes(findings.choice)
+    wrong = findings.choice.test_pred != findings.y_test
+    confidence = findings.choice.test_probabilities.max(axis=1)
+    assert len(found) == min(24, wrong.sum()) > 0
+    assert all(wrong[one.row] and one.true == findings.y_test[one.row] for one in found)
+    assert found[0].confidence == confidence[wrong].max()
+    assert [one.confidence for one in found] == sorted((one.confidence for one in found), reverse=True)
+    parsed = Page(page)
+    assert parsed.tags["img"] == len(found)
+    picture = next(link for link in parsed.links if link.startswith("data:"))
+    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(picture.partition(",")[2]))))
+    np.testing.assert_array_equal(shown, findings.image(found[0].row))
+    text = " ".join("".join(parsed.text).split())
+    assert f"{100 * found[0].confidence:.1f} % sure label: {NAMES[found[0].true]}" in text
+    (table,) = re.findall(r"\| Test row \|.*\n.*\n((?:\|.*\n)+)", render.render_markdown(findings))
+    assert len(table.splitlines()) == len(found)
+
+
+def test_large_colour_pictures_are_scaled_down(findings):
+    X_test = np.zeros((len(findings.y_test), 100 * 200 * 3), np.uint8)
+    page = render.render_html(dataclasses.replace(findings, X_test=X_test, image_shape=(100, 200, 3)))
+    picture = next(link for link in Page(page).links if link.startswith("data:"))
+    assert Image.open(io.BytesIO(base64.b64decode(picture.partition(",")[2]))).size == (64, 32)
+
+
+def test_importances_and_slices_of_an_arm_that_has_enough_trials(findings):
+    assert "| linear | alpha 88 % | 9 |" in render.render_markdown(findings)
+    assert drawing.slices(findings, "linear") == []
+    rows = [dataclasses.replace(findings.trials[1], number=n, parameters={"alpha": 0.1**n}) for n in range(5)]
+    (one,) = drawing.slices(dataclasses.replace(findings, trials=tuple(rows)), "linear")
+    assert (one.name, one.share, one.log) == ("alpha", 0.875, True)
+    assert sorted(one.values, reverse=True) == [0.1**n for n in range(5)]
+    assert "slices_linear" in drawing.draw(dataclasses.replace(findings, trials=tuple(rows)))
+
+
+def test_figures_are_written_as_png_in_place_of_earlier_ones(findings, tmp_path):
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "of_long_ago.png").write_text("")
+    drawing.write_figures(findings, tmp_path / "figures")
+    files = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert files == {f"{name}.png" for name in [*drawing.draw(findings), *drawing.draw_alone(findings)]}
+    assert {"anytime.png", "mistakes.png", "confusion_difference.png"} <= files
+
+
+def test_markdown_has_the_leaderboard_and_escapes_names(findings):
+    text = render.render_markdown(findings)
+    accuracy = 100 * findings.valid_accuracy(findings.contestants[0])
+    assert f"{accuracy:.2f} |" in text.partition("| linear |")[2].partition("\n")[0]
+    assert "| 1 complete, 1 pruned |\n" in text and "| 1 |\n" in text
+    assert r"bayes\<i\>" in text
+    assert r"a\|b" in text
+    assert r"\_five\_" in text
+    assert "    load_ensemble('a&b')" in text
+    tables = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
+    for table in tables:
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
+    assert len(tables) == 13
+
+
+def test_the_model_to_use_keeps_to_the_limit_of_latency(findings):
+    slow, fast = (
+        dataclasses.replace(who, predict_seconds=s) for who, s in zip(findings.contestants[:2], (9.0, 0.0), strict=True)
+    )
+    slow = dataclasses.replace(slow, valid_probabilities=np.eye(len(findings.class_names))[findings.y_valid])
+    free = dataclasses.replace(findings, contestants=(slow, fast))
+    limited = dataclasses.replace(free, max_latency=1.0)
+    assert free.choice is slow
+    assert limited.best_single is slow
+    assert limited.choice in (fast, findings.ensemble)
+
+
+def test_a_single_model_wins_a_tie_with_the_ensemble(findings):
+    linear = findings.contestants[0]
+    tied = dataclasses.replace(findings, ensemble=dataclasses.replace(linear, name="ensemble", trial=None))
+    assert tied.choice is linear
+    assert "cannot be told apart" in render.render_html(tied)
+    assert "No class gains or loses recall" in render.render_html(tied)
+
+
+def test_recall_changes_are_sorted_from_gain_to_loss(findings):
+    changes = [change for _, change in findings.recall_changes()]
+    assert changes == sorted(changes, reverse=True)
+    assert 0 not in changes
+
+
+def test_a_run_in_which_everything_failed(findings):
+    bare = dataclasses.replace(findings, contestants=(), ensemble=None, members=(), trials=findings.trials[-2:])
+    text = "".join(Page(render.render_html(bare)).text)
+    assert "no trial was complete" in text
+    assert "No ensemble was built" in text
+    assert "ValueError: <script>" in text
+    assert set(drawing.draw(bare)) == {"minutes"}
+    assert drawing.draw_alone(bare) == {}
+    assert "| 2 failed |" in render.render_markdown(bare)
+    assert list(board(bare)) == ["svm"]
+
+
+def test_findings_of_nothing(findings):
+    empty = Findings("Nothing", NAMES, findings.y_valid, findings.y_test, (), None)
+    assert set(SECTIONS) <= set(Page(render.render_html(empty)).ids)
+    assert "There is none" in render.render_markdown(empty)
+    assert board(empty) == {}
+    assert drawing.draw(empty) == drawing.draw_alone(empty) == {}
+
+
+def test_a_contestant_without_predictions_and_no_history(findings):
+    nothing = np.empty((0, 10))
+    svm = Contestant("svm", None, {}, {"failed": 2}, nothing, nothing, np.nan, np.nan, 0.2)
+    trials = tuple(dataclasses.replace(trial, history={}) for trial in findings.trials)
+    some = dataclasses.replace(findings, contestants=(*findings.contestants, svm), trials=trials)
+    assert "No trial learned step by step" in render.render_html(some)
+    assert board(some)["svm"]["Test accuracy, %"] == "–"
+    assert some.best_single is findings.contestants[0]
+
+
+def test_contestants_without_an_ensemble(findings):
+    alone = dataclasses.replace(findings, ensemble=None, members=())
+    page = render.render_html(alone)
+    assert alone.choice is findings.contestants[0]
+    assert "Difference: ensemble" not in page
+    assert "confusion_ensemble" not in drawing.draw_alone(alone)
+
+
+def test_many_classes_get_a_list_of_confusions_instead_of_a_matrix():
+    y = np.repeat(np.arange(40), 5)
+    probabilities = np.eye(40)[(y + (np.arange(200) % 7 == 0)) % 40]
+    one = Contestant("knn", 0, {}, {"complete": 1}, probabilities, probabilities, 1.0, 1.0, 1.0)
+    names = tuple(f"class {number}" for number in range(40))
+    page = render.render_html(Findings("Many", names, y, y, (one,), None))
+    assert "most frequent confusions" in page
+    assert ["class 0", "class 1", "1"] in Page(page).rows
+    assert len(page) < 150_000
+
+
+def test_the_page_says_what_the_temperature_did(findings):
+    assert "temperature" not in render.render_markdown(findings)
+    uncalibrated = with_temperature(findings.ensemble.test_probabilities, 0.5)
+    scaled = dataclasses.replace(findings, temperature=2.0, uncalibrated=uncalibrated)
+    text = render.render_markdown(scaled)
+    assert "one temperature, 2.00" in text
+    before = expected_calibration_error(uncalibrated, findings.y_test)
+    after = findings.scores(findings.ensemble)["test_calibration_error"]
+    assert f"{100 * before:.2f} % without it and {100 * after:.2f} % with it" in text
+    assert before != after
+
+
+def test_the_terminal_says_why_an_arm_has_no_score(findings):
+    trials = (*findings.trials, TrialRow("bare", 0, "no_weights", "none here", 1.0, None, None, {}, {}, 1.0))
+    lines = render.terminal_leaderboard(dataclasses.replace(findings, trials=trials)).splitlines()
+    (line,) = (line for line in lines if line.startswith("bare"))
+    assert "no weights" in line
+    assert max(map(len, lines)) <= 80

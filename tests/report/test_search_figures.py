@@ -1,0 +1,105 @@
+"""Figures of how a search went: that they draw what they were given, and stay small."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fmnist_bench.report import search_figures
+from fmnist_bench.report.canvas import GREY, MAX_POINTS, NARROW, PALETTE
+from fmnist_bench.report.search_figures import Curve, Slice, Training, spread
+
+
+def test_anytime_line_is_the_running_best_up_to_the_end():
+    ax = search_figures.anytime({"cnn": [(90, 0.7), (30, 0.8), (120, 0.9)]}, 600).axes[0]
+    np.testing.assert_allclose(ax.lines[0].get_xdata(), [0.5, 1.5, 2, 10])
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), [0.8, 0.8, 0.9, 0.9])
+    assert ax.get_xlabel() == "search time, minutes"
+
+
+def test_anytime_names_every_arm_beside_its_line_and_colours_the_best():
+    arms = {f"arm{n}": [(60.0, 0.5 + n / 100)] for n in range(10)} | {"none": []}
+    ax = search_figures.anytime(arms, 600).axes[0]
+    assert [text.get_text() for text in ax.texts] == [f"arm{n}" for n in range(9, -1, -1)]
+    colours = {line.get_label(): line.get_color() for line in ax.lines}
+    assert [colours[f"arm{n}"] for n in range(10)] == [GREY] * 4 + list(PALETTE)[::-1]
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=15))
+def test_names_keep_apart_in_order_and_inside_and_stay_where_there_is_room(places):
+    places = sorted(places, reverse=True)
+    found = spread(places, 0.06)
+    assert all(upper - lower >= 0.06 - 1e-9 for upper, lower in pairwise(found))
+    assert all(-1e-9 <= place <= 1 + 1e-9 for place in found)
+    if all(upper - lower >= 0.06 for upper, lower in pairwise(places)):
+        assert found == pytest.approx(places)
+
+
+def test_learning_curves_stress_the_best_and_grey_out_the_pruned():
+    curves = [Curve([1, 2, 3], [0.5, 0.8, 0.9], best=True), Curve([1, 2], [0.4, 0.5], "pruned"), Curve([1], [0.6])]
+    axes = search_figures.learning_curves({"cnn": curves, "boost": curves[1:]}).axes
+    assert len(axes) == 2
+    assert [line.get_color() for line in axes[0].lines] == [GREY, PALETTE[0], PALETTE[1]]
+
+
+def test_learning_curves_show_the_weakest_arm_and_cut_off_what_learned_nothing():
+    strong = [Curve(range(20), [0.9] * 20), Curve([1], [0.1])]
+    low, high = search_figures.learning_curves({"a": strong, "b": [Curve([1], [0.7])]}).axes[0].get_ylim()
+    assert 0.1 < low < 0.7
+    assert high > 0.9
+
+
+def test_learning_curves_keep_the_page_small_and_bear_a_torn_history():
+    long = np.linspace(0.1, 0.9, 5000)
+    axes = search_figures.learning_curves({"boost": [Curve(range(5001), long)] * 40}).axes
+    lengths = [len(line.get_xdata()) for line in axes[0].lines]
+    assert sum(lengths) <= MAX_POINTS
+    assert axes[0].lines[0].get_xdata()[-1] == 4999
+
+
+def test_trainings_have_accuracy_and_loss_of_both_kinds_of_rows():
+    history = {"step": [1, 2], "fit_accuracy": [0.5, 0.8], "fit_loss": [2.0, 1.0], "valid_accuracy": [0.6, 0.7]}
+    trials = [Training(history, best=True), Training({**history, "valid_loss": [0.9]}, "pruned")]
+    accuracy, loss, *others = search_figures.training({"cnn": trials, "lite0": trials[:1]}).axes
+    assert len(others) == 2
+    assert [list(line.get_ydata()) for line in accuracy.lines[2:]] == [[0.5, 0.8], [0.6, 0.7]]
+    assert [line.get_color() for line in loss.lines] == [GREY, GREY, PALETTE[1]]
+    assert [line.is_dashed() for line in accuracy.lines] == [True, False, True, False]
+    assert len(search_figures.training({"cnn": trials}, NARROW).axes) == 2
+
+
+def test_minutes_stack_to_the_total_and_name_the_kinds_that_occur():
+    fig = search_figures.minutes({"cnn": {"complete": 300.0, "pruned": 60.0}, "hog": {"complete": 120.0}})
+    ends = [patch.get_x() + patch.get_width() for patch in fig.axes[0].patches]
+    assert max(ends) == pytest.approx(6)
+    assert [text.get_text() for text in fig.legends[0].texts] == ["complete", "pruned"]
+
+
+def test_slices_show_the_first_parameters_each_on_its_own_scale():
+    scores, rungs = [0.5, 0.7, 0.9], [0, 0, 2]
+    parameters = [
+        Slice("model__C", [0.1, 1.0, 10.0], scores, rungs, 0.75, log=True),
+        Slice("model__kernel", ["rbf", None, True], scores, rungs, 0.2),
+        Slice("model__degree", [2, 3, 4], scores, rungs),
+    ]
+    logarithmic, named, linear = search_figures.slices("svm", parameters).axes
+    assert (logarithmic.get_xscale(), linear.get_xscale()) == ("log", "linear")
+    assert [label.get_text() for label in named.get_xticklabels()] == ["None", "True", "rbf"]
+    titles = [ax.get_title(loc="left") for ax in (logarithmic, named, linear)]
+    assert titles == ["C · 75 %", "kernel · 20 %", "degree"]
+    assert len(search_figures.slices("svm", parameters, NARROW).axes) == 2
+
+
+def test_the_best_trial_stands_out_in_the_slices_where_it_sets_the_parameter():
+    both = [Slice("a", [1, 2], [0.5, 0.9], [0, 0]), Slice("only_the_worse_one", [3, 4], [0.5, 0.6], [0, 0])]
+    counts = [
+        [len(points.get_offsets()) for points in ax.collections] for ax in search_figures.slices("svm", both).axes
+    ]
+    assert counts == [[1, 1], [2, 0]]
+
+
+def test_slices_of_trials_that_are_all_as_good_show_each_as_the_best():
+    (ax,) = search_figures.slices("svm", [Slice("C", [1.0, 2.0], [0.5, 0.5], [0, 0], log=True)]).axes
+    assert [len(points.get_offsets()) for points in ax.collections] == [2]

@@ -1,0 +1,317 @@
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from multiprocessing import forkserver
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import psutil
+import pytest
+import troublemakers
+from sklearn.base import BaseEstimator
+from sklearn.pipeline import Pipeline
+
+from fmnist_bench._utils.errors import InputError
+from fmnist_bench.config.space import Spec
+from fmnist_bench.config.study import Arm, Fidelity, Known, Study
+from fmnist_bench.pipeline import Candidate
+from fmnist_bench.storage.trial_folder import LOG, MODEL, PROBABILITIES, RESULT
+from fmnist_bench.trials.limits import Limits
+from fmnist_bench.trials.process import answer_of_worker, check_in_worker, predict_in_worker, prepare, run_in_worker
+from fmnist_bench.trials.task import _fill
+
+
+def run(task, on_report=lambda step, score: False, stop=None):
+    return run_in_worker(task, on_report, stop or threading.Event())
+
+
+def test_a_whole_trial_leaves_its_files_and_nothing_else(make_task, split):
+    task = make_task("none")
+    result = run(task)
+    assert result.status == "complete"
+    probabilities = np.load(task.folder / PROBABILITIES)
+    assert probabilities.shape == (len(split.valid), 10)
+    assert probabilities.dtype == np.float32
+    assert (task.folder / MODEL).exists()
+    assert os.listdir(task.folder.parent) == ["none"]
+
+
+class Shaped(BaseEstimator):
+    def __init__(self, image_shape=None, random_state=None):
+        self.image_shape = image_shape
+        self.random_state = random_state
+
+
+def test_a_model_behind_features_is_not_told_the_shape_of_images(make_task):
+    before, behind, task = Candidate(Shaped()), Candidate(Shaped(), Pipeline([("own", Shaped())])), make_task("none")
+    for candidate in (before, behind):
+        _fill(candidate, task)
+    assert (behind.model.random_state, behind.features[0].random_state) == (0, 0)
+    assert before.model.image_shape == (8, 8)
+    assert (behind.model.image_shape, behind.features[0].image_shape) == (None, (8, 8))
+
+
+def test_whoever_cannot_take_a_report_does_not_make_the_trial_look_dead(make_task):
+    def gone(step, score):
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        run(make_task("report"), on_report=gone)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["hang", "hang_politely_asked"])
+def test_a_trial_that_hangs_is_ended(make_task, kind):
+    started = time.monotonic()
+    task = make_task(kind, seconds=10.0)
+    result = run(task)
+    assert result.status == "timeout"
+    assert "limit of 10 s" in result.reason
+    assert time.monotonic() - started < 30
+    pids = (task.folder.with_name(f"{kind}.tmp") / LOG).read_text().split()
+    assert len(pids) == 2
+    assert not any(_runs(int(pid)) for pid in pids)
+
+
+def test_a_trial_that_has_trained_is_handed_in_although_its_time_is_over(make_task):
+    assert run(make_task("slow_to_predict", seconds=4.0)).status == "complete"
+
+
+def test_a_trial_that_is_ended_has_used_the_processor(make_task):
+    result = run(make_task("work", seconds=3.0))
+    assert result.status == "timeout"
+    assert result.fit_cpu_seconds > 0.5
+
+
+def test_a_trial_that_does_nothing_is_ended(make_task):
+    started = time.monotonic()
+    result = run(make_task("hang", stall=2.0))
+    assert result.status == "timeout"
+    assert "did nothing for 2 s" in result.reason
+    assert time.monotonic() - started < 30
+
+
+@pytest.mark.slow
+def test_a_trial_that_works_in_silence_is_left_alone(make_task):
+    assert run(make_task("work", stall=3.0)).status == "complete"
+
+
+def _runs(pid):
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_a_trial_that_eats_memory_is_ended(make_task):
+    result = run(make_task("eat", memory=2**30, seconds=60.0))
+    assert result.status == "out_of_memory"
+    assert "limit 1.0 GiB" in result.reason
+
+
+def test_a_segmentation_fault_is_a_row_with_its_last_words(make_task):
+    result = run(make_task("segfault"))
+    assert result.status == "crashed"
+    assert "SIGSEGV" in result.reason
+    assert "last words" in result.reason
+
+
+def test_an_exception_is_a_row_with_type_and_place(make_task):
+    result = run(make_task("raise"))
+    assert result.status == "failed"
+    assert result.reason.startswith("RuntimeError: no luck today (troublemakers.py, line")
+
+
+def test_probabilities_that_are_not_finite_fail(make_task):
+    task = make_task("nan")
+    result = run(task)
+    assert result.status == "failed"
+    assert "not finite" in result.reason
+    assert not (task.folder / MODEL).exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("foreign", "holds types that are not trusted: fractions.Fraction"),
+        ("unsaved", "<lambda>"),
+        ("no_step", "monitor: step -1 must be a whole number, at least 0"),
+    ],
+)
+def test_a_model_that_nobody_could_load_again_fails_in_its_trial(make_task, kind, words):
+    task = make_task(kind)
+    result = run(task)
+    assert result.status == "failed"
+    assert words in result.reason
+    assert str(task.folder) not in result.reason
+    assert sorted(os.listdir(task.folder)) == [LOG, RESULT]
+
+
+def test_a_model_that_predicts_something_else_once_it_is_loaded_fails(make_task):
+    task = replace(make_task("none"), arm=Arm(Study("odd", Spec("troublemakers.Odd", {"kind": "forgetful"}))))
+    result = run(task)
+    assert (result.status, result.reason) == ("failed", "predicts something else after it was saved and loaded")
+    assert result.fit_seconds > 0
+    assert not (task.folder / MODEL).exists()
+
+
+def test_what_cannot_be_built_fails_with_one_sentence(make_task):
+    task = replace(make_task("none"), parameters={"model__depth": 3})
+    result = run(task)
+    assert result.status == "failed"
+    assert "depth" in result.reason and "Traceback" not in result.reason
+
+
+def test_a_pool_of_processes_that_idles_does_not_keep_the_worker(make_task):
+    """It did until the pool gave up, up to the two minutes after which a worker counts as hung."""
+    result = run(make_task("pool", stall=20.0))
+    assert result.status == "complete", result.reason
+
+
+def test_a_worker_that_is_gone_before_anybody_looks_is_a_row(make_task):
+    result = run(make_task("gone"))
+    assert (result.status, result.reason) == ("crashed", "ended with exit status 3 and no result")
+    done = subprocess.Popen(["true"])
+    done.wait()
+    limits = Limits(done.pid, SimpleNamespace(deadline=None, seconds=None, memory=1, stall=None))
+    assert limits.passed() is None
+
+
+def test_a_server_that_was_killed_is_started_again(make_task):
+    task = make_task("none")
+    assert run(task).status == "complete"
+    for number, arranged in enumerate([None, "while a trial runs"]):
+        server, stop = forkserver._forkserver._forkserver_pid, threading.Event()
+        if arranged:
+            killer = threading.Timer(1.0, os.kill, (server, signal.SIGKILL))
+            killer.start()
+            assert run(make_task("work")).status == "complete"
+            killer.join()
+        else:
+            os.kill(server, signal.SIGKILL)
+        again = replace(task, folder=task.folder.with_name(f"again-{number}"))
+        assert run(again, stop=stop).status == "complete"
+        assert forkserver._forkserver._forkserver_pid != server
+
+
+def test_where_no_worker_can_be_started_the_trial_is_a_row(make_task, monkeypatch):
+    monkeypatch.setattr("fmnist_bench.trials.process.PAUSE", 0.01)
+    os.kill(forkserver._forkserver._forkserver_pid, signal.SIGKILL)
+    monkeypatch.setattr(multiprocessing.spawn, "_python_exe", b"/bin/false")
+    result = run(make_task("none"))
+    assert result.status == "crashed"
+    assert result.reason.startswith("no worker process could be started: ")
+    assert answer_of_worker(troublemakers.is_loaded, "os").startswith("no worker process could be started: ")
+
+
+def test_a_prediction_that_does_not_end_is_given_up(make_task, digits, tmp_path):
+    task = make_task("none")
+    assert run(task).status == "complete"
+    with pytest.raises(InputError, match="gave no answer within 0 s"):
+        predict_in_worker(task.folder / MODEL, digits.X, tmp_path / "out.npy", ("troublemakers",), seconds=0.001)
+
+
+def test_the_answer_to_a_report_prunes(make_task):
+    seen = []
+
+    def on_report(step, score):
+        seen.append((step, score))
+        return step == 3
+
+    result = run(make_task("report"), on_report)
+    assert result.status == "pruned"
+    assert "step 3" in result.reason
+    assert seen == [(1, 0.1), (2, 0.2), (3, 0.3)]
+
+
+def test_a_stop_interrupts(make_task):
+    stop = threading.Event()
+    threading.Timer(2.0, stop.set).start()
+    result = run(make_task("hang"), stop=stop)
+    assert result.status == "interrupted"
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (Spec("sklearn.svm.SVCC", {}), "no class SVCC"),
+        (Spec("sklearn.tree.DecisionTreeClassifier", {"depth": 3}), "no such argument; did you mean max_depth"),
+        (Spec("troublemakers.NoProbabilities", {}), "has no predict_proba"),
+        (Spec("troublemakers_elsewhere.X", {}), "not allowed"),
+    ],
+)
+def test_a_study_that_cannot_be_built_is_refused(model, words):
+    with pytest.raises(InputError, match=words):
+        check_in_worker((Arm(Study("bad", model)),), ("troublemakers",))
+
+
+def test_a_module_that_is_not_allowed_is_never_imported(tmp_path, monkeypatch):
+    (tmp_path / "stranger.py").write_text("import pathlib\npathlib.Path('imported').touch()\nclass X: pass\n")
+    (tmp_path / "bad.toml").write_text('[model]\nuse = "stranger.X"\n')
+    command = [sys.executable, "-m", "fmnist_bench", "check", "bad.toml", "--data", "digits"]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])}
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, "not allowed" in done.stderr) == (2, True)
+    assert not (tmp_path / "imported").exists()
+
+
+def test_a_known_configuration_that_cannot_be_set_is_refused():
+    known = (Known("odd", {"model__depth": 3}),)
+    with pytest.raises(InputError, match="no parameter model__depth"):
+        check_in_worker((Arm(Study("bad", Spec("sklearn.tree.DecisionTreeClassifier", {}), known=known)),), ())
+
+
+@pytest.mark.parametrize("level", [{"model__depth": (1, 2)}, {"augment__steps": (1, 2)}])
+def test_a_ladder_of_what_is_no_argument_is_refused(level):
+    study = Study("bad", Spec("sklearn.tree.DecisionTreeClassifier", {}), fidelity=Fidelity(level))
+    with pytest.raises(InputError, match=rf"\[fidelity\]: there is no parameter {next(iter(level))}"):
+        check_in_worker((Arm(study),), ())
+    good = Study("good", study.model, fidelity=Fidelity({"model__max_depth": (1, 2), "rows": (0.5, 1.0)}))
+    check_in_worker((Arm(good),), ())
+
+
+def test_a_trial_that_is_stopped_when_all_is_done_is_complete(make_task):
+    task, stop = make_task("none"), threading.Event()
+    slow = replace(make_task("hang"), folder=task.folder)
+    stop.set()
+    assert run(slow, stop=stop).status == "interrupted"
+    whole = run(task)
+    assert run(slow, stop=stop) == whole
+
+
+def test_a_server_that_was_started_for_less_is_replaced_unless_its_processes_run():
+    prepare(["wave.Wave_read"], ("wave",))
+    assert answer_of_worker(troublemakers.is_loaded, "wave")
+    child = multiprocessing.get_context("forkserver").Process(target=time.sleep, args=(60,))
+    child.start()
+    prepare(["tabnanny.check"], ("tabnanny",))
+    assert not answer_of_worker(troublemakers.is_loaded, "tabnanny")
+    assert child.is_alive()
+    child.kill()
+    child.join()
+    prepare(["tabnanny.check"], ("tabnanny",))
+    assert answer_of_worker(troublemakers.is_loaded, "tabnanny")
+
+
+def test_a_temporary_folder_with_a_long_name_is_no_hindrance(tmp_path):
+    folder = tmp_path / ("x" * 101)
+    folder.mkdir()
+    code = """
+import sys
+from fmnist_bench.trials.process import check_in_worker, prepare
+from fmnist_bench.config.space import Spec
+from fmnist_bench.config.study import Arm, Study
+if __name__ == "__main__":
+    prepare(["sklearn.naive_bayes.GaussianNB"])
+    check_in_worker((Arm(Study("nb", Spec("sklearn.naive_bayes.GaussianNB", {}))),), ())
+"""
+    environment = {**os.environ, "TMPDIR": str(folder), "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list(folder.iterdir()) == []
