@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.pipeline import Pipeline
+import sklearn.pipeline
 from sklearn.utils import Tags, get_tags
 from sklearn.utils.metaestimators import _BaseComposition, available_if
 from sklearn.utils.multiclass import check_classification_targets
@@ -59,7 +59,7 @@ class Candidate(ClassifierMixin, BaseEstimator):
     takes_validation_data = takes_monitor = True
 
     def __init__(
-        self, model: Any, features: Pipeline | None = None, augment: Any = None, cache_dir: str | None = None
+        self, model: Any, features: sklearn.pipeline.Pipeline | None = None, augment: Any = None, cache_dir: str | None = None
     ) -> None:
         self.model = model
         self.features = features
@@ -200,7 +200,7 @@ def _array_or_frame(X: Any) -> Any:
 def _weights(model: Any, weights: NDArray[Any]) -> dict[str, Any]:
     """Name the weights as the `fit` of the model does; in a pipeline they are for its last step."""
     last, name = model, "sample_weight"
-    while isinstance(last, Pipeline):
+    while isinstance(last, sklearn.pipeline.Pipeline):
         step, last = last.steps[-1]
         name = f"{step}__{name}"
     if not has_fit_parameter(last, "sample_weight"):

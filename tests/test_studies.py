@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from arms import make_run
+from scenes import make_run
 from sklearn.base import clone
 
 from fmnist_bench.config.loader import PACKAGE, load_study

@@ -34,16 +34,16 @@ def check_arm(arm: Arm, allow_import: Sequence[str] = ()) -> None:
 
 def _configurations(arm: Arm) -> Iterator[tuple[dict[str, Any], str]]:
     """Yield configurations, and what each of them is."""
-    space, study = arm.ranges(), f"study {arm.study.name}"
-    first = {name: space[name].ends[0] for name in space}
-    yield first, study
-    for name, own in space.items():
+    ranges, where = arm.ranges(), f"study {arm.study.name}"
+    first = {name: ranges[name].ends[0] for name in ranges}
+    yield first, where
+    for name, own in ranges.items():
         for value in own.ends[1:]:
-            yield {**first, name: value}, f"{study}, {name} = {value!r}"
+            yield {**first, name: value}, f"{where}, {name} = {value!r}"
     for known in arm.study.known:
-        yield {**first, **known.parameters}, f"{study}, [[known]] {known.name}"
+        yield {**first, **known.parameters}, f"{where}, [[known]] {known.name}"
     for level in map(arm.study.fidelity.at, range(arm.study.fidelity.n_rungs)):
-        yield {**first, **{name: value for name, value in level.items() if name != ROWS}}, f"{study}, [fidelity]"
+        yield {**first, **{name: value for name, value in level.items() if name != ROWS}}, f"{where}, [fidelity]"
 
 
 def _check_names(arm: Arm, candidate: Candidate) -> None:

@@ -147,8 +147,8 @@ def describe_all() -> str:
 def _describe_study(study: Study) -> list[str]:
     names = [f"{study.name}-{known.name}" for known in study.known if not known.name.isdigit()]
     alone = f" (alone: {', '.join(names)})" if names else ""
-    space = study.ranges()
-    return [f"  {study.name}: {study.model.use}{alone}", *(f"    {name} {space[name]}" for name in space)]
+    found = study.ranges()
+    return [f"  {study.name}: {study.model.use}{alone}", *(f"    {name} {found[name]}" for name in found)]
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

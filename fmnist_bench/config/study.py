@@ -9,21 +9,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from sklearn.pipeline import Pipeline
+import sklearn.pipeline
 
 from fmnist_bench._utils.errors import InputError, nearest
-from fmnist_bench.config.building import as_argument, build
+from fmnist_bench.config.building import as_argument, build, module_of
 from fmnist_bench.config.space import Range, Spec, constants_of, default_names, ranges
 from fmnist_bench.pipeline import Augmentations, Candidate
 
 HIGHEST_SEED = 2**32 - 3  # of numpy's generators the highest but two: the best network is trained again with those
 DEFAULT_BUDGET = 1800.0  # seconds
 SEARCHED = ("ratio", "balance")  # of an augmentation that learns once for all trials
-NETWORKS = (
-    "fmnist_bench.models.networks.cnn.",
-    "fmnist_bench.models.networks.transfer.",
-)  # a HyperModel's limit ends its schedule
-QUICK = ("sklearn.", "fmnist_bench.models.svm.")
+NETWORKS = "fmnist_bench.models.networks.cnn", "fmnist_bench.models.networks.transfer"  # not a HyperModel: its limit ends its schedule
+QUICK = "sklearn.", "fmnist_bench.models.svm"
 ROWS = "rows"  # the one fidelity that is no argument: share of the fit rows
 
 
@@ -108,12 +105,12 @@ class Study:
     @property
     def trains_network(self) -> bool:
         """Whether its model is one of our networks, whose schedule a limit compresses, on a ladder of epochs."""
-        return self.model.use.startswith(NETWORKS) and "model__epochs" in self.fidelity.levels
+        return module_of(self.model.use) in NETWORKS and "model__epochs" in self.fidelity.levels
 
     @property
     def is_quick(self) -> bool:
         """Whether its first trial is likely to be short: no network, no boosting, and no class of somebody else."""
-        return self.model.use.startswith(QUICK)
+        return module_of(self.model.use).startswith(QUICK)
 
     @property
     def uses(self) -> tuple[str, ...]:
@@ -170,7 +167,7 @@ class Arm:
         where = f"study {self.study.name}"
         made = {p: build(s, parameters, p, f"{where}, [{p}]", allow_import) for p, s in self._parts()}
         steps = [(name.removeprefix("features__"), made[name]) for name in made if name.startswith("features__")]
-        features = Pipeline(steps) if steps else None
+        features = sklearn.pipeline.Pipeline(steps) if steps else None
         candidate = Candidate(made["model"], features=features, augment=_one_sampler(made))
         rest = {name: value for name, value in parameters.items() if name not in self.ranges()}
         found = candidate.get_params()

@@ -11,7 +11,8 @@ from sklearn.base import clone
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
-from sklearn.pipeline import Pipeline, make_pipeline
+import sklearn.pipeline
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.metadata_routing import _raise_for_params, process_routing
 from sklearn.utils.parallel import Parallel, delayed  # joblib's own does not carry the configuration into threads
@@ -148,7 +149,7 @@ def with_length_found(estimator: Any, fitted: Any) -> Any:
 
 
 def _settle(estimator: Any, fitted: Any) -> None:
-    if isinstance(estimator, Pipeline):
+    if isinstance(estimator, sklearn.pipeline.Pipeline):
         _settle(estimator.steps[-1][1], fitted.steps[-1][1])
     elif isinstance(estimator, Candidate):
         _settle(estimator.model, fitted.model_)

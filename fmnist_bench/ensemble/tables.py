@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.pipeline import Pipeline
+import sklearn.pipeline
 from sklearn.utils import _safe_indexing, check_consistent_length, get_tags
 from sklearn.utils.validation import _check_feature_names, _check_n_features, validate_data
 
@@ -85,7 +85,7 @@ def names_of(estimator: Any) -> NDArray[Any] | None:
 
 def first_step(estimator: Any) -> Any:
     """Find what sees the columns: of a pipeline the first step that is none to skip."""
-    while isinstance(estimator, Pipeline):
+    while isinstance(estimator, sklearn.pipeline.Pipeline):
         estimator = next((step for _, step in estimator.steps if step not in (None, "passthrough")), None)
     return estimator
 

@@ -29,9 +29,9 @@ def importances(
         with fewer than `FEWEST` trials or equal scores; and every parameter, with whether its scale is logarithmic.
     """
     journal = open_journal(run.journal)
-    known = {study.study_name for study in optuna.get_all_study_summaries(journal)} & scores.keys()
-    studies = {arm: optuna.load_study(study_name=arm, storage=journal) for arm in scores if arm in known}
-    trials = {arm: study.get_trials(deepcopy=False) for arm, study in studies.items()}
+    known = {found.study_name for found in optuna.get_all_study_summaries(journal)} & scores.keys()
+    optuna_studies = {arm: optuna.load_study(study_name=arm, storage=journal) for arm in scores if arm in known}
+    trials = {arm: optuna_study.get_trials(deepcopy=False) for arm, optuna_study in optuna_studies.items()}
     return {arm: (_shares(found, scores[arm]), _searched(found)) for arm, found in trials.items()}
 
 
@@ -41,12 +41,12 @@ def _shares(trials: list[FrozenTrial], scores: Mapping[int, float]) -> dict[str,
     from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
     # A study of its own: in the journal what ended below the top rung is a pruned trial, which no importance counts.
-    study = optuna.create_study(direction="maximize")
+    optuna_study = optuna.create_study(direction="maximize")
     for trial in trials:
         if trial.number in scores:
-            space, value = trial.distributions, scores[trial.number]
-            study.add_trial(optuna.create_trial(params=trial.params, distributions=space, value=value))
-    shares = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0))
+            distributions, value = trial.distributions, scores[trial.number]
+            optuna_study.add_trial(optuna.create_trial(params=trial.params, distributions=distributions, value=value))
+    shares = get_param_importances(optuna_study, evaluator=FanovaImportanceEvaluator(seed=0))
     return {name: float(share) for name, share in shares.items()}
 
 

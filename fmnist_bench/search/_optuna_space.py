@@ -13,13 +13,13 @@ from fmnist_bench.config.study import Arm
 JSON = "json:"  # begins what is encoded
 
 
-def distribution(space: Range) -> optuna.distributions.BaseDistribution:
+def distribution(own: Range) -> optuna.distributions.BaseDistribution:
     """Optuna's distribution over a range of a study."""
-    if space.choices:
-        return optuna.distributions.CategoricalDistribution(tuple(map(encode, space.choices)))
-    if space.is_integer:
-        return optuna.distributions.IntDistribution(int(space.low), int(space.high), space.log, int(space.step or 1))
-    return optuna.distributions.FloatDistribution(space.low, space.high, space.log, space.step)
+    if own.choices:
+        return optuna.distributions.CategoricalDistribution(tuple(map(encode, own.choices)))
+    if own.is_integer:
+        return optuna.distributions.IntDistribution(int(own.low), int(own.high), own.log, int(own.step or 1))
+    return optuna.distributions.FloatDistribution(own.low, own.high, own.log, own.step)
 
 
 def encode(value: Any) -> Any:
@@ -42,11 +42,11 @@ def check_drawing(arm: Arm) -> None:
         Where Optuna cannot, such as with a step that is lost in rounding.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    for name, space in arm.ranges().items():
+    optuna_study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for name, own in arm.ranges().items():
         try:
             with warnings.catch_warnings(action="ignore"):  # of a last step that is shorter
-                study.ask({name: distribution(space)})
+                optuna_study.ask({name: distribution(own)})
         except (ValueError, ArithmeticError) as error:
             raise InputError(
                 f"study {arm.study.name}: {name}: nothing can be drawn from {space}: {type(error).__name__}: {error}"

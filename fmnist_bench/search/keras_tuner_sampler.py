@@ -244,9 +244,9 @@ class OracleAsker(Asker):
             state = json.loads(self._file.read_text(encoding="utf-8"))
             self._questions = [Question(**question) for question in state["questions"]]
             for name, saved in state["trials"].items():
-                space = self._oracle.get_space()
-                space.values = saved["values"]
-                self._oracle.trials[name] = Trial(space, name, saved["status"])
+                own = self._oracle.get_space()
+                own.values = saved["values"]
+                self._oracle.trials[name] = Trial(own, name, saved["status"])
                 self._oracle.trials[name].score = saved["score"]
             self._oracle.set_state(state["oracle"])
         except Exception:  # KerasTuner raises whatever reading what it did not write raises

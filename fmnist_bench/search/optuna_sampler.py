@@ -44,7 +44,7 @@ class OptunaAsker(Asker):
         self._ranges = arm.ranges()
         self._distributions = {name: distribution(r) for name, r in self._ranges.items()}
         self._storage = open_journal(run.journal)
-        self._study = self._open_study()
+        self._optuna = self._open_optuna()
         records = {record.number: record for record in run.records(arm.name)}
         if not agree(map(_as_ask, self._trials()), records.values()) or self._is_told_otherwise(records):
             self._begin_from(records)
@@ -55,12 +55,12 @@ class OptunaAsker(Asker):
             ask = self._ask(rung=rung)
             if not ladder.has(ask.config, rung):
                 return ask
-            self._study.tell(self._live.pop(ask.number), state=TrialState.FAIL)
+            self._optuna.tell(self._live.pop(ask.number), state=TrialState.FAIL)
         return None
 
     def repeat(self, parameters: Mapping[str, Any], known: str, rung: int) -> Ask:  # noqa: D102
         own = self._own(parameters)
-        self._study.enqueue_trial(own, user_attrs=_attributes(parameters, own, known, rung))
+        self._optuna.enqueue_trial(own, user_attrs=_attributes(parameters, own, known, rung))
         self._seed_sampler(zlib.crc32(known.encode()), rung + 1)  # draws what a default configuration leaves open
         return self._ask()
 
@@ -77,30 +77,30 @@ class OptunaAsker(Asker):
         if record.number in self.told():  # its record was lost after Optuna had been told
             return
         if state == TrialState.COMPLETE:
-            self._study.tell(record.number, record.result.accuracy)
+            self._optuna.tell(record.number, record.result.accuracy)
         else:
             if trial is not None:
                 for step, score in _last_score(record).items():
                     trial.report(score, step)
-            self._study.tell(record.number, state=state)
+            self._optuna.tell(record.number, state=state)
 
     def told(self) -> set[int]:  # noqa: D102
         return {trial.number for trial in self._trials() if trial.state.is_finished()}
 
     def left_running(self) -> list[Ask]:  # noqa: D102
         while any(trial.state == TrialState.WAITING for trial in self._trials()):
-            self._study.ask()  # enqueued, but never asked
+            self._optuna.ask()  # enqueued, but never asked
         whole = [trial for trial in self._trials() if self._is_whole(trial.params)]
         running = [trial for trial in self._trials() if trial.state == TrialState.RUNNING]
         for trial in running:
             if trial not in whole:  # cut off before all of it was written
-                self._study.tell(trial.number, state=TrialState.FAIL)
+                self._optuna.tell(trial.number, state=TrialState.FAIL)
         running = [trial for trial in running if trial in whole]
-        self._live |= {trial.number: optuna.Trial(self._study, trial._trial_id) for trial in running}
+        self._live |= {trial.number: optuna.Trial(self._optuna, trial._trial_id) for trial in running}
         lost = [trial for trial in whole if trial not in running and self._run.lacks_record(self._arm, trial.number)]
         return [_as_ask(trial) for trial in (*running, *lost)]
 
-    def _open_study(self) -> optuna.Study:
+    def _open_optuna(self) -> optuna.Study:
         return optuna.create_study(
             storage=self._storage,
             study_name=self._arm,
@@ -117,10 +117,10 @@ class OptunaAsker(Asker):
     def _begin_from(self, records: Mapping[int, TrialRecord]) -> None:
         """Make the study again from the records; a number without one was asked in vain, or its record is lost."""
         optuna.delete_study(study_name=self._arm, storage=self._storage)
-        self._study = self._open_study()
+        self._optuna = self._open_optuna()
         for number in range(self._run.next_number(self._arm)):
             record = records.get(number)
-            self._study.add_trial(
+            self._optuna.add_trial(
                 optuna.create_trial(state=TrialState.FAIL) if record is None else self._frozen(record)
             )
 
@@ -153,14 +153,14 @@ class OptunaAsker(Asker):
         """Seed by position, so that a run which is repeated, or was interrupted, asks what it would have asked."""
         seed = int(np.random.SeedSequence([self._seed, *position]).generate_state(1)[0])
         if self._sampler == "random":
-            self._study.sampler = optuna.samplers.RandomSampler(seed=seed)
+            self._optuna.sampler = optuna.samplers.RandomSampler(seed=seed)
         else:
-            self._study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
+            self._optuna.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
 
     def _ask(self, **attributes: Any) -> Ask:
-        trial, values = self._study.ask(), dict[str, Any]()
-        for name, space in self._ranges.items():  # what a condition is about stands before what depends on it
-            if space.is_active(values):
+        trial, values = self._optuna.ask(), dict[str, Any]()
+        for name, own in self._ranges.items():  # what a condition is about stands before what depends on it
+            if own.is_active(values):
                 values[name] = trial._suggest(name, self._distributions[name])
         for name, value in attributes.items():
             if value:
@@ -169,10 +169,10 @@ class OptunaAsker(Asker):
         return _as_ask(trial)
 
     def _is_whole(self, values: Mapping[str, Any]) -> bool:
-        return all(name in values for name, space in self._ranges.items() if space.is_active(values))
+        return all(name in values for name, own in self._ranges.items() if own.is_active(values))
 
     def _trials(self) -> list[FrozenTrial]:
-        return self._study.get_trials(deepcopy=False)
+        return self._optuna.get_trials(deepcopy=False)
 
 
 def _attributes(parameters: Mapping[str, Any], own: Mapping[str, Any], known: str, rung: int) -> dict[str, Any]:
@@ -201,6 +201,6 @@ def remembered(path: Path) -> dict[str, list[Ask]]:
         Where it is damaged, whatever reading raises.
     """
     journal = _read_journal(path)
-    names = [study.study_name for study in optuna.get_all_study_summaries(journal)]
-    studies = {name: optuna.load_study(study_name=name, storage=journal) for name in names}
-    return {name: [_as_ask(trial) for trial in study.get_trials(deepcopy=False)] for name, study in studies.items()}
+    names = [found.study_name for found in optuna.get_all_study_summaries(journal)]
+    found = {name: optuna.load_study(study_name=name, storage=journal) for name in names}
+    return {name: [_as_ask(trial) for trial in each.get_trials(deepcopy=False)] for name, each in found.items()}

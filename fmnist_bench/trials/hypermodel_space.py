@@ -22,7 +22,7 @@ class Discovery:
 
     Attributes
     ----------
-    space : list of dict
+    hyperparameters : list of dict
         What it asks for, as ``HyperModelClassifier.discover`` gives it.
     arguments : tuple of str
         Of the classifier around it.
@@ -30,7 +30,7 @@ class Discovery:
         Of the HyperModel itself.
     """
 
-    space: list[dict[str, Any]]
+    hyperparameters: list[dict[str, Any]]
     arguments: tuple[str, ...]
     constructor: tuple[str, ...]
 
@@ -98,25 +98,25 @@ def with_hyperspace(study: Study, found: Discovery) -> Study:
         Where the study has a key that is none of these, or a known configuration is outside a range.
     """
     where, given = f"study {study.name}, [model]", study.model.arguments
-    names = [entry["name"] for entry in found.space]
+    names = [entry["name"] for entry in found.hyperparameters]
     for key in given:
         if key not in (allowed := [*names, *found.arguments, *found.constructor]):
             raise InputError(f"{where}.{key}: {study.model.use} asks for no such thing{nearest(key, allowed)}")
     own = {key for key in given if key in found.constructor and key not in (*names, *found.arguments)}
     hypermodel = Spec(study.model.use, {key: given[key] for key in own})
     outer = {key: value for key, value in given.items() if key not in own}
-    arguments = {**_searched(found.space, outer), **{k: v for k, v in outer.items() if not isinstance(v, Range)}}
+    arguments = {**_searched(found.hyperparameters, outer), **{k: v for k, v in outer.items() if not isinstance(v, Range)}}
     plain = {key: value for key, value in outer.items() if isinstance(value, Range) and key not in names}
     resolved = replace(study, model=Spec(WRAPPER, {"hypermodel": hypermodel, **plain, **arguments}))
     _check_known(resolved)
     return resolved
 
 
-def _searched(space: Sequence[Mapping[str, Any]], given: Mapping[str, Any]) -> dict[str, Range]:
+def _searched(found: Sequence[Mapping[str, Any]], given: Mapping[str, Any]) -> dict[str, Range]:
     """Give the range of each hyperparameter that is left to the search, by its name."""
     fixed = {key: value for key, value in given.items() if not isinstance(value, Range)}
     ranges: dict[str, Range] = {}
-    for entry in space:
+    for entry in found:
         conditions = {name: tuple(values) for name, values in entry["when"]}
         met = all(fixed[name] in values for name, values in conditions.items() if name in fixed)
         if entry["name"] in fixed or not met:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import optuna
 import pytest
-from arms import KNOWN, LEVELS, answer, ask, make, make_run, network
+from scenes import KNOWN, LEVELS, answer, ask, make, make_run, network
 
 from fmnist_bench.config.space import Range, Spec
 from fmnist_bench.config.study import Arm, Known
@@ -71,7 +71,7 @@ def test_without_a_budget_trials_run_as_the_study_says(run):
         asked = ask(search)
         assert search.fidelity(asked) == {}
         answer(search, run, asked)
-    assert all(trial.state == optuna.trial.TrialState.COMPLETE for trial in search._asker._study.trials)
+    assert all(trial.state == optuna.trial.TrialState.COMPLETE for trial in search._asker._optuna.trials)
 
 
 def test_a_record_of_a_rung_that_the_study_does_not_have_is_not_believed(run):
@@ -121,16 +121,16 @@ def test_the_same_command_looks_for_weights_again(run):
 
 def test_lists_are_values_like_any_other(run):
     known = [Known("one", {"model__hidden_layer_sizes": [64, 32], "model__alpha": 0.5})]
-    space = Spec("sklearn.neural_network.MLPClassifier", {"alpha": Range(0.1, 1.0)})
-    search = make(run, known, space)
+    spec = Spec("sklearn.neural_network.MLPClassifier", {"alpha": Range(0.1, 1.0)})
+    search = make(run, known, spec)
     record = answer(search, run, ask(search))
     assert record.parameters == {"model__hidden_layer_sizes": [64, 32], "model__alpha": 0.5}
-    assert make(run, known, space).propose(math.inf).parameters is None, "it is known again when it is read back"
+    assert make(run, known, spec).propose(math.inf).parameters is None, "it is known again when it is read back"
 
 
 def test_what_runs_alone_may_lie_outside_of_what_is_searched(run):
-    space = Spec("sklearn.svm.SVC", {"kernel": Range(choices=("rbf", "poly")), "C": Range(0.1, 10.0)})
-    search = make(run, [Known("one", {"model__kernel": "linear", "model__C": 20.0})], space)
+    spec = Spec("sklearn.svm.SVC", {"kernel": Range(choices=("rbf", "poly")), "C": Range(0.1, 10.0)})
+    search = make(run, [Known("one", {"model__kernel": "linear", "model__C": 20.0})], spec)
     assert ask(search).parameters == {"model__kernel": "linear", "model__C": 20.0}
 
 

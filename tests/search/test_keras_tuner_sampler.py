@@ -43,8 +43,8 @@ def run(tmp_path):
     return Run(Store(tmp_path / "mlruns"), tmp_path / "run", "b")
 
 
-def make(run, oracle="random", known=(), space=SPACE, ladder=LADDER):
-    study = Study("svm", Spec("sklearn.svm.SVC", space), known=tuple(known), fidelity=ladder)
+def make(run, oracle="random", known=(), spec=SPACE, ladder=LADDER):
+    study = Study("svm", Spec("sklearn.svm.SVC", spec), known=tuple(known), fidelity=ladder)
     arm = Arm(Study(**{**vars(study), "engine": Engine("keras-tuner", oracle)}))
     return ArmSearch(arm, run, OracleAsker(arm, run, seed=0))
 
@@ -130,24 +130,24 @@ def test_both_ends_of_a_range_are_reached():
 
 @pytest.mark.parametrize("oracle", ["random", "bayesian"])
 def test_lists_dictionaries_and_none_are_asked_and_read_again(run, oracle):
-    space = {"C": Range(0.1, 10.0), "layers": Range(choices=([64], None, {"0": 2.0}))}
+    spec = {"C": Range(0.1, 10.0), "layers": Range(choices=([64], None, {"0": 2.0}))}
     known = [Known("one", {"model__C": 1.0, "model__layers": {"0": 2.0}})]
-    search = make(run, oracle, known, space, Fidelity())
+    search = make(run, oracle, known, spec, Fidelity())
     asked = play(search, run, 8)
     assert asked[0].parameters == known[0].parameters
-    assert all(space["layers"].contains(asks.parameters["model__layers"]) for asks in asked)
-    again = make(run, oracle, known, space, Fidelity())
+    assert all(spec["layers"].contains(asks.parameters["model__layers"]) for asks in asked)
+    again = make(run, oracle, known, spec, Fidelity())
     assert ask_next(again).config == ask_next(search).config
 
 
 @pytest.mark.parametrize("oracle", ORACLES)
 def test_every_question_is_within_the_study_and_new(run, oracle):
     asked = play(make(run, oracle), run, 12)
-    space = {f"model__{name}": own for name, own in SPACE.items()}
+    spec = {f"model__{name}": own for name, own in SPACE.items()}
     for ask in asked:
-        active = {name for name, own in space.items() if own.is_active(ask.parameters)}
+        active = {name for name, own in spec.items() if own.is_active(ask.parameters)}
         assert ask.parameters.keys() == active
-        assert all(space[name].contains(value) for name, value in ask.parameters.items())
+        assert all(spec[name].contains(value) for name, value in ask.parameters.items())
     assert [ask.number for ask in asked] == list(range(12))
     assert len({(ask.config, ask.rung) for ask in asked}) == 12
     assert {ask.parameters["model__kernel"] for ask in asked} == {"rbf", "poly"}
@@ -164,7 +164,7 @@ def test_a_search_that_is_opened_again_asks_what_it_would_have_asked(run, tmp_pa
 
 
 def test_bayesian_search_learns_where_it_is_better(run):
-    asked = play(make(run, "bayesian", space={"C": SPACE["C"]}, ladder=Fidelity()), run, 15)
+    asked = play(make(run, "bayesian", spec={"C": SPACE["C"]}, ladder=Fidelity()), run, 15)
     assert max(ask.parameters["model__C"] for ask in asked[5:]) > 9.9
 
 
@@ -254,8 +254,8 @@ def test_failures_do_not_end_the_search(run, oracle):
 
 @pytest.mark.parametrize("oracle", ORACLES)
 def test_a_small_space_is_exhausted_and_nothing_is_tried_twice(run, oracle):
-    space = {"kernel": Range(choices=("rbf", "poly", "linear")), "shrinking": Range(choices=(False, True))}
-    search = make(run, oracle, space=space, ladder=LADDER if oracle == "hyperband" else Fidelity())
+    spec = {"kernel": Range(choices=("rbf", "poly", "linear")), "shrinking": Range(choices=(False, True))}
+    search = make(run, oracle, spec=spec, ladder=LADDER if oracle == "hyperband" else Fidelity())
     tried = []
     while (ask := ask_next(search)) is not None:
         tried.append((ask.config, ask.rung))

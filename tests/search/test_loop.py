@@ -5,7 +5,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from arms import answer, ask, make, make_run, network
+from scenes import answer, ask, make, make_run, network
 
 from fmnist_bench.cli import main
 from fmnist_bench.config.study import Known

@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from arms import KNOWN, LEVELS, answer, ask, make, make_run
+from scenes import KNOWN, LEVELS, answer, ask, make, make_run
 
 from fmnist_bench.config.space import Range, Spec
 from fmnist_bench.config.study import Known
@@ -23,8 +23,8 @@ CHOICES = {"a": Range(choices=(None, 3)), "b": Range(choices=([64], [64, None]))
 
 def test_lists_dictionaries_and_none_are_asked_known_and_read_again(run):
     known = [Known("one", {"model__a": None, "model__b": [64, None], "model__c": {"0": 2.0}})]
-    space = Spec("sklearn.svm.SVC", CHOICES)
-    search, asked = make(run, known, space), []
+    spec = Spec("sklearn.svm.SVC", CHOICES)
+    search, asked = make(run, known, spec), []
     while len(asked) < 4:
         asked.append(ask(search))
         if len(asked) < 4:
@@ -32,7 +32,7 @@ def test_lists_dictionaries_and_none_are_asked_known_and_read_again(run):
     assert asked[0].parameters == known[0].parameters
     assert len({asks.config for asks in asked}) == 4
     assert all(CHOICES[n].contains(asks.parameters[f"model__{n}"]) for asks in asked for n in CHOICES)
-    again = make(run, known, space)
+    again = make(run, known, spec)
     assert [asks.parameters for asks in again.left_running()] == [asked[-1].parameters]
     assert [record.parameters for record in run.records("svm")] == [asks.parameters for asks in asked[:-1]]
 
@@ -57,8 +57,7 @@ def test_a_resumed_search_asks_what_it_would_have_asked(run, tmp_path):
 def test_a_question_that_was_cut_off_is_withdrawn_and_asked_again(run):
     known = [Known("one", {"model__C": 3.0, "model__degree": 2})]
     search = make(run, known)
-    study = search._asker._study
-    study.ask({})  # the process dies before the parameters of the known configuration are written
+    search._asker._optuna.ask({})  # the process dies before the parameters of the known configuration are written
     again = make(run, known)
     assert again.left_running() == []
     asks = ask(again)
@@ -66,7 +65,7 @@ def test_a_question_that_was_cut_off_is_withdrawn_and_asked_again(run):
 
 
 def test_nothing_is_tried_twice_and_a_small_space_is_exhausted(run):
-    search = make(run, space=Spec("sklearn.svm.SVC", {"kernel": Range(choices=("rbf", "poly", "linear"))}))
+    search = make(run, spec=Spec("sklearn.svm.SVC", {"kernel": Range(choices=("rbf", "poly", "linear"))}))
     tried = []
     while (asks := ask(search)) is not None:
         tried.append(asks.parameters["model__kernel"])

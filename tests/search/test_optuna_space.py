@@ -12,7 +12,7 @@ from fmnist_bench.search._optuna_space import check_drawing, decode, distributio
 
 
 @pytest.mark.parametrize(
-    ("space", "expected"),
+    ("own", "expected"),
     [
         (Range(1, 5), optuna.distributions.IntDistribution(1, 5)),
         (Range(1, 9, step=2), optuna.distributions.IntDistribution(1, 9, step=2)),
@@ -21,13 +21,13 @@ from fmnist_bench.search._optuna_space import check_drawing, decode, distributio
         (Range(choices=(None, [64, 32])), optuna.distributions.CategoricalDistribution((None, "json:[64, 32]"))),
     ],
 )
-def test_ranges_become_distributions(space, expected):
-    assert distribution(space) == expected
+def test_ranges_become_distributions(own, expected):
+    assert distribution(own) == expected
 
 
-@pytest.mark.parametrize("space", [Range(0.0, 1.0, step=1e-320), Range(0.0, math.inf), Range(-1e308, 1e308)])
-def test_what_nothing_can_be_drawn_from_is_refused(space):
-    arm = Arm(Study("svm", Spec("sklearn.svm.SVC", {"C": space})))
+@pytest.mark.parametrize("own", [Range(0.0, 1.0, step=1e-320), Range(0.0, math.inf), Range(-1e308, 1e308)])
+def test_what_nothing_can_be_drawn_from_is_refused(own):
+    arm = Arm(Study("svm", Spec("sklearn.svm.SVC", {"C": own})))
     with pytest.raises(InputError, match="study svm: model__C: nothing can be drawn from"):
         check_drawing(arm)
 
@@ -44,12 +44,12 @@ def test_a_range_that_is_taken_can_be_drawn_from_again_and_again(table):
         check_drawing(Arm(Study("svm", spec)))
     except InputError:
         return
-    space = spec.arguments["C"]
-    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0, n_startup_trials=2))
+    own = spec.arguments["C"]
+    optuna_study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0, n_startup_trials=2))
     for number in range(4):
-        trial = study.ask({"C": distribution(space)})
-        study.tell(trial, number)
-        assert space.low <= trial.params["C"] <= space.high
+        trial = optuna_study.ask({"C": distribution(own)})
+        optuna_study.tell(trial, number)
+        assert own.low <= trial.params["C"] <= own.high
 
 
 values = st.recursive(

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import optuna
 import pytest
-from arms import EPOCHS, KNOWN, LEVELS, answer, ask, make, make_run, network
+from scenes import EPOCHS, KNOWN, LEVELS, answer, ask, make, make_run, network
 
 from fmnist_bench.config.space import Range, Spec
 from fmnist_bench.config.study import Arm, Fidelity, Known, Study
@@ -33,7 +33,7 @@ def test_the_better_ones_climb_and_optuna_takes_the_rungs_apart(run):
     assert search.fidelity(third) == {"model__max_iter": 90}
     answer(search, run, third, accuracy=0.9, seconds=9.0)
     assert ask(search).known == ""
-    states = [trial.state for trial in search._asker._study.trials[:3]]
+    states = [trial.state for trial in search._asker._optuna.trials[:3]]
     assert states == [optuna.trial.TrialState.PRUNED] * 2 + [optuna.trial.TrialState.COMPLETE]
     assert make(run, levels=LEVELS).propose(math.inf).rung == 0
 
@@ -254,8 +254,8 @@ def test_seeds_do_not_climb_and_go_on_when_there_is_more_time(run):
 
 
 def test_beside_a_new_network_that_climbs_none_is_trained_again(run):
-    space = Spec("fmnist_bench.models.CNNClassifier", {"learning_rate": Range(0.1, 1.0)})
-    search = make(run, [], space, levels=EPOCHS)
+    spec = Spec("fmnist_bench.models.CNNClassifier", {"learning_rate": Range(0.1, 1.0)})
+    search = make(run, [], spec, levels=EPOCHS)
     for accuracy in (0.7, 0.9, 0.8):
         answer(search, run, ask(search), accuracy=accuracy, seconds=20.0)
     search.ask(search.propose(1000.0))
@@ -263,8 +263,8 @@ def test_beside_a_new_network_that_climbs_none_is_trained_again(run):
 
 
 def test_a_new_network_climbs_every_rung(run):
-    space = Spec("fmnist_bench.models.CNNClassifier", {"learning_rate": Range(0.1, 1.0)})
-    search = make(run, [], space, levels=EPOCHS)
+    spec = Spec("fmnist_bench.models.CNNClassifier", {"learning_rate": Range(0.1, 1.0)})
+    search = make(run, [], spec, levels=EPOCHS)
     for accuracy in (0.7, 0.9, 0.8):
         answer(search, run, ask(search), accuracy=accuracy, seconds=20.0)
     assert search.propose(1000.0).rung == 1
@@ -277,8 +277,8 @@ def test_what_learns_on_a_part_of_the_rows_is_not_trained_again(run):
 
 
 def test_a_seed_with_which_a_network_is_trained_again_is_not_that_of_the_run(run):
-    space = Spec("fmnist_bench.models.CNNClassifier", {"learning_rate": Range(0.1, 1.0)})
-    arm = Arm(Study("svm", space, known=(Known("one", {"model__learning_rate": 0.5}),), fidelity=Fidelity(EPOCHS)))
+    spec = Spec("fmnist_bench.models.CNNClassifier", {"learning_rate": Range(0.1, 1.0)})
+    arm = Arm(Study("svm", spec, known=(Known("one", {"model__learning_rate": 0.5}),), fidelity=Fidelity(EPOCHS)))
     search = ArmSearch(arm, run, OptunaAsker(arm, run, seed=1), seed=1)
     answer(search, run, ask(search), accuracy=0.8, seconds=20.0)
     assert search.propose(30.0).parameters["model__random_state"] == 2
@@ -320,9 +320,9 @@ def test_what_ran_out_of_time_may_climb_when_it_has_completed(run):
 
 
 def test_a_configuration_that_names_a_seed_climbs_whatever_it_is_called(run):
-    space = Spec("fmnist_bench.models.CNNClassifier", {"learning_rate": Range(0.1, 1.0)})
+    spec = Spec("fmnist_bench.models.CNNClassifier", {"learning_rate": Range(0.1, 1.0)})
     known = [Known("0 again 1", {"model__learning_rate": 0.5, "model__random_state": 1})]
-    search = make(run, known, space, levels=EPOCHS)
+    search = make(run, known, spec, levels=EPOCHS)
     record = answer(search, run, ask(search), accuracy=0.8, seconds=20.0)
     assert not search.is_again(record)
     assert search.propose(1000.0).rung == 2

@@ -22,8 +22,8 @@ def make_run(folder):
     return Run(Store(folder / "mlruns"), folder / "run", "b")
 
 
-def make(run, known=(), space=SPACE, levels=None, thorough=False, speedup=1.0):
-    arm = Arm(Study("svm", space, known=tuple(known), fidelity=Fidelity(levels or {})))
+def make(run, known=(), spec=SPACE, levels=None, thorough=False, speedup=1.0):
+    arm = Arm(Study("svm", spec, known=tuple(known), fidelity=Fidelity(levels or {})))
     return ArmSearch(arm, run, OptunaAsker(arm, run, seed=0), thorough, speedup=speedup)
 
 
@@ -44,5 +44,5 @@ def answer(search, run, ask, accuracy=0.5, status="complete", seconds=1.0, sched
 
 def network(run, speedup=1.0):
     """The search of a network with a known configuration, on a ladder of epochs."""
-    space = Spec("fmnist_bench.models.CNNClassifier", {"learning_rate": Range(0.1, 1.0)})
-    return make(run, [Known("one", {"model__learning_rate": 0.5})], space, levels=EPOCHS, speedup=speedup)
+    spec = Spec("fmnist_bench.models.CNNClassifier", {"learning_rate": Range(0.1, 1.0)})
+    return make(run, [Known("one", {"model__learning_rate": 0.5})], spec, levels=EPOCHS, speedup=speedup)
