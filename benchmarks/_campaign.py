@@ -64,13 +64,13 @@ class Ended:
 
 
 @contextmanager
-def new_place(studies: Sequence[str] = (), trials: int = 3) -> Iterator[Path]:
+def new_place(spaces: Sequence[str] = (), trials: int = 3) -> Iterator[Path]:
     """Make a folder with a benchmark ``b.toml`` of some of `STUDIES`; it is removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="faults-", ignore_cleanup_errors=True) as folder:
         place = Path(folder)
         (place / "tmp").mkdir()
-        write_files(place, studies_of(studies))
-        write_files(place, {"b.toml": BENCHMARK.format(trials=trials, studies=json.dumps(list(studies)))})
+        write_files(place, studies_of(spaces))
+        write_files(place, {"b.toml": BENCHMARK.format(trials=trials, spaces=json.dumps(list(spaces)))})
         yield place
 
 
@@ -154,8 +154,8 @@ def unsound(place: Path) -> list[str]:
 
 def _disagreements(place: Path) -> list[str]:
     run = Store(place / "mlruns").latest_run()
-    arms = sorted(path.name for path in run.folder.glob("trials/*") if path.is_dir())
-    records = [record for arm in arms for record in run.records(arm)]
+    studies = sorted(path.name for path in run.folder.glob("trials/*") if path.is_dir())
+    records = [record for study in studies for record in run.records(study)]
     whole = [f"{name} is missing" for name in ("report.html", "report.md") if not (run.folder / name).is_file()]
     if fault := database_fault(place / "mlruns" / "mlflow.db"):
         return [fault[0]]
@@ -166,9 +166,9 @@ def _disagreements(place: Path) -> list[str]:
 def _repeated(records: Sequence[TrialRecord]) -> Iterator[str]:
     seen: set[str] = set()
     for record in records:
-        key = json.dumps([record.arm, record.parameters, record.rung, record.fidelity], sort_keys=True)
+        key = json.dumps([record.study, record.parameters, record.rung, record.fidelity], sort_keys=True)
         if record.result.status == "complete" and key in seen:
-            yield f"trial {record.arm} {record.number} repeats an earlier one"
+            yield f"trial {record.study} {record.number} repeats an earlier one"
         seen |= {key} if record.result.status == "complete" else set()
 
 
@@ -178,20 +178,20 @@ def _optuna(run: Run, records: Sequence[TrialRecord]) -> Iterator[str]:
         journal = open_journal(
             Path(shutil.copy(run.journal, folder)) if run.journal.exists() else Path(folder, JOURNAL)
         )
-        names = {study.study_name for study in optuna.get_all_study_summaries(journal)}
+        names = {space.study_name for space in optuna.get_all_study_summaries(journal)}
         told = {
             (name, trial.number): trial
             for name in names
-            for trial in optuna.load_study(study_name=name, storage=journal).get_trials(deepcopy=False)
+            for trial in optuna.load_space(study_name=name, storage=journal).get_trials(deepcopy=False)
         }
-    yield from (f"Optuna has {arm} {n} open" for (arm, n), trial in told.items() if not trial.state.is_finished())
-    for record in (record for record in records if record.arm in names):
-        trial = told.get((record.arm, record.number))
+    yield from (f"Optuna has {study} {n} open" for (study, n), trial in told.items() if not trial.state.is_finished())
+    for record in (record for record in records if record.study in names):
+        trial = told.get((record.study, record.number))
         complete = record.result.status == "complete"
         if trial is None or complete != (trial.state.name in ("COMPLETE", "PRUNED") and _last(trial) is not None):
-            yield f"Optuna does not know how {record.arm} {record.number} ended"
+            yield f"Optuna does not know how {record.study} {record.number} ended"
         elif complete and abs(float(_last(trial) or 0.0) - float(record.result.accuracy or 0.0)) > 1e-9:
-            yield f"Optuna has another accuracy of {record.arm} {record.number}"
+            yield f"Optuna has another accuracy of {record.study} {record.number}"
 
 
 def _last(trial: optuna.trial.FrozenTrial) -> float | None:
@@ -222,17 +222,17 @@ def _mlflow(place: Path, records: Sequence[TrialRecord]) -> Iterator[str]:
         own = [
             r
             for r in runs.values()
-            if (r["tags"].get("arm"), r["tags"].get("trial")) == (record.arm, str(record.number))
+            if (r["tags"].get("study"), r["tags"].get("trial")) == (record.study, str(record.number))
         ]
         if len(own) != 1:
-            yield f"MLflow has {len(own)} runs of {record.arm} {record.number}"
+            yield f"MLflow has {len(own)} runs of {record.study} {record.number}"
         elif own[0]["tags"].get("status") != record.result.status:
-            yield f"MLflow tells another end of {record.arm} {record.number}"
+            yield f"MLflow tells another end of {record.study} {record.number}"
         elif (
             record.result.status == "complete"
             and own[0].get("metrics", {}).get("valid_accuracy") != record.result.accuracy
         ):
-            yield f"MLflow has another accuracy of {record.arm} {record.number}"
+            yield f"MLflow has another accuracy of {record.study} {record.number}"
 
 
 def _ensemble(place: Path, run: Run) -> Iterator[str]:

@@ -48,8 +48,8 @@ def damage(only: Sequence[str] = ()) -> Iterator[Tried]:
             yield from _strangers(classes)
         names = [name for name in only or cases() if name not in CLASSES]
         for name in names:
-            if (found := STATE.get(name)) and found.studies not in whole:
-                whole[found.studies] = _whole(Path(folder, "-".join(found.studies)), found.studies)
+            if (found := STATE.get(name)) and found.spaces not in whole:
+                whole[found.spaces] = _whole(Path(folder, "-".join(found.spaces)), found.spaces)
         yield from side_by_side(lambda name: cases()[name](name, whole), names)
 
 
@@ -63,9 +63,9 @@ def cases() -> dict[str, Callable[[str, dict[tuple[str, ...], Path]], Tried]]:
     }
 
 
-def _whole(folder: Path, studies: tuple[str, ...]) -> Path:
+def _whole(folder: Path, spaces: tuple[str, ...]) -> Path:
     """Make a finished run, of which each case damages a copy."""
-    with new_place(studies) as place:
+    with new_place(spaces) as place:
         ended = call(place, "run", "b.toml")
         if ended.status:
             raise SystemExit(f"the run to be damaged ended with {ended.status}: {ended.errors}")
@@ -74,10 +74,10 @@ def _whole(folder: Path, studies: tuple[str, ...]) -> Path:
 
 
 def _damaged(name: str, whole: dict[tuple[str, ...], Path]) -> Tried:
-    """Damage a finished run, and ask for one more trial of each arm."""
+    """Damage a finished run, and ask for one more trial of each study."""
     case = STATE[name]
-    with new_place(case.studies) as place:
-        shutil.copytree(whole[case.studies], place / "mlruns")
+    with new_place(case.spaces) as place:
+        shutil.copytree(whole[case.spaces], place / "mlruns")
         before = records_of(place)
         digests = {path.parent: _content(path.parent) for path in before}
         found = sorted((place / "mlruns").glob(case.pattern))
@@ -134,9 +134,9 @@ def _strangers(names: Sequence[str]) -> Iterator[Tried]:
     """Let classes of strangers run beside an honest one, all in one run; where that fails, each in a run of its own."""
     kinds = [name.removeprefix("class ") for name in names]
     with new_place() as place:
-        studies = {kind: f'[model]\nuse = "_strangers.Stranger"\nkind = "{kind}"\n' for kind in kinds}
-        benchmark = BENCHMARK.format(trials=1, studies=json.dumps(["bayes", *kinds]))
-        write_files(place, {f"studies/{kind}.toml": text for kind, text in studies.items()})
+        spaces = {kind: f'[model]\nuse = "_strangers.Stranger"\nkind = "{kind}"\n' for kind in kinds}
+        benchmark = BENCHMARK.format(trials=1, spaces=json.dumps(["bayes", *kinds]))
+        write_files(place, {f"studies/{kind}.toml": text for kind, text in spaces.items()})
         write_files(place, {**studies_of(["bayes"]), "b.toml": benchmark})
         ended = call(place, "run", "b.toml", "--allow-import", "_strangers")
         faults = unsound(place) if ended.status == 0 else [ended.fault or f"exit {ended.status}: {ended.errors}"]

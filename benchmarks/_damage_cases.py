@@ -22,7 +22,7 @@ class Damage:
     pattern: str
     change: Change
     status: int = 0
-    studies: tuple[str, ...] = ("bayes", "tree")
+    spaces: tuple[str, ...] = ("bayes", "tree")
 
 
 def _cut(share: float) -> Change:
@@ -109,11 +109,11 @@ STATE = {
     "journal twice": Damage(JOURNAL, _lines(lambda lines: lines * 2)),
     "journal of numbers": Damage(JOURNAL, written("1\n2\n3\n")),
     "journal is a folder": Damage(JOURNAL, lambda path: (path.unlink(), path.mkdir())),
-    "oracle gone": Damage(ORACLE, _unlink, studies=("asker", "bayes")),
-    "oracle emptied": Damage(ORACLE, _cut(0), studies=("asker", "bayes")),
-    "oracle cut": Damage(ORACLE, _cut(0.5), studies=("asker", "bayes")),
-    "oracle of another shape": Damage(ORACLE, written('{"questions": 7}'), studies=("asker", "bayes")),
-    "oracle nested deep": Damage(ORACLE, written("[" * 100_000), studies=("asker", "bayes")),
+    "oracle gone": Damage(ORACLE, _unlink, spaces=("asker", "bayes")),
+    "oracle emptied": Damage(ORACLE, _cut(0), spaces=("asker", "bayes")),
+    "oracle cut": Damage(ORACLE, _cut(0.5), spaces=("asker", "bayes")),
+    "oracle of another shape": Damage(ORACLE, written('{"questions": 7}'), spaces=("asker", "bayes")),
+    "oracle nested deep": Damage(ORACLE, written("[" * 100_000), spaces=("asker", "bayes")),
     "probabilities cut": Damage(PROBABILITIES, _cut(0.5)),
     "probabilities emptied": Damage(PROBABILITIES, _cut(0)),
     "probabilities gone": Damage(PROBABILITIES, _unlink),
@@ -154,8 +154,8 @@ STATE = {
     "record of a rung beyond all": Damage(RECORD, _key("rung", 99)),
     "record exchanged": Damage(RECORD, _exchange),
     "a trial gone": Damage(ONE, _unlink),
-    "an arm gone": Damage("runs/*/trials/bayes", _unlink),
-    "an arm is a file": Damage("runs/*/trials/bayes", _replace_by_file, 2),
+    "a study gone": Damage("runs/*/trials/bayes", _unlink),
+    "a study is a file": Damage("runs/*/trials/bayes", _replace_by_file, 2),
     "a trial is a file": Damage(ONE, _replace_by_file),
     "run.json is {}": Damage(RUN, written("{}"), 2),
     "run.json is []": Damage(RUN, written("[]"), 2),

@@ -14,7 +14,7 @@ from fmnist_bench.storage.run_folder import Store
 
 FLAVOURS = (("bayes", "tree"), ("bayes", "ladder"), ("tree", "network"), ("tree", "asker"))
 VICTIMS = {"coordinator": 0, "worker": 1, "forkserver": 2}  # and how many trials may crash of it
-TRIALS = 4  # of each arm
+TRIALS = 4  # of each study
 ATTEMPTS = 5  # at a moment when there is something to kill
 BEFORE_FIRST, AFTER = 8.0, 1.5  # most seconds of a moment before the first record, and after each
 
@@ -27,12 +27,12 @@ def kills(n: int, seed: int) -> Iterator[Tried]:
 def kill(seed: int) -> Tried:
     """Kill one run, go on with it, look at what it left."""
     chance = random.Random(seed)
-    studies, victim = FLAVOURS[seed % len(FLAVOURS)], chance.choice(list(VICTIMS))
+    spaces, victim = FLAVOURS[seed % len(FLAVOURS)], chance.choice(list(VICTIMS))
     workers = str(chance.randint(1, 2))
     for _ in range(ATTEMPTS):
-        with new_place(studies, TRIALS) as place:
-            n_records, delay = chance.randint(-1, len(studies) * TRIALS - 1), chance.random()
-            name = f"kill {seed}: {victim} of {'+'.join(studies)}, {workers} workers, after {n_records} records"
+        with new_place(spaces, TRIALS) as place:
+            n_records, delay = chance.randint(-1, len(spaces) * TRIALS - 1), chance.random()
+            name = f"kill {seed}: {victim} of {'+'.join(spaces)}, {workers} workers, after {n_records} records"
             faults = _kill_once(place, ("run", "b.toml", "--workers", workers), victim, n_records, delay)
             if faults is not None:
                 return told(name, faults)
@@ -104,13 +104,13 @@ def _lives(process: psutil.Process) -> bool:
 
 
 def _uncounted(place: Path, victim: str) -> Iterator[str]:
-    """Where an arm has not had all of its trials; the trial of a killed worker is one that crashed."""
+    """Where a study has not had all of its trials; the trial of a killed worker is one that crashed."""
     run = Store(place / "mlruns").latest_run()
     crashed = 0
-    for arm in sorted(path.name for path in run.folder.glob("trials/*")):
-        ends = [record.result.status for record in run.records(arm)]
+    for study in sorted(path.name for path in run.folder.glob("trials/*")):
+        ends = [record.result.status for record in run.records(study)]
         crashed += ends.count("crashed")
         if (n := ends.count("complete") + ends.count("crashed") + ends.count("pruned")) != TRIALS:
-            yield f"{arm} has had {n} of {TRIALS} trials: {', '.join(ends)}"
+            yield f"{study} has had {n} of {TRIALS} trials: {', '.join(ends)}"
     if crashed > VICTIMS[victim]:
         yield f"{crashed} trials crashed"

@@ -8,7 +8,7 @@ from pathlib import Path
 from _campaign import STUDIES
 from _mutated_files import change_bytes
 
-from fmnist_bench.config.checking import check_arm
+from fmnist_bench.config.checking import check_study
 from fmnist_bench.config.loader import load_benchmark
 from fmnist_bench.search._optuna_space import check_drawing
 
@@ -48,9 +48,9 @@ def make_toml(sources: list[tuple[str, str]], chance: random.Random) -> tuple[st
 
     def use() -> None:
         Path(name).write_bytes(content)
-        for arm in load_benchmark(name).arms:
-            check_drawing(arm)
-            check_arm(arm)
+        for study in load_benchmark(name).studies:
+            check_drawing(study)
+            check_study(study)
 
     return content.decode("latin-1"), use
 

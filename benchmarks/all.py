@@ -52,9 +52,9 @@ def read(run: Run) -> dict[str, Any]:
     if "environment" not in state or state["data"] != "fashion-mnist":
         raise SystemExit(f"{run.folder}: must be a run on Fashion-MNIST that came to its end")
     metrics = client.get_run(state["mlflow_run"]).data.metrics
-    arms = {arm: client.get_run(number).data.metrics for arm, number in state["arms"].items() if number}
+    studies = {study: client.get_run(number).data.metrics for study, number in state["studies"].items() if number}
     single = max(
-        (found for found in arms.values() if "test_accuracy" in found), key=lambda found: found["valid_accuracy"]
+        (found for found in studies.values() if "test_accuracy" in found), key=lambda found: found["valid_accuracy"]
     )
     return {
         "budget": state["budget"],

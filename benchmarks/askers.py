@@ -112,8 +112,8 @@ def measure(name: str, seed: int, options: argparse.Namespace) -> None:
 
 def write_files(folder: Path, stem: str, engine: str, oracle: str, options: argparse.Namespace) -> Path:
     """Write the shipped study with another asker and without known configurations, and a benchmark of it alone."""
-    study = tomllib.loads((HERE.parent / "studies" / "cnn.toml").read_text(encoding="utf-8"))
-    tables = {"model": study["model"], "fidelity": study["fidelity"], "search": {"engine": engine, "oracle": oracle}}
+    space = tomllib.loads((HERE.parent / "studies" / "cnn.toml").read_text(encoding="utf-8"))
+    tables = {"model": space["model"], "fidelity": space["fidelity"], "search": {"engine": engine, "oracle": oracle}}
     write_text(folder / f"{stem}.toml", "\n".join(f"[{name}]\n{_lines(table)}" for name, table in tables.items()))
     names = {"rows": options.rows, "budget": f"{options.seconds:g}s", "studies": [str(folder / f"{stem}.toml")]}
     write_text(folder / f"askers-{stem}.toml", _lines(names))

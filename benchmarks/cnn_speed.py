@@ -34,7 +34,7 @@ from _kept import commands, keep_figures, kept, open_figures
 
 from fmnist_bench._utils.environment import machine, matrix_unit
 from fmnist_bench._utils.files import write_text
-from fmnist_bench.config.loader import load_study
+from fmnist_bench.config.loader import load_space
 from fmnist_bench.data.dataset import load_dataset
 
 BATCH = 128
@@ -124,14 +124,14 @@ def rate(rows: int, train: Callable[[Callable[[], None]], object]) -> float:
 
 def estimator(name: str, **arguments: Any) -> Any:
     """Build a known configuration of the shipped study."""
-    from fmnist_bench.config.study import Arm
+    from fmnist_bench.config.study import Study
     from fmnist_bench.pipeline import set_where_none
 
-    arm = Arm(load_study("cnn"))
-    known = next(known for known in arm.study.known if known.name == name)
-    candidate = arm.candidate(dict(known.parameters))
-    set_where_none(candidate, image_shape=(28, 28), random_state=0)
-    return candidate.model.set_params(batch_size=BATCH, **arguments)
+    study = Study(load_space("cnn"))
+    known = next(known for known in study.space.known if known.name == name)
+    pipeline = study.pipeline(dict(known.parameters))
+    set_where_none(pipeline, image_shape=(28, 28), random_state=0)
+    return pipeline.model.set_params(batch_size=BATCH, **arguments)
 
 
 def own_keras(model: Any, X: Any, y: Any, tick: Callable[[], None]) -> None:

@@ -3,8 +3,8 @@
     python -m fmnist_bench run all --seed 0 --mlruns mlruns-0       (and so on, one run a seed)
     python benchmarks/ensembles.py mlruns-0 mlruns-1000 mlruns-2000
 
-Takes the newest run of `all` below each folder, with the best trials of every arm that it kept. Each method learns from
-the valid rows alone, temperature included; the test rows are then counted once. Writes ensembles.md beside itself.
+Takes the newest run of `all` below each folder, with the best trials of every study that it kept. Each method learns
+from the valid rows alone, temperature included; the test rows are then counted once. Writes ensembles.md beside itself.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from fmnist_bench.report.metrics import expected_calibration_error, log_loss, mc
 from fmnist_bench.storage.records import best
 from fmnist_bench.storage.run_folder import Run, Store
 
-KEPT = 3  # of the best trials of each arm, as the shipped benchmark keeps them
+KEPT = 3  # of the best trials of each study, as the shipped benchmark keeps them
 SINGLE = "best single model"
 
 
@@ -72,11 +72,11 @@ def check(settings: list[dict[str, Any]]) -> None:
 
 def compare(run: Run) -> dict[str, Score]:
     """Learn by every method from a run's valid rows; score on the test rows."""
-    records = [record for arm in run.state["arms"] for record in best(run.records(arm), KEPT)]
+    records = [record for study in run.state["studies"] for record in best(run.records(study), KEPT)]
     test = load_dataset(run.state["data"], "test", path=run.state["data_path"])
-    predicted, _ = predict_test(run, [(r.arm, r.number) for r in records], test, ())
-    on_valid = np.stack([run.valid_probabilities(r.arm, r.number) for r in records])
-    on_test = np.stack([predicted[r.arm, r.number] for r in records])
+    predicted, _ = predict_test(run, [(r.study, r.number) for r in records], test, ())
+    on_valid = np.stack([run.valid_probabilities(r.study, r.number) for r in records])
+    on_test = np.stack([predicted[r.study, r.number] for r in records])
     y_valid = run.y_valid()
     single = int(np.argmax([record.result.accuracy or 0.0 for record in records]))
     scaled = with_temperature(on_test[single], fit_temperature(on_valid[single], y_valid))

@@ -28,8 +28,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from fmnist_bench._utils.environment import machine
 from fmnist_bench._utils.files import write_text
-from fmnist_bench.config.loader import load_study
-from fmnist_bench.config.study import Arm
+from fmnist_bench.config.loader import load_space
+from fmnist_bench.config.study import Study
 from fmnist_bench.data.dataset import load_dataset, make_split
 from fmnist_bench.data.image_files import write_grid
 from fmnist_bench.models.augmentation.gan import ConditionalGAN
@@ -114,10 +114,10 @@ def measure(seed: int) -> dict[str, float]:
 
 
 def _network(X: NDArray[np.uint8], y: NDArray[np.int64], seed: int) -> Any:
-    study = load_study("cnn")
-    candidate = Arm(study).candidate({**study.known[0].parameters, "model__epochs": EPOCHS})
-    set_where_none(candidate, random_state=seed)
-    return candidate.fit(X, y)
+    space = load_space("cnn")
+    pipeline = Study(space).pipeline({**space.known[0].parameters, "model__epochs": EPOCHS})
+    set_where_none(pipeline, random_state=seed)
+    return pipeline.fit(X, y)
 
 
 def _features(judge: Any, rows: NDArray[np.uint8]) -> NDArray[np.float64]:

@@ -30,8 +30,8 @@ from _pairs import run_each
 
 from fmnist_bench._utils.environment import machine
 from fmnist_bench._utils.files import write_text
-from fmnist_bench.config.loader import load_study
-from fmnist_bench.config.study import Arm
+from fmnist_bench.config.loader import load_space
+from fmnist_bench.config.study import Study
 from fmnist_bench.data.dataset import load_dataset, make_split
 from fmnist_bench.models.augmentation.classic import ClassicAugmentation
 from fmnist_bench.models.augmentation.gan import ConditionalGAN
@@ -108,12 +108,12 @@ def measure(share: float, seed: int, results: Path) -> None:
         for family, way in _contestants(share):
             if (name := f"{family} {way}") in row["accuracy"]:
                 continue
-            candidate = _candidate(family, way, share, generator)
-            set_where_none(candidate, random_state=seed, cache_dir=cache)
+            pipeline = _pipeline(family, way, share, generator)
+            set_where_none(pipeline, random_state=seed, cache_dir=cache)
             started = time.monotonic()
-            candidate.fit(X, y)
+            pipeline.fit(X, y)
             row["seconds"][name] = round(time.monotonic() - started, 1)
-            row["accuracy"][name] = float(candidate.score(test.X, test.y))
+            row["accuracy"][name] = float(pipeline.score(test.X, test.y))
             write_text(place, json.dumps(row) + "\n")
 
 
@@ -124,22 +124,22 @@ def _contestants(share: float) -> Iterator[tuple[str, str]]:
                 yield family, way
 
 
-def _candidate(family: str, way: str, share: float, generator: Path) -> Any:
-    arm = Arm(load_study(family))
-    left_open = {name: r.choices[0] if r.choices else r.low for name, r in arm.ranges().items()}
+def _pipeline(family: str, way: str, share: float, generator: Path) -> Any:
+    study = Study(load_space(family))
+    left_open = {name: r.choices[0] if r.choices else r.low for name, r in study.ranges().items()}
     arguments: dict[str, Any] = {}
     if family in NETWORKS:
         classic = CHANGES if "classic" in way else {"flip": False, "shift": 0, "erase": 0.0}
         arguments = {**classic, "epochs": round(EPOCHS / share**RISE)}
     own = {f"model__{key}": value for key, value in arguments.items()}
-    candidate = arm.candidate({**left_open, **arm.study.known[0].parameters, **own})
+    pipeline = study.pipeline({**left_open, **study.space.known[0].parameters, **own})
     samplers: list[tuple[str, Any]] = []
     if "gan" in way:
         samplers.append(("gan", ConditionalGAN(ratio=1.0, generator=str(generator))))
     if "classic" in way and family not in NETWORKS:
         samplers.append(("classic", ClassicAugmentation(ratio=1.0, **CHANGES)))
-    candidate.set_params(augment=Augmentations(samplers) if samplers else None)
-    return candidate
+    pipeline.set_params(augment=Augmentations(samplers) if samplers else None)
+    return pipeline
 
 
 def differences(rows: Sequence[dict[str, Any]]) -> Iterator[tuple[str, str, str, float, list[float], list[float]]]:

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from fmnist_bench import run_benchmark
 from fmnist_bench._utils.environment import allowed_cores, cores, machine
 from fmnist_bench._utils.files import write_text
-from fmnist_bench.config.loader import find_files, load_study
+from fmnist_bench.config.loader import find_files, load_space
 from fmnist_bench.data.dataset import load_dataset, make_split
 from fmnist_bench.progress.displays import Progress
 from fmnist_bench.storage.records import TrialRecord
@@ -54,7 +54,7 @@ class Clocked(Progress):
         self.started: list[float] = []
         self.ended: list[float] = []
 
-    def trial_started(self, arm: str, number: int) -> None:
+    def trial_started(self, study: str, number: int) -> None:
         """Take the time."""
         self.started.append(time.perf_counter())
 
@@ -63,14 +63,14 @@ class Clocked(Progress):
         self.ended.append(time.perf_counter())
 
 
-def cost_of_trials(study: str, text: str, trials: int) -> tuple[float, float, float]:
+def cost_of_trials(space: str, text: str, trials: int) -> tuple[float, float, float]:
     """Median seconds from one end to the next, less fit and predict: all trials, the first fifty, the last fifty."""
     before = Path.cwd()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         for path, content in {
-            f"studies/{study}.toml": text,
-            "b.toml": BENCHMARK.format(trials=trials, study=study),
+            f"studies/{space}.toml": text,
+            "b.toml": BENCHMARK.format(trials=trials, space=space),
         }.items():
             Path(path).parent.mkdir(exist_ok=True)
             Path(path).write_text(content)
@@ -98,12 +98,12 @@ def small_trials(trials: int, networks: int) -> Iterator[str]:
         "| Trial | Trials | Seconds a trial | First fifty | Last fifty |",
         "| --- | ---: | ---: | ---: | ---: |",
     )
-    for name, study, text, count in (
+    for name, space, text, count in (
         # The network first: the server that forks the workers imports Keras once, when it starts, or never.
         ("a Keras network with one filter", "network", NETWORK, networks),
         ("naive Bayes", "nothing", NOTHING, trials),
     ):
-        middle, first, last = cost_of_trials(study, text, count)
+        middle, first, last = cost_of_trials(space, text, count)
         yield f"| {name} | {count} | {middle:.3f} | {first:.3f} | {last:.3f} |"
 
 
@@ -143,25 +143,25 @@ def fit_once(family: str, rows: int, cpus: list[int], gate: Path) -> None:
     """Warm up, wait for the others, fit; print the seconds."""
     from joblib import parallel_config
 
-    from fmnist_bench.config.study import Arm
+    from fmnist_bench.config.study import Study
     from fmnist_bench.pipeline import set_where_none
     from fmnist_bench.trials.task import _take_cores
 
     _take_cores(tuple(cpus))
     data = load_dataset("fashion-mnist", "train")
-    arm = Arm(load_study(family))
+    study = Study(load_space(family))
     parameters = {"model__epochs": 1} if family == "cnn" else {}
     split = make_split(data.y, 1000, 0, rows=rows + 1000)
     with parallel_config(backend="threading", n_jobs=len(cpus)):
         for part in (split.fit[:1000], split.fit):
-            candidate = arm.candidate({**arm.study.known[0].parameters, **parameters})
-            set_where_none(candidate, random_state=0, image_shape=data.image_shape)
+            pipeline = study.pipeline({**study.space.known[0].parameters, **parameters})
+            set_where_none(pipeline, random_state=0, image_shape=data.image_shape)
             if part is split.fit:
                 (gate / f"{os.getpid()}").touch()
                 while not (gate / "go").exists():
                     time.sleep(0.01)
             started = time.perf_counter()
-            candidate.fit(data.X[part], data.y[part])
+            pipeline.fit(data.X[part], data.y[part])
     print(time.perf_counter() - started)
 
 
@@ -182,7 +182,7 @@ def whole_runs(mlruns: Sequence[Path]) -> Iterator[str]:
         if not state.get("budget") or "environment" not in state:
             continue
         run = Run(Store(path.parent.parent.parent), path.parent, "all")
-        records: list[TrialRecord] = [r for arm in state["arms"] for r in run.records(arm)]
+        records: list[TrialRecord] = [r for study in state["studies"] for r in run.records(study)]
         budget, used = state["budget"], state["seconds"]
         inside = sum(r.result.fit_seconds for r in records)
         busy = sum(r.result.fit_cpu_seconds for r in records)

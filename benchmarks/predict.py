@@ -72,10 +72,10 @@ def report(run: Run, X: NDArray[np.uint8], repeat: int) -> Iterator[str]:
 
 def _best_single(run: Run, X: NDArray[np.uint8], repeat: int) -> tuple[str, float]:
     """Time the model that is the most accurate on the valid rows, a member or not."""
-    records = [record for arm in run.state["arms"] for record in best(run.records(arm), 1)]
+    records = [record for study in run.state["studies"] for record in best(run.records(study), 1)]
     record = max(records, key=lambda record: record.result.accuracy or 0.0)
-    model = load_model(run.model_file(record.arm, record.number))
-    return f"{record.arm}-{record.number}", _median(model.predict_proba, X, repeat)
+    model = load_model(run.model_file(record.study, record.number))
+    return f"{record.study}-{record.number}", _median(model.predict_proba, X, repeat)
 
 
 def _median(predict: Callable[[Any], Any], X: NDArray[np.uint8], repeat: int) -> float:

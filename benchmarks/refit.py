@@ -44,8 +44,8 @@ def main() -> None:
 def refit(ensemble: StackedEnsemble, run: Run, train: Dataset) -> None:
     """Train the members anew, in place."""
     for place, (name, member) in enumerate(ensemble.members_):
-        arm, _, number = name.rpartition("-")
-        record = run.record(arm, int(number))
+        study, _, number = name.rpartition("-")
+        record = run.record(study, int(number))
         share = 1.0 if record is None else record.fidelity.get(ROWS, 1.0)
         rows = np.random.default_rng(0).permutation(len(train.X))[: round(share * len(train.X))]
         model = with_length_found(member, member)

@@ -1,10 +1,10 @@
-"""Play rules for sharing the time among arms over a table of recorded trials, ensemble included.
+"""Play rules for sharing the time among studies over a table of recorded trials, ensemble included.
 
     python benchmarks/replay.py --mlruns mlruns-sharing/30-0-shipped mlruns-sharing/30-0-equal --seeds 200
 
 The trials of long runs (parameters, rung, seconds, valid probabilities) stand in for training: whoever is given time
-gets a recorded trial, at its recorded cost. The plays go over the runs in turn. Arms, ladder and rule are those of the
-package. The ensemble is chosen on one half of the valid rows and scored on the other half; the test rows are not
+gets a recorded trial, at its recorded cost. The plays go over the runs in turn. Studies, ladder and rule are those of
+the package. The ensemble is chosen on one half of the valid rows and scored on the other half; the test rows are not
 touched.
 """
 
@@ -27,26 +27,26 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from fmnist_bench._utils.environment import cores, machine
 from fmnist_bench._utils.files import write_text
 from fmnist_bench.config.loader import load_benchmark, parse_duration
-from fmnist_bench.config.study import Arm
+from fmnist_bench.config.study import Study
 from fmnist_bench.ensemble.selection import greedy_selection
-from fmnist_bench.search.allocation import ArmClaim, next_arm
-from fmnist_bench.search.arm import ArmSearch
+from fmnist_bench.search.allocation import StudyClaim, next_study
 from fmnist_bench.search.proposals import COMPRESSED, Proposal
 from fmnist_bench.search.sampler import Ask, Asker
+from fmnist_bench.search.study import StudySearch
 from fmnist_bench.search.successive_halving import Ladder
 from fmnist_bench.storage.records import TrialRecord
 from fmnist_bench.storage.results import TrialResult
 from fmnist_bench.storage.run_folder import Run, Store
 
 LEFT_BY_A_RUNG = 0.85  # of the errors of a trial when it climbs, for the rules of expected gain
-Rule = Callable[["Play", Sequence[ArmClaim]], int]
+Rule = Callable[["Play", Sequence[StudyClaim]], int]
 
 
 @dataclass(frozen=True)
 class Table:
-    """Recorded trials by arm and rung, their probabilities for rows to choose by and rows to score by."""
+    """Recorded trials by study and rung, their probabilities for rows to choose by and rows to score by."""
 
-    arms: tuple[Arm, ...]
+    studies: tuple[Study, ...]
     records: Mapping[str, list[TrialRecord]]
     probabilities: Mapping[tuple[str, int], np.ndarray]
     y: np.ndarray
@@ -84,19 +84,19 @@ class ReplayAsker(Asker):
 class NoRecords:
     """A run in which nothing has happened."""
 
-    def records(self, arm: str) -> list[TrialRecord]:
+    def records(self, study: str) -> list[TrialRecord]:
         return []
 
 
-def read_table(run: Run, arms: tuple[Arm, ...]) -> Table:
+def read_table(run: Run, studies: tuple[Study, ...]) -> Table:
     """Read every complete trial; seconds are those of the processor, so that a busy machine does not count."""
     records, probabilities = {}, {}
-    for arm in arms:
-        complete = [r for r in run.records(arm.name) if r.result.status == "complete"]
-        records[arm.name] = [replace(r, seconds=_alone(r)) for r in complete]
+    for study in studies:
+        complete = [r for r in run.records(study.name) if r.result.status == "complete"]
+        records[study.name] = [replace(r, seconds=_alone(r)) for r in complete]
         for r in complete:
-            probabilities[arm.name, r.number] = run.valid_probabilities(arm.name, r.number).astype(np.float32)
-    return Table(arms, records, probabilities, run.y_valid())
+            probabilities[study.name, r.number] = run.valid_probabilities(study.name, r.number).astype(np.float32)
+    return Table(studies, records, probabilities, run.y_valid())
 
 
 def left_by_a_climb(tables: Sequence[Table]) -> list[float]:
@@ -125,14 +125,16 @@ class Play:
         half = self.rng.permutation(len(table.y))
         self.choose, self.score = half[: len(half) // 2], half[len(half) // 2 :]
         self.look = self.choose[:1500]
-        self.arms = [ArmSearch(arm, NoRecords(), ReplayAsker(table.records[arm.name], self.rng)) for arm in table.arms]
+        self.studies = [
+            StudySearch(study, NoRecords(), ReplayAsker(table.records[study.name], self.rng)) for study in table.studies
+        ]
         self.source: dict[tuple[str, int], int] = {}  # of a trial here: the number of the recorded one
-        self.pairs: list[tuple[ArmSearch, Proposal]] = []
+        self.pairs: list[tuple[StudySearch, Proposal]] = []
         self._measured: tuple[int, Mapping[str, float]] = (-1, {})
 
     def run(self, seconds: float) -> float:
         """Play `seconds` of search; return the ensemble's accuracy on the rows kept apart."""
-        running: list[tuple[float, int, ArmSearch, Ask, TrialRecord]] = []
+        running: list[tuple[float, int, StudySearch, Ask, TrialRecord]] = []
         now, ties = 0.0, itertools.count()
         while True:
             while len(running) < self.workers and (started := self._start(seconds - now)):
@@ -141,47 +143,47 @@ class Play:
                 return self._accuracy()
             now, _, search, ask, found = heapq.heappop(running)
             record = replace(found, number=ask.number, parameters=dict(ask.parameters), known=ask.known, rung=ask.rung)
-            self.source[search.arm.name, ask.number] = found.number
+            self.source[search.study.name, ask.number] = found.number
             search.tell(record)
 
-    def _start(self, left: float) -> tuple[ArmSearch, Ask, TrialRecord] | None:
-        while pairs := [(s, p) for s in self.arms if (p := s.propose(left)) is not None]:
+    def _start(self, left: float) -> tuple[StudySearch, Ask, TrialRecord] | None:
+        while pairs := [(s, p) for s in self.studies if (p := s.propose(left)) is not None]:
             self.pairs = pairs
-            fair = left * self.workers / len(self.arms)
+            fair = left * self.workers / len(self.studies)
             search, proposal = pairs[self.rule(self, [search.claim(proposal, fair) for search, proposal in pairs])]
             if (ask := search.ask(proposal)) is not None:
                 return search, ask, self._recorded(search, ask, left)
         return None
 
-    def _recorded(self, search: ArmSearch, ask: Ask, left: float) -> TrialRecord:
-        """Give the trial itself, else another one of the arm on the same rung; cut off where it takes too long.
+    def _recorded(self, search: StudySearch, ask: Ask, left: float) -> TrialRecord:
+        """Give the trial itself, else another one of the study on the same rung; cut off where it takes too long.
 
         A network that would compress its schedule a little is as good as if it did not.
         """
-        arm = search.arm.name
-        same = [r for r in self.table.records[arm] if r.rung == ask.rung]
+        study = search.study.name
+        same = [r for r in self.table.records[study] if r.rung == ask.rung]
         exact = [r for r in same if r.parameters == dict(ask.parameters) or (ask.known and r.known == ask.known)]
         if not same:
-            return TrialRecord(arm, -1, {}, ask.known, TrialResult("failed", "not recorded"), 0.0, 0.0)
+            return TrialRecord(study, -1, {}, ask.known, TrialResult("failed", "not recorded"), 0.0, 0.0)
         found = exact[0] if exact else same[self.rng.integers(len(same))]
         if found.seconds <= left:
             return found
-        compressed = search.arm.study.trains_network and COMPRESSED * found.seconds <= left
+        compressed = search.study.space.trains_network and COMPRESSED * found.seconds <= left
         return replace(found, result=found.result if compressed else TrialResult("timeout"), seconds=left)
 
     def measured(self, measure: Callable[["Play"], Mapping[str, float]]) -> Mapping[str, float]:
-        """Measure what the arms are worth, once after each trial."""
+        """Measure what the studies are worth, once after each trial."""
         if self._measured[0] != len(self.source):
             self._measured = len(self.source), measure(self)
         return self._measured[1]
 
-    def _pool(self, per_arm: int) -> list[tuple[str, np.ndarray]]:
-        """Arm and probabilities of every trial that may become a member."""
-        name = lambda search: search.arm.name  # noqa: E731
+    def _pool(self, per_study: int) -> list[tuple[str, np.ndarray]]:
+        """Study and probabilities of every trial that may become a member."""
+        name = lambda search: search.study.name  # noqa: E731
         return [
             (name(s), self.table.probabilities[name(s), self.source[name(s), r.number]])
-            for s in self.arms
-            for r in s.best(per_arm)
+            for s in self.studies
+            for r in s.best(per_study)
         ]
 
     def _accuracy(self) -> float:
@@ -194,55 +196,55 @@ class Play:
         return float((mean.argmax(axis=1) == self.table.y[self.score]).mean())
 
 
-def equal_shares(play: Play, claims: Sequence[ArmClaim]) -> int:
-    """Give the arm the next trial that has had the least time."""
+def equal_shares(play: Play, claims: Sequence[StudyClaim]) -> int:
+    """Give the study the next trial that has had the least time."""
     return min(range(len(claims)), key=lambda i: claims[i].spent)
 
 
 def halving(ratio: float) -> Rule:
     """Give the package's rule: parts of the time by the rank of the study's promise."""
-    return lambda play, claims: next_arm(claims, ratio)
+    return lambda play, claims: next_study(claims, ratio)
 
 
-def halving_by_accuracy(play: Play, claims: Sequence[ArmClaim]) -> int:
+def halving_by_accuracy(play: Play, claims: Sequence[StudyClaim]) -> int:
     """Choose as the package's rule does, but by the accuracy so far."""
     best = [max((r.result.accuracy or 0.0 for r in search.records), default=0.0) for search, _ in play.pairs]
-    return next_arm([replace(claim, promise=accuracy) for claim, accuracy in zip(claims, best, strict=True)])
+    return next_study([replace(claim, promise=accuracy) for claim, accuracy in zip(claims, best, strict=True)])
 
 
 def by_worth(measure: Callable[[Play], Mapping[str, float]], floor: float) -> Rule:
-    """Give a rule that shares the time in proportion to what each arm is worth to the ensemble so far."""
+    """Give a rule that shares the time in proportion to what each study is worth to the ensemble so far."""
 
-    def rule(play: Play, claims: Sequence[ArmClaim]) -> int:
+    def rule(play: Play, claims: Sequence[StudyClaim]) -> int:
         if any(claim.untried for claim in claims):
-            return next_arm(claims)
+            return next_study(claims)
         worth = play.measured(measure)
-        return min(range(len(claims)), key=lambda i: claims[i].spent / (floor + worth.get(claims[i].study, 0.0)))
+        return min(range(len(claims)), key=lambda i: claims[i].spent / (floor + worth.get(claims[i].space, 0.0)))
 
     return rule
 
 
 def weight(play: Play) -> dict[str, float]:
-    """Weight of each arm in the ensemble of the best two trials of each."""
+    """Weight of each study in the ensemble of the best two trials of each."""
     pool = play._pool(2)
-    found = dict.fromkeys([arm for arm, _ in pool], 0.0)
+    found = dict.fromkeys([study for study, _ in pool], 0.0)
     y = play.table.y[play.look]
-    for (arm, _), part in zip(pool, greedy_selection(np.stack([p[play.look] for _, p in pool]), y, 12), strict=True):
-        found[arm] += part
+    for (study, _), part in zip(pool, greedy_selection(np.stack([p[play.look] for _, p in pool]), y, 12), strict=True):
+        found[study] += part
     return found
 
 
 def expected_gain(noise: float, step: float) -> Rule:
-    """Give a rule that goes for the expected improvement of the ensemble for each second of the arm's next trial.
+    """Give a rule that goes for the expected improvement of the ensemble for each second of the study's next trial.
 
-    A rung higher is expected to leave `step` of the errors, a new configuration as many as the arm's median on that
+    A rung higher is expected to leave `step` of the errors, a new configuration as many as the study's median on that
     rung; errors scatter by `noise` of the ensemble's.
     """
 
-    def rule(play: Play, claims: Sequence[ArmClaim]) -> int:
+    def rule(play: Play, claims: Sequence[StudyClaim]) -> int:
         if any(claim.untried for claim in claims):
-            return next_arm(claims)
-        known = [r.result.accuracy for s in play.arms for r in s.records if r.result.accuracy]
+            return next_study(claims)
+        known = [r.result.accuracy for s in play.studies for r in s.records if r.result.accuracy]
         now = max(1 - max(known) - 0.006, 0.01)
 
         def rate(i: int) -> float:
@@ -291,8 +293,8 @@ def play(name: str, seed: int, seconds: float, workers: int) -> tuple[float, flo
 
 def main() -> None:
     options = _options()
-    arms = load_benchmark(options.name).arms
-    TABLES.extend(read_table(Store(folder).latest_run(options.name), arms) for folder in options.mlruns)
+    studies = load_benchmark(options.name).studies
+    TABLES.extend(read_table(Store(folder).latest_run(options.name), studies) for folder in options.mlruns)
     lines = list(report(options))
     if options.markdown:
         write_text(options.markdown, "\n".join(lines) + "\n")

@@ -111,7 +111,7 @@ def has_rows(dask_worker):
 def tasks(folder):
     """Return a function that makes trials of the digits."""
     from fmnist_bench.config.space import Spec
-    from fmnist_bench.config.study import Arm, Study
+    from fmnist_bench.config.study import SearchSpace, Study
     from fmnist_bench.data.dataset import load_dataset, make_split
     from fmnist_bench.storage.run_folder import Store
     from fmnist_bench.trials.task import Task
@@ -120,8 +120,8 @@ def tasks(folder):
     shared = {"rows": store.rows(digits), "split": make_split(digits.y, 0.2, 0), "seed": 0, "cache_dir": store.cache}
 
     def make(name, seconds):
-        arm = Arm(Study("sleep", Spec("scaling.Sleeper", {"seconds": seconds})))
-        return Task(arm, 0, {}, folder=folder / "trials" / name, allow_import=("scaling",), **shared)
+        study = Study(SearchSpace("sleep", Spec("scaling.Sleeper", {"seconds": seconds})))
+        return Task(study, 0, {}, folder=folder / "trials" / name, allow_import=("scaling",), **shared)
 
     return make
 

@@ -28,7 +28,7 @@ from fmnist_bench._utils.environment import machine
 from fmnist_bench._utils.files import write_text
 from fmnist_bench.progress.displays import PlainLines
 from fmnist_bench.search import loop
-from fmnist_bench.search.allocation import RATIO, next_arm
+from fmnist_bench.search.allocation import RATIO, next_study
 from fmnist_bench.storage.run_folder import Store
 
 RULES = {"shipped": RATIO, "equal": 1.0}
@@ -68,14 +68,14 @@ def _place(mlruns: Path, minutes: float, rule: str, seed: int) -> Path:
 
 def measure(rule: str, seed: int, options: argparse.Namespace) -> None:
     """Run the benchmark with one rule and keep what came out."""
-    loop.next_arm = functools.partial(next_arm, ratio=RULES[rule])
+    loop.next_study = functools.partial(next_study, ratio=RULES[rule])
     place = _place(options.mlruns, options.minutes, rule, seed)
     folder = place.with_suffix("")
     outcome = run_benchmark(
         "all", budget=60 * options.minutes, seed=seed, fresh=True, mlruns=folder, progress=PlainLines(sys.stdout)
     )
     with Store(folder).latest_run("all") as run:
-        records = [record for arm in run.state["arms"] for record in run.records(arm)]
+        records = [record for study in run.state["studies"] for record in run.records(study)]
         seconds = run.state["seconds"]
     who = outcome.findings.ensemble
     assert who is not None, "no trial was complete"

@@ -13,8 +13,8 @@ from sklearn.metrics import accuracy_score, log_loss
 from threadpoolctl import threadpool_limits
 
 from fmnist_bench._utils.environment import machine
-from fmnist_bench.config.loader import load_study
-from fmnist_bench.config.study import Arm
+from fmnist_bench.config.loader import load_space
+from fmnist_bench.config.study import Study
 from fmnist_bench.data.dataset import load_dataset, make_split
 from fmnist_bench.models.svm import SVC
 
@@ -35,15 +35,15 @@ def main():
 
 
 def _measured(kind, data, split):
-    study = Arm(load_study("hog_svm"))
-    candidate = study.candidate(study.study.known[0].parameters)
-    own = candidate.model.estimator
-    candidate.set_params(model__estimator=kind(**own.get_params()))
+    space = Study(load_space("hog_svm"))
+    pipeline = space.pipeline(space.space.known[0].parameters)
+    own = pipeline.model.estimator
+    pipeline.set_params(model__estimator=kind(**own.get_params()))
     with threadpool_limits(1):
         started = time.perf_counter()
-        candidate.fit(data.X[split.fit], data.y[split.fit])
+        pipeline.fit(data.X[split.fit], data.y[split.fit])
         fitted = time.perf_counter()
-        probabilities = candidate.predict_proba(data.X[split.valid])
+        probabilities = pipeline.predict_proba(data.X[split.valid])
         ended = time.perf_counter()
     y = data.y[split.valid]
     accuracy, loss = accuracy_score(y, probabilities.argmax(axis=1)), log_loss(y, probabilities)

@@ -25,8 +25,8 @@ from _kept import keep_figures, kept, open_figures
 
 from fmnist_bench._utils.environment import machine
 from fmnist_bench._utils.files import write_text
-from fmnist_bench.config.loader import load_study
-from fmnist_bench.config.study import Arm
+from fmnist_bench.config.loader import load_space
+from fmnist_bench.config.study import Study
 from fmnist_bench.data.dataset import load_dataset
 from fmnist_bench.pipeline import set_where_none
 
@@ -55,11 +55,11 @@ def main() -> None:
                 measured = found.setdefault(rival, {})
                 if (key := f"{contender} {seed}") in measured:
                     continue
-                study, wanted = "efficientnet_lite0", arguments
+                space, wanted = "efficientnet_lite0", arguments
                 if contender == "cnn":
                     seconds = measured[f"transfer {seed}"]["fit"]
-                    study, wanted = "cnn", {"name": "6conv", "epochs": 10_000, "max_seconds": seconds}
-                measured[key] = _apart(study, wanted, seed, options.rows)
+                    space, wanted = "cnn", {"name": "6conv", "epochs": 10_000, "max_seconds": seconds}
+                measured[key] = _apart(space, wanted, seed, options.rows)
                 print(rival, key, measured[key], flush=True)
                 keep_figures(KEPT, found)
                 write_text(KEPT.with_suffix(".md"), "\n".join(report(found)) + "\n")
@@ -70,24 +70,24 @@ def _apart(*arguments: object) -> Any:
     return json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[-1])
 
 
-def train(study: str, arguments: dict[str, Any], seed: int, rows: int) -> dict[str, float]:
+def train(space: str, arguments: dict[str, Any], seed: int, rows: int) -> dict[str, float]:
     """Train a known configuration of a study, with other `arguments`; seconds and test accuracy."""
-    train, test, arm = load_dataset(subset="train"), load_dataset(subset="test"), Arm(load_study(study))
+    train, test, study = load_dataset(subset="train"), load_dataset(subset="test"), Study(load_space(space))
     name = arguments.pop("name")
-    known = next(known.parameters for known in arm.study.known if known.name == name)
-    candidate = build(arm, known, arguments)
-    set_where_none(candidate, random_state=seed, image_shape=train.image_shape)
+    known = next(known.parameters for known in study.space.known if known.name == name)
+    pipeline = build(study, known, arguments)
+    set_where_none(pipeline, random_state=seed, image_shape=train.image_shape)
     started = time.perf_counter()
-    candidate.fit(train.X[:rows], train.y[:rows])
+    pipeline.fit(train.X[:rows], train.y[:rows])
     fitted = time.perf_counter()
-    accuracy = candidate.score(test.X, test.y)
+    accuracy = pipeline.score(test.X, test.y)
     return {"fit": fitted - started, "predict": time.perf_counter() - fitted, "accuracy": accuracy}
 
 
-def build(arm: Arm, known: dict[str, Any], arguments: dict[str, Any]) -> Any:
+def build(study: Study, known: dict[str, Any], arguments: dict[str, Any]) -> Any:
     """Build a known configuration; of a range that it leaves open, which plays no part there, the lowest value."""
-    left_open = {name: r.choices[0] if r.choices else r.low for name, r in arm.ranges().items()}
-    return arm.candidate({**left_open, **known, **{f"model__{key}": value for key, value in arguments.items()}})
+    left_open = {name: r.choices[0] if r.choices else r.low for name, r in study.ranges().items()}
+    return study.pipeline({**left_open, **known, **{f"model__{key}": value for key, value in arguments.items()}})
 
 
 def report(found: dict[str, Any]) -> Iterator[str]:

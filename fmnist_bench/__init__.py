@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from fmnist_bench.ensemble.estimator import StackedEnsemble as StackedEnsemble
     from fmnist_bench.ensemble.estimator import load_ensemble as load_ensemble
     from fmnist_bench.models.saved import load_model as load_model
-    from fmnist_bench.pipeline import Candidate as Candidate
+    from fmnist_bench.pipeline import Pipeline as Pipeline
     from fmnist_bench.runner import run_benchmark as run_benchmark
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # else TensorFlow says at length what it did not find
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # else its fast convolutions are for CPUs with VNNI, BF16 or AMX
 
 _HOMES = {
-    "Candidate": "fmnist_bench.pipeline",
+    "Pipeline": "fmnist_bench.pipeline",
     "InputError": "fmnist_bench._utils.errors",
     "StackedEnsemble": "fmnist_bench.ensemble.estimator",
     "load_benchmark": "fmnist_bench.config.loader",

@@ -200,7 +200,7 @@ def _parser() -> argparse.ArgumentParser:
 def _declare_run(run: argparse.ArgumentParser) -> None:
     run.add_argument("name", metavar="NAME", help="a benchmark, a study, or the path of a TOML file")
     run.add_argument("--budget", metavar="TIME", help="wall-clock time for everything, such as 90s, 10m, 2h")
-    run.add_argument("--trials", type=int, metavar="N", help="N trials of each arm instead of a time: repeatable")
+    run.add_argument("--trials", type=int, metavar="N", help="N trials of each study instead of a time: repeatable")
     run.add_argument("--workers", default="auto", metavar="N", help="trials side by side (default: auto)")
     run.add_argument("--cluster", default="", metavar="ADDRESS", help="run the trials on this Dask cluster")
     run.add_argument("--tracking-uri", default="", metavar="URI", help="log to this MLflow store, such as a server's")

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import sklearn.pipeline
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
-import sklearn.pipeline
 from sklearn.utils import Tags, get_tags
 from sklearn.utils.metaestimators import _BaseComposition, available_if
 from sklearn.utils.multiclass import check_classification_targets
@@ -24,11 +24,11 @@ from fmnist_bench.data.pixels import as_rows, check_image_shape, check_scale, im
 LEAST_SECONDS = 1.0  # that a model with a limit may take to train, however long what comes before it took
 
 
-def _has_probabilities(candidate: Any) -> bool:
-    return hasattr(getattr(candidate, "model_", candidate.model), "predict_proba")
+def _has_probabilities(pipeline: Any) -> bool:
+    return hasattr(getattr(pipeline, "model_", pipeline.model), "predict_proba")
 
 
-class Candidate(ClassifierMixin, BaseEstimator):
+class Pipeline(ClassifierMixin, BaseEstimator):
     """A scikit-learn classifier over rows of pixels, made of three steps.
 
     Parameters
@@ -59,7 +59,11 @@ class Candidate(ClassifierMixin, BaseEstimator):
     takes_validation_data = takes_monitor = True
 
     def __init__(
-        self, model: Any, features: sklearn.pipeline.Pipeline | None = None, augment: Any = None, cache_dir: str | None = None
+        self,
+        model: Any,
+        features: sklearn.pipeline.Pipeline | None = None,
+        augment: Any = None,
+        cache_dir: str | None = None,
     ) -> None:
         self.model = model
         self.features = features
@@ -262,7 +266,7 @@ def set_where_none(estimator: BaseEstimator, **values: Any) -> None:
 
 def tell_image_shape(estimator: Any, image_shape: tuple[int, ...] | None) -> Any:
     """Set the `image_shape` of what sees images, where nobody has; a model behind features sees none. Return it."""
-    behind = isinstance(estimator, Candidate) and estimator.features is not None
+    behind = isinstance(estimator, Pipeline) and estimator.features is not None
     for part in (estimator.features, estimator.augment) if behind else (estimator,):
         if part is not None and image_shape is not None:
             set_where_none(part, image_shape=image_shape)

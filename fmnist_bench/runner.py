@@ -63,7 +63,7 @@ def run_benchmark(
         Wall-clock time for everything, earlier calls of the same run included: seconds, or such as ``"10m"``; None
         takes the benchmark's.
     trials : int or None
-        Number of trials of each arm instead of a budget.
+        Number of trials of each study instead of a budget.
     seed : int or None
         None takes the benchmark's.
     fresh : bool
@@ -123,7 +123,7 @@ def check_benchmark(name: str | Path, data: str | Path | None = None, allow_impo
     benchmark, dataset, split = _load_and_check(benchmark, path, _prefixes(allow_import))
     return (
         f"{benchmark.name}: {dataset.name}, {len(split.fit)} fit and {len(split.valid)} valid rows, "
-        f"{listed([arm.name for arm in benchmark.arms])}: all can be built"
+        f"{listed([study.name for study in benchmark.studies])}: all can be built"
     )
 
 
@@ -161,12 +161,12 @@ def _open_workers(benchmark: Benchmark, n: int | None, cluster: str) -> Workers:
     if cluster:
         from fmnist_bench.trials.dask_cluster import Cluster
 
-        workers = Cluster(cluster, [use for study in benchmark.studies for use in study.uses])
+        workers = Cluster(cluster, [use for space in benchmark.spaces for use in space.uses])
     else:
         trials = benchmark.trials or (1 if benchmark.budget is None else None)
-        workers = LocalWorkers(n, None if trials is None else trials * len(benchmark.arms))
-    for study in benchmark.studies:
-        workers.check(study.resources, f"study {study.name}")
+        workers = LocalWorkers(n, None if trials is None else trials * len(benchmark.studies))
+    for space in benchmark.spaces:
+        workers.check(space.resources, f"study {space.name}")
     return workers
 
 
@@ -235,11 +235,11 @@ def _load_and_check(
 ) -> tuple[Benchmark, Dataset, Split]:
     threading.Thread(target=warm_up, daemon=True).start()
     # Imports go on while the data are read.
-    prepare((use for study in benchmark.studies for use in study.uses), allow_import)
+    prepare((use for space in benchmark.spaces for use in space.uses), allow_import)
     dataset = load_dataset(benchmark.data, "train", path=path)
     split = _split(benchmark, dataset)
     benchmark = with_hyperspaces(benchmark, allow_import)
-    for arm in benchmark.arms:
-        check_drawing(arm)
-    check_in_worker(benchmark.arms, allow_import)
+    for study in benchmark.studies:
+        check_drawing(study)
+    check_in_worker(benchmark.studies, allow_import)
     return benchmark, dataset, split

@@ -21,8 +21,8 @@ from fmnist_bench.report import mlflow_notes
 from fmnist_bench.report.findings import Findings
 from fmnist_bench.report.gather import open_test_set, report_files, write_report
 from fmnist_bench.search.allocation import Clock
-from fmnist_bench.search.arm import ArmSearch, make_arm_searches
 from fmnist_bench.search.loop import Search, SearchSettings
+from fmnist_bench.search.study import StudySearch, make_study_searches
 from fmnist_bench.storage.records import TrialRecord, best
 from fmnist_bench.storage.run_folder import Run
 from fmnist_bench.tracking.registry import registered_name
@@ -33,7 +33,7 @@ TEST_ROWS = 10_000  # for the time that predicting them takes; how many there ar
 END_SECONDS = 20.0  # choosing the ensemble, registering it, figures, report
 END_CPU_SECONDS = 12.0  # of these: they take longer where others use the processor
 NETWORK_SECONDS = 15.0  # to predict the test rows with a network that has not been tried yet
-MORE_MEMBERS = 3  # models of the ensemble that are not the best of their arm
+MORE_MEMBERS = 3  # models of the ensemble that are not the best of their study
 LEAST_CPU, MOST_CROWDING = 0.2, 4.0  # seconds of a fit below which it tells nothing; a bound
 SCORES = ("valid_accuracy", "test_accuracy", "test_low", "test_high", "test_log_loss", "test_calibration_error")
 
@@ -126,12 +126,12 @@ class Session:
 
     def _track(self, tracker: Tracker) -> Outcome:
         self._open()
-        for arm in self.benchmark.arms:
-            tracker.open_arm(arm.name, arm.study.name, arm.settings)
+        for study in self.benchmark.studies:
+            tracker.open_study(study.name, study.space.name, study.settings)
         tracker.show(partial(mlflow_notes.begin, about=self._about(), dataset=self.dataset, split=self.split))
         search = self._search(tracker)
         self.progress.message("Choosing the ensemble, then opening the test set for the report")
-        self._choose(search.arms)
+        self._choose(search.studies)
         self.run.save_state(environment=self._environment())
         opened = open_test_set(self.run, self.options.allow_import, self.progress.message)
         self._register(tracker)
@@ -154,7 +154,7 @@ class Session:
             seed=self.benchmark.seed,
             budget=self.benchmark.budget,
             command=command(),
-            parts={arm.name: arm.parts for arm in self.benchmark.arms},
+            parts={study.name: study.parts for study in self.benchmark.studies},
         )
 
     def _tags(self) -> dict[str, Any]:
@@ -173,7 +173,7 @@ class Session:
             "command": command(),
             "budget": "none" if benchmark.budget is None else f"{benchmark.budget:.0f} s",
             "used until the report": f"{self.clock.elapsed:.0f} s",
-            "trials of each arm": "by time" if benchmark.trials is None else str(benchmark.trials),
+            "trials of each study": "by time" if benchmark.trials is None else str(benchmark.trials),
             "seed": str(benchmark.seed),
             "repetitions": "1",
             **machine(),
@@ -182,61 +182,67 @@ class Session:
     def _search(self, tracker: Tracker) -> Search:
         benchmark, counted = self.benchmark, self.benchmark.budget is None or self.benchmark.trials is not None
         self._withdraw_damaged(tracker)
-        arms = make_arm_searches(benchmark.arms, self.run, benchmark.seed, counted, self.workers.speedup)
+        studies = make_study_searches(benchmark.studies, self.run, benchmark.seed, counted, self.workers.speedup)
         settings = SearchSettings(
             partial(self.run.store.rows, self.dataset),
             self.split,
             benchmark.seed,
             benchmark.trials,
-            benchmark.ensemble.per_arm,
+            benchmark.ensemble.per_study,
             self.options.allow_import,
             self.options.weights_dir,
         )
-        search = Search(arms, self.run, tracker, self.clock, self.workers, settings, self.progress)
-        self.progress.run_started(benchmark.name, self.clock.left(), [arm.arm.name for arm in arms])
-        for arm in arms:
-            self._show_state(arm)
+        search = Search(studies, self.run, tracker, self.clock, self.workers, settings, self.progress)
+        self.progress.run_started(benchmark.name, self.clock.left(), [study.study.name for study in studies])
+        for study in studies:
+            self._show_state(study)
         search.settle()
         with _stops_on_signal(search.stop, self.progress):
-            search.loop(lambda: self._end_seconds(arms))
+            search.loop(lambda: self._end_seconds(studies))
         return search
 
     def _withdraw_damaged(self, tracker: Tracker) -> None:
         """Make rows with their reason of trials whose files others have damaged; their parameters are asked again."""
-        for arm in self.benchmark.arms:
-            for record in self.run.withdraw_damaged(arm.name, self.benchmark.ensemble.per_arm):
-                self.progress.message(f"{arm.name} trial {record.number} is asked again: {record.result.reason}")
-                tracker.forget_trial(record.arm, record.number)
+        for study in self.benchmark.studies:
+            for record in self.run.withdraw_damaged(study.name, self.benchmark.ensemble.per_study):
+                self.progress.message(f"{study.name} trial {record.number} is asked again: {record.result.reason}")
+                tracker.forget_trial(record.study, record.number)
                 tracker.log_trial(record)
 
-    def _show_state(self, search: ArmSearch) -> None:
+    def _show_state(self, search: StudySearch) -> None:
         if search.records:
             counts: dict[str, int] = {}
             for record in search.records:
                 counts[record.result.status] = counts.get(record.result.status, 0) + 1
             best = search.best(1)
             accuracy = best[0].result.accuracy if best else None
-            self.progress.arm_state(search.arm.name, counts, accuracy, sum(r.seconds for r in search.records))
+            self.progress.study_state(search.study.name, counts, accuracy, sum(r.seconds for r in search.records))
 
-    def _end_seconds(self, arms: Sequence[ArmSearch]) -> float:
+    def _end_seconds(self, studies: Sequence[StudySearch]) -> float:
         """Time that ensemble and report will take, from what the trials have taken on this machine until now.
 
         That is to start a process for each of the models whose test predictions the report needs, to load it and to
         predict; and what the report itself takes, the longer the more others use the processor.
         """
-        winners = [record for arm in arms for record in arm.best(1)]
-        rest = best([record for arm in arms for record in arm.best(self.benchmark.ensemble.per_arm)[1:]], MORE_MEMBERS)
+        winners = [record for study in studies for record in study.best(1)]
+        rest = best(
+            [record for study in studies for record in study.best(self.benchmark.ensemble.per_study)[1:]], MORE_MEMBERS
+        )
         ratio = TEST_ROWS / len(self.split.valid)
         each = [r.fixed_seconds + (ratio - 1) * r.result.predict_seconds for r in (*winners, *rest)]
-        each += [NETWORK_SECONDS for arm in arms if arm.arm.study.trains_network and arm.running and not arm.best(1)]
+        each += [
+            NETWORK_SECONDS
+            for study in studies
+            if study.study.space.trains_network and study.running and not study.best(1)
+        ]
         report = END_SECONDS + END_CPU_SECONDS * (_crowding(winners) - 1)
         return report + max(sum(each) / cores(), max(each, default=0.0))
 
-    def _choose(self, arms: Sequence[ArmSearch]) -> None:
+    def _choose(self, studies: Sequence[StudySearch]) -> None:
         """Choose and save the ensemble of the best trials, if there is any."""
         settings, say, allowed = self.benchmark.ensemble, self.progress.message, self.options.allow_import
         self.run.save_state(given_up=[])  # what an earlier call could not use may be there again
-        if records := [record for arm in arms for record in arm.best(settings.per_arm)]:
+        if records := [record for study in studies for record in study.best(settings.per_study)]:
             choose_ensemble(self.run, records, self.dataset, settings, say, allowed)
 
     def _register(self, tracker: Tracker) -> None:

@@ -101,16 +101,16 @@ def _trial_faults(folder: Path, again: str, y: NDArray[np.int64] | None) -> Iter
 def _memory_faults(folder: Path, again: str) -> Iterator[Fault]:
     """Say where what the search remembers of its questions does not agree with the trials."""
     asked, journal, used = dict[str, list[Ask]](), folder / JOURNAL, False
-    for arm in sorted(path.name for path in folder.glob("trials/*") if path.is_dir()):
-        records = [r for path in folder.glob(f"trials/{glob.escape(arm)}/*") if (r := read_record(path)) is not None]
-        oracle = folder / ORACLES / f"{arm}.json"
+    for study in sorted(path.name for path in folder.glob("trials/*") if path.is_dir()):
+        records = [r for path in folder.glob(f"trials/{glob.escape(study)}/*") if (r := read_record(path)) is not None]
+        oracle = folder / ORACLES / f"{study}.json"
         if oracle.is_file():
             if not agree(_questions(oracle), records):
                 yield f"{oracle}: is damaged, or does not agree with the trials", f"{again} makes it again from them"
             continue
         if not used:
             asked, used = _journal(journal), True
-        if not agree(asked.get(arm, []), records):
+        if not agree(asked.get(study, []), records):
             yield f"{journal}: is damaged, or does not agree with the trials", f"{again} makes it again from them"
             return
 

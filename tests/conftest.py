@@ -8,7 +8,7 @@ from mlflow import MlflowClient
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench.cli import main
 from fmnist_bench.config.space import Spec
-from fmnist_bench.config.study import Arm, Study
+from fmnist_bench.config.study import SearchSpace, Study
 from fmnist_bench.data.dataset import find_fashion_mnist, load_dataset, make_split
 from fmnist_bench.storage.run_folder import Store
 from fmnist_bench.storage.trial_folder import Rows
@@ -47,11 +47,11 @@ def make_task(digits, split, tmp_path):
     np.save(rows / "y.npy", digits.y)
 
     def make(kind, **limits):
-        arm = Arm(Study("trouble", Spec("troublemakers.Trouble", {"kind": kind})))
+        study = Study(SearchSpace("trouble", Spec("troublemakers.Trouble", {"kind": kind})))
         folder = tmp_path / "trials" / kind
         shared = {"seed": 0, "cache_dir": tmp_path / "cache", "allow_import": ("troublemakers",)}
         data = Rows(rows, digits.image_shape, tuple(digits.classes))
-        return Task(arm, 0, {}, data, split, folder=folder, **shared, **limits)
+        return Task(study, 0, {}, data, split, folder=folder, **shared, **limits)
 
     return make
 
@@ -83,8 +83,8 @@ def arena(tmp_path, monkeypatch, empty_database):
 @pytest.fixture
 def small_benchmark(arena, tmp_path, capsys):
     """Run a small benchmark on digits; return the folder of its results, and what it printed."""
-    study = '[model]\nuse = "sklearn.naive_bayes.GaussianNB"\nvar_smoothing = { low = 1e-3, high = 1e-1, log = true }\n'
-    arena("studies/bayes.toml", study)
+    space = '[model]\nuse = "sklearn.naive_bayes.GaussianNB"\nvar_smoothing = { low = 1e-3, high = 1e-1, log = true }\n'
+    arena("studies/bayes.toml", space)
     arena("benchmarks/all.toml", 'data = "digits"\nvalid_size = 0.2\ntrials = 2\nstudies = ["bayes"]\n')
     assert main(["run", "all"]) == 0
     return tmp_path / "mlruns", capsys.readouterr().out

@@ -1,11 +1,11 @@
-"""Arms without worker processes, for the tests of what is asked and told."""
+"""Studies without worker processes, for the tests of what is asked and told."""
 
 import math
 
 from fmnist_bench.config.space import Range, Spec
-from fmnist_bench.config.study import Arm, Fidelity, Known, Study
-from fmnist_bench.search.arm import ArmSearch
+from fmnist_bench.config.study import Fidelity, Known, SearchSpace, Study
 from fmnist_bench.search.optuna_sampler import OptunaAsker
+from fmnist_bench.search.study import StudySearch
 from fmnist_bench.storage.records import TrialRecord
 from fmnist_bench.storage.results import TrialResult
 from fmnist_bench.storage.run_folder import Run, Store
@@ -23,12 +23,12 @@ def make_run(folder):
 
 
 def make(run, known=(), spec=SPACE, levels=None, thorough=False, speedup=1.0):
-    arm = Arm(Study("svm", spec, known=tuple(known), fidelity=Fidelity(levels or {})))
-    return ArmSearch(arm, run, OptunaAsker(arm, run, seed=0), thorough, speedup=speedup)
+    study = Study(SearchSpace("svm", spec, known=tuple(known), fidelity=Fidelity(levels or {})))
+    return StudySearch(study, run, OptunaAsker(study, run, seed=0), thorough, speedup=speedup)
 
 
 def ask(search):
-    """Ask for what the arm would try next."""
+    """Ask for what the study would try next."""
     proposal = search.propose(math.inf)
     return proposal and search.ask(proposal)
 

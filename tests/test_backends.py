@@ -18,7 +18,7 @@ START = """
 import sys
 from pathlib import Path
 import keras, numpy as np
-from fmnist_bench.pipeline import Candidate
+from fmnist_bench.pipeline import Pipeline
 from fmnist_bench.models.saved import load_model, save_model
 from fmnist_bench.data.dataset import load_dataset
 from fmnist_bench.models.networks.cnn import CNNClassifier
@@ -27,7 +27,7 @@ X, y = (part[:300] for part in (load_dataset("digits").X, load_dataset("digits")
 assert keras.backend.backend() == {backend!r}
 """
 FIT = """
-model = Candidate({make}).fit(X, y, validation_data=(X, y))
+model = Pipeline({make}).fit(X, y, validation_data=(X, y))
 assert len(model.model_.history_["valid_loss"]) == model.model_.epochs
 save_model(model, Path("model.skops"))
 np.save("probabilities.npy", model.predict_proba(X))

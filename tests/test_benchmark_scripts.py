@@ -14,10 +14,10 @@ import pytest
 
 from fmnist_bench import run_benchmark
 from fmnist_bench._utils.errors import InputError
-from fmnist_bench.config.loader import load_study
-from fmnist_bench.config.study import Arm
+from fmnist_bench.config.loader import load_space
+from fmnist_bench.config.study import Study
 from fmnist_bench.models.networks.cnn import CNNClassifier
-from fmnist_bench.pipeline import Candidate
+from fmnist_bench.pipeline import Pipeline
 from fmnist_bench.progress.displays import Progress
 from fmnist_bench.storage.run_folder import Store
 
@@ -34,19 +34,19 @@ def script(monkeypatch):
 
 def test_transfer_builds_its_rivals(script):
     transfer = script("transfer")
-    arm = Arm(load_study("efficientnet_lite0"))
-    known = {known.name: known.parameters for known in arm.study.known}
+    study = Study(load_space("efficientnet_lite0"))
+    known = {known.name: known.parameters for known in study.space.known}
     for arguments in transfer.RIVALS.values():
         own = {key: value for key, value in arguments.items() if key != "name"}
-        candidate = transfer.build(arm, known[arguments["name"]], own)
-        assert isinstance(candidate, Candidate)
-        assert candidate.model.get_params().items() >= own.items()
+        pipeline = transfer.build(study, known[arguments["name"]], own)
+        assert isinstance(pipeline, Pipeline)
+        assert pipeline.model.get_params().items() >= own.items()
 
 
 def test_gan_paired_builds_its_contestants(script, tmp_path):
     paired = script("gan_paired")
     for share in (0.01, 1.0):
-        built = [paired._candidate(*names, share, tmp_path) for names in paired._contestants(share)]
+        built = [paired._pipeline(*names, share, tmp_path) for names in paired._contestants(share)]
         assert len(built) == (20 if share < 1 else 12)
 
 

@@ -221,17 +221,17 @@ def test_the_experiment_says_what_it_is_and_where_the_report_is(open_page, exper
 
 
 @pytest.mark.parametrize(
-    ("link", "arms"),
+    ("link", "studies"),
     [
-        ("best trial of each arm", {"boosted", "bayes", "bayes+classic"}),
+        ("best trial of each study", {"boosted", "bayes", "bayes+classic"}),
         ("all trials", {"boosted", "bayes", "bayes+classic", "broken"}),
         ("those that failed", {"broken"}),
     ],
 )
-def test_the_experiment_leads_to_lists_of_trials(open_page, experiment, link, arms):
+def test_the_experiment_leads_to_lists_of_trials(open_page, experiment, link, studies):
     listed = _popup(open_page(f"{experiment[1]}/runs"), link).get_by_role("row").get_by_role("link")
     listed.first.wait_for()
-    assert {name.split()[0] for name in listed.all_inner_texts()} == arms
+    assert {name.split()[0] for name in listed.all_inner_texts()} == studies
 
 
 def _popup(page, link):
@@ -250,7 +250,7 @@ def test_a_runs_page_names_the_rows_that_it_learnt_from(open_page, experiment, r
 
 def test_a_trials_page_shows_its_curve(open_page, client, experiment):
     number, address = experiment
-    trial = client.search_runs([number], "tags.arm = 'boosted' and tags.level = 'trial'")[0].info.run_id
+    trial = client.search_runs([number], "tags.study = 'boosted' and tags.level = 'trial'")[0].info.run_id
     page = open_page(f"{address}/runs/{trial}/model-metrics")
     page.get_by_text("curve_valid_accuracy").first.wait_for()
     page.locator(".js-plotly-plot .trace").first.wait_for()

@@ -4,7 +4,7 @@ import re
 import tomllib
 from pathlib import Path
 
-from fmnist_bench.config.loader import find_files, load_benchmark, load_study
+from fmnist_bench.config.loader import find_files, load_benchmark, load_space
 
 ROOT = Path(__file__).parent.parent
 
@@ -18,13 +18,13 @@ def test_ci_runs_readmes_test_command_to_the_letter():
 def test_the_study_in_the_readme_is_one(tmp_path):
     text = re.search(r"```toml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
     (tmp_path / "my_forest.toml").write_text(text)
-    assert load_study(str(tmp_path / "my_forest.toml")).known
+    assert load_space(str(tmp_path / "my_forest.toml")).known
 
 
 def test_every_study_is_in_the_benchmarks():
     for name in ("all", "smoke"):
-        studies = {study.name for study in load_benchmark(name).studies}
-        assert studies == set(find_files("studies")), name
+        spaces = {space.name for space in load_benchmark(name).spaces}
+        assert spaces == set(find_files("studies")), name
 
 
 def test_shipped_files_travel_in_the_wheel():

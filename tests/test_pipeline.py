@@ -6,13 +6,14 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn.pipeline
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.ensemble import GradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -22,12 +23,14 @@ from fmnist_bench._utils import cache
 from fmnist_bench.models.features import ImageFeatures
 from fmnist_bench.models.networks.transfer import TransferClassifier
 from fmnist_bench.models.saved import forget_places, load_model, save_model
-from fmnist_bench.pipeline import Augmentations, Candidate, set_where_none
+from fmnist_bench.pipeline import Augmentations, Pipeline, set_where_none
 
 
 def make(**parameters):
-    features = Pipeline([("imagefeatures", ImageFeatures(kind="hog", cell_size=2)), ("pca", PCA(20, random_state=0))])
-    return Candidate(LogisticRegression(max_iter=300), features=features, **parameters)
+    features = sklearn.pipeline.Pipeline(
+        [("imagefeatures", ImageFeatures(kind="hog", cell_size=2)), ("pca", PCA(20, random_state=0))]
+    )
+    return Pipeline(LogisticRegression(max_iter=300), features=features, **parameters)
 
 
 def test_rows_of_pixels_to_probabilities(digits, split):
@@ -40,17 +43,17 @@ def test_rows_of_pixels_to_probabilities(digits, split):
 
 
 def test_parameters_are_reached_by_their_names():
-    candidate = clone(make()).set_params(features__pca__n_components=5, model__C=2.0)
-    assert candidate.features.named_steps["pca"].n_components == 5
-    set_where_none(candidate, image_shape=(8, 8), random_state=3)
-    assert candidate.get_params()["features__imagefeatures__image_shape"] == (8, 8)
-    assert candidate.get_params()["model__random_state"] == 3
+    pipeline = clone(make()).set_params(features__pca__n_components=5, model__C=2.0)
+    assert pipeline.features.named_steps["pca"].n_components == 5
+    set_where_none(pipeline, image_shape=(8, 8), random_state=3)
+    assert pipeline.get_params()["features__imagefeatures__image_shape"] == (8, 8)
+    assert pipeline.get_params()["model__random_state"] == 3
 
 
 def test_set_where_none_leaves_what_was_set():
-    candidate = Candidate(LogisticRegression(random_state=7))
-    set_where_none(candidate, random_state=3)
-    assert candidate.model.random_state == 7
+    pipeline = Pipeline(LogisticRegression(random_state=7))
+    set_where_none(pipeline, random_state=3)
+    assert pipeline.model.random_state == 7
 
 
 def test_augmentation_sees_the_fit_rows_alone(digits, split):
@@ -60,7 +63,7 @@ def test_augmentation_sees_the_fit_rows_alone(digits, split):
             return super().fit_resample(X, y)
 
     rows = digits.X[split.fit], digits.y[split.fit]
-    Candidate(Trouble(), augment=Recorder()).fit(*rows, validation_data=(digits.X[split.valid], digits.y[split.valid]))
+    Pipeline(Trouble(), augment=Recorder()).fit(*rows, validation_data=(digits.X[split.valid], digits.y[split.valid]))
     assert Recorder.seen == len(split.fit)
 
 
@@ -91,8 +94,8 @@ def test_slow_features_that_learn_nothing_are_computed_once(digits, split, tmp_p
 def test_other_parameters_or_rows_miss_the_cache(digits, tmp_path, monkeypatch):
     monkeypatch.setattr(cache, "WORTH_KEEPING", 0.0)
     for kind, rows in (("hog", 50), ("pixels", 50), ("hog", 51)):
-        features = Pipeline([("imagefeatures", ImageFeatures(kind=kind))])
-        Candidate(Trouble(), features, cache_dir=str(tmp_path)).fit(digits.X[:rows], digits.y[:rows]).predict(
+        features = sklearn.pipeline.Pipeline([("imagefeatures", ImageFeatures(kind=kind))])
+        Pipeline(Trouble(), features, cache_dir=str(tmp_path)).fit(digits.X[:rows], digits.y[:rows]).predict(
             digits.X[:rows]
         )
     assert len(list(tmp_path.glob("*.npy"))) == 3
@@ -111,10 +114,10 @@ def test_features_of_code_that_was_changed_miss_the_cache(digits, tmp_path, monk
         )
         module = runpy.run_path(str(tmp_path / "theirs.py"), run_name="theirs")
         monkeypatch.setitem(sys.modules, "theirs", SimpleNamespace(__file__=str(tmp_path / "theirs.py")))
-        features = Pipeline([("scaled", module["Scaled"]())])
-        candidate = Candidate(GaussianNB(), features, cache_dir=str(tmp_path)).fit(digits.X[:, 20:24] / 255, digits.y)
-        assert candidate.model_.theta_.max() <= factor
-    assert candidate.model_.theta_.max() > 1
+        features = sklearn.pipeline.Pipeline([("scaled", module["Scaled"]())])
+        pipeline = Pipeline(GaussianNB(), features, cache_dir=str(tmp_path)).fit(digits.X[:, 20:24] / 255, digits.y)
+        assert pipeline.model_.theta_.max() <= factor
+    assert pipeline.model_.theta_.max() > 1
 
 
 @pytest.mark.parametrize("size", [0, 1000])
@@ -136,17 +139,17 @@ def test_a_saved_model_predicts_the_same(digits, tmp_path):
 
 
 def test_a_model_forgets_the_folders_of_the_machine():
-    candidate = Candidate(TransferClassifier(), cache_dir="here")
-    candidate.model_ = clone(candidate.model)
-    set_where_none(candidate, cache_dir="there", weights_dir="elsewhere")
-    assert candidate.model.weights_dir == "elsewhere"
-    candidate.model_.set_params(cache_dir="there", weights_dir="elsewhere")
-    forget_places(candidate)
-    for model in (candidate.model, candidate.model_):
+    pipeline = Pipeline(TransferClassifier(), cache_dir="here")
+    pipeline.model_ = clone(pipeline.model)
+    set_where_none(pipeline, cache_dir="there", weights_dir="elsewhere")
+    assert pipeline.model.weights_dir == "elsewhere"
+    pipeline.model_.set_params(cache_dir="there", weights_dir="elsewhere")
+    forget_places(pipeline)
+    for model in (pipeline.model, pipeline.model_):
         assert model.cache_dir is None
         assert model.weights_dir is None
-    assert candidate.cache_dir is None
-    assert candidate.model.weights == "imagenet"
+    assert pipeline.cache_dir is None
+    assert pipeline.model.weights == "imagenet"
 
 
 class Own(GaussianNB):
@@ -158,9 +161,9 @@ class Own(GaussianNB):
 
 
 def test_what_a_users_own_class_means_by_such_a_name_stays():
-    candidate = Candidate(Own(), cache_dir="here")
-    forget_places(candidate)
-    assert (candidate.model.generator, candidate.cache_dir) == ("keep", None)
+    pipeline = Pipeline(Own(), cache_dir="here")
+    forget_places(pipeline)
+    assert (pipeline.model.generator, pipeline.cache_dir) == ("keep", None)
 
 
 def test_what_comes_before_the_model_takes_from_its_limit(digits, split):
@@ -175,13 +178,13 @@ def test_what_comes_before_the_model_takes_from_its_limit(digits, split):
             self.max_seconds = max_seconds
 
     rows = digits.X[split.fit], digits.y[split.fit]
-    assert 5 < Candidate(Limited(10.0), augment=Slow()).fit(*rows).model_.max_seconds <= 9.7
-    assert Candidate(Limited(1.1), augment=Slow()).fit(*rows).model_.max_seconds == 1.0
-    assert Candidate(Limited(), augment=Slow()).fit(*rows).model_.max_seconds is None
+    assert 5 < Pipeline(Limited(10.0), augment=Slow()).fit(*rows).model_.max_seconds <= 9.7
+    assert Pipeline(Limited(1.1), augment=Slow()).fit(*rows).model_.max_seconds == 1.0
+    assert Pipeline(Limited(), augment=Slow()).fit(*rows).model_.max_seconds is None
 
 
 def test_images_of_another_shape_and_scale_are_noticed(digits):
-    fitted = Candidate(GaussianNB(var_smoothing=0.01)).fit(digits.X[:200].reshape(-1, 4, 16), digits.y[:200])
+    fitted = Pipeline(GaussianNB(var_smoothing=0.01)).fit(digits.X[:200].reshape(-1, 4, 16), digits.y[:200])
     with pytest.raises(ValueError, match=r"images of \(8, 8\): this model was fitted on images of \(4, 16\)"):
         fitted.predict(digits.X[:5].reshape(-1, 8, 8))
     with pytest.raises(ValueError, match="was fitted on pixels from 0 to 255"):
@@ -195,22 +198,22 @@ def test_columns_of_a_frame_keep_their_names(digits):
     assert fitted.score(frame[200:], digits.y[200:]) == fitted.score(frame[200:].to_numpy(), digits.y[200:]) > 0.8
     with pytest.raises(ValueError, match="The feature names should match those that were passed during fit"):
         fitted.predict(frame[frame.columns[::-1]])
-    with pytest.raises(ValueError, match="X has 63 features, but Candidate is expecting 64"):
+    with pytest.raises(ValueError, match="X has 63 features, but Pipeline is expecting 64"):
         fitted.predict(digits.X[:, 1:])
 
 
 def test_a_list_of_images_is_images(digits):
     images = digits.X.reshape(-1, 4, 16)[:100]
-    features = Pipeline([("imagefeatures", ImageFeatures(kind="hog", cell_size=2))])
-    of_list = Candidate(LogisticRegression(), features).fit(list(images), digits.y[:100])
-    of_array = Candidate(LogisticRegression(), features).fit(images, digits.y[:100])
+    features = sklearn.pipeline.Pipeline([("imagefeatures", ImageFeatures(kind="hog", cell_size=2))])
+    of_list = Pipeline(LogisticRegression(), features).fit(list(images), digits.y[:100])
+    of_array = Pipeline(LogisticRegression(), features).fit(images, digits.y[:100])
     assert of_list.image_shape_ == of_array.image_shape_ == (4, 16)
     assert np.array_equal(of_list.predict_proba(list(images)), of_array.predict_proba(images))
 
 
 def test_a_monitor_of_another_protocol_is_not_called(digits, split):
     calls = []
-    boosting = Candidate(GradientBoostingClassifier(n_estimators=2, max_depth=1))
+    boosting = Pipeline(GradientBoostingClassifier(n_estimators=2, max_depth=1))
     valid = digits.X[split.valid], digits.y[split.valid]
     boosting.fit(digits.X[split.fit], digits.y[split.fit], valid, lambda step, score: calls.append(step))
     assert boosting.score(*valid) > 0.3
@@ -239,23 +242,23 @@ class Undeclared(GaussianNB):
 def test_what_a_class_declares_is_given_to_it(digits, split):
     calls, rows = [], (digits.X[split.fit], digits.y[split.fit])
     given = (digits.X[split.valid], digits.y[split.valid]), lambda step, score: calls.append((step, score))
-    fitted = Candidate(Declared(var_smoothing=0.01), Pipeline([("pca", PCA(20))])).fit(*rows, *given)
+    fitted = Pipeline(Declared(var_smoothing=0.01), sklearn.pipeline.Pipeline([("pca", PCA(20))])).fit(*rows, *given)
     assert calls == [(1, fitted.score(*given[0]))]
     with pytest.warns(UserWarning, match="Undeclared gets no valid rows: it does not declare takes_validation_data"):
-        Candidate(Undeclared(var_smoothing=0.01)).fit(*rows, *given)
+        Pipeline(Undeclared(var_smoothing=0.01)).fit(*rows, *given)
 
 
 def test_weights_of_rows_reach_the_model(digits):
     half = np.arange(len(digits.X)) % 2
-    pixels = Pipeline([("imagefeatures", ImageFeatures())])
+    pixels = sklearn.pipeline.Pipeline([("imagefeatures", ImageFeatures())])
     for model in (LogisticRegression(max_iter=300), make_pipeline(StandardScaler(), GaussianNB(var_smoothing=0.1))):
-        weighted = Candidate(model, pixels).fit(digits.X, digits.y, sample_weight=half.astype(float))
-        plain = Candidate(model, pixels).fit(digits.X, digits.y)
+        weighted = Pipeline(model, pixels).fit(digits.X, digits.y, sample_weight=half.astype(float))
+        plain = Pipeline(model, pixels).fit(digits.X, digits.y)
         assert not np.allclose(weighted.predict_proba(digits.X), plain.predict_proba(digits.X), atol=1e-3)
-        again = Candidate(model, pixels).fit(digits.X, digits.y, sample_weight=np.ones(len(digits.X)))
+        again = Pipeline(model, pixels).fit(digits.X, digits.y, sample_weight=np.ones(len(digits.X)))
         np.testing.assert_allclose(again.predict_proba(digits.X), plain.predict_proba(digits.X), atol=1e-5)
     with pytest.raises(ValueError, match="sample_weight: KNeighborsClassifier takes no weights"):
-        Candidate(KNeighborsClassifier()).fit(digits.X, digits.y, sample_weight=half)
+        Pipeline(KNeighborsClassifier()).fit(digits.X, digits.y, sample_weight=half)
 
 
 def test_appended_rows_weigh_as_much_as_the_mean(digits):
@@ -265,7 +268,7 @@ def test_appended_rows_weigh_as_much_as_the_mean(digits):
             return super().fit(X, y)
 
     weights = np.tile([1.0, 3.0], len(digits.X))[: len(digits.X)]
-    Candidate(Seen(), augment=Doubler(0.5)).fit(digits.X, digits.y, sample_weight=weights)
+    Pipeline(Seen(), augment=Doubler(0.5)).fit(digits.X, digits.y, sample_weight=weights)
     assert np.array_equal(Seen.weights[: len(weights)], weights)
     assert set(Seen.weights[len(weights) :]) == {weights.mean()}
 
@@ -274,11 +277,11 @@ def test_appended_rows_weigh_as_much_as_the_mean(digits):
             return X[::2], y[::2]
 
     with pytest.raises(ValueError, match="the augmentation does more than append rows"):
-        Candidate(Seen(), augment=Undersampler()).fit(digits.X, digits.y, sample_weight=weights)
+        Pipeline(Seen(), augment=Undersampler()).fit(digits.X, digits.y, sample_weight=weights)
 
 
 def test_a_model_without_probabilities_predicts_all_the_same(digits):
-    fitted = Candidate(LinearSVC()).fit(digits.X, digits.y)
+    fitted = Pipeline(LinearSVC()).fit(digits.X, digits.y)
     assert not hasattr(fitted, "predict_proba")
     assert np.array_equal(fitted.predict(digits.X), fitted.model_.predict(digits.X))
 
@@ -290,7 +293,7 @@ def expected_failures(estimator):
 
 
 @parametrize_with_checks(
-    [Candidate(LogisticRegression()), Candidate(GaussianNB(), Pipeline([("pca", PCA())]))],
+    [Pipeline(LogisticRegression()), Pipeline(GaussianNB(), sklearn.pipeline.Pipeline([("pca", PCA())]))],
     expected_failed_checks=expected_failures,
 )
 def test_scikit_learn_checks(estimator, check):

@@ -68,7 +68,7 @@ def rows(folder):
     for path in sorted(Path(folder).glob("trials/*/*/trial.json")):
         record = json.loads(path.read_text())
         result = record["result"]
-        found[record["arm"], record["number"]] = (record["parameters"], result["status"], result["accuracy"])
+        found[record["study"], record["number"]] = (record["parameters"], result["status"], result["accuracy"])
     return found
 
 
@@ -110,9 +110,9 @@ def test_going_on_repeats_nothing(place):
 def test_the_ensemble_keeps_to_a_latency(place, capsys):
     free = run_benchmark("tiny", progress=Progress())
     state = json.loads((free.folder / "run.json").read_text())
-    costs = {(arm, number): cost for arm, number, cost, _ in state["latency"]["models"]}
+    costs = {(study, number): cost for study, number, cost, _ in state["latency"]["models"]}
     assert len(costs) == 6 and min(costs.values()) > 0
-    assert state["latency"]["ensemble"][0] == pytest.approx(sum(costs[arm, n] for arm, n, _ in state["members"]))
+    assert state["latency"]["ensemble"][0] == pytest.approx(sum(costs[study, n] for study, n, _ in state["members"]))
     limit = 1.01 * min(costs.values())
     fast = run_benchmark("tiny", progress=Progress(), max_latency=limit)
     assert fast.folder == free.folder, "the search goes on; the ensemble alone is chosen anew"
@@ -141,12 +141,12 @@ def test_mlflow_holds_benchmark_arms_and_trials_nested(place):
     experiment = client.get_experiment_by_name("tiny")
     runs = client.search_runs([experiment.experiment_id])
     by_level = {
-        level: [run for run in runs if run.data.tags["level"] == level] for level in ("benchmark", "arm", "trial")
+        level: [run for run in runs if run.data.tags["level"] == level] for level in ("benchmark", "study", "trial")
     }
-    assert [len(by_level[level]) for level in ("benchmark", "arm", "trial")] == [1, 2, 6]
+    assert [len(by_level[level]) for level in ("benchmark", "study", "trial")] == [1, 2, 6]
     parents = {run.info.run_id: run.data.tags.get("mlflow.parentRunId") for run in runs}
-    assert {parents[run.info.run_id] for run in by_level["arm"]} == {by_level["benchmark"][0].info.run_id}
-    assert {parents[run.info.run_id] for run in by_level["trial"]} == {run.info.run_id for run in by_level["arm"]}
+    assert {parents[run.info.run_id] for run in by_level["study"]} == {by_level["benchmark"][0].info.run_id}
+    assert {parents[run.info.run_id] for run in by_level["trial"]} == {run.info.run_id for run in by_level["study"]}
     trial = next(run for run in by_level["trial"] if run.info.run_name == "forest 0")
     assert trial.data.params["model__n_estimators"] == "20"
     assert trial.data.tags["status"] == "complete"
@@ -163,10 +163,10 @@ def test_mlflow_holds_benchmark_arms_and_trials_nested(place):
 
 def test_models_are_kept_of_the_best_three_alone(place):
     outcome = run_benchmark("tiny", progress=Progress(), trials=5)
-    for arm in ("forest", "bayes"):
+    for study in ("forest", "bayes"):
         accuracies = {
             path.parent: json.loads(path.read_text())["result"]["accuracy"]
-            for path in outcome.folder.glob(f"trials/{arm}/*/trial.json")
+            for path in outcome.folder.glob(f"trials/{study}/*/trial.json")
         }
         kept = [folder for folder in accuracies if (folder / "model.skops").exists()]
         assert len(kept) == 3
@@ -181,12 +181,12 @@ def test_a_model_with_early_stopping_reports_its_curve(arena):
         '[model]\nuse = "fmnist_bench.models.CNNClassifier"\nn_convs = 2\nfilters = 8\nepochs = 3\n',
     )
     outcome = run_benchmark("b.toml", progress=Progress())
-    curves = {trial.arm: trial.history for trial in outcome.findings.trials}
+    curves = {trial.study: trial.history for trial in outcome.findings.trials}
     assert len(curves["cnn"]["valid_accuracy"]) == 3
     assert len(curves["xgboost"]["valid_accuracy"]) > 1
     client = MlflowClient(Store("mlruns").tracking_uri)
     runs = client.search_runs(
-        [client.get_experiment_by_name("b").experiment_id], "tags.arm = 'cnn' and tags.level = 'trial'"
+        [client.get_experiment_by_name("b").experiment_id], "tags.study = 'cnn' and tags.level = 'trial'"
     )
     for name in ("fit_loss", "fit_accuracy", "valid_loss", "valid_accuracy"):
         curve = client.get_metric_history(runs[0].info.run_id, f"curve_{name}")
@@ -245,8 +245,8 @@ def test_killed_at_ten_moments_it_ends_as_if_nothing_had_happened(place):
     folder = next(Path(place).glob("mlruns/runs/*"))
     assert all(path.stat().st_mtime_ns == t for path, t in before.items())
     answers = lambda found: sorted(  # noqa: E731
-        (arm, json.dumps(p, sort_keys=True), accuracy)
-        for (arm, _), (p, s, accuracy) in found.items()
+        (study, json.dumps(p, sort_keys=True), accuracy)
+        for (study, _), (p, s, accuracy) in found.items()
         if s == "complete"
     )
     assert answers(rows(folder)) == answers(rows(place / "reference" / reference.folder.name))
@@ -299,7 +299,7 @@ def _read(terminal):
 
 def test_a_cache_that_is_deleted_meanwhile_costs_no_trial(place):
     class Deleter(Progress):
-        def trial_ended(self, arm, number, *_):
+        def trial_ended(self, study, number, *_):
             if number == 0:
                 shutil.rmtree(place / "mlruns" / "cache")
 
@@ -320,7 +320,7 @@ def test_a_troubled_study_is_rows_with_reasons_and_the_benchmark_goes_on(arena, 
     arena("studies/bad.toml", TROUBLE.format(kind=kind, seconds=0.0))
     arena("b.toml", BENCHMARK.replace("bayes", "bad").replace("trials = 3", "trials = 2"))
     outcome = run_benchmark("b.toml", progress=Progress(), allow_import=("troublemakers",))
-    failed = [trial for trial in outcome.findings.trials if trial.arm == "bad"]
+    failed = [trial for trial in outcome.findings.trials if trial.study == "bad"]
     assert len(failed) == 2
     assert all(trial.status in ("failed", "crashed") and trial.reason for trial in failed)
     if kind == "segfault":  # what it said before it died is kept
@@ -337,7 +337,7 @@ def test_a_study_that_takes_too_much_is_stopped_and_the_benchmark_goes_on(arena,
     arena("studies/bad.toml", TROUBLE.format(kind=kind, seconds=0.0))
     arena("b.toml", BENCHMARK.replace("bayes", "bad").replace("trials = 3", 'budget = "30s"'))
     outcome = run_benchmark("b.toml", progress=Progress(), workers=2, allow_import=("troublemakers",))
-    bad = [trial for trial in outcome.findings.trials if trial.arm == "bad"]
+    bad = [trial for trial in outcome.findings.trials if trial.study == "bad"]
     assert status in {trial.status for trial in bad} <= {status, "timeout"}
     assert all("limit" in trial.reason for trial in bad)
     assert outcome.findings.ensemble is not None
@@ -355,10 +355,10 @@ def test_a_study_runs_with_every_combination_of_its_augmentations(arena, place):
     tables = '[[augment]]\nuse = "troublemakers.{}"\nratio = 0.5\n'
     arena("studies/forest.toml", FOREST + tables.format("Doubler") + tables.format("Copyist"))
     outcome = run_benchmark("tiny", progress=Progress(), trials=1, allow_import=("troublemakers",))
-    found = {trial.arm for trial in outcome.findings.trials if trial.status == "complete"}
+    found = {trial.study for trial in outcome.findings.trials if trial.status == "complete"}
     assert found == {"forest", "forest+doubler", "forest+copyist", "forest+doubler+copyist", "bayes"}
-    candidate = load_model(outcome.folder / "trials/forest+doubler+copyist/0/model.skops", ("troublemakers",))
-    assert [name for name, _ in candidate.augment.samplers] == ["doubler", "copyist"]
+    pipeline = load_model(outcome.folder / "trials/forest+doubler+copyist/0/model.skops", ("troublemakers",))
+    assert [name for name, _ in pipeline.augment.samplers] == ["doubler", "copyist"]
 
 
 COPYIST = '[augment]\nuse = "troublemakers.Copyist"\nratio = {{ low = 0.1, high = 1.0 }}\ntalent = {talent}\n'
@@ -387,7 +387,7 @@ def test_an_augmentation_learns_once_and_starts_from_the_best_without_it(arena, 
     assert client.get_metric_history(run.info.run_id, "curve_fidelity")[0].step == 1000
     assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["samples-01000.png"]
     again = run_benchmark("tiny", progress=Progress(), trials=4, allow_import=("troublemakers",))
-    assert len([trial for trial in again.findings.trials if trial.arm == "forest+copyist"]) == 5
+    assert len([trial for trial in again.findings.trials if trial.study == "forest+copyist"]) == 5
     ensemble = load_ensemble(outcome.folder / "ensemble", allow_import=("troublemakers",))
     assert ensemble.predict(load_dataset("digits").X[:2]).shape == (2,)
 
@@ -417,7 +417,7 @@ def test_an_augmentation_that_was_stopped_learns_when_the_same_command_goes_on(a
 def test_an_augmentation_that_has_not_learnt_is_a_row_with_its_reason(arena, place):
     arena("studies/forest.toml", FOREST + COPYIST.format(talent="false"))
     outcome = run_benchmark("tiny", progress=Progress(), trials=2, allow_import=("troublemakers",))
-    (row,) = [trial for trial in outcome.findings.trials if trial.arm == "forest+copyist"]
+    (row,) = [trial for trial in outcome.findings.trials if trial.study == "forest+copyist"]
     assert (row.status, "its images are all alike" in row.reason) == ("failed", True)
     assert "its images are all alike" in (outcome.folder / "report.md").read_text()
     assert outcome.findings.ensemble is not None
@@ -591,7 +591,7 @@ def test_what_a_study_may_say_runs_from_search_to_report(arena):
 
 
 def test_check_writes_nothing(place):
-    assert "2 arms (forest, bayes): all can be built" in check_benchmark("tiny")
+    assert "2 studies (forest, bayes): all can be built" in check_benchmark("tiny")
     assert os.listdir(place / "mlruns") == ["mlflow.db"]
 
 

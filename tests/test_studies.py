@@ -10,12 +10,12 @@ import pytest
 from scenes import make_run
 from sklearn.base import clone
 
-from fmnist_bench.config.loader import PACKAGE, load_study
-from fmnist_bench.config.study import Arm, Engine
+from fmnist_bench.config.loader import PACKAGE, load_space
+from fmnist_bench.config.study import Engine, Study
 from fmnist_bench.data.dataset import Split
 from fmnist_bench.models.saved import load_model, save_model
 from fmnist_bench.pipeline import set_where_none
-from fmnist_bench.search.arm import make_arm_searches
+from fmnist_bench.search.study import make_study_searches
 from fmnist_bench.storage.records import TrialRecord
 from fmnist_bench.storage.results import PREPARED, TrialResult
 
@@ -39,62 +39,62 @@ def rows(digits):
     return large.reshape(len(large), -1), digits.y[:700], Split(np.arange(500), np.arange(500, 700))
 
 
-def parameters_of(arm, index=0):
-    middle = {name: r.choices[0] if r.choices else r.low for name, r in arm.ranges().items()}
-    return {**middle, **arm.study.known[index].parameters}
+def parameters_of(study, index=0):
+    middle = {name: r.choices[0] if r.choices else r.low for name, r in study.ranges().items()}
+    return {**middle, **study.space.known[index].parameters}
 
 
-def make(arm, index=0, image_shape=(28, 28)):
-    candidate = arm.candidate(parameters_of(arm, index))
-    set_where_none(candidate, random_state=0, image_shape=image_shape)
-    return candidate
+def make(study, index=0, image_shape=(28, 28)):
+    pipeline = study.pipeline(parameters_of(study, index))
+    set_where_none(pipeline, random_state=0, image_shape=image_shape)
+    return pipeline
 
 
-def quick(candidate):
-    known = candidate.get_params()
-    return candidate.set_params(
+def quick(pipeline):
+    known = pipeline.get_params()
+    return pipeline.set_params(
         **{f"model__{k}": min(v, known[f"model__{k}"] or v) for k, v in QUICK.items() if f"model__{k}" in known}
     )
 
 
-def fitted(candidate, rows):
+def fitted(pipeline, rows):
     X, y, split = rows
-    return candidate.fit(X[split.fit], y[split.fit], validation_data=(X[split.valid], y[split.valid]))
+    return pipeline.fit(X[split.fit], y[split.fit], validation_data=(X[split.valid], y[split.valid]))
 
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_a_study_starts_from_what_is_known_to_be_good(name):
-    study = load_study(name)
-    assert study.known, "a study needs a known configuration"
-    arm = Arm(study)
-    for index, known in enumerate(study.known):
-        candidate = clone(make(arm, index))
-        found = candidate.get_params()
+    space = load_space(name)
+    assert space.known, "a study needs a known configuration"
+    study = Study(space)
+    for index, known in enumerate(space.known):
+        pipeline = clone(make(study, index))
+        found = pipeline.get_params()
         for parameter, value in known.parameters.items():
             assert found[parameter] == value
 
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_both_ends_of_every_range_build(name):
-    arm = Arm(load_study(name))
+    study = Study(load_space(name))
     for end in ("low", "high"):
-        ends = {n: r.choices[-(end == "high")] if r.choices else getattr(r, end) for n, r in arm.ranges().items()}
-        found = arm.candidate(ends).get_params()
+        ends = {n: r.choices[-(end == "high")] if r.choices else getattr(r, end) for n, r in study.ranges().items()}
+        found = study.pipeline(ends).get_params()
         assert {name: found[name] for name in ends} == ends
 
 
-def asked(study, folder, n=8):
-    """Ask for the first trials of every arm, told made up accuracies; return all parameters."""
+def asked(space, folder, n=8):
+    """Ask for the first trials of every study, told made up accuracies; return all parameters."""
     folder.mkdir()
-    searches, found = make_arm_searches(study.arms, make_run(folder), seed=7, thorough=True), []
+    searches, found = make_study_searches(space.studies, make_run(folder), seed=7, thorough=True), []
     for number, search in itertools.product(range(n), searches):
         if (proposal := search.propose(math.inf)) is None or (ask := search.ask(proposal)) is None:
             continue
-        found.append((search.arm.name, dict(ask.parameters)))
+        found.append((search.study.name, dict(ask.parameters)))
         ready = proposal.preparation
         result = TrialResult(PREPARED) if ready else TrialResult("complete", "", 0.5 + number / 20, 1.0, 1.0)
         search.tell(
-            TrialRecord(search.arm.name, ask.number, dict(ask.parameters), ask.known, result, 1.0, 0.0, ask.rung)
+            TrialRecord(search.study.name, ask.number, dict(ask.parameters), ask.known, result, 1.0, 0.0, ask.rung)
         )
     return found
 
@@ -102,25 +102,25 @@ def asked(study, folder, n=8):
 @pytest.mark.parametrize("engine", [Engine(), Engine("optuna", "random"), Engine("keras-tuner", "random")])
 @pytest.mark.parametrize("name", STUDIES)
 def test_a_study_asks_the_same_again(name, engine, tmp_path):
-    study = replace(load_study(name), engine=engine)
-    half_open = replace(study.known[0], name="open", parameters=dict(list(study.known[0].parameters.items())[:1]))
-    study = replace(study, known=(*study.known, half_open))
-    first = asked(study, tmp_path / "first")
-    assert first == asked(study, tmp_path / "second")
-    assert len(first) >= 8 * len(study.arms) - 2
+    space = replace(load_space(name), engine=engine)
+    half_open = replace(space.known[0], name="open", parameters=dict(list(space.known[0].parameters.items())[:1]))
+    space = replace(space, known=(*space.known, half_open))
+    first = asked(space, tmp_path / "first")
+    assert first == asked(space, tmp_path / "second")
+    assert len(first) >= 8 * len(space.studies) - 2
 
 
 @pytest.mark.parametrize("name", LEARNERS)
 def test_a_study_learns_predicts_repeats_and_is_saved(name, rows, tmp_path):
     X, y, split = rows
-    first = fitted(quick(make(Arm(load_study(name)))), rows)
+    first = fitted(quick(make(Study(load_space(name)))), rows)
     probabilities = first.predict_proba(X[split.valid])
     assert probabilities.shape == (200, 10)
     assert probabilities.dtype == np.float32
     assert np.abs(probabilities.sum(axis=1) - 1).max() < 1e-5
     assert first.score(X[split.valid], y[split.valid]) > 0.6
 
-    second = fitted(quick(make(Arm(load_study(name)))), rows)
+    second = fitted(quick(make(Study(load_space(name)))), rows)
     assert np.array_equal(second.predict_proba(X[split.valid]), probabilities)
 
     again = pickle.loads(pickle.dumps(first))
@@ -137,5 +137,5 @@ def test_a_study_runs_on_images_of_another_shape(name, shape, digits):
     images = digits.X[:400].reshape(400, 8, 8)
     X = np.tile(images, (1, shape[0] // 8, shape[1] // 8)).reshape(400, -1)
     rows = X, digits.y[:400], Split(np.arange(300), np.arange(300, 400))
-    candidate = fitted(quick(make(Arm(load_study(name)), image_shape=shape)), rows)
-    assert candidate.predict_proba(X[:5]).shape == (5, 10)
+    pipeline = fitted(quick(make(Study(load_space(name)), image_shape=shape)), rows)
+    assert pipeline.predict_proba(X[:5]).shape == (5, 10)

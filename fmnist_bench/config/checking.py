@@ -7,64 +7,64 @@ from typing import Any
 from sklearn.base import is_classifier
 
 from fmnist_bench._utils.errors import InputError, nearest
-from fmnist_bench.config.study import ROWS, Arm
-from fmnist_bench.pipeline import Candidate
+from fmnist_bench.config.study import ROWS, Study
+from fmnist_bench.pipeline import Pipeline
 
 COMPOSITION_CHECKS = ("_validate_steps", "_validate_transformers", "_validate_estimators")
 
 
-def check_arm(arm: Arm, allow_import: Sequence[str] = ()) -> None:
-    """Build an arm with every choice, both ends of every range, every known configuration, on every rung.
+def check_study(study: Study, allow_import: Sequence[str] = ()) -> None:
+    """Build a study with every choice, both ends of every range, every known configuration, on every rung.
 
     Raises
     ------
     InputError
         Where one of them cannot be built, or its parts cannot do what is asked of them.
     """
-    arm.learner(allow_import)
+    study.learner(allow_import)
     built: list[tuple[dict[str, Any], Any]] = []
-    for parameters, where in _configurations(arm):
-        candidate = arm.candidate(parameters, allow_import)
+    for parameters, where in _configurations(study):
+        pipeline = study.pipeline(parameters, allow_import)
         if not built:
-            _check_names(arm, candidate)
-        _check_parts(candidate, arm, where)
-        built.append((parameters, candidate.model))
-    _check_probabilities(built, arm)
+            _check_names(study, pipeline)
+        _check_parts(pipeline, study, where)
+        built.append((parameters, pipeline.model))
+    _check_probabilities(built, study)
 
 
-def _configurations(arm: Arm) -> Iterator[tuple[dict[str, Any], str]]:
+def _configurations(study: Study) -> Iterator[tuple[dict[str, Any], str]]:
     """Yield configurations, and what each of them is."""
-    ranges, where = arm.ranges(), f"study {arm.study.name}"
+    ranges, where = study.ranges(), f"study {study.space.name}"
     first = {name: ranges[name].ends[0] for name in ranges}
     yield first, where
     for name, own in ranges.items():
         for value in own.ends[1:]:
             yield {**first, name: value}, f"{where}, {name} = {value!r}"
-    for known in arm.study.known:
+    for known in study.space.known:
         yield {**first, **known.parameters}, f"{where}, [[known]] {known.name}"
-    for level in map(arm.study.fidelity.at, range(arm.study.fidelity.n_rungs)):
+    for level in map(study.space.fidelity.at, range(study.space.fidelity.n_rungs)):
         yield {**first, **{name: value for name, value in level.items() if name != ROWS}}, f"{where}, [fidelity]"
 
 
-def _check_names(arm: Arm, candidate: Candidate) -> None:
-    names = list(candidate.get_params())
-    for name in arm.study.fidelity.levels:
+def _check_names(study: Study, pipeline: Pipeline) -> None:
+    names = list(pipeline.get_params())
+    for name in study.space.fidelity.levels:
         own = [name for name in names if not name.startswith("augment")]
         if name not in (ROWS, *own):
-            raise InputError(f"study {arm.study.name}, [fidelity]: there is no parameter {name}{nearest(name, own)}")
-    for name in arm.ranges():
+            raise InputError(f"study {study.space.name}, [fidelity]: there is no parameter {name}{nearest(name, own)}")
+    for name in study.ranges():
         if name not in names:
-            raise InputError(f"study {arm.study.name}: {name}: its class lets nobody set it; give it a value")
+            raise InputError(f"study {study.space.name}: {name}: its class lets nobody set it; give it a value")
 
 
-def _check_parts(candidate: Candidate, arm: Arm, where: str) -> None:
-    steps = candidate.features.steps if candidate.features is not None else []
-    for (_, step), spec in zip(steps, arm.study.features, strict=True):
+def _check_parts(pipeline: Pipeline, study: Study, where: str) -> None:
+    steps = pipeline.features.steps if pipeline.features is not None else []
+    for (_, step), spec in zip(steps, study.space.features, strict=True):
         if not hasattr(step, "fit") or not hasattr(step, "transform"):
             raise InputError(f"{where}, [[features]]: {spec.use} has no transform: it cannot be used on new rows")
-    if candidate.augment is not None and not hasattr(candidate.augment, "fit_resample"):
-        raise InputError(f"{where}, [augment]: {arm.augments[0].use} has no fit_resample")
-    for part in candidate.get_params().values():
+    if pipeline.augment is not None and not hasattr(pipeline.augment, "fit_resample"):
+        raise InputError(f"{where}, [augment]: {study.augments[0].use} has no fit_resample")
+    for part in pipeline.get_params().values():
         if type(part).__module__.startswith("sklearn."):
             _let_scikit_learn_check(part, where)
 
@@ -81,7 +81,7 @@ def _let_scikit_learn_check(part: Any, where: str) -> None:
                 raise InputError(f"{where}: {error}{hint}") from error
 
 
-def _check_probabilities(built: Sequence[tuple[Mapping[str, Any], Any]], arm: Arm) -> None:
+def _check_probabilities(built: Sequence[tuple[Mapping[str, Any], Any]], study: Study) -> None:
     """Refuse a model without probabilities, and say with which of its parameters it has none."""
     able = next((parameters for parameters, model in built if _has_probabilities(model)), None)
     for parameters, model in built:
@@ -90,7 +90,7 @@ def _check_probabilities(built: Sequence[tuple[Mapping[str, Any], Any]], arm: Ar
         changed = [name for name in parameters if able is not None and able.get(name) != parameters[name]]
         values = f" with {', '.join(f'{name} = {parameters[name]!r}' for name in changed)}" if changed else ""
         raise InputError(
-            f"study {arm.study.name}, [model]: {arm.study.model.use} has no predict_proba{values}{_advice(model)}"
+            f"study {study.space.name}, [model]: {study.space.model.use} has no predict_proba{values}{_advice(model)}"
         )
 
 

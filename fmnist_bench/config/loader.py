@@ -22,11 +22,11 @@ from fmnist_bench.config.study import (
     EnsembleConfig,
     Fidelity,
     Known,
-    Study,
+    SearchSpace,
 )
 
 PACKAGE = Path(__file__).parents[1]
-STUDY_KEYS = {"augment", "features", "model", "known", "fidelity", "search", "resources"}
+SPACE_KEYS = {"augment", "features", "model", "known", "fidelity", "search", "resources"}
 ENGINES = {"optuna": ("tpe", "random"), "keras-tuner": ("hyperband", "bayesian", "random")}
 BENCHMARK_KEYS = {"data", "rows", "valid_size", "seed", "budget", "trials", "studies", "augment", "ensemble"}
 
@@ -58,32 +58,32 @@ def _seconds(text: str) -> float | None:
     return sum(float(part or 0) * unit for part, unit in zip(match.groups(), (3600, 60, 1), strict=True))
 
 
-def load_study(name: str | Path) -> Study:
+def load_space(name: str | Path) -> SearchSpace:
     """Load a study by its name, by ``study-known`` for one of its named configurations, or by its path."""
     if str(name).endswith(".toml"):
-        return _parse_study(Path(name))
+        return _parse_space(Path(name))
     found = find_files("studies")
     if name in found:
-        return _parse_study(found[str(name)])
+        return _parse_space(found[str(name)])
     for stem in sorted(found, key=len, reverse=True):
         if str(name).startswith(f"{stem}-"):
-            return _only_known(_parse_study(found[stem]), str(name))
+            return _only_known(_parse_space(found[stem]), str(name))
     raise InputError(f"no study is called {name}{nearest(str(name), list(found))}; there are {', '.join(found)}")
 
 
-def _only_known(study: Study, name: str) -> Study:
-    wanted = name.removeprefix(f"{study.name}-")
-    named = [known for known in study.known if known.name == wanted]
+def _only_known(space: SearchSpace, name: str) -> SearchSpace:
+    wanted = name.removeprefix(f"{space.name}-")
+    named = [known for known in space.known if known.name == wanted]
     if not named:
-        names = [f"{study.name}-{known.name}" for known in study.known if not known.name.isdigit()]
+        names = [f"{space.name}-{known.name}" for known in space.known if not known.name.isdigit()]
         raise InputError(
             f"no study is called {name}{nearest(name, names)}; named ones are {', '.join(names) or 'none'}"
         )
     # Constants instead of ranges: what is run alone may lie outside of what the search looks at.
     chosen = {key.removeprefix("model__"): value for key, value in named[0].parameters.items()}
-    constants = {key: value for key, value in chosen.items() if key in study.model.arguments}
-    model = replace(study.model, arguments={**study.model.arguments, **constants})
-    return replace(study, name=name, model=model, known=(replace(named[0], alone=False),), augments=())
+    constants = {key: value for key, value in chosen.items() if key in space.model.arguments}
+    model = replace(space.model, arguments={**space.model.arguments, **constants})
+    return replace(space, name=name, model=model, known=(replace(named[0], alone=False),), augments=())
 
 
 def load_benchmark(name: str | Path) -> Benchmark:
@@ -102,26 +102,26 @@ def load_benchmark(name: str | Path) -> Benchmark:
     """
     if str(name).endswith(".toml"):
         path = Path(name)
-        return _of_study(_parse_study(path)) if "model" in _read_toml(path) else _parse_benchmark(path)
-    benchmarks, studies = find_files("benchmarks"), find_files("studies")
+        return _of_space(_parse_space(path)) if "model" in _read_toml(path) else _parse_benchmark(path)
+    benchmarks, spaces = find_files("benchmarks"), find_files("studies")
     if name in benchmarks:
         return _parse_benchmark(benchmarks[str(name)])
     try:
-        return _of_study(load_study(str(name)), alone=name not in studies)
+        return _of_space(load_space(str(name)), alone=name not in spaces)
     except InputError:
-        if name in studies or any(str(name).startswith(f"{stem}-") for stem in studies):
+        if name in spaces or any(str(name).startswith(f"{stem}-") for stem in spaces):
             raise
-    known = [*benchmarks, *studies]
+    known = [*benchmarks, *spaces]
     raise InputError(
         f"no benchmark or study is called {name}{nearest(str(name), known)}; benchmarks are {', '.join(benchmarks)}, "
-        f"studies are {', '.join(studies)}"
+        f"studies are {', '.join(spaces)}"
     )
 
 
-def _of_study(study: Study, alone: bool = False) -> Benchmark:
+def _of_space(space: SearchSpace, alone: bool = False) -> Benchmark:
     """Make a benchmark of a study, or of one of its named configurations `alone`."""
     budget, trials = (None, 1) if alone else (DEFAULT_BUDGET, None)
-    return Benchmark(name=study.name, studies=(study,), budget=budget, trials=trials)
+    return Benchmark(name=space.name, spaces=(space,), budget=budget, trials=trials)
 
 
 def find_files(kind: str) -> dict[str, Path]:
@@ -132,23 +132,23 @@ def find_files(kind: str) -> dict[str, Path]:
 
 
 def describe_all() -> str:
-    """List every benchmark with its arms, and every study with its space and its named configurations."""
+    """List every benchmark with its studies, and every study with its space and its named configurations."""
     lines = ["benchmarks"]
     for name, path in find_files("benchmarks").items():
         benchmark = _parse_benchmark(path)
         budget = "no budget" if benchmark.budget is None else f"{benchmark.budget:.0f} s"
-        lines.append(f"  {name}: {benchmark.data}, {budget}, {', '.join(arm.name for arm in benchmark.arms)}")
+        lines.append(f"  {name}: {benchmark.data}, {budget}, {', '.join(study.name for study in benchmark.studies)}")
     lines += ["studies"]
     for path in find_files("studies").values():
-        lines += _describe_study(_parse_study(path))
+        lines += _describe_space(_parse_space(path))
     return "\n".join(lines)
 
 
-def _describe_study(study: Study) -> list[str]:
-    names = [f"{study.name}-{known.name}" for known in study.known if not known.name.isdigit()]
+def _describe_space(space: SearchSpace) -> list[str]:
+    names = [f"{space.name}-{known.name}" for known in space.known if not known.name.isdigit()]
     alone = f" (alone: {', '.join(names)})" if names else ""
-    found = study.ranges()
-    return [f"  {study.name}: {study.model.use}{alone}", *(f"    {name} {found[name]}" for name in found)]
+    found = space.ranges()
+    return [f"  {space.name}: {space.model.use}{alone}", *(f"    {name} {found[name]}" for name in found)]
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -167,30 +167,32 @@ def _check_keys(table: Mapping[str, Any], allowed: set[str], where: str) -> None
             raise InputError(f"{where}: unknown key {key}{hint}; allowed are {', '.join(sorted(allowed))}")
 
 
-def _parse_study(path: Path) -> Study:
+def _parse_space(path: Path) -> SearchSpace:
     table = _read_toml(path)
-    _check_keys(table, STUDY_KEYS, str(path))
+    _check_keys(table, SPACE_KEYS, str(path))
     if "model" not in table:
         raise InputError(f"{path}: a study needs a table [model]")
     features = _list_of_tables(table, "features", path)
-    study = Study(
+    space = SearchSpace(
         name=path.stem,
         model=parse_spec(table["model"], f"{path}, [model]"),
         features=tuple(parse_spec(item, f"{path}, [[features]]") for item in features),
         augments=_parse_augments(table, path),
     )
-    if study.name == "ensemble":
+    if space.name == "ensemble":
         raise InputError(f"{path}: a study may not be called ensemble, which is what is made of all of them")
-    names = [arm.name for arm in study.arms]
+    names = [study.name for study in space.studies]
     if twice := [name for name in names if names.count(name) > 1]:
-        raise InputError(f"{path}, [[augment]]: there would be two arms {twice[0]}; each needs a class of another name")
-    known = tuple(_parse_known(item, study, i, path) for i, item in enumerate(_list_of_tables(table, "known", path)))
-    fidelity = _parse_fidelity(_table(table, "fidelity", path), study, f"{path}, [fidelity]")
+        raise InputError(
+            f"{path}, [[augment]]: there would be two studies {twice[0]}; each needs a class of another name"
+        )
+    known = tuple(_parse_known(item, space, i, path) for i, item in enumerate(_list_of_tables(table, "known", path)))
+    fidelity = _parse_fidelity(_table(table, "fidelity", path), space, f"{path}, [fidelity]")
     engine = _parse_engine(_table(table, "search", path), f"{path}, [search]")
     if engine.oracle == "hyperband" and not fidelity.levels:
         raise InputError(f"{path}, [search] oracle: hyperband needs a table [fidelity]")
     return replace(
-        study,
+        space,
         known=known,
         fidelity=fidelity,
         engine=engine,
@@ -217,7 +219,7 @@ def _text(table: Mapping[str, Any], key: str, default: str, where: str | Path) -
     return found
 
 
-def _parse_fidelity(table: Mapping[str, Any], study: Study, where: str) -> Fidelity:
+def _parse_fidelity(table: Mapping[str, Any], space: SearchSpace, where: str) -> Fidelity:
     levels = {
         name if name == ROWS else full_name(name): _not_falling(values, f"{where} {name}")
         for name, values in table.items()
@@ -227,7 +229,7 @@ def _parse_fidelity(table: Mapping[str, Any], study: Study, where: str) -> Fidel
     if ROWS in levels and (levels[ROWS][-1] != 1 or levels[ROWS][0] <= 0):
         raise InputError(f"{where} rows: shares of the fit rows, above 0, the last one 1, found {list(levels[ROWS])}")
     for name in levels:
-        if name in study.ranges():
+        if name in space.ranges():
             raise InputError(f"{where}: {name} has a range already; a ladder's argument is not searched")
     fidelity = Fidelity(levels)
     if levels and not (fidelity.paid and all(low < high for low, high in itertools.pairwise(fidelity.work))):
@@ -268,11 +270,11 @@ def _list_of_tables(table: Mapping[str, Any], key: str, path: Path) -> list[dict
     return items
 
 
-def _parse_known(item: Mapping[str, Any], study: Study, index: int, path: Path) -> Known:
+def _parse_known(item: Mapping[str, Any], space: SearchSpace, index: int, path: Path) -> Known:
     where = f"{path}, [[known]] number {index + 1}"
     given = {full_name(key): value for key, value in item.items() if key not in ("name", "alone")}
     parameters = {name: parse_value(value, f"{where}: {name}") for name, value in given.items()}
-    for name, allowed in study.ranges().items():
+    for name, allowed in space.ranges().items():
         if name in parameters and not item.get("alone") and not allowed.contains(parameters[name]):
             raise InputError(f"{where}: {name} = {parameters[name]!r} is outside its range {allowed}")
     if not isinstance(alone := item.get("alone", False), bool):
@@ -297,20 +299,20 @@ def _parse_benchmark(path: Path) -> Benchmark:
     if not isinstance(augment := table.get("augment", True), bool):
         raise InputError(f"{path}: augment must be true or false, found {augment!r}")
     with _mistakes_of(f"{path}, studies"):
-        studies = tuple(load_study(name) for name in names)
+        spaces = tuple(load_space(name) for name in names)
     with _mistakes_of(f"{path}"):
         budget = parse_duration(table["budget"]) if "budget" in table else None
-    studies = studies if augment else tuple(replace(study, augments=()) for study in studies)
-    arms = [arm.name for study in studies for arm in study.arms]
-    if twice := [name for name in arms if arms.count(name) > 1]:
-        raise InputError(f"{path}, studies: there would be two arms {twice[0]}; rename the study of that name")
+    spaces = spaces if augment else tuple(replace(space, augments=()) for space in spaces)
+    studies = [study.name for space in spaces for study in space.studies]
+    if twice := [name for name in studies if studies.count(name) > 1]:
+        raise InputError(f"{path}, studies: there would be two studies {twice[0]}; rename the study of that name")
     ensemble = _table(table, "ensemble", path)
     _check_keys(ensemble, set(EnsembleConfig.__dataclass_fields__), f"{path}, [ensemble]")
     return Benchmark(
         name=path.stem,
         data=_text(table, "data", "fashion-mnist", path),
         budget=budget if budget or "trials" in table else DEFAULT_BUDGET,
-        studies=studies,
+        spaces=spaces,
         ensemble=EnsembleConfig(**{k: _checked(v, f"ensemble.{k}", path) for k, v in ensemble.items()}),
         **plain,
     )

@@ -1,4 +1,4 @@
-"""What is declared: studies, their arms, benchmarks; frozen dataclasses that `config` reads from TOML files."""
+"""What is declared: studies, their studies, benchmarks; frozen dataclasses that `config` reads from TOML files."""
 
 import hashlib
 import itertools
@@ -14,12 +14,15 @@ import sklearn.pipeline
 from fmnist_bench._utils.errors import InputError, nearest
 from fmnist_bench.config.building import as_argument, build, module_of
 from fmnist_bench.config.space import Range, Spec, constants_of, default_names, ranges
-from fmnist_bench.pipeline import Augmentations, Candidate
+from fmnist_bench.pipeline import Augmentations, Pipeline
 
 HIGHEST_SEED = 2**32 - 3  # of numpy's generators the highest but two: the best network is trained again with those
 DEFAULT_BUDGET = 1800.0  # seconds
 SEARCHED = ("ratio", "balance")  # of an augmentation that learns once for all trials
-NETWORKS = "fmnist_bench.models.networks.cnn", "fmnist_bench.models.networks.transfer"  # not a HyperModel: its limit ends its schedule
+NETWORKS = (
+    "fmnist_bench.models.networks.cnn",
+    "fmnist_bench.models.networks.transfer",
+)  # not a HyperModel: its limit ends its schedule
 QUICK = "sklearn.", "fmnist_bench.models.svm"
 ROWS = "rows"  # the one fidelity that is no argument: share of the fit rows
 
@@ -90,8 +93,8 @@ class Engine:
 
 
 @dataclass(frozen=True)
-class Study:
-    """One search space over Candidates, as a file of ``studies/`` declares it."""
+class SearchSpace:
+    """One search space over Pipelines, as a file of ``studies/`` declares it."""
 
     name: str
     model: Spec
@@ -118,21 +121,21 @@ class Study:
         return tuple(use for spec in (*self.augments, *self.features, self.model) for use in spec.uses())
 
     @property
-    def arms(self) -> "tuple[Arm, ...]":
+    def studies(self) -> "tuple[Study, ...]":
         """The study as it stands, and with every combination of its augmentations, the smaller ones first."""
         chosen = (c for n in range(len(self.augments) + 1) for c in itertools.combinations(self.augments, n))
-        return tuple(Arm(self, augments) for augments in chosen)
+        return tuple(Study(self, augments) for augments in chosen)
 
     def ranges(self) -> dict[str, Range]:
-        """Every range of any of its arms under its scikit-learn name."""
-        return {name: r for arm in self.arms for name, r in arm.ranges().items()}
+        """Every range of any of its studies under its scikit-learn name."""
+        return {name: r for study in self.studies for name, r in study.ranges().items()}
 
 
 @dataclass(frozen=True)
-class Arm:
+class Study:
     """A study run one way: as it stands, or with some of its augmentations."""
 
-    study: Study
+    space: SearchSpace
     augments: tuple[Spec, ...] = ()
 
     @property
@@ -143,7 +146,7 @@ class Arm:
     @property
     def parts(self) -> tuple[str, ...]:
         """Name of the study, then of each augmentation: ``("cnn", "gan")`` with a ``ConditionalGAN``."""
-        return (self.study.name, *(_short_name(spec) for spec in self.augments))
+        return (self.space.name, *(_short_name(spec) for spec in self.augments))
 
     @property
     def name(self) -> str:
@@ -151,7 +154,7 @@ class Arm:
         return "+".join(self.parts)
 
     def ranges(self) -> dict[str, Range]:
-        """Every range of the arm under its scikit-learn name."""
+        """Every range of the study under its scikit-learn name."""
         return {name: r for prefix, spec in self._parts() for name, r in ranges(spec, prefix)}
 
     def settings(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,27 +162,27 @@ class Arm:
         constants = {name: value for prefix, spec in self._parts() for name, value in constants_of(spec, prefix)}
         return {**constants, **parameters}
 
-    def candidate(self, parameters: Mapping[str, Any], allow_import: Sequence[str] = ()) -> Candidate:
+    def pipeline(self, parameters: Mapping[str, Any], allow_import: Sequence[str] = ()) -> Pipeline:
         """Build the unfitted contestant with these `parameters`.
 
         `parameters` hold a value for every range; others set what the study leaves constant.
         """
-        where = f"study {self.study.name}"
+        where = f"study {self.space.name}"
         made = {p: build(s, parameters, p, f"{where}, [{p}]", allow_import) for p, s in self._parts()}
         steps = [(name.removeprefix("features__"), made[name]) for name in made if name.startswith("features__")]
         features = sklearn.pipeline.Pipeline(steps) if steps else None
-        candidate = Candidate(made["model"], features=features, augment=_one_sampler(made))
+        pipeline = Pipeline(made["model"], features=features, augment=_one_sampler(made))
         rest = {name: value for name, value in parameters.items() if name not in self.ranges()}
-        found = candidate.get_params()
+        found = pipeline.get_params()
         if unknown := [name for name in rest if name not in found]:
             hint = nearest(unknown[0], list(found))
             raise InputError(f"{where}, [[known]]: there is no parameter {unknown[0]}{hint}")
         for name, value in rest.items():
             owner, _, key = name.rpartition("__")
-            candidate.set_params(
+            pipeline.set_params(
                 **{name: as_argument(type(found.get(owner)), key, value, f"{where}, [[known]] {owner}")}
             )
-        return candidate
+        return pipeline
 
     def learner(self, allow_import: Sequence[str] = ()) -> Any:
         """Build that part of the augmentation which has to learn, None where nothing has to.
@@ -187,7 +190,7 @@ class Arm:
         Of it `ratio` and `balance` alone may be searched, which do not matter to what it learns.
         """
         values = {name: r.ends[0] for name, r in self.ranges().items()}
-        where = f"study {self.study.name}, [augment]"
+        where = f"study {self.space.name}, [augment]"
         found = []
         for prefix, spec in self._samplers():
             if hasattr(sampler := build(spec, values, prefix, where, allow_import), "save"):
@@ -198,7 +201,7 @@ class Arm:
                         f"{where}: {wrong[0]}: only {' and '.join(SEARCHED)} may have a range: it learns once"
                     )
         if len(found) > 1:
-            raise InputError(f"{where}: two augmentations of one arm have to learn; only one may")
+            raise InputError(f"{where}: two augmentations of one study have to learn; only one may")
         return found[0] if found else None
 
     def _samplers(self) -> list[tuple[str, Spec]]:
@@ -209,9 +212,9 @@ class Arm:
         ]
 
     def _parts(self) -> list[tuple[str, Spec]]:
-        features = self.study.features
+        features = self.space.features
         steps = [(f"features__{name}", spec) for name, spec in zip(default_names(features), features, strict=True)]
-        return [*self._samplers(), *steps, ("model", self.study.model)]
+        return [*self._samplers(), *steps, ("model", self.space.model)]
 
 
 def _short_name(augment: Spec) -> str:
@@ -229,7 +232,7 @@ def _one_sampler(made: Mapping[str, Any]) -> Any:
 
 @dataclass(frozen=True)
 class EnsembleConfig:
-    """How the ensemble is chosen: `max_steps` of greedy selection, of the best `per_arm` trials of each arm.
+    """How the ensemble is chosen: `max_steps` of greedy selection, of the best `per_study` trials of each study.
 
     Attributes
     ----------
@@ -238,7 +241,7 @@ class EnsembleConfig:
     """
 
     max_steps: int = 25
-    per_arm: int = 3
+    per_study: int = 3
     max_latency: float | None = None
 
 
@@ -253,13 +256,13 @@ class Benchmark:
     seed: int = 0
     budget: float | None = DEFAULT_BUDGET
     trials: int | None = None
-    studies: tuple[Study, ...] = ()
+    spaces: tuple[SearchSpace, ...] = ()
     ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
 
     @property
-    def arms(self) -> tuple[Arm, ...]:
-        """The arms of every study."""
-        return tuple(arm for study in self.studies for arm in study.arms)
+    def studies(self) -> tuple[Study, ...]:
+        """The studies over every search space."""
+        return tuple(study for space in self.spaces for study in space.studies)
 
     def digest(self) -> str:
         """Short hash of all that a search depends on: everything but budget, number of trials and limit of latency."""

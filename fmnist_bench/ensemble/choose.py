@@ -44,13 +44,13 @@ def choose_ensemble(
     allow_import : sequence of str
         Prefixes of further types that saved models may be made of.
     """
-    keys = [(r.arm, r.number) for r in records]
+    keys = [(r.study, r.number) for r in records]
     run.save_state(offered=keys, max_steps=settings.max_steps)
     give_up(run, faults_of_files(run, [key for key in keys if key not in given_up(run)], len(dataset.class_names)), say)
     X, checked = dataset.X[read_split(run.folder, "valid")[:CHECKED_ROWS]], set[Key]()
-    while pool := [r for r in records if (r.arm, r.number) not in given_up(run)]:
+    while pool := [r for r in records if (r.study, r.number) not in given_up(run)]:
         found = _learn(run, pool, settings, say)
-        chosen = {(r.arm, r.number) for r, weight in zip(pool, found.weights, strict=True) if weight > 0}
+        chosen = {(r.study, r.number) for r, weight in zip(pool, found.weights, strict=True) if weight > 0}
         faults = faults_of_models(run, sorted(chosen - checked), X, allow_import)
         if not faults:
             members = _save(run, pool, dataset, found)
@@ -74,9 +74,9 @@ def choose_again(run: Run, dataset: Dataset, say: Say, allow_import: Sequence[st
 def offered(run: Run) -> list[Key]:
     """Trials that the ensemble could be chosen from; the models of others are not kept."""
     if "offered" in run.state:
-        return [(arm, int(number)) for arm, number in run.state["offered"]]
-    found = [best(run.records(arm), EnsembleConfig.per_arm) for arm in run.state["arms"]]  # an older run
-    return [(r.arm, r.number) for records in found for r in records]
+        return [(study, int(number)) for study, number in run.state["offered"]]
+    found = [best(run.records(study), EnsembleConfig.per_study) for study in run.state["studies"]]  # an older run
+    return [(r.study, r.number) for records in found for r in records]
 
 
 def _costs(run: Run, records: Sequence[TrialRecord]) -> NDArray[np.float64]:
@@ -93,7 +93,7 @@ def _learn(run: Run, records: Sequence[TrialRecord], settings: EnsembleConfig, s
 
 
 def _probabilities(run: Run, records: Sequence[TrialRecord]) -> NDArray[np.float32]:
-    return np.stack([run.valid_probabilities(r.arm, r.number) for r in records])
+    return np.stack([run.valid_probabilities(r.study, r.number) for r in records])
 
 
 def _latency(run: Run, records: Sequence[TrialRecord], found: Combination, settings: EnsembleConfig) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def _latency(run: Run, records: Sequence[TrialRecord], found: Combination, setti
     return {
         "limit": settings.max_latency,
         "ensemble": [float(costs[found.weights > 0].sum()), float((predicted == run.y_valid()).mean())],
-        "models": [[r.arm, r.number, float(ms), r.result.accuracy] for r, ms in zip(records, costs, strict=True)],
+        "models": [[r.study, r.number, float(ms), r.result.accuracy] for r, ms in zip(records, costs, strict=True)],
     }
 
 
@@ -113,10 +113,10 @@ def _limit(limit: float | None, cheapest: float, say: Say) -> float:
 
 
 def _save(run: Run, records: Sequence[TrialRecord], dataset: Dataset, found: Combination) -> list[tuple[Any, ...]]:
-    """Write the ensemble's folder; give arm, number and weight of each member, the weightiest first."""
+    """Write the ensemble's folder; give study, number and weight of each member, the weightiest first."""
     chosen = [(r, float(weight)) for r, weight in zip(records, found.weights, strict=True) if weight > 0]
     chosen.sort(key=lambda pair: -pair[1])
-    files = [(f"{r.arm}-{r.number}", weight, run.model_file(r.arm, r.number)) for r, weight in chosen]
+    files = [(f"{r.study}-{r.number}", weight, run.model_file(r.study, r.number)) for r, weight in chosen]
     about = {
         "method": "greedy",
         "temperature": found.temperature,
@@ -129,4 +129,4 @@ def _save(run: Run, records: Sequence[TrialRecord], dataset: Dataset, found: Com
         "class_names": list(dataset.class_names),
     }
     write_bundle(run.ensemble_folder, files, about, own_place=True)
-    return [(r.arm, r.number, weight) for r, weight in chosen]
+    return [(r.study, r.number, weight) for r, weight in chosen]

@@ -40,7 +40,7 @@ class StackedEnsemble(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
     Parameters
     ----------
     estimators : list of (str, estimator) or None
-        Candidates for membership; None takes scaled logistic regression, a random forest and extra trees. Their
+        Pipelines for membership; None takes scaled logistic regression, a random forest and extra trees. Their
         parameters are those of the ensemble, as ``name__parameter``; one that is "drop" is left out.
     method : {"greedy", "logistic", "mean"}
         Weighted mean of the members that greedy selection takes (Caruana et al., 2004); multinomial logistic

@@ -6,12 +6,12 @@ from inspect import signature
 from typing import Any
 
 import numpy as np
+import sklearn.pipeline
 from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
-import sklearn.pipeline
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.metadata_routing import _raise_for_params, process_routing
@@ -19,7 +19,7 @@ from sklearn.utils.parallel import Parallel, delayed  # joblib's own does not ca
 from sklearn.utils.validation import _check_method_params
 
 from fmnist_bench.ensemble.tables import part_of, to_fit
-from fmnist_bench.pipeline import Candidate, takes, tell_image_shape
+from fmnist_bench.pipeline import Pipeline, takes, tell_image_shape
 
 Members = Sequence[tuple[str, Any]]
 
@@ -131,7 +131,7 @@ def with_length_found(estimator: Any, fitted: Any) -> Any:
 
     Knows the parameters of scikit-learn (`early_stopping`, `n_iter_no_change`), of XGBoost (`early_stopping_rounds`)
     and of the networks (`patience`, `max_seconds`), also of the last step of a pipeline and of the model of a
-    `Candidate`.
+    `Pipeline`.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ def with_length_found(estimator: Any, fitted: Any) -> Any:
 def _settle(estimator: Any, fitted: Any) -> None:
     if isinstance(estimator, sklearn.pipeline.Pipeline):
         _settle(estimator.steps[-1][1], fitted.steps[-1][1])
-    elif isinstance(estimator, Candidate):
+    elif isinstance(estimator, Pipeline):
         _settle(estimator.model, fitted.model_)
     elif hasattr(estimator, "get_params"):
         estimator.set_params(**_found(estimator.get_params(deep=False), fitted))

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 import sklearn.pipeline
+from numpy.typing import NDArray
 from sklearn.utils import _safe_indexing, check_consistent_length, get_tags
 from sklearn.utils.validation import _check_feature_names, _check_n_features, validate_data
 

@@ -16,28 +16,28 @@ from fmnist_bench.storage.run_folder import Run
 from fmnist_bench.trials.process import answer_of_worker
 from fmnist_bench.trials.task import check_model
 
-Key = tuple[str, int]  # arm and number of a trial
+Key = tuple[str, int]  # study and number of a trial
 Say = Callable[[str], None]
 CHECK_SECONDS = 300.0  # for a model to be loaded and to predict a few rows
 
 
 def given_up(run: Run) -> dict[Key, str]:
     """Trials that the end of the run gave up, and why."""
-    return {(arm, int(number)): str(reason) for arm, number, reason in run.state.get("given_up", ())}
+    return {(study, int(number)): str(reason) for study, number, reason in run.state.get("given_up", ())}
 
 
 def give_up(run: Run, faults: Mapping[Key, str], say: Say) -> None:
     """Write down that these trials cannot be used, and say so."""
-    for (arm, number), reason in faults.items():
-        say(f"{arm} trial {number} is given up: {printable(reason)}")
+    for (study, number), reason in faults.items():
+        say(f"{study} trial {number} is given up: {printable(reason)}")
     found = {**given_up(run), **faults}
     run.save_state(given_up=[[*key, printable(reason)] for key, reason in found.items()])
 
 
-def records_left(run: Run, arm: str) -> list[TrialRecord]:
-    """Records of an arm as the end of the run sees them: a trial that was given up has failed."""
+def records_left(run: Run, study: str) -> list[TrialRecord]:
+    """Records of a study as the end of the run sees them: a trial that was given up has failed."""
     gone = given_up(run)
-    return [_failed(r, gone[key]) if (key := (arm, r.number)) in gone else r for r in run.records(arm)]
+    return [_failed(r, gone[key]) if (key := (study, r.number)) in gone else r for r in run.records(study)]
 
 
 def _failed(record: TrialRecord, reason: str) -> TrialRecord:

@@ -59,25 +59,27 @@ class PlainLines(Progress):
         self._stream = stream or sys.stdout
         self._start = time.monotonic()
 
-    def run_started(self, title: str, budget_seconds: float | None, arms: list[str]) -> None:  # noqa: D102
+    def run_started(self, title: str, budget_seconds: float | None, studies: list[str]) -> None:  # noqa: D102
         self._start = time.monotonic()
         budget = "no time limit" if budget_seconds is None else f"budget {clock(budget_seconds)}"
-        self.message(f"{title}: {listed(arms)}, {budget}; Ctrl-C ends the search and keeps everything")
+        self.message(f"{title}: {listed(studies)}, {budget}; Ctrl-C ends the search and keeps everything")
 
-    def arm_state(self, arm: str, counts: dict[str, int], best: float | None, seconds: float) -> None:  # noqa: D102
+    def study_state(self, study: str, counts: dict[str, int], best: float | None, seconds: float) -> None:  # noqa: D102
         if counts:
             trials = ", ".join(f"{count} {status}" for status, count in counts.items())
-            self.message(f"{arm}: resumed after {trials}, best valid accuracy {percent(best)}, {clock(seconds)} spent")
+            self.message(
+                f"{study}: resumed after {trials}, best valid accuracy {percent(best)}, {clock(seconds)} spent"
+            )
 
-    def trial_started(self, arm: str, number: int) -> None:  # noqa: D102
-        self.message(f"{arm} {trial_name(number)}: started")
+    def trial_started(self, study: str, number: int) -> None:  # noqa: D102
+        self.message(f"{study} {trial_name(number)}: started")
 
     def trial_ended(  # noqa: D102
-        self, arm: str, number: int, status: str, valid_accuracy: float | None, seconds: float, reason: str = ""
+        self, study: str, number: int, status: str, valid_accuracy: float | None, seconds: float, reason: str = ""
     ) -> None:
         score = "" if valid_accuracy is None else f", valid accuracy {percent(valid_accuracy)}"
         self.message(
-            f"{arm} {trial_name(number)}: {words(status)}{score}, {seconds:.1f} s" + (f": {reason}" if reason else "")
+            f"{study} {trial_name(number)}: {words(status)}{score}, {seconds:.1f} s" + (f": {reason}" if reason else "")
         )
 
     def message(self, text: str) -> None:  # noqa: D102
@@ -97,27 +99,27 @@ class JsonLines(Progress):
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream, self._ended = stream or sys.stdout, False
 
-    def run_started(self, title: str, budget_seconds: float | None, arms: list[str]) -> None:  # noqa: D102
+    def run_started(self, title: str, budget_seconds: float | None, studies: list[str]) -> None:  # noqa: D102
         self._ended = False
-        self._write("run_started", benchmark=title, budget_seconds=budget_seconds, arms=arms)
+        self._write("run_started", benchmark=title, budget_seconds=budget_seconds, studies=studies)
 
-    def arm_state(self, arm: str, counts: dict[str, int], best: float | None, seconds: float) -> None:  # noqa: D102
-        self._write("arm_state", arm=arm, trials=counts, best_valid_accuracy=best, seconds=seconds)
+    def study_state(self, study: str, counts: dict[str, int], best: float | None, seconds: float) -> None:  # noqa: D102
+        self._write("study_state", study=study, trials=counts, best_valid_accuracy=best, seconds=seconds)
 
-    def trial_started(self, arm: str, number: int) -> None:  # noqa: D102
-        self._write("trial_started", arm=arm, trial=number)
+    def trial_started(self, study: str, number: int) -> None:  # noqa: D102
+        self._write("trial_started", study=study, trial=number)
 
-    def trial_progress(self, arm: str, number: int, step: int, score: float) -> None:  # noqa: D102
-        self._write("trial_progress", arm=arm, trial=number, step=step, valid_accuracy=score)
+    def trial_progress(self, study: str, number: int, step: int, score: float) -> None:  # noqa: D102
+        self._write("trial_progress", study=study, trial=number, step=step, valid_accuracy=score)
 
-    def trial_stage(self, arm: str, number: int, stage: str, share: float) -> None:  # noqa: D102
-        self._write("trial_stage", arm=arm, trial=number, stage=stage, share=round(share, 4))
+    def trial_stage(self, study: str, number: int, stage: str, share: float) -> None:  # noqa: D102
+        self._write("trial_stage", study=study, trial=number, stage=stage, share=round(share, 4))
 
     def trial_ended(  # noqa: D102
-        self, arm: str, number: int, status: str, valid_accuracy: float | None, seconds: float, reason: str = ""
+        self, study: str, number: int, status: str, valid_accuracy: float | None, seconds: float, reason: str = ""
     ) -> None:
         outcome = {"status": status, "valid_accuracy": valid_accuracy, "seconds": seconds, "reason": reason}
-        self._write("trial_ended", arm=arm, trial=number, **outcome)
+        self._write("trial_ended", study=study, trial=number, **outcome)
 
     def message(self, text: str) -> None:  # noqa: D102
         self._write("message", text=text)

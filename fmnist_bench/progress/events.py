@@ -13,23 +13,23 @@ class Progress:
     `run_ended` may be called more than once, so that it can stand in a `finally` clause.
     """
 
-    def run_started(self, title: str, budget_seconds: float | None, arms: list[str]) -> None:
+    def run_started(self, title: str, budget_seconds: float | None, studies: list[str]) -> None:
         """Begin: `budget_seconds` counts from now, None is no limit."""
 
-    def arm_state(self, arm: str, counts: dict[str, int], best: float | None, seconds: float) -> None:
-        """Set what a resumed arm has already: trials by status, best valid accuracy, seconds spent."""
+    def study_state(self, study: str, counts: dict[str, int], best: float | None, seconds: float) -> None:
+        """Set what a resumed study has already: trials by status, best valid accuracy, seconds spent."""
 
-    def trial_started(self, arm: str, number: int) -> None:
+    def trial_started(self, study: str, number: int) -> None:
         """Show that a trial began."""
 
-    def trial_progress(self, arm: str, number: int, step: int, score: float) -> None:
+    def trial_progress(self, study: str, number: int, step: int, score: float) -> None:
         """Show the valid accuracy of a trial in progress, a share between 0 and 1."""
 
-    def trial_stage(self, arm: str, number: int, stage: str, share: float) -> None:
+    def trial_stage(self, study: str, number: int, stage: str, share: float) -> None:
         """Show how far a long computation of a trial is, such as its features: a share between 0 and 1."""
 
     def trial_ended(
-        self, arm: str, number: int, status: str, valid_accuracy: float | None, seconds: float, reason: str = ""
+        self, study: str, number: int, status: str, valid_accuracy: float | None, seconds: float, reason: str = ""
     ) -> None:
         """Show that a trial ended, with a status of the store and a reason, which most complete ones have none of."""
 
@@ -44,7 +44,7 @@ class Progress:
 
 
 def trial_name(number: int) -> str:
-    """Write the number of a trial as words; below 0 is what the arm's augmentation learns before the first."""
+    """Write the number of a trial as words; below 0 is what the study's augmentation learns before the first."""
     return "augmentation" if number < 0 else f"trial {number}"
 
 
@@ -65,6 +65,6 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
 
 
-def listed(arms: Sequence[str]) -> str:
-    """Count the arms, and name them."""
-    return f"{len(arms)} {'arm' if len(arms) == 1 else 'arms'} ({', '.join(arms)})"
+def listed(studies: Sequence[str]) -> str:
+    """Count the studies, and name them."""
+    return f"{len(studies)} {'study' if len(studies) == 1 else 'studies'} ({', '.join(studies)})"

@@ -1,4 +1,4 @@
-"""The live table of a run on a terminal: arms, trials in progress, time that is left."""
+"""The live table of a run on a terminal: studies, trials in progress, time that is left."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class _Running:
 
 
 @dataclass
-class _Arm:
+class _Study:
     counts: Counter[str] = field(default_factory=Counter)
     best: float | None = None
     seconds: float = 0.0
@@ -57,45 +57,45 @@ class LiveTable(Progress):
         self._title, self._start = "", time.monotonic()
         self._budget: float | None = None
         self._end: float | None = None
-        self._arms: dict[str, _Arm] = {}
+        self._studies: dict[str, _Study] = {}
         self._live = Live(console=console, refresh_per_second=2, get_renderable=self._draw)
 
-    def run_started(self, title: str, budget_seconds: float | None, arms: list[str]) -> None:  # noqa: D102
+    def run_started(self, title: str, budget_seconds: float | None, studies: list[str]) -> None:  # noqa: D102
         with self._lock:
             self._title, self._budget, self._start, self._end = title, budget_seconds, time.monotonic(), None
-            self._arms = {arm: _Arm() for arm in arms}
+            self._studies = {study: _Study() for study in studies}
         self._live.start(refresh=True)
 
-    def arm_state(self, arm: str, counts: dict[str, int], best: float | None, seconds: float) -> None:  # noqa: D102
+    def study_state(self, study: str, counts: dict[str, int], best: float | None, seconds: float) -> None:  # noqa: D102
         with self._lock:
-            self._arms[arm] = _Arm(Counter(counts), best, seconds)
+            self._studies[study] = _Study(Counter(counts), best, seconds)
 
-    def trial_started(self, arm: str, number: int) -> None:  # noqa: D102
+    def trial_started(self, study: str, number: int) -> None:  # noqa: D102
         with self._lock:
-            self._arms.setdefault(arm, _Arm()).running[number] = _Running(time.monotonic())
+            self._studies.setdefault(study, _Study()).running[number] = _Running(time.monotonic())
 
-    def trial_progress(self, arm: str, number: int, step: int, score: float) -> None:  # noqa: D102
+    def trial_progress(self, study: str, number: int, step: int, score: float) -> None:  # noqa: D102
         with self._lock:
-            if trial := self._arms.setdefault(arm, _Arm()).running.get(number):
+            if trial := self._studies.setdefault(study, _Study()).running.get(number):
                 trial.step, trial.score = step, score
 
-    def trial_stage(self, arm: str, number: int, stage: str, share: float) -> None:  # noqa: D102
+    def trial_stage(self, study: str, number: int, stage: str, share: float) -> None:  # noqa: D102
         with self._lock:
-            if trial := self._arms.setdefault(arm, _Arm()).running.get(number):
+            if trial := self._studies.setdefault(study, _Study()).running.get(number):
                 trial.stage = (stage, share) if share < 1 else None
 
     def trial_ended(  # noqa: D102
-        self, arm: str, number: int, status: str, valid_accuracy: float | None, seconds: float, reason: str = ""
+        self, study: str, number: int, status: str, valid_accuracy: float | None, seconds: float, reason: str = ""
     ) -> None:
         with self._lock:
-            row = self._arms.setdefault(arm, _Arm())
+            row = self._studies.setdefault(study, _Study())
             row.running.pop(number, None)
             row.counts[status] += 1
             row.seconds += seconds
             if status == "complete" and valid_accuracy is not None:
                 row.best = max(valid_accuracy, row.best or 0.0)
         if status not in AS_WANTED:
-            self.message(f"{arm} {trial_name(number)}: {words(status)}" + (f": {reason}" if reason else ""))
+            self.message(f"{study} {trial_name(number)}: {words(status)}" + (f": {reason}" if reason else ""))
 
     def message(self, text: str) -> None:  # noqa: D102
         self._console.print(" ".join(text.split()), markup=False, highlight=False)
@@ -103,8 +103,8 @@ class LiveTable(Progress):
     def run_ended(self) -> None:  # noqa: D102
         with self._lock:
             self._end = self._end or time.monotonic()
-            for arm in self._arms.values():
-                arm.running.clear()
+            for study in self._studies.values():
+                study.running.clear()
         self._live.stop()
 
     def _draw(self) -> RenderableType:
@@ -140,31 +140,37 @@ class LiveTable(Progress):
         from rich.text import Text
 
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-        table.add_column("Arm", overflow="fold")
+        table.add_column("Study", overflow="fold")
         for title, width in (("Done", 4), ("Pruned", 6), ("Failed", 6), ("Valid, %", 8), ("Time", 7)):
             table.add_column(title, justify="right", no_wrap=True, min_width=width)
         table.add_column("Now", no_wrap=True, min_width=20)
-        top = max((arm.best for arm in self._arms.values() if arm.best is not None), default=None)
-        for name, arm in self._rows():
-            done, pruned, failed = (str(n or "–") for n in (arm.counts["complete"], arm.counts["pruned"], arm.failed))
-            best = Text(percent(arm.best, unit=""), "bold green" if arm.best is not None and arm.best == top else "")
-            stopped = Text(failed, "red" if arm.failed else "")
-            table.add_row(Text(name), done, pruned, stopped, best, clock(arm.spent(now)), Text(_now(arm, now), "cyan"))
+        top = max((study.best for study in self._studies.values() if study.best is not None), default=None)
+        for name, study in self._rows():
+            done, pruned, failed = (
+                str(n or "–") for n in (study.counts["complete"], study.counts["pruned"], study.failed)
+            )
+            best = Text(
+                percent(study.best, unit=""), "bold green" if study.best is not None and study.best == top else ""
+            )
+            stopped = Text(failed, "red" if study.failed else "")
+            table.add_row(
+                Text(name), done, pruned, stopped, best, clock(study.spent(now)), Text(_now(study, now), "cyan")
+            )
         return table
 
-    def _rows(self) -> list[tuple[str, _Arm]]:
-        rows = list(self._arms.items())
+    def _rows(self) -> list[tuple[str, _Study]]:
+        rows = list(self._studies.items())
         if self._end is None and len(rows) > self._console.height - 6:
             rows.sort(key=lambda row: not row[1].running)  # what does not fit is cut off below
         return rows
 
 
-def _now(arm: _Arm, now: float) -> str:
+def _now(study: _Study, now: float) -> str:
     """Name the newest trial in progress, with its last score, how far its features are, or the time that it has run."""
-    if not arm.running:
+    if not study.running:
         return ""
-    number = max(arm.running)
-    trial, others = arm.running[number], len(arm.running) - 1
+    number = max(study.running)
+    trial, others = study.running[number], len(study.running) - 1
     name = trial_name(number) if number < 0 else f"#{number}"
     if trial.stage and (trial.step is None or number < 0):
         state = _bar(*trial.stage)

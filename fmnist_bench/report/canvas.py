@@ -18,7 +18,7 @@ from matplotlib.ticker import FuncFormatter
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 LINE, DASHED = "-", (0, (4, 1.5))
 INK, GREY, GRID = "#24292f", "#868e97", "#dfe3e8"
-Parts = Mapping[str, Sequence[str]]  # study and augmentations of each arm, by its name
+Parts = Mapping[str, Sequence[str]]  # study and augmentations of each study, by its name
 WIDE, NARROW = 7.2, 4.1  # inches: a desk's column, a phone held upright
 MAX_POINTS = 20_000  # of one figure: it travels inside a page that has to stay small
 PERCENT = FuncFormatter(lambda value, _: f"{100 * value:.4g}")
@@ -53,17 +53,17 @@ def to_png(fig: Figure) -> bytes:
     return out.getvalue()
 
 
-def arm_styles(arms: Sequence[str], parts: Parts | None = None) -> dict[str, dict[str, Any]]:
-    """Give each arm a colour and line style: one colour a study, dashed for its variant with an augmentation.
+def study_styles(studies: Sequence[str], parts: Parts | None = None) -> dict[str, dict[str, Any]]:
+    """Give each study a colour and line style: one colour a study, dashed for its variant with an augmentation.
 
     Studies beyond the number of colours are grey, so give first what matters most.
     """
-    made_of = {arm: (parts or {}).get(arm, (arm,)) for arm in arms}
-    studies = list(dict.fromkeys(study for study, *_ in made_of.values()))
-    colour = {study: PALETTE[number] if number < len(PALETTE) else GREY for number, study in enumerate(studies)}
+    made_of = {study: (parts or {}).get(study, (study,)) for study in studies}
+    spaces = list(dict.fromkeys(space for space, *_ in made_of.values()))
+    colour = {space: PALETTE[number] if number < len(PALETTE) else GREY for number, space in enumerate(spaces)}
     return {
-        arm: {"color": colour[study], "linestyle": DASHED if augments else LINE}
-        for arm, (study, *augments) in made_of.items()
+        study: {"color": colour[space], "linestyle": DASHED if augments else LINE}
+        for study, (space, *augments) in made_of.items()
     }
 
 

@@ -14,8 +14,8 @@ from fmnist_bench.report.figures import Gain, Picture, Score
 from fmnist_bench.report.findings import Contestant, Findings, TrialRow
 from fmnist_bench.report.search_figures import Curve, Slice, Training
 
-FEWEST = 4  # complete trials of an arm, to draw its parameters
-MOST = 400  # trials of an arm whose parameters are drawn: the best
+FEWEST = 4  # complete trials of a study, to draw its parameters
+MOST = 400  # trials of a study whose parameters are drawn: the best
 
 
 def draw(findings: Findings, width: float = WIDE) -> dict[str, Figure]:
@@ -41,7 +41,7 @@ def draw(findings: Findings, width: float = WIDE) -> dict[str, Figure]:
             drawn["accuracy_against_cost"] = figures.accuracy_against_cost(cost, width, findings.max_latency)
     if gains := _gains(findings):
         drawn["augmentation"] = figures.forest(gains, width)
-    if learnt := {row.arm: row.history for row in findings.preparations if row.history.get("fidelity")}:
+    if learnt := {row.study: row.history for row in findings.preparations if row.history.get("fidelity")}:
         drawn["fidelity"] = search_figures.fidelity(learnt, width, findings.parts)
     if points := _points(findings):
         end = max(trial.ended for trial in findings.trials)
@@ -52,9 +52,9 @@ def draw(findings: Findings, width: float = WIDE) -> dict[str, Figure]:
         drawn["training"] = search_figures.training(trainings, width)
     if findings.trials:
         drawn["minutes"] = search_figures.minutes(findings.seconds_by_kind(), width)
-    for arm in findings.arms:
-        if parameters := slices(findings, arm):
-            drawn[f"slices_{arm}"] = search_figures.slices(arm, parameters, width)
+    for study in findings.studies:
+        if parameters := slices(findings, study):
+            drawn[f"slices_{study}"] = search_figures.slices(study, parameters, width)
     return drawn
 
 
@@ -89,10 +89,12 @@ def mistakes(findings: Findings, who: Contestant) -> list[Picture]:
     ]
 
 
-def slices(findings: Findings, arm: str) -> list[Slice]:
-    """Give an arm's searched parameters with the accuracies of its complete trials, the most important first."""
-    trials = [t for t in findings.trials if t.arm == arm and t.status == "complete" and t.valid_accuracy is not None]
-    known = findings.importances.get(arm)
+def slices(findings: Findings, study: str) -> list[Slice]:
+    """Give a study's searched parameters with the accuracies of its complete trials, the most important first."""
+    trials = [
+        t for t in findings.trials if t.study == study and t.status == "complete" and t.valid_accuracy is not None
+    ]
+    known = findings.importances.get(study)
     if known is None or len(trials) < FEWEST:
         return []
     trials.sort(key=lambda trial: -(trial.valid_accuracy or 0))
@@ -122,10 +124,10 @@ def _gains(findings: Findings) -> dict[str, Gain]:
 
 
 def _points(findings: Findings) -> dict[str, list[tuple[float, float]]]:
-    points: dict[str, list[tuple[float, float]]] = {arm: [] for arm in findings.arms}
+    points: dict[str, list[tuple[float, float]]] = {study: [] for study in findings.studies}
     for trial in findings.trials:
         if trial.status == "complete" and trial.valid_accuracy is not None:
-            points[trial.arm].append((trial.ended, trial.valid_accuracy))
+            points[trial.study].append((trial.ended, trial.valid_accuracy))
     return points if any(points.values()) else {}
 
 
@@ -135,8 +137,8 @@ def _curves(findings: Findings) -> dict[str, list[Curve]]:
     for trial in findings.trials:
         if scores := trial.history.get("valid_accuracy"):
             steps = trial.history.get("step") or range(1, len(scores) + 1)
-            curve = Curve(steps, scores, trial.status, (trial.arm, trial.number) in best)
-            curves.setdefault(trial.arm, []).append(curve)
+            curve = Curve(steps, scores, trial.status, (trial.study, trial.number) in best)
+            curves.setdefault(trial.study, []).append(curve)
     return curves
 
 
@@ -145,8 +147,8 @@ def _trainings(findings: Findings) -> dict[str, list[Training]]:
     trainings: dict[str, list[Training]] = {}
     for trial in findings.trials:
         if trial.history.get("fit_loss") or trial.history.get("fit_accuracy"):
-            training = Training(trial.history, trial.status, (trial.arm, trial.number) in best)
-            trainings.setdefault(trial.arm, []).append(training)
+            training = Training(trial.history, trial.status, (trial.study, trial.number) in best)
+            trainings.setdefault(trial.study, []).append(training)
     return trainings
 
 

@@ -20,24 +20,24 @@ KINDS = ("complete", PREPARED, "pruned", "failed or stopped")  # how a trial's t
 
 @dataclass(frozen=True, eq=False)
 class Contestant:
-    """The best trial of an arm, or the ensemble, after the test set was opened.
+    """The best trial of a study, or the ensemble, after the test set was opened.
 
     Parameters
     ----------
     name : str
-        Arm, or the ensemble's name.
+        Study, or the ensemble's name.
     trial : int or None
-        Number of the trial; None for the ensemble and for an arm without a complete trial.
+        Number of the trial; None for the ensemble and for a study without a complete trial.
     parameters : dict
         Parameters of that trial, by full scikit-learn name.
     n_trials : dict of str to int
-        Trials of the arm by status.
+        Trials of the study by status.
     valid_probabilities, test_probabilities : ndarray of shape (n, n_classes)
-        Rows sum to 1; both empty for an arm without a complete trial.
+        Rows sum to 1; both empty for a study without a complete trial.
     fit_seconds, predict_seconds : float
         Seconds of one fit, and of the prediction of the valid rows.
     search_seconds : float
-        Seconds that the arm's trials took, added up.
+        Seconds that the study's trials took, added up.
     """
 
     name: str
@@ -68,7 +68,7 @@ class TrialRow:
     `rung` says how thorough it was: 0 for the first, cheapest kind; below 0 for one that its study says all about.
     """
 
-    arm: str
+    study: str
     number: int
     status: str
     reason: str
@@ -83,7 +83,7 @@ class TrialRow:
 
 @dataclass(frozen=True)
 class Importances:
-    """Which parameters of an arm mattered.
+    """Which parameters of a study mattered.
 
     Parameters
     ----------
@@ -124,13 +124,13 @@ class Findings:
     y_valid, y_test : ndarray of int, shape (n,)
         True labels, as column numbers.
     contestants : tuple of Contestant
-        One an arm, in the order in which they are shown; may be empty.
+        One a study, in the order in which they are shown; may be empty.
     ensemble : Contestant or None
         None where no trial was complete.
-    members : tuple of (arm, trial, weight)
+    members : tuple of (study, trial, weight)
         What the ensemble is made of.
     trials : tuple of TrialRow
-        Every trial of every arm.
+        Every trial of every study.
     environment : dict of str to str
         Machine, versions, seed, budget, command, revision.
     how_to_open : dict of str to str
@@ -144,14 +144,14 @@ class Findings:
     image_shape : tuple of int
         `(height, width)` or `(height, width, 3)`.
     importances : dict of str to Importances
-        Of the arms that Optuna searched.
+        Of the studies that Optuna searched.
     samples : dict of str to bytes
-        Arms whose augmentation learns to synthetic images that it drew, a PNG file with a column a class.
+        Studies whose augmentation learns to synthetic images that it drew, a PNG file with a column a class.
     max_latency : float or None
         Milliseconds a row that the ensemble was allowed to take.
     parts : dict of str to tuple of str
-        Study and augmentations of each arm, by its name; an arm that is left out is a study of that name.
-    given_up : tuple of (arm, trial, reason)
+        Study and augmentations of each study, by its name; a study that is left out is a study of that name.
+    given_up : tuple of (study, trial, reason)
         Complete trials that could not be used at the end: damaged, or they cannot predict the test rows.
     """
 
@@ -176,22 +176,22 @@ class Findings:
     given_up: tuple[tuple[str, int, str], ...] = ()
 
     @property
-    def arms(self) -> list[str]:
-        """Names of the arms, those without a contestant last."""
-        return list(dict.fromkeys([who.name for who in self.contestants] + [trial.arm for trial in self.trials]))
+    def studies(self) -> list[str]:
+        """Names of the studies, those without a contestant last."""
+        return list(dict.fromkeys([who.name for who in self.contestants] + [trial.study for trial in self.trials]))
 
     @property
     def everyone(self) -> list[Contestant]:
-        """The ensemble, then a contestant for every arm; one without scores for an arm that has none."""
+        """The ensemble, then a contestant for every study; one without scores for a study that has none."""
         known = {who.name: who for who in self.contestants}
-        arms = [known.get(arm) or self._unscored(arm) for arm in self.arms]
-        return [self.ensemble, *arms] if self.ensemble else arms
+        studies = [known.get(study) or self._unscored(study) for study in self.studies]
+        return [self.ensemble, *studies] if self.ensemble else studies
 
-    def _unscored(self, arm: str) -> Contestant:
-        trials = [trial for trial in self.trials if trial.arm == arm]
+    def _unscored(self, study: str) -> Contestant:
+        trials = [trial for trial in self.trials if trial.study == study]
         counts, nothing = Counter(trial.status for trial in trials), np.empty((0, len(self.class_names)))
         seconds = sum(trial.seconds for trial in trials)
-        return Contestant(arm, None, {}, dict(counts), nothing, nothing, np.nan, np.nan, seconds)
+        return Contestant(study, None, {}, dict(counts), nothing, nothing, np.nan, np.nan, seconds)
 
     @property
     def best_single(self) -> Contestant | None:
@@ -229,19 +229,19 @@ class Findings:
 
     @property
     def augmented(self) -> list[tuple[Contestant, Contestant]]:
-        """The best trials of two arms of a study, of which the second one has an augmentation more."""
+        """The best trials of two studies over one space, of which the second one has an augmentation more."""
         scored = [who for who in self.contestants if who.scored]
         pairs = [(less, more) for more in scored for less in scored]
         return [(less, more) for less, more in pairs if self._is_one_less(less.name, more.name)]
 
     def _is_one_less(self, less: str, more: str) -> bool:
-        """Whether two arms are of one study, and the first has an augmentation less."""
-        (study, *fewer), (other, *augments) = (self.parts.get(arm, (arm,)) for arm in (less, more))
-        return study == other and len(fewer) + 1 == len(augments) and set(fewer) < set(augments)
+        """Whether two studies are of one study, and the first has an augmentation less."""
+        (space, *fewer), (other, *augments) = (self.parts.get(study, (study,)) for study in (less, more))
+        return space == other and len(fewer) + 1 == len(augments) and set(fewer) < set(augments)
 
     @property
     def preparations(self) -> list[TrialRow]:
-        """What augmentations learnt before the first trial of their arms."""
+        """What augmentations learnt before the first trial of their studies."""
         return [trial for trial in self.trials if trial.number == PREPARATION]
 
     def valid_accuracy(self, who: Contestant) -> float:
@@ -310,9 +310,9 @@ class Findings:
         return sorted(((name, value) for name, value in changes.items() if abs(value) > 0), key=lambda pair: -pair[1])
 
     def seconds_by_kind(self) -> dict[str, dict[str, float]]:
-        """Give the seconds that each arm's trials took, by how they ended."""
-        seconds = {arm: dict.fromkeys(KINDS, 0.0) for arm in self.arms}
+        """Give the seconds that each study's trials took, by how they ended."""
+        seconds = {study: dict.fromkeys(KINDS, 0.0) for study in self.studies}
         for trial in self.trials:
             kind = trial.status if trial.status in KINDS else KINDS[-1]
-            seconds[trial.arm][kind] += trial.seconds
+            seconds[trial.study][kind] += trial.seconds
         return seconds

@@ -40,17 +40,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Opened:
-    """The test rows, and what the models that can be used predict for them, by arm and trial."""
+    """The test rows, and what the models that can be used predict for them, by study and trial."""
 
     test: Dataset
     predicted: Mapping[Key, Probabilities]
 
 
 def open_test_set(run: Run, allow_import: Sequence[str] = (), say: Say = log.warning) -> Opened:
-    """Let the members of the ensemble and the best trial of every arm predict the test rows.
+    """Let the members of the ensemble and the best trial of every study predict the test rows.
 
-    A trial that cannot is given up: the next best of its arm stands for it, and the ensemble is chosen again, by valid
-    rows, without it. Nothing else about the test rows decides anything.
+    A trial that cannot is given up: the next best of its study stands for it, and the ensemble is chosen again, by
+    valid rows, without it. Nothing else about the test rows decides anything.
 
     Parameters
     ----------
@@ -63,8 +63,8 @@ def open_test_set(run: Run, allow_import: Sequence[str] = (), say: Say = log.war
     """
     test = _test_rows(run)
     while True:
-        members = {(arm, number) for arm, number, _ in _members(run)}
-        wanted = members | {(arm, record.number) for arm, record in _winners(run).items()}
+        members = {(study, number) for study, number, _ in _members(run)}
+        wanted = members | {(study, record.number) for study, record in _winners(run).items()}
         faults = faults_of_files(run, sorted(wanted), len(test.class_names))
         predicted, failed = predict_test(run, wanted - faults.keys(), test, allow_import)
         if not (faults := faults | failed):
@@ -75,7 +75,7 @@ def open_test_set(run: Run, allow_import: Sequence[str] = (), say: Say = log.war
 
 
 def write_report(run: Run, opened: Opened, environment: Mapping[str, str]) -> Findings:
-    """Score the ensemble and the best trial of every arm on the test rows; write the report.
+    """Score the ensemble and the best trial of every study on the test rows; write the report.
 
     It is ``report.html``, ``report.md`` and the same figures as PNG in the folder ``figures``.
 
@@ -107,9 +107,9 @@ def report_files(run: Run) -> list[Path]:
 
 def gather(run: Run, opened: Opened, environment: Mapping[str, str]) -> Findings:
     """Collect what the store knows of a run, and the test predictions of its best models."""
-    records = {arm: records_left(run, arm) for arm in run.state["arms"]}
+    records = {study: records_left(run, study) for study in run.state["studies"]}
     winners, members, test, predicted = _winners(run), _members(run), opened.test, opened.predicted
-    contestants = [_contestant(run, records[arm], winner, predicted) for arm, winner in winners.items()]
+    contestants = [_contestant(run, records[study], winner, predicted) for study, winner in winners.items()]
     contestants.sort(key=lambda who: -float((who.valid_probabilities.argmax(axis=1) == run.y_valid()).mean()))
     findings = Findings(
         title=run.state["benchmark"],
@@ -129,21 +129,21 @@ def gather(run: Run, opened: Opened, environment: Mapping[str, str]) -> Findings
         importances=_importances(run, records),
         samples=_samples(run),
         max_latency=_limit(run),
-        parts={arm: tuple(parts) for arm, parts in run.state.get("parts", {}).items()},
+        parts={study: tuple(parts) for study, parts in run.state.get("parts", {}).items()},
         given_up=tuple((*key, reason) for key, reason in sorted(given_up(run).items())),
     )
     return replace(findings, how_to_open={**findings.how_to_open, **_how_to_load(run, findings)})
 
 
 def _members(run: Run) -> list[tuple[str, int, float]]:
-    return [(arm, int(number), float(weight)) for arm, number, weight in run.state.get("members", [])]
+    return [(study, int(number), float(weight)) for study, number, weight in run.state.get("members", [])]
 
 
 def _winners(run: Run) -> dict[str, TrialRecord]:
-    """Find the best trial of each arm that has one, among those whose models are kept and that are not given up."""
+    """Find the best trial of each study that has one, among those whose models are kept and that are not given up."""
     kept = set(offered(run))
-    left = {arm: [r for r in records_left(run, arm) if (arm, r.number) in kept] for arm in run.state["arms"]}
-    return {arm: found[0] for arm, records in left.items() if (found := best(records, 1))}
+    left = {study: [r for r in records_left(run, study) if (study, r.number) in kept] for study in run.state["studies"]}
+    return {study: found[0] for study, records in left.items() if (found := best(records, 1))}
 
 
 def _train_rows(run: Run) -> Dataset:
@@ -189,21 +189,23 @@ def _how_to_load(run: Run, findings: Findings) -> dict[str, str]:
 
 
 def _samples(run: Run) -> dict[str, bytes]:
-    """Read the last images that each arm's augmentation drew while it learnt."""
-    drawn = {arm: sorted(run.trial_folder(arm, PREPARATION).glob(SAMPLES)) for arm in run.state["arms"]}
-    return {arm: paths[-1].read_bytes() for arm, paths in drawn.items() if paths}
+    """Read the last images that each study's augmentation drew while it learnt."""
+    drawn = {study: sorted(run.trial_folder(study, PREPARATION).glob(SAMPLES)) for study in run.state["studies"]}
+    return {study: paths[-1].read_bytes() for study, paths in drawn.items() if paths}
 
 
 def _importances(run: Run, records: Mapping[str, Sequence[TrialRecord]]) -> dict[str, Importances]:
-    """Ask which parameters mattered, on that rung of each arm that has most complete trials: rungs do not compare."""
+    """Ask which parameters mattered, on that rung of each study that has most complete trials: rungs do not compare."""
     scores: dict[str, dict[int, float]] = {}
-    for arm, rows in records.items():
+    for study, rows in records.items():
         complete = [record for record in rows if record.result.status == "complete"]
         rungs = Counter(record.rung for record in complete)
         most = max(rungs, key=lambda rung: (rungs[rung], rung), default=None)
-        scores[arm] = {record.number: float(record.result.accuracy or 0) for record in complete if record.rung == most}
+        scores[study] = {
+            record.number: float(record.result.accuracy or 0) for record in complete if record.rung == most
+        }
     found = importances(run, scores)
-    return {arm: Importances(len(scores[arm]), *rest) for arm, rest in found.items()}
+    return {study: Importances(len(scores[study]), *rest) for study, rest in found.items()}
 
 
 def how_to_open(run: Run) -> dict[str, str]:
@@ -239,7 +241,7 @@ def predict_test(
     Returns
     -------
     predicted : dict of (str, int) to ndarray of shape (n_test, n_classes)
-        By arm and number of the trial.
+        By study and number of the trial.
     faults : dict of (str, int) to str
         Why the others cannot.
     """
@@ -286,12 +288,12 @@ def _contestant(
     predicted: Mapping[tuple[str, int], Probabilities],
 ) -> Contestant:
     return Contestant(
-        name=winner.arm,
+        name=winner.study,
         trial=winner.number,
         parameters={**winner.parameters, **winner.fidelity},
         n_trials=dict(Counter(record.result.status for record in records)),
-        valid_probabilities=run.valid_probabilities(winner.arm, winner.number),
-        test_probabilities=predicted[winner.arm, winner.number],
+        valid_probabilities=run.valid_probabilities(winner.study, winner.number),
+        test_probabilities=predicted[winner.study, winner.number],
         fit_seconds=winner.result.fit_seconds,
         predict_seconds=winner.result.predict_seconds,
         search_seconds=sum(record.seconds for record in records),
@@ -306,13 +308,13 @@ def _ensemble(
 ) -> Contestant:
     probabilities, weights = _parts(members, predicted)
     combination = Combination(weights, _temperature(run))
-    results = [next(r.result for r in records[arm] if r.number == number) for arm, number, _ in members]
+    results = [next(r.result for r in records[study] if r.number == number) for study, number, _ in members]
     return Contestant(
         name="ensemble",
         trial=None,
-        parameters={f"{arm} {number}": round(weight, 3) for arm, number, weight in members},
+        parameters={f"{study} {number}": round(weight, 3) for study, number, weight in members},
         n_trials={},
-        valid_probabilities=combination.apply(np.stack([run.valid_probabilities(arm, n) for arm, n, _ in members])),
+        valid_probabilities=combination.apply(np.stack([run.valid_probabilities(study, n) for study, n, _ in members])),
         test_probabilities=combination.apply(probabilities),
         fit_seconds=sum(result.fit_seconds for result in results),
         predict_seconds=sum(result.predict_seconds for result in results),
@@ -324,7 +326,7 @@ def _parts(
     members: Sequence[tuple[str, int, float]], predicted: Mapping[tuple[str, int], Probabilities]
 ) -> tuple[Probabilities, NDArray[np.float64]]:
     """Give what a weighted mean is made of: the members' probabilities of the test rows, and their weights."""
-    return np.stack([predicted[arm, n] for arm, n, _ in members]), np.array([weight for *_, weight in members])
+    return np.stack([predicted[study, n] for study, n, _ in members]), np.array([weight for *_, weight in members])
 
 
 def _temperature(run: Run) -> float:
@@ -334,7 +336,7 @@ def _temperature(run: Run) -> float:
 def _row(record: TrialRecord) -> TrialRow:
     result = record.result
     return TrialRow(
-        arm=record.arm,
+        study=record.study,
         number=record.number,
         status=result.status,
         reason=result.reason,

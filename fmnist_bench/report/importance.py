@@ -14,25 +14,25 @@ FEWEST = 8  # trials; importances of fewer would be noise
 def importances(
     run: Run, scores: Mapping[str, Mapping[int, float]]
 ) -> dict[str, tuple[dict[str, float], dict[str, bool]]]:
-    """Say which parameters of each arm mattered, by functional ANOVA (Hutter, Hoos and Leyton-Brown, 2014).
+    """Say which parameters of each study mattered, by functional ANOVA (Hutter, Hoos and Leyton-Brown, 2014).
 
     Parameters
     ----------
     run : Run
     scores : mapping of str to mapping of int to float
-        For each arm, accuracies by the number of the trial; trials that compare, those of one rung.
+        For each study, accuracies by the number of the trial; trials that compare, those of one rung.
 
     Returns
     -------
     dict of str to (dict of str to float, dict of str to bool)
-        For each arm that Optuna searched: the share of the variance that each parameter explains, greatest first, none
-        with fewer than `FEWEST` trials or equal scores; and every parameter, with whether its scale is logarithmic.
+        For each study that Optuna searched: the share of the variance that each parameter explains, greatest first,
+        none with fewer than `FEWEST` trials or equal scores; and every parameter, with whether its scale is logarithmic.
     """
     journal = open_journal(run.journal)
     known = {found.study_name for found in optuna.get_all_study_summaries(journal)} & scores.keys()
-    optuna_studies = {arm: optuna.load_study(study_name=arm, storage=journal) for arm in scores if arm in known}
-    trials = {arm: optuna_study.get_trials(deepcopy=False) for arm, optuna_study in optuna_studies.items()}
-    return {arm: (_shares(found, scores[arm]), _searched(found)) for arm, found in trials.items()}
+    optuna_studies = {study: optuna.load_study(study_name=study, storage=journal) for study in scores if study in known}
+    trials = {study: optuna_study.get_trials(deepcopy=False) for study, optuna_study in optuna_studies.items()}
+    return {study: (_shares(found, scores[study]), _searched(found)) for study, found in trials.items()}
 
 
 def _shares(trials: list[FrozenTrial], scores: Mapping[int, float]) -> dict[str, float]:

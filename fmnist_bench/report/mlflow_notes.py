@@ -19,11 +19,11 @@ log = logging.getLogger(__name__)
 MARKS: Mapping[str, str | None] = {"best": None, "weight": None}  # tags of a trial that is neither
 UPLOAD_SECONDS = 120  # for the answer to a report
 WAY = """
-Each run is one call of the benchmark; below it is a run for each arm, and below that one for each trial, with its
+Each run is one call of the benchmark; below it is a run for each study, and below that one for each trial, with its
 parameters, learning curves, valid probabilities and log.
 """
 LISTS = {  # title: filter of MLflow's table of runs
-    "best trial of each arm": 'tags.best = "yes"',
+    "best trial of each study": 'tags.best = "yes"',
     "members of the ensemble": "tags.weight LIKE '%'",
     "all trials": 'tags.level = "trial"',
     "those that failed": 'attributes.status = "FAILED" AND tags.level = "trial"',
@@ -35,10 +35,10 @@ def of_benchmark(benchmark: Benchmark, dataset: Dataset, split: Split) -> str:
     """Say what is compared, on what, and for how long."""
     shape, n_classes = " x ".join(map(str, dataset.image_shape)), len(dataset.class_names)
     rows = f"{len(split.fit):,} fit and {len(split.valid):,} valid rows of {shape} pixels, {n_classes} classes"
-    arms = ", ".join(md(arm.name) for arm in benchmark.arms)
+    studies = ", ".join(md(study.name) for study in benchmark.studies)
     return (
         f"**{md(benchmark.name)}**, a benchmark of fmnist_bench, on **{md(dataset.name)}**: {rows}. "
-        f"{_extent(benchmark)}, seed {benchmark.seed}.\n\nArms: {arms}."
+        f"{_extent(benchmark)}, seed {benchmark.seed}.\n\nArms: {studies}."
     )
 
 
@@ -76,7 +76,7 @@ def begin(store: MlflowStore, run: Run, about: str, dataset: Dataset, split: Spl
 
 
 def end(store: MlflowStore, run: Run, about: str, findings: Findings) -> None:
-    """Say how it ended, and mark the best trial of each arm and the members of the ensemble."""
+    """Say how it ended, and mark the best trial of each study and the members of the ensemble."""
     run_id = str(run.state["mlflow_run"])
     report = f"#/experiments/{store.experiment}/runs/{run_id}/artifacts/report.html"
     store.note = f"{of_result(findings, report)}\n\n{about}\n\n{ways(store.experiment)}"
@@ -86,16 +86,16 @@ def end(store: MlflowStore, run: Run, about: str, findings: Findings) -> None:
 
 
 def mark(store: MlflowStore, run: Run, best: Mapping[str, int], members: Iterable[tuple[str, int, float]]) -> None:
-    """Mark the best trial of each arm, and the members with their weights; nobody else, who may have been before."""
-    before = {(str(arm), int(number)) for arm, number in run.state.get("marked", [])}
+    """Mark the best trial of each study, and the members with their weights; nobody else, who may have been before."""
+    before = {(str(study), int(number)) for study, number in run.state.get("marked", [])}
     marks: dict[tuple[str, int], dict[str, str | None]] = {key: dict(MARKS) for key in before}
-    for arm, number in best.items():
-        marks.setdefault((arm, number), dict(MARKS))["best"] = "yes"
-    for arm, number, weight in members:
-        marks.setdefault((arm, number), dict(MARKS))["weight"] = f"{weight:.3f}"
+    for study, number in best.items():
+        marks.setdefault((study, number), dict(MARKS))["best"] = "yes"
+    for study, number, weight in members:
+        marks.setdefault((study, number), dict(MARKS))["weight"] = f"{weight:.3f}"
     run.save_state(marked=[list(key) for key in marks])  # of whom some will have a mark if the store fails half-way
-    for (arm, number), tags in marks.items():
-        for trial in store.find(run.state["arms"][arm], number):
+    for (study, number), tags in marks.items():
+        for trial in store.find(run.state["studies"][study], number):
             store.tag(trial.run_id, tags)
     run.save_state(marked=[list(key) for key, tags in marks.items() if tags != MARKS])
 
@@ -120,4 +120,4 @@ def _extent(benchmark: Benchmark) -> str:
     if benchmark.trials is None and budget:
         return budget.capitalize()
     n = benchmark.trials or 1
-    return ", ".join(filter(None, (f"{n} {'trial' if n == 1 else 'trials'} of each arm", budget)))
+    return ", ".join(filter(None, (f"{n} {'trial' if n == 1 else 'trials'} of each study", budget)))

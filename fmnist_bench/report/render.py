@@ -41,7 +41,9 @@ def render_html(findings: Findings) -> str:
         _jinja("html")
         .get_template("report.html.j2")
         .render(
-            _context(findings), figures=figures, sliced=[arm for arm in findings.arms if f"slices_{arm}" in figures]
+            _context(findings),
+            figures=figures,
+            sliced=[study for study in findings.studies if f"slices_{study}" in figures],
         )
     )
 
@@ -93,7 +95,7 @@ def _context(findings: Findings) -> dict[str, Any]:
         "pairs": tables.pairs(findings, pair[1]) if pair else None,
         "augmented": tables.augmented(findings),
         "generators": tables.generators(findings),
-        "samples": {arm: _address(png) for arm, png in findings.samples.items()},
+        "samples": {study: _address(png) for study, png in findings.samples.items()},
         "matrices": tables.matrices(findings),
         "per_class": tables.per_class(findings),
         "mistakes": tables.mistakes(findings, choice) if choice else None,

@@ -20,11 +20,11 @@ from fmnist_bench.report.canvas import (
     PERCENT,
     WIDE,
     Parts,
-    arm_styles,
     axes,
     figure,
     name_rows,
     plain,
+    study_styles,
     unit_of,
 )
 
@@ -52,7 +52,7 @@ class Training(NamedTuple):
 
 
 class Slice(NamedTuple):
-    """One parameter of an arm and the valid accuracy of the complete trials that set it: lists of one length.
+    """One parameter of a study and the valid accuracy of the complete trials that set it: lists of one length.
 
     `rungs` say how thorough each trial was, from 0, or below 0 for one beside the ladder; `share` is the
     parameter's importance, NaN where it is not known.
@@ -67,41 +67,41 @@ class Slice(NamedTuple):
 
 
 def anytime(
-    arms: Mapping[str, Sequence[tuple[float, float]]], end: float, width: float = WIDE, parts: Parts | None = None
+    studies: Mapping[str, Sequence[tuple[float, float]]], end: float, width: float = WIDE, parts: Parts | None = None
 ) -> Figure:
-    """Draw each arm's best valid accuracy so far against the wall clock.
+    """Draw each study's best valid accuracy so far against the wall clock.
 
     Parameters
     ----------
-    arms : mapping of str to sequence of (seconds, accuracy)
-        The complete trials of each arm by the time at which they ended; the best six studies get colours.
+    studies : mapping of str to sequence of (seconds, accuracy)
+        The complete trials of each study by the time at which they ended; the best six studies get colours.
     end : float
         Seconds at which the run ended; every line reaches it.
     width : float
         Of the figure, inches.
     parts : mapping of str to sequence of str, or None
-        Study and augmentations of each arm; None where every arm is a study.
+        Study and augmentations of each study; None where every study is a study.
     """
-    n_named = sum(map(bool, arms.values()))
-    fig = figure("Best valid accuracy so far, by arm", max(3.6, 0.9 + 0.16 * n_named), width)
+    n_named = sum(map(bool, studies.values()))
+    fig = figure("Best valid accuracy so far, by study", max(3.6, 0.9 + 0.16 * n_named), width)
     ax = axes(fig, xlabel=f"search time, {unit_of(end)[1]}", ylabel="best valid accuracy, %")
-    finals = {arm: max(score for _, score in points) for arm, points in arms.items() if points}
-    ordered = sorted(finals, key=lambda arm: -finals[arm])
-    styles = arm_styles(ordered, parts)
-    for arm, style in reversed(styles.items()):
-        points = np.array(sorted(arms[arm]), dtype=float)
+    finals = {study: max(score for _, score in points) for study, points in studies.items() if points}
+    ordered = sorted(finals, key=lambda study: -finals[study])
+    styles = study_styles(ordered, parts)
+    for study, style in reversed(styles.items()):
+        points = np.array(sorted(studies[study]), dtype=float)
         best = np.maximum.accumulate(points[:, 1])
         seconds = np.append(points[:, 0], max(end, points[-1, 0])) / unit_of(end)[0]
         lw = 1.2 if style["color"] == GREY else 1.9
-        ax.plot(seconds, np.append(best, best[-1]), drawstyle="steps-post", label=plain(arm), lw=lw, **style)
+        ax.plot(seconds, np.append(best, best[-1]), drawstyle="steps-post", label=plain(study), lw=lw, **style)
         ax.plot(seconds[0], best[0], "o", ms=4, color=style["color"])
     if finals:
         # Curves may enter from below: the early, poor trials must not flatten the range that matters.
         low, high = min(finals.values()), max(finals.values())
         span = max(high - low, 0.01)
         ax.set_ylim(max(0.0, low - 0.5 * span), min(1.0, high + 0.1 * span) + 0.002)
-        _name_lines(ax, {arm: finals[arm] for arm in ordered}, styles)
-    last = max((seconds for points in arms.values() for seconds, _ in points), default=0)
+        _name_lines(ax, {study: finals[study] for study in ordered}, styles)
+    last = max((seconds for points in studies.values() for seconds, _ in points), default=0)
     ax.set_xlim(0, max(last, end) / unit_of(end)[0] or 1)
     ax.yaxis.set_major_formatter(PERCENT)
     return fig
@@ -111,10 +111,10 @@ def _name_lines(ax: Axes, finals: Mapping[str, float], styles: Mapping[str, Mapp
     """Write each name beside the end of its line, the names apart; `finals` from the highest to the lowest."""
     low, high = ax.get_ylim()
     wanted = [(final - low) / (high - low) for final in finals.values()]
-    for (arm, place), start in zip(zip(finals, spread(wanted, LABEL_GAP), strict=True), wanted, strict=True):
-        colour = styles[arm]["color"]
+    for (study, place), start in zip(zip(finals, spread(wanted, LABEL_GAP), strict=True), wanted, strict=True):
+        colour = styles[study]["color"]
         ax.plot([1.0, 1.04], [start, place], transform=ax.transAxes, color=colour, lw=0.9, clip_on=False)
-        ax.text(1.05, place, plain(arm), transform=ax.transAxes, va="center", fontsize=8.5, color=INK)
+        ax.text(1.05, place, plain(study), transform=ax.transAxes, va="center", fontsize=8.5, color=INK)
 
 
 def spread(places: Sequence[float], gap: float) -> list[float]:
@@ -139,25 +139,27 @@ def _lowest(block: Sequence[float], gap: float) -> float:
     return _highest(block, gap) - gap * (len(block) - 1)
 
 
-def learning_curves(arms: Mapping[str, Sequence[Curve]], width: float = WIDE) -> Figure:
-    """Draw the valid accuracy of every trial by step, one panel an arm: best in colour, pruned in grey."""
-    columns = 2 if len(arms) > 1 and width == WIDE else 1
-    n_rows = max(1, -(-len(arms) // columns))
-    fig = figure("Learning curves by arm", 0.4 + 2.2 * n_rows, width)
-    share = max(10, MAX_POINTS // max(1, sum(map(len, arms.values()))))
+def learning_curves(studies: Mapping[str, Sequence[Curve]], width: float = WIDE) -> Figure:
+    """Draw the valid accuracy of every trial by step, one panel a study: best in colour, pruned in grey."""
+    columns = 2 if len(studies) > 1 and width == WIDE else 1
+    n_rows = max(1, -(-len(studies) // columns))
+    fig = figure("Learning curves by study", 0.4 + 2.2 * n_rows, width)
+    share = max(10, MAX_POINTS // max(1, sum(map(len, studies.values()))))
     first: Axes | None = None
-    for place, (arm, curves) in enumerate(arms.items()):
+    for place, (study, curves) in enumerate(studies.items()):
         ax = axes(fig, (n_rows, columns, place + 1), xlabel="step (epoch or boosting round)", sharey=first)
         first = first or ax
-        ax.set_title(plain(arm), loc="left", fontsize=10, color=INK)
+        ax.set_title(plain(study), loc="left", fontsize=10, color=INK)
         for curve in sorted(curves, key=lambda curve: (curve.best, curve.status != "pruned")):
             _draw_curve(ax, curve, share)
         ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         if place % columns == 0:
             ax.set_ylabel("valid accuracy, %", color=INK)
     if first is not None:
-        finals = [max(max(curve.scores) for curve in curves) for curves in arms.values()]
-        first.set_ylim(_range([s for curves in arms.values() for curve in curves for s in curve.scores], min(finals)))
+        finals = [max(max(curve.scores) for curve in curves) for curves in studies.values()]
+        first.set_ylim(
+            _range([s for curves in studies.values() for curve in curves for s in curve.scores], min(finals))
+        )
         first.yaxis.set_major_formatter(PERCENT)
         looks = {
             "best": _look(Curve((), (), best=True)),
@@ -169,16 +171,16 @@ def learning_curves(arms: Mapping[str, Sequence[Curve]], width: float = WIDE) ->
     return fig
 
 
-def training(arms: Mapping[str, Sequence[Training]], width: float = WIDE) -> Figure:
-    """Draw accuracy and loss of fit and valid rows by epoch, two panels an arm, of every trial."""
+def training(studies: Mapping[str, Sequence[Training]], width: float = WIDE) -> Figure:
+    """Draw accuracy and loss of fit and valid rows by epoch, two panels a study, of every trial."""
     columns = 2 if width == WIDE else 1
-    fig = figure("Accuracy and loss while training", 0.4 + 2.2 * len(arms) * (2 // columns), width)
-    share = max(10, MAX_POINTS // max(1, 4 * sum(map(len, arms.values()))))
-    for place, (arm, trials) in enumerate(arms.items()):
+    fig = figure("Accuracy and loss while training", 0.4 + 2.2 * len(studies) * (2 // columns), width)
+    share = max(10, MAX_POINTS // max(1, 4 * sum(map(len, studies.values()))))
+    for place, (study, trials) in enumerate(studies.items()):
         for side, measure in enumerate(("accuracy", "loss")):
-            where = (2 * len(arms) // columns, columns, 2 * place + side + 1)
+            where = (2 * len(studies) // columns, columns, 2 * place + side + 1)
             ax = axes(fig, where, xlabel="epoch or boosting round", ylabel=MEASURES[measure])
-            ax.set_title(plain(arm), loc="left", fontsize=10, color=INK)
+            ax.set_title(plain(study), loc="left", fontsize=10, color=INK)
             for trial in sorted(trials, key=lambda trial: (trial.best, trial.status != "pruned")):
                 for rows, line in ROWS.items():
                     _draw_curve(ax, _curve(trial, f"{rows}_{measure}"), share, ls=line)
@@ -217,55 +219,57 @@ def _look(curve: Curve) -> dict[str, Any]:
 
 
 def fidelity(
-    arms: Mapping[str, Mapping[str, Sequence[float]]], width: float = WIDE, parts: Parts | None = None
+    studies: Mapping[str, Mapping[str, Sequence[float]]], width: float = WIDE, parts: Parts | None = None
 ) -> Figure:
-    """Draw how the images of each arm's generator became what was asked of it, by its histories of the training."""
+    """Draw how the images of each study's generator became what was asked of it, by its histories of the training."""
     fig = figure("Label fidelity of the synthetic images", 2.4, width)
     ax = axes(fig, xlabel="training step", ylabel="of the right class, %")
-    styles = arm_styles(list(arms), parts)
-    for arm, history in arms.items():
-        ax.plot(history["step"], history["fidelity"], label=plain(arm), color=styles[arm]["color"])
+    styles = study_styles(list(studies), parts)
+    for study, history in studies.items():
+        ax.plot(history["step"], history["fidelity"], label=plain(study), color=styles[study]["color"])
     ax.set_ylim(0, 1.02)
     ax.yaxis.set_major_formatter(PERCENT)
-    if len(arms) > 1:
+    if len(studies) > 1:
         ax.legend(frameon=False, labelcolor=INK, fontsize=8.5)
     return fig
 
 
-def minutes(arms: Mapping[str, Mapping[str, float]], width: float = WIDE) -> Figure:
-    """Draw where the search time went: a bar an arm, split by how its trials ended.
+def minutes(studies: Mapping[str, Mapping[str, float]], width: float = WIDE) -> Figure:
+    """Draw where the search time went: a bar a study, split by how its trials ended.
 
     Parameters
     ----------
-    arms : mapping of str to mapping of str to float
-        For each arm, seconds by kind of trial, of `KINDS`.
+    studies : mapping of str to mapping of str to float
+        For each study, seconds by kind of trial, of `KINDS`.
     width : float
         Of the figure, inches.
     """
-    factor, unit = unit_of(max((sum(kinds.values()) for kinds in arms.values()), default=0.0))
+    factor, unit = unit_of(max((sum(kinds.values()) for kinds in studies.values()), default=0.0))
     height = 0.27 if width == WIDE else 0.36
-    fig = figure("Where the search time went", 1.1 + height * len(arms), width)
+    fig = figure("Where the search time went", 1.1 + height * len(studies), width)
     ax = axes(fig, xlabel=f"search time, {unit}")
-    left = np.zeros(len(arms))
+    left = np.zeros(len(studies))
     for kind, colour in KINDS.items():
-        bars = np.array([arm.get(kind, 0.0) for arm in arms.values()]) / factor
+        bars = np.array([study.get(kind, 0.0) for study in studies.values()]) / factor
         if bars.any():
-            ax.barh(range(len(arms)), bars, left=left, height=0.62 if width == WIDE else 0.4, color=colour, label=kind)
+            ax.barh(
+                range(len(studies)), bars, left=left, height=0.62 if width == WIDE else 0.4, color=colour, label=kind
+            )
         left += bars
-    name_rows(ax, list(arms))
+    name_rows(ax, list(studies))
     if left.any():
         fig.legend(loc="outside upper right", frameon=False, labelcolor=INK, ncols=len(KINDS), fontsize=8.5)
     return fig
 
 
-def slices(arm: str, parameters: Sequence[Slice], width: float = WIDE) -> Figure:
-    """Draw the valid accuracy of an arm's trials against its parameters, one panel each, those of one row.
+def slices(study: str, parameters: Sequence[Slice], width: float = WIDE) -> Figure:
+    """Draw the valid accuracy of a study's trials against its parameters, one panel each, those of one row.
 
     The more thorough a trial was, the stronger the colour of its point; the best is orange.
     """
     shown = parameters[: 4 if width == WIDE else 2]
     fig = Figure(figsize=(width, 1.75))
-    fig.set_label(f"Valid accuracy by parameter: {arm}")
+    fig.set_label(f"Valid accuracy by parameter: {study}")
     # Placed by hand: to let matplotlib find the room takes most of the time, and every figure here is alike.
     fig.subplots_adjust(left=0.62 / width, right=1 - 0.12 / width, bottom=0.13, top=0.87, wspace=0.14)
     scores = [score for one in shown for score in one.scores]

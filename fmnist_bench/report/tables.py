@@ -78,7 +78,7 @@ def assignments(parameters: dict[str, Any]) -> str:
 
 
 def leaderboard(findings: Findings) -> Table:
-    """Tabulate the ensemble and the arms."""
+    """Tabulate the ensemble and the studies."""
     columns = (
         *("Model", "Test accuracy, %", "95 % interval", "Valid accuracy, %", "95 % interval", "Log loss"),
         *("Calibration error, %", "Fit, s", "Predict a row, ms", "Search, s", "Trials"),
@@ -112,8 +112,8 @@ def _statuses(who: Contestant) -> Cell:
 def members(findings: Findings) -> Table:
     """Tabulate what the ensemble is made of, heaviest first."""
     ordered = sorted(findings.members, key=lambda member: -member[2])
-    rows = [[text(arm), number(trial, 0), number(weight, 3)] for arm, trial, weight in ordered]
-    return Table("Members of the ensemble", ("Arm", "Trial", "Weight"), rows)
+    rows = [[text(study), number(trial, 0), number(weight, 3)] for study, trial, weight in ordered]
+    return Table("Members of the ensemble", ("Study", "Trial", "Weight"), rows)
 
 
 def pairs(findings: Findings, ensemble: Contestant) -> Table:
@@ -129,8 +129,8 @@ def pairs(findings: Findings, ensemble: Contestant) -> Table:
 
 
 def augmented(findings: Findings) -> Table:
-    """Tabulate each arm against the same one with an augmentation less, on the same test rows."""
-    columns = ("Arm", "Against", "Zero is", "Without, %", "With, %", "Difference, points", "95 % interval", "p")
+    """Tabulate each study against the same one with an augmentation less, on the same test rows."""
+    columns = ("Study", "Against", "Zero is", "Without, %", "With, %", "Difference, points", "95 % interval", "p")
     rows = []
     for plain, who in findings.augmented:
         found = findings.compare(who, plain)
@@ -143,13 +143,13 @@ def augmented(findings: Findings) -> Table:
 
 
 def generators(findings: Findings) -> Table:
-    """Tabulate what augmentations learnt before the trials of their arms."""
+    """Tabulate what augmentations learnt before the trials of their studies."""
     rows = []
     for trial in findings.preparations:
         steps, fidelity = (trial.history.get(key, [None])[-1] for key in ("step", "fidelity"))
-        status = [text(trial.arm), text(trial.status.replace("_", " "))]
+        status = [text(trial.study), text(trial.status.replace("_", " "))]
         rows.append([*status, seconds(trial.seconds), number(steps, 0), percent(fidelity, 1)])
-    columns = ("Arm", "Status", "Training, s", "Steps", "Images of the class asked for, %")
+    columns = ("Study", "Status", "Training, s", "Steps", "Images of the class asked for, %")
     return Table("What the generators learnt", columns, rows, n_text=2)
 
 
@@ -223,47 +223,56 @@ def mistakes(findings: Findings, who: Contestant) -> Table:
 
 
 def importances(findings: Findings) -> Table:
-    """Tabulate which parameters mattered in each arm, most important first."""
+    """Tabulate which parameters mattered in each study, most important first."""
     rows = []
-    for arm, found in findings.importances.items():
+    for study, found in findings.importances.items():
         shares = [(name.rpartition("__")[2], f"{100 * share:.0f}") for name, share in found.shares.items()]
         words = ", ".join(f"{name}\u00a0{share}\u00a0%" for name, share in shares if share != "0")
-        rows += [[text(arm), text(words), number(found.n_trials, 0)]] if words else []
+        rows += [[text(study), text(words), number(found.n_trials, 0)]] if words else []
     return Table(
-        "Importance of parameters", ("Arm", "Share of the variance explained", "Trials counted"), rows, n_text=2
+        "Importance of parameters", ("Study", "Share of the variance explained", "Trials counted"), rows, n_text=2
     )
 
 
 def minutes(findings: Findings) -> Table:
     """Tabulate where the search time went."""
-    by_arm = findings.seconds_by_kind()
-    kinds = [kind for kind in KINDS if any(spent[kind] for spent in by_arm.values())]
+    by_study = findings.seconds_by_kind()
+    kinds = [kind for kind in KINDS if any(spent[kind] for spent in by_study.values())]
     searched = [who for who in findings.everyone if who is not findings.ensemble]
     total = sum(who.search_seconds for who in searched) or math.nan
     rows = [
         [text(who.name), seconds(who.search_seconds), percent(who.search_seconds / total, 0)]
-        + [seconds(by_arm[who.name][kind]) for kind in kinds]
+        + [seconds(by_study[who.name][kind]) for kind in kinds]
         for who in searched
     ]
-    columns = ("Arm", "Search, s", "Share, %", *(f"In {kind} trials, s" for kind in kinds))
-    return Table("Search time by arm", columns, rows)
+    columns = ("Study", "Search, s", "Share, %", *(f"In {kind} trials, s" for kind in kinds))
+    return Table("Search time by study", columns, rows)
 
 
 def failures(findings: Findings) -> Table:
     """Tabulate the trials that failed or were stopped, with their reasons."""
     rows = [[*_trial(trial)[:3], text(trial.reason), seconds(trial.seconds)] for trial in findings.failed[:MAX_ROWS]]
-    return Table("Reasons, trial by trial", ("Arm", "Trial", "Status", "Reason", "Seconds"), rows, n_text=4)
+    return Table("Reasons, trial by trial", ("Study", "Trial", "Status", "Reason", "Seconds"), rows, n_text=4)
 
 
 def trials(findings: Findings) -> Table:
     """Tabulate every trial, up to `MAX_ROWS`, the best first."""
     ordered: Sequence[TrialRow] = sorted(findings.trials, key=lambda trial: -(trial.valid_accuracy or 0.0))
-    columns = ("Arm", "Trial", "Status", "Parameters", "Valid accuracy, %", "Valid log loss", "Seconds", "Ended at, s")
+    columns = (
+        "Study",
+        "Trial",
+        "Status",
+        "Parameters",
+        "Valid accuracy, %",
+        "Valid log loss",
+        "Seconds",
+        "Ended at, s",
+    )
     return Table("Every trial", columns, [_trial(trial) for trial in ordered[:MAX_ROWS]], n_text=4)
 
 
 def _trial(trial: TrialRow) -> list[Cell]:
-    head = [text(trial.arm), Cell(str(trial.number), trial.number), text(trial.status.replace("_", " "))]
+    head = [text(trial.study), Cell(str(trial.number), trial.number), text(trial.status.replace("_", " "))]
     scores = [percent(trial.valid_accuracy), number(trial.valid_log_loss, 4)]
     return [*head, text(assignments(trial.parameters)), *scores, seconds(trial.seconds), seconds(trial.ended)]
 

@@ -18,7 +18,7 @@ with silent_stderr():  # TensorFlow's greetings
 
 
 def hyperparameters(ranges: Mapping[str, Range]) -> Any:
-    """Write the ranges of an arm as the HyperParameters of KerasTuner."""
+    """Write the ranges of a study as the HyperParameters of KerasTuner."""
     space = keras_tuner.HyperParameters()
     for name, own in ranges.items():
         conditions = [Parent(other, [encode(ranges[other], value) for value in values]) for other, values in own.when]

@@ -8,7 +8,7 @@ import optuna
 
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench.config.space import Range
-from fmnist_bench.config.study import Arm
+from fmnist_bench.config.study import Study
 
 JSON = "json:"  # begins what is encoded
 
@@ -33,8 +33,8 @@ def decode(value: Any) -> Any:
     return json.loads(value.removeprefix(JSON)) if isinstance(value, str) and value.startswith(JSON) else value
 
 
-def check_drawing(arm: Arm) -> None:
-    """Draw once from every range of an arm.
+def check_drawing(study: Study) -> None:
+    """Draw once from every range of a study.
 
     Raises
     ------
@@ -43,11 +43,11 @@ def check_drawing(arm: Arm) -> None:
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     optuna_study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    for name, own in arm.ranges().items():
+    for name, own in study.ranges().items():
         try:
             with warnings.catch_warnings(action="ignore"):  # of a last step that is shorter
                 optuna_study.ask({name: distribution(own)})
         except (ValueError, ArithmeticError) as error:
             raise InputError(
-                f"study {arm.study.name}: {name}: nothing can be drawn from {space}: {type(error).__name__}: {error}"
+                f"study {study.space.name}: {name}: nothing can be drawn from {own}: {type(error).__name__}: {error}"
             ) from error

@@ -1,4 +1,4 @@
-"""Who gets the next minutes: one rule over arms, and the clock that it goes by."""
+"""Who gets the next minutes: one rule over studies, and the clock that it goes by."""
 
 import math
 import time
@@ -11,13 +11,13 @@ MARGIN = 2.0  # a trial may take so many times longer than expected before it is
 
 
 @dataclass(frozen=True)
-class ArmClaim:
-    """What the rule knows of an arm.
+class StudyClaim:
+    """What the rule knows of a study.
 
     Attributes
     ----------
     study : str
-        The arms of one study get equal time.
+        The studies of one study get equal time.
     promise : float
         Accuracy that its best configuration is likely to have at the top of its ladder, 0 where nothing is known.
     spent : float
@@ -37,7 +37,7 @@ class ArmClaim:
         Whether its first trial is likely to be short.
     """
 
-    study: str
+    space: str
     promise: float = 0.0
     spent: float = 0.0
     count: int = 0
@@ -48,23 +48,23 @@ class ArmClaim:
     quick: bool = True
 
 
-def next_arm(claims: Sequence[ArmClaim], ratio: float = RATIO, quick: bool = True) -> int:
-    """Choose the arm that gets the next trial; return its place in `claims`.
+def next_study(claims: Sequence[StudyClaim], ratio: float = RATIO, quick: bool = True) -> int:
+    """Choose the study that gets the next trial; return its place in `claims`.
 
-    First looks come first: the first known configuration of each arm, the `quick` ones or the networks before the
+    First looks come first: the first known configuration of each study, the `quick` ones or the networks before the
     others, and what has no result yet before what has one. Then the study that promises most gets
     seven tenths of the time, the next one seven tenths of the rest, and so on: successive halving (Jamieson and
     Talwalkar, 2016) with another ratio, which may take a decision back when the order changes. The study goes first
-    that has had least of its part; within it the arm goes first that has had less time. `benchmarks/replay.md` holds
+    that has had least of its part; within it the study goes first that has had less time. `benchmarks/replay.md` holds
     this rule against others. A long trial begins early or never: where the next one of the study that promises most
     would have too little time after another study's, it goes first, as in Graham's rule of the longest first (1969).
 
     Examples
     --------
-    >>> forest = ArmClaim("forest", promise=0.88, spent=100, count=3)
-    >>> next_arm([ArmClaim("cnn", promise=0.94, spent=300, count=3), forest])
+    >>> forest = StudyClaim("forest", promise=0.88, spent=100, count=3)
+    >>> next_arm([StudyClaim("cnn", promise=0.94, spent=300, count=3), forest])
     0
-    >>> next_arm([ArmClaim("cnn", promise=0.94, spent=900, count=9), forest])
+    >>> next_arm([StudyClaim("cnn", promise=0.94, spent=900, count=9), forest])
     1
     """
     ready = [i for i, claim in enumerate(claims) if claim.ready]
@@ -73,18 +73,18 @@ def next_arm(claims: Sequence[ArmClaim], ratio: float = RATIO, quick: bool = Tru
         return min(untried, key=lambda i: _turn(claims[i], quick))
     best: dict[str, float] = {}
     spent: dict[str, float] = {}
-    studies = {claims[i].study for i in ready}
-    for claim in (claim for claim in claims if claim.study in studies):
-        best[claim.study] = max(best.get(claim.study, 0.0), claim.promise)
-        spent[claim.study] = spent.get(claim.study, 0.0) + claim.spent
-    part = {study: ratio**rank for rank, study in enumerate(sorted(best, key=lambda study: -best[study]))}
-    chosen = min(ready, key=lambda i: (spent[claims[i].study] / part[claims[i].study], claims[i].spent))
-    of_best = min((i for i in ready if part[claims[i].study] == 1), key=lambda i: claims[i].spent)
+    spaces = {claims[i].space for i in ready}
+    for claim in (claim for claim in claims if claim.space in spaces):
+        best[claim.space] = max(best.get(claim.space, 0.0), claim.promise)
+        spent[claim.space] = spent.get(claim.space, 0.0) + claim.spent
+    part = {space: ratio**rank for rank, space in enumerate(sorted(best, key=lambda space: -best[space]))}
+    chosen = min(ready, key=lambda i: (spent[claims[i].space] / part[claims[i].space], claims[i].spent))
+    of_best = min((i for i in ready if part[claims[i].space] == 1), key=lambda i: claims[i].spent)
     return of_best if claims[of_best].slack < MARGIN * claims[chosen].seconds else chosen
 
 
-def _turn(claim: ArmClaim, quick: bool) -> tuple[Any, ...]:
-    """What known configurations come by: those of arms without a result, which may have run out of time, are first."""
+def _turn(claim: StudyClaim, quick: bool) -> tuple[Any, ...]:
+    """Order of default configurations: those of studies without a result, which may have run out of time, are first."""
     return claim.promise > 0, claim.count, claim.quick != quick, claim.seconds
 
 

@@ -1,4 +1,4 @@
-"""What one arm has tried, tries, and is to try again."""
+"""What one study has tried, tries, and is to try again."""
 
 import statistics
 import time
@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fmnist_bench.config.study import Arm
+from fmnist_bench.config.study import Study
 from fmnist_bench.search.sampler import Ask
 from fmnist_bench.search.successive_halving import AS_IT_STANDS, Attempt, Ladder
 from fmnist_bench.storage.records import TrialRecord, best
@@ -28,15 +28,15 @@ class Running:
     all_cores: bool = False
 
 
-class ArmHistory:
-    """What became of what an arm tried.
+class StudyHistory:
+    """What became of what a study tried.
 
     Parameters
     ----------
-    arm : Arm
+    study : Study
     thorough : bool
         Every trial runs as its study says, without the ladder.
-    plain : ArmHistory or None
+    plain : StudyHistory or None
         Of the same study without its augmentation.
     seed : int
         Of every model, unless it is trained again.
@@ -64,25 +64,25 @@ class ArmHistory:
 
     def __init__(
         self,
-        arm: Arm,
+        study: Study,
         thorough: bool = False,
-        plain: "ArmHistory | None" = None,
+        plain: "StudyHistory | None" = None,
         seed: int = 0,
         speedup: float = 1.0,
     ) -> None:
-        self.arm, self.plain, self.seed, self.speedup = arm, plain, seed, speedup
-        self.ladder = Ladder(arm.study.fidelity.costs, arm.study.fidelity.work)
-        self.first_rung = AS_IT_STANDS if thorough and arm.study.fidelity.levels else 0
+        self.study, self.plain, self.seed, self.speedup = study, plain, seed, speedup
+        self.ladder = Ladder(study.space.fidelity.costs, study.space.fidelity.work)
+        self.first_rung = AS_IT_STANDS if thorough and study.space.fidelity.levels else 0
         self.records: list[TrialRecord] = []
         self.running: dict[int, Running] = {}
         self.queue: dict[Hashable, Ask] = {}
         self.tried: dict[Hashable, tuple[Mapping[str, Any], str]] = {}
-        self.has_learnt = not arm.augmented
+        self.has_learnt = not study.augmented
         self.learning_seconds = 0.0
         self.exhausted = False
-        for known in arm.study.known:
+        for known in study.space.known:
             if not known.alone and plain is None:
-                says_all = arm.study.fidelity.levels.keys() & known.parameters.keys()
+                says_all = study.space.fidelity.levels.keys() & known.parameters.keys()
                 self._enqueue(known.parameters, known.name, AS_IT_STANDS if says_all else self.first_rung)
 
     def count(self) -> int:
@@ -95,7 +95,7 @@ class ArmHistory:
 
     @property
     def spent(self) -> float:
-        """Seconds that the arm's trials have taken, and those that run are likely to take, or have taken already."""
+        """Seconds that the study's trials have taken, and those that run are likely to take, or have taken already."""
         now = time.monotonic()
         running = sum(max(trial.expected, now - trial.started) for trial in self.running.values())
         ended = [r.seconds for r in self.records if r.number != PREPARATION and r.result.status != "interrupted"]
@@ -108,7 +108,7 @@ class ArmHistory:
 
     @property
     def is_on_known_ground(self) -> bool:
-        """Whether it has tried a configuration that is known to be good, of its study or of the arm without it."""
+        """Whether it has tried a configuration that is known to be good, of its study or of the study without it."""
         return any(known for _, known in self.tried.values())
 
     def is_again(self, record: TrialRecord) -> bool:
@@ -146,7 +146,7 @@ class ArmHistory:
     def cost(self, config: Hashable | None, rung: int) -> float:
         """Seconds that a trial would take, 0 where nothing is known; None is a new configuration.
 
-        Where the arm has not tried it: what it took without augmentation, times what that was seen to cost.
+        Where the study has not tried it: what it took without augmentation, times what that was seen to cost.
         """
         own, plain = self.ladder.seconds(config, rung), self.plain
         of_model = _of_model(config) if isinstance(config, frozenset) else None

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench._utils.files import write_text
 from fmnist_bench._utils.intact import put_aside
-from fmnist_bench.config.study import Arm, Fidelity
+from fmnist_bench.config.study import Fidelity, Study
 from fmnist_bench.search._keras_tuner_space import decode, encode, hyperparameters, keras_tuner
 from fmnist_bench.search.optuna_sampler import DRAWS, STARTUP_TRIALS
 from fmnist_bench.search.sampler import Ask, Asker, agree
@@ -66,7 +66,7 @@ class OracleAsker(Asker):
 
     Parameters
     ----------
-    arm : Arm
+    study : Study
     run : Run
     seed : int
 
@@ -80,17 +80,17 @@ class OracleAsker(Asker):
     Li et al., "Hyperband: A Novel Bandit-Based Approach to Hyperparameter Optimization" (2018).
     """
 
-    def __init__(self, arm: Arm, run: Run, seed: int) -> None:
-        self._arm, self._run, self._ranges = arm.name, run, arm.ranges()
+    def __init__(self, study: Study, run: Run, seed: int) -> None:
+        self._study, self._run, self._ranges = study.name, run, study.ranges()
         self._rungs: dict[int, int] = {}  # by Hyperband's number of epochs
         self._questions: list[Question] = []
-        self._file = run.oracle_file(arm.name)
+        self._file = run.oracle_file(study.name)
         self._file.parent.mkdir(exist_ok=True)
-        self._oracle = self._make_oracle(arm, seed)
+        self._oracle = self._make_oracle(study, seed)
         self.climbs = bool(self._rungs)
-        records = {record.number: record for record in run.records(arm.name)}
+        records = {record.number: record for record in run.records(study.name)}
         if not self._load() or not agree((question.ask for question in self._questions), records.values()):
-            self._oracle = self._make_oracle(arm, seed)  # without what was read before it became clear
+            self._oracle = self._make_oracle(study, seed)  # without what was read before it became clear
             self._begin_from(records)
 
     def ask(self, ladder: Ladder, rung: int) -> Ask | None:
@@ -137,11 +137,11 @@ class OracleAsker(Asker):
         return {question.number for question in self._questions if question.status}
 
     def left_running(self) -> list[Ask]:  # noqa: D102
-        lost = {question.number for question in self._questions if self._run.lacks_record(self._arm, question.number)}
+        lost = {question.number for question in self._questions if self._run.lacks_record(self._study, question.number)}
         return [question.ask for question in self._questions if not question.status or question.number in lost]
 
-    def _make_oracle(self, arm: Arm, seed: int) -> Any:
-        name, fidelity = arm.study.engine.oracle, arm.study.fidelity
+    def _make_oracle(self, study: Study, seed: int) -> Any:
+        name, fidelity = study.space.engine.oracle, study.space.fidelity
         shared = {
             "objective": keras_tuner.Objective(OBJECTIVE, "max"),
             "hyperparameters": hyperparameters(self._ranges),
@@ -151,7 +151,7 @@ class OracleAsker(Asker):
         if name == "hyperband":
             if fidelity.n_rungs < 2:
                 raise InputError(
-                    f"study {arm.study.name}, [search] oracle = hyperband: needs a table [fidelity], "
+                    f"study {study.space.name}, [search] oracle = hyperband: needs a table [fidelity], "
                     "such as epochs = [2, 6, 14], whose rungs it gives out"
                 )
             factor = factor_of(fidelity)
@@ -257,7 +257,7 @@ class OracleAsker(Asker):
     def _begin_from(self, records: Mapping[int, TrialRecord]) -> None:
         """Take the questions from the records; a number without one was asked in vain, or its record is lost."""
         self._questions = [
-            Question(number, {}, "", 0, None, "lost") for number in range(self._run.next_number(self._arm))
+            Question(number, {}, "", 0, None, "lost") for number in range(self._run.next_number(self._study))
         ]
         for number, record in records.items():
             if number != PREPARATION:

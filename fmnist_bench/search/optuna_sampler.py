@@ -10,7 +10,7 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from fmnist_bench.config.study import Arm
+from fmnist_bench.config.study import Study
 from fmnist_bench.search._optuna_space import decode, distribution, encode
 from fmnist_bench.search.sampler import Ask, Asker, agree
 from fmnist_bench.search.successive_halving import AS_IT_STANDS, Ladder
@@ -18,7 +18,7 @@ from fmnist_bench.storage.journal import _read_journal, open_journal
 from fmnist_bench.storage.records import TrialRecord
 from fmnist_bench.storage.run_folder import Run
 
-STARTUP_TRIALS = 5  # random trials before TPE learns: a run has tens of trials an arm, not hundreds
+STARTUP_TRIALS = 5  # random trials before TPE learns: a run has tens of trials a study, not hundreds
 DRAWS = 20  # tries at parameters that have not been tried; a small discrete space runs out of them
 STEPS = 100_000  # steps that Optuna sees on one rung of the ladder: scores are compared within a rung alone
 
@@ -31,21 +31,21 @@ class OptunaAsker(Asker):
 
     Parameters
     ----------
-    arm : Arm
+    study : Study
     run : Run
     seed : int
     sampler : {"tpe", "random"}
     """
 
-    def __init__(self, arm: Arm, run: Run, seed: int, sampler: str = "tpe") -> None:
-        self._arm, self._run, self._seed, self._sampler = arm.name, run, seed, sampler
-        self._top = arm.study.fidelity.n_rungs - 1
+    def __init__(self, study: Study, run: Run, seed: int, sampler: str = "tpe") -> None:
+        self._study, self._run, self._seed, self._sampler = study.name, run, seed, sampler
+        self._top = study.space.fidelity.n_rungs - 1
         self._live: dict[int, optuna.Trial] = {}
-        self._ranges = arm.ranges()
+        self._ranges = study.ranges()
         self._distributions = {name: distribution(r) for name, r in self._ranges.items()}
         self._storage = open_journal(run.journal)
         self._optuna = self._open_optuna()
-        records = {record.number: record for record in run.records(arm.name)}
+        records = {record.number: record for record in run.records(study.name)}
         if not agree(map(_as_ask, self._trials()), records.values()) or self._is_told_otherwise(records):
             self._begin_from(records)
 
@@ -97,13 +97,13 @@ class OptunaAsker(Asker):
                 self._optuna.tell(trial.number, state=TrialState.FAIL)
         running = [trial for trial in running if trial in whole]
         self._live |= {trial.number: optuna.Trial(self._optuna, trial._trial_id) for trial in running}
-        lost = [trial for trial in whole if trial not in running and self._run.lacks_record(self._arm, trial.number)]
+        lost = [trial for trial in whole if trial not in running and self._run.lacks_record(self._study, trial.number)]
         return [_as_ask(trial) for trial in (*running, *lost)]
 
     def _open_optuna(self) -> optuna.Study:
         return optuna.create_study(
             storage=self._storage,
-            study_name=self._arm,
+            study_name=self._study,
             direction="maximize",
             load_if_exists=True,
             pruner=optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=1, n_min_trials=2),
@@ -116,9 +116,9 @@ class OptunaAsker(Asker):
 
     def _begin_from(self, records: Mapping[int, TrialRecord]) -> None:
         """Make the study again from the records; a number without one was asked in vain, or its record is lost."""
-        optuna.delete_study(study_name=self._arm, storage=self._storage)
+        optuna.delete_study(study_name=self._study, storage=self._storage)
         self._optuna = self._open_optuna()
-        for number in range(self._run.next_number(self._arm)):
+        for number in range(self._run.next_number(self._study)):
             record = records.get(number)
             self._optuna.add_trial(
                 optuna.create_trial(state=TrialState.FAIL) if record is None else self._frozen(record)
@@ -193,7 +193,7 @@ def _as_ask(trial: optuna.Trial | FrozenTrial) -> Ask:
 
 
 def remembered(path: Path) -> dict[str, list[Ask]]:
-    """Read from a copy of a journal, which is changed by that, what was asked for each arm.
+    """Read from a copy of a journal, which is changed by that, what was asked for each study.
 
     Raises
     ------

@@ -1,17 +1,17 @@
-"""What an arm would try next: rules over its history, and nothing else."""
+"""What a study would try next: rules over its history, and nothing else."""
 
 import math
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fmnist_bench.search.history import SEED, ArmHistory
+from fmnist_bench.search.history import SEED, StudyHistory
 from fmnist_bench.search.sampler import Ask
 from fmnist_bench.search.successive_halving import AS_IT_STANDS
 from fmnist_bench.storage.records import best
 from fmnist_bench.storage.results import PREPARATION
 
-TAKEN_OVER = 3  # best configurations of the arm without augmentation that the other one tries as well
+TAKEN_OVER = 3  # best configurations of the study without augmentation that the other one tries as well
 AGAIN = 2  # other seeds with which a network that can climb no more is trained
 GROWTH = 2.0  # times what a network had is what its last training should have at least
 COMPRESSED = 0.75  # of the time that a network is likely to need is enough: its schedule ends with its limit
@@ -19,7 +19,7 @@ COMPRESSED = 0.75  # of the time that a network is likely to need is enough: its
 
 @dataclass(frozen=True)
 class Proposal:
-    """What an arm would try next.
+    """What a study would try next.
 
     Attributes
     ----------
@@ -51,16 +51,16 @@ class Proposal:
     all_cores: bool = False
 
 
-def proposals(history: ArmHistory, left: float, asker_climbs: bool = False) -> Iterator[Proposal]:
-    """Give what an arm would try next, first what it would rather try; some may take longer than there is time.
+def proposals(history: StudyHistory, left: float, asker_climbs: bool = False) -> Iterator[Proposal]:
+    """Give what a study would try next, first what it would rather try; some may take longer than there is time.
 
-    Known configurations first, then the better ones more thoroughly, then new ones. An arm with an augmentation begins
-    when the other arm of its study has a result, and the augmentation has learnt, once for all trials: instead of the
-    known configurations it tries the other arm's best ones, as thoroughly as they were tried there, or are being tried.
+    Known configurations first, then the better ones more thoroughly, then new ones. A study with an augmentation begins
+    when the study without it has a result, and the augmentation has learnt, once for all trials: instead of the known
+    configurations it tries the best ones of the other, as thoroughly as they were tried there, or are being tried.
 
     Parameters
     ----------
-    history : ArmHistory
+    history : StudyHistory
     left : float
         Seconds until the budget ends, infinite without one.
     asker_climbs : bool
@@ -88,8 +88,8 @@ def proposals(history: ArmHistory, left: float, asker_climbs: bool = False) -> I
         yield Proposal(None, "", history.first_rung, history.cost(None, history.first_rung))
 
 
-def _of_plain(history: ArmHistory, plain: ArmHistory, left: float) -> Iterator[Proposal]:
-    """The best configurations of the arm without augmentation, as thoroughly as they were, or as there is time.
+def _of_plain(history: StudyHistory, plain: StudyHistory, left: float) -> Iterator[Proposal]:
+    """The best configurations of the study without augmentation, as thoroughly as they were, or as there is time.
 
     One that is climbing there climbs here as well, beside it: when it has arrived, the time will be gone.
     """
@@ -105,10 +105,10 @@ def _of_plain(history: ArmHistory, plain: ArmHistory, left: float) -> Iterator[P
         lowest = max(tried, default=min(record.rung, 0) - 1) + 1
         if rungs := range(top, lowest - 1, -1):
             rung = next((r for r in rungs if _seconds(history, config, r, left) <= left), rungs[0])
-            yield _repeat(history, record.parameters, f"{plain.arm.name} {record.number}", rung, left)
+            yield _repeat(history, record.parameters, f"{plain.study.name} {record.number}", rung, left)
 
 
-def _climbs(history: ArmHistory, left: float) -> Iterator[Proposal]:
+def _climbs(history: StudyHistory, left: float) -> Iterator[Proposal]:
     """Configurations that have earned a higher rung; the best one alone suffices where it began on known ground."""
     for config, rung in history.ladder.promotions(1 if history.is_on_known_ground or history.exhausted else 0):
         parameters, known = history.tried[config]
@@ -118,12 +118,12 @@ def _climbs(history: ArmHistory, left: float) -> Iterator[Proposal]:
         yield _repeat(history, parameters, known, rung, left)
 
 
-def _last(history: ArmHistory, config: Hashable, rung: int, left: float) -> Proposal | None:
+def _last(history: StudyHistory, config: Hashable, rung: int, left: float) -> Proposal | None:
     """The last training of a network whose next rung does not fit: with all cores, until the time is over.
 
     None where it fits, or where even that would not be much more than the network has had.
     """
-    if not history.arm.study.trains_network or math.isinf(left) or _seconds(history, config, rung, left) <= left:
+    if not history.study.space.trains_network or math.isinf(left) or _seconds(history, config, rung, left) <= left:
         return None
     costs = {r: history.ladder.seconds(config, r, history.speedup) for r in range(rung - 1, history.ladder.top + 1)}
     if GROWTH * costs[rung - 1] > left:
@@ -133,7 +133,7 @@ def _last(history: ArmHistory, config: Hashable, rung: int, left: float) -> Prop
     return Proposal(parameters, known, reached, min(costs[reached], left), all_cores=True)
 
 
-def _again(history: ArmHistory, left: float) -> Iterator[Proposal]:
+def _again(history: StudyHistory, left: float) -> Iterator[Proposal]:
     """The best network once more from other random weights, where it can climb no more.
 
     That is where its next rung is beyond the time that is left, or where it is climbing. The others go as high as the
@@ -141,7 +141,7 @@ def _again(history: ArmHistory, left: float) -> Iterator[Proposal]:
     (Lakshminarayanan et al., "Deep Ensembles", 2017), and together are better than what a new configuration is likely
     to give in the same time.
     """
-    if not history.arm.study.trains_network or math.isinf(left) or (record := history.best_of_highest_rung()) is None:
+    if not history.study.space.trains_network or math.isinf(left) or (record := history.best_of_highest_rung()) is None:
         return
     config = Ask(-1, record.parameters).config
     rung = _reach(history, config, 0, left)
@@ -155,7 +155,7 @@ def _again(history: ArmHistory, left: float) -> Iterator[Proposal]:
 
 
 def _repeat(
-    history: ArmHistory,
+    history: StudyHistory,
     parameters: Mapping[str, Any],
     known: str,
     rung: int,
@@ -169,20 +169,20 @@ def _repeat(
     return Proposal(parameters, known, rung, _seconds(history, config, rung, left), waited=waited, slack=slack)
 
 
-def _seconds(history: ArmHistory, config: Hashable, rung: int, left: float) -> float:
+def _seconds(history: StudyHistory, config: Hashable, rung: int, left: float) -> float:
     """Seconds that a trial is likely to take; a network makes do with somewhat less than it would need."""
     seconds = history.cost(config, rung)
-    enough = history.arm.study.trains_network and COMPRESSED * seconds <= left
+    enough = history.study.space.trains_network and COMPRESSED * seconds <= left
     return min(seconds, left) if enough else seconds
 
 
-def _reach(history: ArmHistory, config: Hashable, rung: int, left: float) -> int:
+def _reach(history: StudyHistory, config: Hashable, rung: int, left: float) -> int:
     """The highest rung, from this one up, to which the time that is left suffices for a network.
 
     It is below those on which it failed. Each rung has a schedule of its own, and what the rungs between would take,
     the highest lacks in the end.
     """
-    if not history.arm.study.trains_network or math.isinf(left):
+    if not history.study.space.trains_network or math.isinf(left):
         return rung
     below = min(history.ladder.failed(config), default=history.ladder.top + 1)
     return max((r for r in range(rung, below) if _seconds(history, config, r, left) <= left), default=rung)

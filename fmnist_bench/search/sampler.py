@@ -45,7 +45,7 @@ def _hashable(value: Any) -> Any:
 
 
 class Asker(ABC):
-    """Chooses parameters of an arm's trials, and remembers from call to call what it has asked."""
+    """Chooses parameters of a study's trials, and remembers from call to call what it has asked."""
 
     climbs = False  # whether it chooses the rungs as well
 

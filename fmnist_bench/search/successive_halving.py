@@ -1,4 +1,4 @@
-"""Which configuration of an arm to try next, and how thoroughly: a ladder of rungs, climbed by the better ones."""
+"""Which configuration of a study to try next, and how thoroughly: a ladder of rungs, climbed by the better ones."""
 
 import statistics
 from collections.abc import Hashable, Sequence
@@ -39,7 +39,7 @@ class Attempt:
 class Ladder:
     """Asynchronous successive halving: the best third of a rung climbs, without waiting for the others.
 
-    Unlike in the source the best one of a rung may climb when it is still alone there, where an arm began with a
+    Unlike in the source the best one of a rung may climb when it is still alone there, where a study began with a
     configuration that is known to be good: a short run has no time for three of each.
 
     Parameters

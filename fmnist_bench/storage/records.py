@@ -35,7 +35,7 @@ class TrialRecord:
         What the rung set: arguments under their full names, or the share of the fit ``rows``.
     """
 
-    arm: str
+    study: str
     number: int
     parameters: dict[str, Any]
     known: str
@@ -72,7 +72,7 @@ def read_record(folder: Path) -> TrialRecord | None:
     complete = result.status != "complete" or None not in (result.accuracy, result.log_loss)
     times = (record.seconds, record.ended, result.fit_seconds, result.predict_seconds, result.fit_cpu_seconds)
     timed = all(0 <= seconds < math.inf for seconds in times)
-    placed = (record.arm, str(record.number)) == (folder.parent.name, folder.name)
+    placed = (record.study, str(record.number)) == (folder.parent.name, folder.name)
     return record if placed and complete and timed else None
 
 

@@ -28,12 +28,12 @@ from fmnist_bench.storage.results import PREPARATION, TrialResult
 from fmnist_bench.storage.trial_folder import GENERATOR, MODEL, PROBABILITIES, Rows, read_result
 
 STATE, SPLIT, JOURNAL, ORACLES = "run.json", "split.npz", "optuna.journal", "oracle"
-NEEDED = ("benchmark", "created", "seconds", "arms")  # of what run.json tells
+NEEDED = ("benchmark", "created", "seconds", "studies")  # of what run.json tells
 STATE_TYPES = {
     "benchmark": str,
     "created": float,
     "seconds": float,
-    "arms": dict[str, str],
+    "studies": dict[str, str],
     "unlogged": list[list[Any]],
 }
 FREE_SPACE = 500 * 2**20  # bytes; a run of every family leaves a few hundred MiB
@@ -135,7 +135,7 @@ class Run:
 
     def __init__(self, store: Store, folder: Path, benchmark: str) -> None:
         self.store, self.folder = store, folder
-        self.state: dict[str, Any] = {"benchmark": benchmark, "created": time.time(), "seconds": 0.0, "arms": {}}
+        self.state: dict[str, Any] = {"benchmark": benchmark, "created": time.time(), "seconds": 0.0, "studies": {}}
         if (folder / STATE).exists():
             self.state = read_state(folder / STATE)
 
@@ -167,78 +167,80 @@ class Run:
         """File of the Optuna storage."""
         return self.folder / JOURNAL
 
-    def oracle_file(self, arm: str) -> Path:
-        """What the oracle of an arm knows, where KerasTuner searches it."""
-        return self.folder / ORACLES / f"{arm}.json"
+    def oracle_file(self, study: str) -> Path:
+        """What the oracle of a study knows, where KerasTuner searches it."""
+        return self.folder / ORACLES / f"{study}.json"
 
     @property
     def ensemble_folder(self) -> Path:
         """Where the ensemble is saved."""
         return self.folder / "ensemble"
 
-    def trial_folder(self, arm: str, number: int) -> Path:
+    def trial_folder(self, study: str, number: int) -> Path:
         """Where the result of a trial is, or will be."""
-        return self.folder / "trials" / arm / str(number)
+        return self.folder / "trials" / study / str(number)
 
-    def model_file(self, arm: str, number: int) -> Path:
-        """Saved model of a trial; it exists while the trial is among the best of its arm."""
-        return self.trial_folder(arm, number) / MODEL
+    def model_file(self, study: str, number: int) -> Path:
+        """Saved model of a trial; it exists while the trial is among the best of its study."""
+        return self.trial_folder(study, number) / MODEL
 
-    def generator_file(self, arm: str) -> Path | None:
-        """What the augmentation of an arm has learnt, None where there is nothing."""
-        path = self.trial_folder(arm, PREPARATION) / GENERATOR
+    def generator_file(self, study: str) -> Path | None:
+        """What the augmentation of a study has learnt, None where there is nothing."""
+        path = self.trial_folder(study, PREPARATION) / GENERATOR
         return path if path.exists() else None
 
-    def valid_probabilities(self, arm: str, number: int) -> NDArray[np.float32]:
+    def valid_probabilities(self, study: str, number: int) -> NDArray[np.float32]:
         """Valid probabilities of a complete trial, of shape (n_valid, n_classes)."""
-        probabilities: NDArray[np.float32] = np.load(self.trial_folder(arm, number) / PROBABILITIES, allow_pickle=False)
+        probabilities: NDArray[np.float32] = np.load(
+            self.trial_folder(study, number) / PROBABILITIES, allow_pickle=False
+        )
         return probabilities
 
-    def record(self, arm: str, number: int) -> "TrialRecord | None":
+    def record(self, study: str, number: int) -> "TrialRecord | None":
         """Record of one trial, None if it has not ended."""
-        return read_record(self.trial_folder(arm, number))
+        return read_record(self.trial_folder(study, number))
 
-    def records(self, arm: str) -> list["TrialRecord"]:
-        """Every trial of an arm that has ended, by their numbers; before them, what was learnt for all of them."""
-        names = [path.name for path in (self.folder / "trials" / arm).glob("*")]
+    def records(self, study: str) -> list["TrialRecord"]:
+        """Every trial of a study that has ended, by their numbers; before them, what was learnt for all of them."""
+        names = [path.name for path in (self.folder / "trials" / study).glob("*")]
         numbers = sorted(int(name) for name in names if name.isdigit() or name == str(PREPARATION))
-        return [record for number in numbers if (record := self.record(arm, number)) is not None]
+        return [record for number in numbers if (record := self.record(study, number)) is not None]
 
-    def lacks_record(self, arm: str, number: int) -> bool:
+    def lacks_record(self, study: str, number: int) -> bool:
         """Whether a trial has a folder, thus came to an end, but no record that can be read."""
-        return self.trial_folder(arm, number).is_dir() and self.record(arm, number) is None
+        return self.trial_folder(study, number).is_dir() and self.record(study, number) is None
 
-    def next_number(self, arm: str) -> int:
+    def next_number(self, study: str) -> int:
         """Number above that of every trial that has left a folder."""
-        names = [path.name for path in (self.folder / "trials" / arm).glob("*")]
+        names = [path.name for path in (self.folder / "trials" / study).glob("*")]
         return 1 + max((int(name) for name in names if name.isdecimal()), default=-1)
 
     def save_record(self, record: "TrialRecord") -> None:
         """Write the record of a trial into its folder."""
-        folder = self.trial_folder(record.arm, record.number)
+        folder = self.trial_folder(record.study, record.number)
         folder.mkdir(parents=True, exist_ok=True)
         bare = replace(record, result=replace(record.result, valid_probabilities=None))
         write_text(folder / RECORD, json.dumps(asdict(bare), indent=1) + "\n")
 
-    def withdraw_damaged(self, arm: str, per_arm: int) -> "list[TrialRecord]":
+    def withdraw_damaged(self, study: str, per_study: int) -> "list[TrialRecord]":
         """Make complete trials whose files cannot be used `interrupted` ones; give their new records.
 
         The reason says what is wrong, and like that of every interrupted trial their parameters are asked again. Of
-        models those of the `per_arm` best are needed.
+        models those of the `per_study` best are needed.
         """
-        y, records = self.y_valid(), self.records(arm)
-        faults = {r.number: fault for r in records if (fault := trial_fault(self.trial_folder(arm, r.number), r, y))}
-        for record in best((r for r in records if r.number not in faults), per_arm):
-            if not self.model_file(arm, record.number).is_file():
+        y, records = self.y_valid(), self.records(study)
+        faults = {r.number: fault for r in records if (fault := trial_fault(self.trial_folder(study, r.number), r, y))}
+        for record in best((r for r in records if r.number not in faults), per_study):
+            if not self.model_file(study, record.number).is_file():
                 faults[record.number] = f"{MODEL} is missing"
         ended = [withdrawn(record, faults[record.number]) for record in records if record.number in faults]
         for record in ended:
             self.save_record(record)
         return ended
 
-    def result(self, arm: str, number: int) -> TrialResult | None:
+    def result(self, study: str, number: int) -> TrialResult | None:
         """Result of a trial whose worker came to its end."""
-        return read_result(self.trial_folder(arm, number))
+        return read_result(self.trial_folder(study, number))
 
     def save_split(self, split: Split, y: NDArray[np.int64]) -> None:
         """Write the row numbers of fit and valid, and the labels of the valid rows."""

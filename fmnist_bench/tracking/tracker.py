@@ -1,4 +1,4 @@
-"""What happened, as MLflow shows it: an experiment a benchmark, a run an invocation, below it arms and trials.
+"""What happened, as MLflow shows it: an experiment a benchmark, a run an invocation, below it studies and trials.
 
 The run's own files are the truth and MLflow is their image: where the store does not take a trial, the run goes on, and
 the trial is logged later from its files.
@@ -53,7 +53,7 @@ class Tracker:
     title : str
         Name of the parent run.
     tags : mapping
-        Tags of the parent run, of every arm and of every trial.
+        Tags of the parent run, of every study and of every trial.
     tracking_uri : str
         Address of an MLflow server (``http://host:5000``) or of a database; empty for the run's own folder.
     say : callable
@@ -77,7 +77,7 @@ class Tracker:
         self._tags = {**tags, BEGAN: run.state["created"]}
         uri, own = tracking_uri or run.store.tracking_uri, None if tracking_uri else run.store.folder / "artifacts"
         self._uri, self._where = uri, without_secrets(uri)
-        self._arms: dict[str, tuple[str, Settings]] = {}
+        self._studies: dict[str, tuple[str, Settings]] = {}
         self._models: dict[str, dict[int, list[Any] | None]] = {}  # runs that hold a trial's model; None: to be found
         self._warned, self._away_until = False, 0.0
         with _or_refuse(uri):
@@ -88,46 +88,46 @@ class Tracker:
         if own is not None:
             self._attempt(self._close_left)
 
-    def open_arm(self, arm: str, family: str, settings: Settings = dict) -> None:
-        """Make the run of an arm below the parent run, once; `settings` adds a study's constants to parameters."""
-        self._arms[arm] = family, settings
-        kept = (self._run.folder / "trials" / arm).glob(f"*/{MODEL}")
-        self._models[arm] = {int(path.parent.name): None for path in kept if path.parent.name.isdigit()}
-        if not self._run.state["arms"].get(arm):
-            tags = {"arm": arm, "family": family, "level": "arm"}
+    def open_study(self, study: str, family: str, settings: Settings = dict) -> None:
+        """Make the run of a study below the parent run, once; `settings` adds a study's constants to parameters."""
+        self._studies[study] = family, settings
+        kept = (self._run.folder / "trials" / study).glob(f"*/{MODEL}")
+        self._models[study] = {int(path.parent.name): None for path in kept if path.parent.name.isdigit()}
+        if not self._run.state["studies"].get(study):
+            tags = {"study": study, "family": family, "level": "study"}
             with _or_refuse(self._uri):
-                self._run.state["arms"][arm] = (
-                    self._find_arm(arm) or self._create(arm, tags, self._run.state["mlflow_run"]).run_id
+                self._run.state["studies"][study] = (
+                    self._find_study(study) or self._create(study, tags, self._run.state["mlflow_run"]).run_id
                 )
             self._run.save_state()
 
     def log_trial(self, record: TrialRecord) -> None:
         """Write one trial whose record is saved: parameters, metrics, curves, tags, valid probabilities, model."""
-        arm, number = record.arm, record.number
-        if self._run.model_file(arm, number).exists():
-            self._models[arm][number] = []
+        study, number = record.study, record.number
+        if self._run.model_file(study, number).exists():
+            self._models[study][number] = []
         write = partial(self._write_trial, record)
-        if [arm, number] in self._unlogged or self._attempt(write):
+        if [study, number] in self._unlogged or self._attempt(write):
             self._catch_up(CATCH_UP)
         else:
-            self._postpone(arm, number)
+            self._postpone(study, number)
 
     def log_missing(self, record: TrialRecord) -> None:
         """Write a trial that a killed process has recorded and not logged."""
         if not self._attempt(partial(self._write_missing, record)):
-            self._postpone(record.arm, record.number)
+            self._postpone(record.study, record.number)
 
-    def forget_trial(self, arm: str, number: int) -> None:
+    def forget_trial(self, study: str, number: int) -> None:
         """Delete what an interrupted call wrote of a trial to MLflow."""
-        if not self._attempt(partial(self._delete_trial, arm, number)):
-            self._postpone(arm, number)
+        if not self._attempt(partial(self._delete_trial, study, number)):
+            self._postpone(study, number)
 
-    def keep_models(self, arm: str, best: Iterable[int]) -> None:
-        """Delete the models of an arm's trials other than the `best`, here and among MLflow's artifacts."""
-        models = self._models[arm]
+    def keep_models(self, study: str, best: Iterable[int]) -> None:
+        """Delete the models of a study's trials other than the `best`, here and among MLflow's artifacts."""
+        models = self._models[study]
         for number in models.keys() - set(best):
-            if models[number] == [] or self._attempt(partial(self._delete_model, arm, number)):
-                self._run.model_file(arm, number).unlink(missing_ok=True)
+            if models[number] == [] or self._attempt(partial(self._delete_model, study, number)):
+                self._run.model_file(study, number).unlink(missing_ok=True)
                 del models[number]
 
     def register(self, name: str, tags: Mapping[str, Any], example: ArrayLike, columns: Sequence[str]) -> None:
@@ -155,14 +155,14 @@ class Tracker:
             self._say(f"MLflow at {self._where}: {name} is not registered; the same command does it when run again")
 
     def log_summary(
-        self, metrics: Mapping[str, float], files: Iterable[Path], arms: Mapping[str, Mapping[str, float]]
+        self, metrics: Mapping[str, float], files: Iterable[Path], studies: Mapping[str, Mapping[str, float]]
     ) -> None:
-        """Write what the report found to the parent run and to the arms, and whatever the store still lacks."""
+        """Write what the report found to the parent run and to the studies, and whatever the store still lacks."""
         self._away_until = 0.0
         self._catch_up(math.inf)
-        steps = [partial(self._write_summary, metrics, files, arms)]
+        steps = [partial(self._write_summary, metrics, files, studies)]
         if not self._mlflow.owned:  # uploaded when the best are known, instead of uploaded and deleted
-            steps += [partial(self._upload_model, arm, n) for arm, models in self._models.items() for n in models]
+            steps += [partial(self._upload_model, study, n) for study, models in self._models.items() for n in models]
         done = [self._attempt(step, UPLOAD_SECONDS) for step in steps]
         if self._unlogged or not all(done):
             what = f"{n} of the trials" if (n := len(self._unlogged)) else "a part"
@@ -173,8 +173,8 @@ class Tracker:
         self._attempt(partial(step, self._mlflow, self._run))
 
     def close(self, status: str) -> None:
-        """End the parent run and the arms with MLflow's `status`."""
-        for run_id in filter(None, (*self._run.state["arms"].values(), self._run.state["mlflow_run"])):
+        """End the parent run and the studies with MLflow's `status`."""
+        for run_id in filter(None, (*self._run.state["studies"].values(), self._run.state["mlflow_run"])):
             self._attempt(partial(self._mlflow.client.set_terminated, run_id, status))
 
     def _is_registered(self, manifest: str) -> bool:
@@ -211,8 +211,8 @@ class Tracker:
             self._run.save_state(
                 mlflow_run=self._find_parent() or self._create(title, {"level": "benchmark"}).run_id,
                 tracking_uri=tracking_uri,
-                unlogged=[[arm, record.number] for arm in state["arms"] for record in self._run.records(arm)],
-                arms=dict.fromkeys(state["arms"], ""),
+                unlogged=[[study, record.number] for study in state["studies"] for record in self._run.records(study)],
+                studies=dict.fromkeys(state["studies"], ""),
                 registered=None,
             )
         self._run.save_state(experiment=self._mlflow.experiment)
@@ -235,38 +235,44 @@ class Tracker:
                 self._away_until = time.monotonic() + PAUSE
             return False
 
-    def _postpone(self, arm: str, number: int) -> None:
-        if [arm, number] not in self._unlogged:
-            self._unlogged.append([arm, number])
+    def _postpone(self, study: str, number: int) -> None:
+        if [study, number] not in self._unlogged:
+            self._unlogged.append([study, number])
             self._run.save_state()
 
     def _catch_up(self, seconds: float) -> None:
         """Log trials that the store lacks, from their records, for some seconds."""
         end = time.monotonic() + seconds
-        for arm, number in [*self._unlogged]:
-            if time.monotonic() < end and self._attempt(partial(self._log_again, arm, number)):
-                self._unlogged.remove([arm, number])
+        for study, number in [*self._unlogged]:
+            if time.monotonic() < end and self._attempt(partial(self._log_again, study, number)):
+                self._unlogged.remove([study, number])
                 self._run.save_state()
 
-    def _log_again(self, arm: str, number: int) -> None:
-        self._delete_trial(arm, number)  # it may have been cut off in the middle
-        if record := self._run.record(arm, number):
+    def _log_again(self, study: str, number: int) -> None:
+        self._delete_trial(study, number)  # it may have been cut off in the middle
+        if record := self._run.record(study, number):
             self._write_trial(record)
 
     def _write_trial(self, record: TrialRecord) -> None:
-        family, constants = self._arms[record.arm]
+        family, constants = self._studies[record.study]
         settings = constants({**record.parameters, **record.fidelity})
-        result, folder = record.result, self._run.trial_folder(record.arm, record.number)
+        result, folder = record.result, self._run.trial_folder(record.study, record.number)
         ended = int(1000 * (folder / RECORD).stat().st_mtime)
-        labels = {"arm": record.arm, "trial": record.number, "level": "trial", "family": family, "known": record.known}
+        labels = {
+            "study": record.study,
+            "trial": record.number,
+            "level": "trial",
+            "family": family,
+            "known": record.known,
+        }
         labels |= {"status": result.status, "reason": shortened(result.reason, LONGEST_REASON)}
-        started, parent = ended - int(1000 * record.seconds), self._run.state["arms"][record.arm]
-        name = f"{record.arm} learns" if record.number == PREPARATION else f"{record.arm} {record.number}"
+        started, parent = ended - int(1000 * record.seconds), self._run.state["studies"][record.study]
+        name = f"{record.study} learns" if record.number == PREPARATION else f"{record.study} {record.number}"
         run = self._create(name, labels, parent, started)
         self._mlflow.log(run.run_id, ended, metrics_of(result), settings)
         names = [PROBABILITIES, LOG, *sorted(path.name for path in folder.glob(SAMPLES))]
         if self._mlflow.owned and (folder / MODEL).exists():
-            self._models[record.arm][record.number] = [run]
+            self._models[record.study][record.number] = [run]
             names.append(MODEL)
         for path in (folder / name for name in names):
             if path.exists() and path.stat().st_size:
@@ -274,34 +280,34 @@ class Tracker:
         self._mlflow.client.set_terminated(run.run_id, MLFLOW_STATUS.get(result.status, "FAILED"), ended)
 
     def _write_missing(self, record: TrialRecord) -> None:
-        if all(run.status == "RUNNING" for run in self._find(record.arm, record.number)):  # none, or cut off
-            self._log_again(record.arm, record.number)
+        if all(run.status == "RUNNING" for run in self._find(record.study, record.number)):  # none, or cut off
+            self._log_again(record.study, record.number)
 
     def _write_summary(
-        self, metrics: Mapping[str, float], files: Iterable[Path], arms: Mapping[str, Mapping[str, float]]
+        self, metrics: Mapping[str, float], files: Iterable[Path], studies: Mapping[str, Mapping[str, float]]
     ) -> None:
         parent, now = self._run.state["mlflow_run"], int(1000 * time.time())
-        by_run = {self._run.state["arms"][arm]: values for arm, values in arms.items()}
+        by_run = {self._run.state["studies"][study]: values for study, values in studies.items()}
         for run_id, values in {**by_run, parent: metrics}.items():
             self._mlflow.log(run_id, now, ((name, value, 0) for name, value in values.items()))
         run = self._mlflow.client.get_run(parent).info
         for path in files:
             self._mlflow.put(run, path)
 
-    def _delete_trial(self, arm: str, number: int) -> None:
-        for run in self._find(arm, number):
+    def _delete_trial(self, study: str, number: int) -> None:
+        for run in self._find(study, number):
             self._mlflow.drop(run, MODEL)
             self._mlflow.discard(run)
 
-    def _delete_model(self, arm: str, number: int) -> None:
-        runs = self._models[arm][number]
-        for run in self._find(arm, number) if runs is None else runs:
+    def _delete_model(self, study: str, number: int) -> None:
+        runs = self._models[study][number]
+        for run in self._find(study, number) if runs is None else runs:
             self._mlflow.drop(run, MODEL)
 
-    def _upload_model(self, arm: str, number: int) -> None:
-        for run in self._find(arm, number):
+    def _upload_model(self, study: str, number: int) -> None:
+        for run in self._find(study, number):
             if not self._mlflow.holds(run, MODEL):
-                self._mlflow.put(run, self._run.model_file(arm, number))
+                self._mlflow.put(run, self._run.model_file(study, number))
 
     def _create(self, name: str, tags: Mapping[str, Any], parent: str = "", started: int | None = None) -> Any:
         return self._mlflow.create(name, {**self._tags, **tags}, parent, started)
@@ -315,12 +321,12 @@ class Tracker:
         found = self._mlflow.search(level="benchmark", **{BEGAN: self._run.state["created"]})
         return found[0].info.run_id if found else ""
 
-    def _find_arm(self, arm: str) -> str:
-        below = self._mlflow.search(level="arm", **{PARENT: self._run.state["mlflow_run"]})
-        return next((run.info.run_id for run in below if run.data.tags.get("arm") == arm), "")
+    def _find_study(self, study: str) -> str:
+        below = self._mlflow.search(level="study", **{PARENT: self._run.state["mlflow_run"]})
+        return next((run.info.run_id for run in below if run.data.tags.get("study") == study), "")
 
-    def _find(self, arm: str, number: int) -> list[Any]:
-        return self._mlflow.find(self._run.state["arms"][arm], number)
+    def _find(self, study: str, number: int) -> list[Any]:
+        return self._mlflow.find(self._run.state["studies"][study], number)
 
 
 @contextlib.contextmanager

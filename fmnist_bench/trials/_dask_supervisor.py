@@ -51,7 +51,7 @@ def supervise(
 ) -> tuple[TrialResult, dict[str, bytes]]:
     """Run a trial in a child of this Dask worker, with the rows that the folder `data` here holds or will hold.
 
-    `generator` is what the arm's augmentation has learnt.
+    `generator` is what the study's augmentation has learnt.
 
     Returns
     -------
@@ -66,7 +66,7 @@ def supervise(
     with (
         _line(worker, call) as line,
         _scratch(worker) as folder,
-        _place(worker, {*uses, *task.arm.study.uses}, task.allow_import) as place,
+        _place(worker, {*uses, *task.study.space.uses}, task.allow_import) as place,
     ):
         if (rows := _fetch(Path(worker.local_directory) / data, line)) is None:
             status = "interrupted" if line.is_set() else "crashed"

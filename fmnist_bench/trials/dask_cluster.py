@@ -122,7 +122,7 @@ class Cluster(Workers):
         InputError
             Where the scheduler is gone.
         """
-        trial = f"{task.arm.name}-{task.number}-{uuid.uuid4().hex[:8]}"
+        trial = f"{task.study.name}-{task.number}-{uuid.uuid4().hex[:8]}"
         inbox = self._inboxes[trial] = queue.SimpleQueue()
         watch = _Watch(self, trial, inbox, task, on_report, stop)
         try:
@@ -240,7 +240,7 @@ class _Watch:
     def _began(self, message: dict[str, Any]) -> TrialResult | None:
         # Dask itself starts the trial of a dead worker again, as often as its scheduler is set to.
         if self.begun:
-            log.warning("trial %s of %s: %s died; begun again", self.task.number, self.task.arm.name, self.begun[-1])
+            log.warning("trial %s of %s: %s died; begun again", self.task.number, self.task.study.name, self.begun[-1])
         else:
             self._start_clock()
         self.begun.append(message["worker"])

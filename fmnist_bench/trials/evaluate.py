@@ -1,4 +1,4 @@
-"""One trial: fit a Candidate on the fit rows, score it on the valid rows, say how it went."""
+"""One trial: fit a Pipeline on the fit rows, score it on the valid rows, say how it went."""
 
 import contextlib
 import time
@@ -16,7 +16,7 @@ from fmnist_bench._utils.environment import cores
 from fmnist_bench._utils.errors import describe, printable
 from fmnist_bench._utils.processes import cpu_seconds, peak_memory
 from fmnist_bench.data.dataset import Split
-from fmnist_bench.pipeline import Candidate
+from fmnist_bench.pipeline import Pipeline
 from fmnist_bench.storage.results import (
     LAST_STEP,
     NO_WEIGHTS,
@@ -29,7 +29,7 @@ from fmnist_bench.storage.results import (
 
 
 def run_trial(
-    candidate: Candidate, X: NDArray[np.uint8], y: NDArray[np.int64], split: Split, monitor: Monitor
+    pipeline: Pipeline, X: NDArray[np.uint8], y: NDArray[np.int64], split: Split, monitor: Monitor
 ) -> TrialResult:
     """Fit `candidate` in place on the fit rows and score it on the valid rows; an exception becomes a status."""
     valid = X[split.valid], y[split.valid]
@@ -37,13 +37,13 @@ def run_trial(
     try:
         # Threads for the fit alone: a forest that predicts with several adds up in any order, to other last bits.
         with parallel_config(backend="threading", n_jobs=cores()):
-            candidate.fit(X[split.fit], y[split.fit], validation_data=valid, monitor=monitor)
+            pipeline.fit(X[split.fit], y[split.fit], validation_data=valid, monitor=monitor)
         fit = _since(started)
         stage_progress.enter(stage_progress.PREDICTING)
-        probabilities, seconds = _predict(candidate, valid[0])
-        return _scored(candidate, probabilities, valid[1], {**fit, "predict_seconds": seconds})
+        probabilities, seconds = _predict(pipeline, valid[0])
+        return _scored(pipeline, probabilities, valid[1], {**fit, "predict_seconds": seconds})
     except Exception as error:
-        return _incomplete(error, getattr(candidate, "model_", None), started)
+        return _incomplete(error, getattr(pipeline, "model_", None), started)
 
 
 def run_preparation(
@@ -61,10 +61,10 @@ def run_preparation(
     return TrialResult(PREPARED, **shared)
 
 
-def _predict(candidate: Candidate, X: NDArray[np.uint8]) -> tuple[NDArray[np.float32], float]:
+def _predict(pipeline: Pipeline, X: NDArray[np.uint8]) -> tuple[NDArray[np.float32], float]:
     """Return probabilities, and the seconds that they take where no file holds a part of the way already."""
     started, saved = time.perf_counter(), seconds_saved()
-    probabilities = candidate.predict_proba(X)
+    probabilities = pipeline.predict_proba(X)
     return probabilities, time.perf_counter() - started + seconds_saved() - saved
 
 
@@ -74,17 +74,17 @@ def _since(started: tuple[float, float]) -> dict[str, float]:
 
 
 def _scored(
-    candidate: Candidate, probabilities: NDArray[np.float32], y: NDArray[np.int64], seconds: Mapping[str, float]
+    pipeline: Pipeline, probabilities: NDArray[np.float32], y: NDArray[np.int64], seconds: Mapping[str, float]
 ) -> TrialResult:
-    share = getattr(candidate.model_, "schedule_share_", 1.0)
+    share = getattr(pipeline.model_, "schedule_share_", 1.0)
     check_schedule_share(share)
     return TrialResult(
         "complete",
         f"its limit left it {100 * share:.0f} % of its schedule" if share < 0.995 else "",
-        accuracy=float((candidate.classes_[probabilities.argmax(axis=1)] == y).mean()),
-        log_loss=float(log_loss(y, _normalized(probabilities), labels=candidate.classes_)),
+        accuracy=float((pipeline.classes_[probabilities.argmax(axis=1)] == y).mean()),
+        log_loss=float(log_loss(y, _normalized(probabilities), labels=pipeline.classes_)),
         valid_probabilities=probabilities,
-        history=_history(candidate.model_),
+        history=_history(pipeline.model_),
         peak_memory=peak_memory(),
         schedule_share=float(share),
         **seconds,

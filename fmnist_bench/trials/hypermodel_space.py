@@ -10,7 +10,7 @@ from typing import Any
 from fmnist_bench._utils.errors import InputError, nearest
 from fmnist_bench.config.building import ALLOWED_PREFIXES, resolve
 from fmnist_bench.config.space import Range, Spec
-from fmnist_bench.config.study import Arm, Benchmark, Study
+from fmnist_bench.config.study import Benchmark, SearchSpace, Study
 from fmnist_bench.trials.process import answer_of_worker
 
 WRAPPER = "fmnist_bench.models.HyperModelClassifier"
@@ -43,16 +43,16 @@ def with_hyperspaces(benchmark: Benchmark, allow_import: Sequence[str] = ()) -> 
     InputError
         Where the model's module is not allowed, or it cannot be built, or the study says what does not fit it.
     """
-    return replace(benchmark, studies=tuple(_resolved(study, tuple(allow_import)) for study in benchmark.studies))
+    return replace(benchmark, spaces=tuple(_resolved(space, tuple(allow_import)) for space in benchmark.spaces))
 
 
-def _resolved(study: Study, allow_import: tuple[str, ...]) -> Study:
-    if study.model.use.startswith(ALLOWED_PREFIXES):
-        return study
-    answer = answer_of_worker(_discover, (study.model, f"study {study.name}, [model]", allow_import))
+def _resolved(space: SearchSpace, allow_import: tuple[str, ...]) -> SearchSpace:
+    if space.model.use.startswith(ALLOWED_PREFIXES):
+        return space
+    answer = answer_of_worker(_discover, (space.model, f"study {space.name}, [model]", allow_import))
     if isinstance(answer, str):
         raise InputError(answer)
-    return study if answer is None else with_hyperspace(study, answer)
+    return space if answer is None else with_hyperspace(space, answer)
 
 
 def _discover(argument: tuple[Spec, str, tuple[str, ...]], connection: Connection) -> None:
@@ -86,7 +86,7 @@ def _arguments(target: Any) -> tuple[str, ...]:
     return tuple(p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
 
 
-def with_hyperspace(study: Study, found: Discovery) -> Study:
+def with_hyperspace(space: SearchSpace, found: Discovery) -> SearchSpace:
     """Write a study of a HyperModel as one of the classifier around it.
 
     What the study says of a hyperparameter wins: a constant takes it out of the search, a range narrows it. Other
@@ -97,17 +97,20 @@ def with_hyperspace(study: Study, found: Discovery) -> Study:
     InputError
         Where the study has a key that is none of these, or a known configuration is outside a range.
     """
-    where, given = f"study {study.name}, [model]", study.model.arguments
+    where, given = f"study {space.name}, [model]", space.model.arguments
     names = [entry["name"] for entry in found.hyperparameters]
     for key in given:
         if key not in (allowed := [*names, *found.arguments, *found.constructor]):
-            raise InputError(f"{where}.{key}: {study.model.use} asks for no such thing{nearest(key, allowed)}")
+            raise InputError(f"{where}.{key}: {space.model.use} asks for no such thing{nearest(key, allowed)}")
     own = {key for key in given if key in found.constructor and key not in (*names, *found.arguments)}
-    hypermodel = Spec(study.model.use, {key: given[key] for key in own})
+    hypermodel = Spec(space.model.use, {key: given[key] for key in own})
     outer = {key: value for key, value in given.items() if key not in own}
-    arguments = {**_searched(found.hyperparameters, outer), **{k: v for k, v in outer.items() if not isinstance(v, Range)}}
+    arguments = {
+        **_searched(found.hyperparameters, outer),
+        **{k: v for k, v in outer.items() if not isinstance(v, Range)},
+    }
     plain = {key: value for key, value in outer.items() if isinstance(value, Range) and key not in names}
-    resolved = replace(study, model=Spec(WRAPPER, {"hypermodel": hypermodel, **plain, **arguments}))
+    resolved = replace(space, model=Spec(WRAPPER, {"hypermodel": hypermodel, **plain, **arguments}))
     _check_known(resolved)
     return resolved
 
@@ -133,12 +136,12 @@ def _range(entry: Mapping[str, Any]) -> Range:
     return Range(entry["low"], entry["high"], entry["log"], entry["step"])
 
 
-def _check_known(study: Study) -> None:
-    ranges = Arm(study).ranges()
-    for known in study.known:
-        where = f"study {study.name}, [[known]] {known.name}"
+def _check_known(space: SearchSpace) -> None:
+    ranges = Study(space).ranges()
+    for known in space.known:
+        where = f"study {space.name}, [[known]] {known.name}"
         for name, value in known.parameters.items():
             if name in ranges and not ranges[name].contains(value):
                 raise InputError(f"{where}: {name} = {value!r} is outside its range {ranges[name]}")
-    for name in study.fidelity.levels.keys() & ranges.keys():
-        raise InputError(f"study {study.name}, [fidelity]: {name} is searched; give it a value in [model]")
+    for name in space.fidelity.levels.keys() & ranges.keys():
+        raise InputError(f"study {space.name}, [fidelity]: {name} is searched; give it a value in [model]")

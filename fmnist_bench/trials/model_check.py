@@ -11,20 +11,20 @@ from numpy.typing import NDArray
 from fmnist_bench._utils.errors import InputError, describe
 from fmnist_bench._utils.probabilities import PredictionError, check_alike
 from fmnist_bench.models.saved import load_named, save_model
-from fmnist_bench.pipeline import Candidate
+from fmnist_bench.pipeline import Pipeline
 
 CHECKED_ROWS = 8  # valid rows that are predicted again
 
 
 def save_checked(
-    candidate: Candidate, path: Path, X: NDArray[Any], before: NDArray[np.float32], allow_import: Sequence[str]
+    pipeline: Pipeline, path: Path, X: NDArray[Any], before: NDArray[np.float32], allow_import: Sequence[str]
 ) -> str:
     """Save a fitted candidate if it can be used again; say why not, empty where it can.
 
     The parameters are those of `fault_of_model`.
     """
     try:
-        save_model(candidate, path)
+        save_model(pipeline, path)
     except Exception as error:  # skops and the model's own code raise anything
         traceback.print_exc()
         return f"cannot be saved: {describe(error)}"

@@ -24,7 +24,7 @@ from fmnist_bench._utils import stage_progress
 from fmnist_bench._utils.errors import InputError, describe
 from fmnist_bench._utils.processes import silent_stderr
 from fmnist_bench.config.building import is_allowed, module_of
-from fmnist_bench.config.study import Arm
+from fmnist_bench.config.study import Study
 from fmnist_bench.storage.results import TrialResult
 from fmnist_bench.storage.trial_folder import LOG, read_result, unfinished
 from fmnist_bench.trials import task as job
@@ -98,15 +98,15 @@ def run_in_worker(task: Task, on_report: OnReport, stop: threading.Event) -> Tri
     return TrialResult(status, reason, fit_seconds=seconds, fit_cpu_seconds=limits.cpu_seconds)
 
 
-def check_in_worker(arms: tuple[Arm, ...], allow_import: tuple[str, ...]) -> None:
-    """Build every arm's known configurations in a worker, where importing Keras costs nobody else.
+def check_in_worker(studies: tuple[Study, ...], allow_import: tuple[str, ...]) -> None:
+    """Build every study's known configurations in a worker, where importing Keras costs nobody else.
 
     Raises
     ------
     InputError
         Where a class or an argument does not exist.
     """
-    if message := answer_of_worker(job.check, (arms, allow_import)):
+    if message := answer_of_worker(job.check, (studies, allow_import)):
         raise InputError(message)
 
 

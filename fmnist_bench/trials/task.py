@@ -21,8 +21,8 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from fmnist_bench._utils import stage_progress
 from fmnist_bench._utils.environment import cores
 from fmnist_bench._utils.errors import InputError, describe, printable
-from fmnist_bench.config.checking import check_arm
-from fmnist_bench.config.study import Arm
+from fmnist_bench.config.checking import check_study
+from fmnist_bench.config.study import Study
 from fmnist_bench.data.dataset import Split
 from fmnist_bench.data.image_files import write_grid
 from fmnist_bench.models.saved import forget_places, load_named
@@ -73,10 +73,10 @@ class Task:
     weights_dir : str or None
         Folder with files of pretrained weights.
     generator : Path or None
-        What the arm's augmentation has learnt already.
+        What the study's augmentation has learnt already.
     """
 
-    arm: Arm
+    study: Study
     number: int
     parameters: Mapping[str, Any]
     rows: Rows
@@ -121,25 +121,25 @@ def _outcome(task: Task, folder: Path, monitor: Monitor) -> TrialResult:
 
 
 def _run(task: Task, folder: Path, monitor: Monitor) -> TrialResult:
-    candidate = task.arm.candidate(task.parameters, task.allow_import)
-    _fill(candidate, task)
+    pipeline = task.study.pipeline(task.parameters, task.allow_import)
+    _fill(pipeline, task)
     X, y = task.rows.load()
     split = task.split if task.rows_share == 1 else task.split.part(task.rows_share, y, task.seed)
-    result = run_trial(candidate, X, y, split, monitor)
-    forget_places(candidate)
+    result = run_trial(pipeline, X, y, split, monitor)
+    forget_places(pipeline)
     if result.valid_probabilities is None:
         return result
-    candidate.classes_ = np.asarray(task.rows.classes)[candidate.classes_]  # it learnt codes, it answers labels
+    pipeline.classes_ = np.asarray(task.rows.classes)[pipeline.classes_]  # it learnt codes, it answers labels
     checked = split.valid[:CHECKED_ROWS]
     before = result.valid_probabilities[: len(checked)]
-    if fault := save_checked(candidate, folder / MODEL, X[checked], before, task.allow_import):
+    if fault := save_checked(pipeline, folder / MODEL, X[checked], before, task.allow_import):
         return replace(result, status="failed", reason=fault, accuracy=None, log_loss=None)
     np.save(folder / PROBABILITIES, result.valid_probabilities, allow_pickle=False)
     return result
 
 
 def _prepare(task: Task, folder: Path, monitor: Monitor) -> TrialResult:
-    sampler = task.arm.learner(task.allow_import)
+    sampler = task.study.learner(task.allow_import)
     if sampler is not None:
         _fill(sampler, task)
 
@@ -170,14 +170,14 @@ def _take_cores(cpus: tuple[int, ...]) -> None:
         threadpool_limits(n)
 
 
-def _fill(candidate: Any, task: Task) -> None:
-    set_where_none(candidate, cache_dir=str(task.cache_dir), weights_dir=task.weights_dir)
-    set_where_none(candidate, random_state=task.seed)
-    tell_image_shape(candidate, task.rows.image_shape)
+def _fill(pipeline: Any, task: Task) -> None:
+    set_where_none(pipeline, cache_dir=str(task.cache_dir), weights_dir=task.weights_dir)
+    set_where_none(pipeline, random_state=task.seed)
+    tell_image_shape(pipeline, task.rows.image_shape)
     if task.generator is not None:
-        set_where_none(candidate, generator=str(task.generator))
+        set_where_none(pipeline, generator=str(task.generator))
     if task.seconds is not None and task.deadline is not None:
-        set_where_none(candidate, max_seconds=time_to_fit(task.deadline - time.monotonic()))
+        set_where_none(pipeline, max_seconds=time_to_fit(task.deadline - time.monotonic()))
 
 
 def time_to_fit(left: float) -> float:
@@ -233,12 +233,12 @@ def _monitor_over(connection: Connection) -> Monitor:
     return monitor
 
 
-def check(argument: tuple[tuple[Arm, ...], tuple[str, ...]], connection: Connection) -> None:
-    """Build every arm; send what is wrong, nothing if all is well."""
-    arms, allow_import = argument
+def check(argument: tuple[tuple[Study, ...], tuple[str, ...]], connection: Connection) -> None:
+    """Build every study; send what is wrong, nothing if all is well."""
+    studies, allow_import = argument
     with _reports_errors(connection):
-        for arm in arms:
-            check_arm(arm, allow_import)
+        for study in studies:
+            check_study(study, allow_import)
 
 
 def predict(

@@ -11,7 +11,7 @@ from fmnist_bench._utils.intact import fits, parsed
 from fmnist_bench.storage.records import TrialRecord
 from fmnist_bench.storage.results import TrialResult
 
-RECORD = TrialRecord("arm", 3, {"C": 1.5}, "", TrialResult("complete", accuracy=1.0, log_loss=0.1), 2.5, 9.0)
+RECORD = TrialRecord("study", 3, {"C": 1.5}, "", TrialResult("complete", accuracy=1.0, log_loss=0.1), 2.5, 9.0)
 CONTENT = json.loads(json.dumps(asdict(RECORD)))
 ANYTHING = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=3)),

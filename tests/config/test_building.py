@@ -4,7 +4,7 @@ import pytest
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench.config.building import as_argument, build, resolve
 from fmnist_bench.config.space import Spec, parse_spec
-from fmnist_bench.config.study import Arm, Study
+from fmnist_bench.config.study import SearchSpace, Study
 
 SVM = {
     "use": "sklearn.calibration.CalibratedClassifierCV",
@@ -90,10 +90,10 @@ def test_arguments_that_name_files_or_caches_are_refused(use, key):
 def test_a_known_configuration_names_no_cache_either(name):
     agglomeration = Spec("sklearn.cluster.FeatureAgglomeration", {})
     pipeline = parse_spec({"use": "sklearn.pipeline.Pipeline", "steps": [BAYES]}, "here")
-    study = Study("s", pipeline, features=(agglomeration,))
+    space = SearchSpace("s", pipeline, features=(agglomeration,))
     values = {"model__gaussiannb__var_smoothing": 1e-5, name.replace("fagg", "featureagglomeration"): "cachedir"}
     with pytest.raises(InputError, match="may not name files or caches"):
-        Arm(study).candidate(values)
+        Study(space).pipeline(values)
 
 
 def test_an_allowed_prefix_admits_that_package_alone():

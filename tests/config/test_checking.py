@@ -3,8 +3,8 @@
 import pytest
 
 from fmnist_bench._utils.errors import InputError
-from fmnist_bench.config.checking import check_arm
-from fmnist_bench.config.loader import load_study
+from fmnist_bench.config.checking import check_study
+from fmnist_bench.config.loader import load_space
 
 BAYES = '{ use = "sklearn.naive_bayes.GaussianNB" }'
 TSNE = '{ use = "sklearn.manifold.TSNE" }'
@@ -15,8 +15,8 @@ def check(tmp_path):
     def check(text, allow_import=()):
         path = tmp_path / "mine.toml"
         path.write_text(text)
-        for arm in load_study(path).arms:
-            check_arm(arm, allow_import)
+        for study in load_space(path).studies:
+            check_study(study, allow_import)
 
     return check
 

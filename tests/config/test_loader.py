@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fmnist_bench._utils.errors import InputError
-from fmnist_bench.config.loader import describe_all, find_files, load_benchmark, load_study, parse_duration
-from fmnist_bench.config.study import Arm
+from fmnist_bench.config.loader import describe_all, find_files, load_benchmark, load_space, parse_duration
+from fmnist_bench.config.study import Study
 
 STUDY = """
 [[features]]
@@ -36,9 +36,9 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_a_study_of_the_working_directory_is_found(folder):
-    study = load_study("mine")
-    assert list(Arm(study).ranges()) == ["features__pca__n_components", "model__max_depth"]
-    assert study.known[0].parameters == {
+    space = load_space("mine")
+    assert list(Study(space).ranges()) == ["features__pca__n_components", "model__max_depth"]
+    assert space.known[0].parameters == {
         "model__max_depth": 9,
         "model__n_estimators": 20,
         "features__pca__n_components": 5,
@@ -46,9 +46,9 @@ def test_a_study_of_the_working_directory_is_found(folder):
 
 
 def test_known_values_build_the_candidate(folder):
-    arm = load_benchmark("mine-deep").arms[0]
-    candidate = arm.candidate(arm.study.known[0].parameters)
-    parameters = candidate.get_params()
+    study = load_benchmark("mine-deep").studies[0]
+    pipeline = study.pipeline(study.space.known[0].parameters)
+    parameters = pipeline.get_params()
     assert parameters["model__n_estimators"] == 20
     assert parameters["features__pca__n_components"] == 5
 
@@ -57,19 +57,19 @@ def test_a_study_with_augmentation_has_two_arms_named_after_it(folder):
     (folder / "studies" / "two.toml").write_text(STUDY + '[augment]\nuse = "fmnist_bench.models.ConditionalGAN"\n')
     (folder / "benchmarks" / "b.toml").write_text('studies = ["two", "mine"]\n')
     benchmark = load_benchmark("b")
-    assert [arm.name for arm in benchmark.arms] == ["two", "two+gan", "mine"]
+    assert [study.name for study in benchmark.studies] == ["two", "two+gan", "mine"]
     (folder / "benchmarks" / "b.toml").write_text('studies = ["two", "mine"]\naugment = false\n')
-    assert [arm.name for arm in load_benchmark("b").arms] == ["two", "mine"]
+    assert [study.name for study in load_benchmark("b").studies] == ["two", "mine"]
 
 
 def test_several_augmentations_are_tables_of_different_classes(folder):
     table = '[[augment]]\nuse = "fmnist_bench.{}"\n'
     gan, classic = table.format("augment.ConditionalGAN"), table.format("classic.ClassicAugmentation")
     (folder / "studies" / "four.toml").write_text(STUDY + classic + gan)
-    names = [arm.name for arm in load_benchmark("four").arms]
+    names = [study.name for study in load_benchmark("four").studies]
     assert names == ["four", "four+classic", "four+gan", "four+classic+gan"]
     (folder / "studies" / "four.toml").write_text(STUDY + classic + classic)
-    with pytest.raises(InputError, match="there would be two arms four.classic"):
+    with pytest.raises(InputError, match="there would be two studies four.classic"):
         load_benchmark("four")
 
 
@@ -111,7 +111,7 @@ def test_the_digest_knows_what_makes_runs_comparable(folder):
 def test_a_bad_study_names_file_and_fault(folder, text, words):
     (folder / "studies" / "bad.toml").write_text(text, encoding="latin-1")
     with pytest.raises(InputError, match=words) as error:
-        load_study("bad")
+        load_space("bad")
     assert "bad.toml" in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -121,25 +121,25 @@ def test_none_is_a_constant_a_choice_and_a_known_value(folder):
         '[model]\nuse = "sklearn.tree.DecisionTreeClassifier"\nmax_leaf_nodes = { none = true }\n'
         "max_depth = { choices = [3, { none = true }] }\n[[known]]\nmax_depth = { none = true }\n"
     )
-    study = load_study("none")
-    assert study.known[0].parameters == {"model__max_depth": None}
-    assert Arm(study).candidate(study.known[0].parameters).model.get_params()["max_leaf_nodes"] is None
+    space = load_space("none")
+    assert space.known[0].parameters == {"model__max_depth": None}
+    assert Study(space).pipeline(space.known[0].parameters).model.get_params()["max_leaf_nodes"] is None
 
 
 def test_two_arms_of_one_name_are_refused(folder):
     (folder / "studies" / "mine+gan.toml").write_text(STUDY)
     (folder / "studies" / "mine.toml").write_text(STUDY + '[augment]\nuse = "fmnist_bench.models.ConditionalGAN"\n')
     (folder / "benchmarks" / "b.toml").write_text('studies = ["mine", "mine+gan"]\n')
-    with pytest.raises(InputError, match=r"b.toml, studies: there would be two arms mine\+gan"):
+    with pytest.raises(InputError, match=r"b.toml, studies: there would be two studies mine\+gan"):
         load_benchmark("b")
     (folder / "benchmarks" / "b.toml").write_text('studies = ["mine", "mine+gan"]\naugment = false\n')
-    assert [arm.parts for arm in load_benchmark("b").arms] == [("mine",), ("mine+gan",)]
+    assert [study.parts for study in load_benchmark("b").studies] == [("mine",), ("mine+gan",)]
 
 
 def test_a_study_may_not_be_called_like_the_ensemble(folder):
     (folder / "studies" / "ensemble.toml").write_text('[model]\nuse = "sklearn.svm.SVC"\n')
     with pytest.raises(InputError, match="may not be called ensemble"):
-        load_study("ensemble")
+        load_space("ensemble")
 
 
 def test_a_study_whose_name_ends_like_a_configuration_is_searched_all_the_same(folder):
@@ -153,7 +153,7 @@ def test_what_long_trainings_need_begins_with_zero_and_costs_nothing(folder):
     (folder / "studies" / "long.toml").write_text(
         '[model]\nuse = "sklearn.svm.SVC"\n[fidelity]\nmax_iter = [10, 20, 40]\ntol = [0, 0, 0.1]\n'
     )
-    fidelity = load_study("long").fidelity
+    fidelity = load_space("long").fidelity
     assert [fidelity.at(rung) for rung in (0, 2)] == [
         {"model__max_iter": 10, "model__tol": 0},
         {"model__max_iter": 40, "model__tol": 0.1},

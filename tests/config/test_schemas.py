@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fmnist_bench._utils.errors import InputError
-from fmnist_bench.config.loader import BENCHMARK_KEYS, ENGINES, STUDY_KEYS, find_files, load_benchmark, load_study
+from fmnist_bench.config.loader import BENCHMARK_KEYS, ENGINES, SPACE_KEYS, find_files, load_benchmark, load_space
 from fmnist_bench.config.schemas import NAMES, schema_file
 from fmnist_bench.config.study import EnsembleConfig
 from fmnist_bench.storage.results import STATUSES
 
 MODEL = '[model]\nuse = "sklearn.svm.SVC"\n'
-LOADERS = {"study": load_study, "benchmark": load_benchmark}
+LOADERS = {"study": load_space, "benchmark": load_benchmark}
 
 
 def schema(name):
@@ -34,11 +34,11 @@ def test_a_schema_is_one(name):
 
 
 def test_schemas_and_parser_know_the_same_keys():
-    study, benchmark = schema("study"), schema("benchmark")
-    assert set(study["properties"]) == STUDY_KEYS
+    space, benchmark = schema("study"), schema("benchmark")
+    assert set(space["properties"]) == SPACE_KEYS
     assert set(benchmark["properties"]) == BENCHMARK_KEYS
     assert set(benchmark["properties"]["ensemble"]["properties"]) == set(EnsembleConfig.__dataclass_fields__)
-    search = study["definitions"]["search"]["properties"]
+    search = space["definitions"]["search"]["properties"]
     assert search["engine"]["enum"] == list(ENGINES)
     assert set(search["oracle"]["enum"]) == {oracle for oracles in ENGINES.values() for oracle in oracles}
 
@@ -137,7 +137,7 @@ arguments = st.one_of(
 )
 objects = st.dictionaries(st.sampled_from(["use", "C", "gamma"]), arguments, max_size=3)
 levels = st.dictionaries(st.sampled_from(["rows", "epochs"]), st.lists(scalars, max_size=3), max_size=2)
-studies = st.fixed_dictionaries(
+spaces = st.fixed_dictionaries(
     {"model": st.fixed_dictionaries({"use": st.just("a.B")}, optional={"C": arguments, "gamma": arguments})},
     optional={
         "features": st.lists(objects, max_size=2),
@@ -152,7 +152,7 @@ benchmarks = st.fixed_dictionaries(
     optional={
         **dict.fromkeys(["rows", "valid_size", "seed", "trials", "data"], scalars),
         "budget": st.one_of(scalars, st.from_regex(r"\A[0-9.]{0,3}h?[0-9]?m?[0-9.]{0,2}s?\Z")),
-        "ensemble": st.one_of(scalars, st.dictionaries(st.sampled_from(["max_steps", "per_arm", "x"]), scalars)),
+        "ensemble": st.one_of(scalars, st.dictionaries(st.sampled_from(["max_steps", "per_study", "x"]), scalars)),
     },
 )
 
@@ -163,7 +163,7 @@ def as_toml(value):
     return json.dumps(value) if not isinstance(value, list) else "[" + ", ".join(map(as_toml, value)) + "]"
 
 
-@pytest.mark.parametrize(("name", "tables"), [("study", studies), ("benchmark", benchmarks)])
+@pytest.mark.parametrize(("name", "tables"), [("study", spaces), ("benchmark", benchmarks)])
 def test_what_the_parser_takes_the_schema_takes(name, tables, tmp_path):
     """Otherwise an editor would mark a good file as a bad one."""
     path = tmp_path / "any.toml"

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fmnist_bench.data.pixels import UNIT, WHITE, are_pixels, as_uint8, check_scale, decide_white, white_of
-from fmnist_bench.pipeline import Candidate
+from fmnist_bench.pipeline import Pipeline
 
 GRAYS = np.linspace(0, 1, 640).reshape(10, 8, 8)
 
@@ -99,7 +99,7 @@ def test_a_pipeline_refuses_the_other_scale(digits):
     from sklearn.linear_model import LogisticRegression
 
     for rows, other in ((digits.X[:300], digits.X[:5] / 255), (digits.X[:300] / 255, digits.X[:5])):
-        model = Candidate(LogisticRegression(max_iter=300)).fit(rows, digits.y[:300])
+        model = Pipeline(LogisticRegression(max_iter=300)).fit(rows, digits.y[:300])
         model.predict(rows[:5])
         with pytest.raises(ValueError, match="this model was fitted on pixels"):
             model.predict(other)

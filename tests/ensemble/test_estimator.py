@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn
+import sklearn.pipeline
 import xgboost
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
@@ -17,7 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.naive_bayes import GaussianNB
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, OneHotEncoder
 from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
@@ -29,7 +30,7 @@ from fmnist_bench.ensemble.manifest import MANIFEST
 from fmnist_bench.models.boosting import XGBoostClassifier
 from fmnist_bench.models.features import ImageFeatures
 from fmnist_bench.models.saved import load_model
-from fmnist_bench.pipeline import Candidate
+from fmnist_bench.pipeline import Pipeline
 from fmnist_bench.storage.run_folder import Store
 
 SMALL = [("tree", DecisionTreeClassifier(random_state=0)), ("bayes", GaussianNB())]
@@ -179,7 +180,7 @@ def test_columns_that_xgboost_refuses_go_without_their_names(digits):
 
 def test_a_pipeline_that_begins_with_nothing_is_given_names(digits):
     frame = pd.DataFrame(digits.X[:200], columns=[f"pixel {i}" for i in range(64)])
-    pipeline = Pipeline([("nothing", "passthrough"), ("bayes", GaussianNB())])
+    pipeline = sklearn.pipeline.Pipeline([("nothing", "passthrough"), ("bayes", GaussianNB())])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         StackedEnsemble([("one", pipeline)], method="mean").fit(frame, digits.y[:200]).predict(frame)
@@ -214,8 +215,8 @@ class Looking(GaussianNB):
 
 def test_a_model_behind_features_is_not_told_the_shape_of_images(digits):
     images = digits.X.reshape(-1, 8, 8)
-    behind = Candidate(Looking(), features=make_pipeline(PCA(9)))
-    members = [("behind", behind), ("before", Candidate(Looking()))]
+    behind = Pipeline(Looking(), features=make_pipeline(PCA(9)))
+    members = [("behind", behind), ("before", Pipeline(Looking()))]
     ensemble = StackedEnsemble(members, method="mean").fit(images, digits.y)
     assert [member.model_.image_shape for _, member in ensemble.members_] == [None, (8, 8)]
 

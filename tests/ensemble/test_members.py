@@ -11,7 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 
 from fmnist_bench.ensemble.members import _found, hold_out, train, with_length_found
-from fmnist_bench.pipeline import Candidate
+from fmnist_bench.pipeline import Pipeline
 
 
 def test_classes_are_held_out_in_proportion():
@@ -65,7 +65,7 @@ def test_the_rounds_that_were_found_are_trained_again_and_no_more(digits, estima
     for whole, inner, done in (
         (estimator, lambda m: m, lambda m: m),
         (make_pipeline(MinMaxScaler(), estimator), lambda m: m[-1], lambda m: m[-1]),
-        (Candidate(estimator), lambda m: m.model, lambda m: m.model_),
+        (Pipeline(estimator), lambda m: m.model, lambda m: m.model_),
     ):
         fitted = whole.fit(digits.X[rows] / 16, digits.y[rows])
         found = getattr(done(fitted), settled)

@@ -14,7 +14,7 @@ from fmnist_bench._utils.errors import InputError
 from fmnist_bench.ensemble.estimator import load_ensemble
 from fmnist_bench.ensemble.saved import write_bundle
 from fmnist_bench.models.saved import save_model
-from fmnist_bench.pipeline import Candidate
+from fmnist_bench.pipeline import Pipeline
 
 ABOUT = {"method": "greedy", "temperature": 1.0, "pixels": True, "n_features_in": 64, "classes": list(range(10))}
 
@@ -26,7 +26,7 @@ def saved(digits, tmp_path):
         ("one", make_pipeline(MinMaxScaler(), LogisticRegression())),
         ("two", RandomForestClassifier(10, random_state=0)),
     ):
-        save_model(Candidate(model).fit(digits.X, digits.y), tmp_path / f"{name}.skops")
+        save_model(Pipeline(model).fit(digits.X, digits.y), tmp_path / f"{name}.skops")
         members.append((name, 0.5, tmp_path / f"{name}.skops"))
     write_bundle(tmp_path / "ensemble", members, ABOUT)
     return tmp_path / "ensemble"
@@ -41,7 +41,7 @@ def test_a_saved_ensemble_is_the_weighted_mean_of_its_members(saved, digits):
 
 
 def test_saving_again_replaces_the_whole_folder(saved, digits):
-    save_model(Candidate(GaussianNB()).fit(digits.X, digits.y), saved.parent / "three.skops")
+    save_model(Pipeline(GaussianNB()).fit(digits.X, digits.y), saved.parent / "three.skops")
     write_bundle(saved, [("three", 1.0, saved.parent / "three.skops")], ABOUT)
     assert sorted(p.name for p in saved.iterdir()) == ["0-three.skops", "manifest.json"]
 

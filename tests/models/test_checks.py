@@ -1,6 +1,6 @@
 """The public estimators as scikit-learn's own checks see them; networks are the smallest that learn what is asked for.
 
-Those of `Candidate` and `StackedEnsemble` are in files of their own.
+Those of `Pipeline` and `StackedEnsemble` are in files of their own.
 """
 
 import hypermodels

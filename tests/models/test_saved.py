@@ -28,7 +28,7 @@ from troublemakers import Trouble
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench.ensemble.estimator import StackedEnsemble
 from fmnist_bench.models.saved import is_trusted, load_model, save_model
-from fmnist_bench.pipeline import Candidate
+from fmnist_bench.pipeline import Pipeline
 
 TWO = [("bayes", GaussianNB(var_smoothing=0.01)), ("tree", DecisionTreeClassifier(max_depth=4, random_state=0))]
 
@@ -66,7 +66,7 @@ def after(transformer):
 )
 def test_common_models_load_again(model, digits, tmp_path):
     rows = digits.y < 3
-    fitted = Candidate(model).fit(digits.X[rows][:150], digits.y[rows][:150])
+    fitted = Pipeline(model).fit(digits.X[rows][:150], digits.y[rows][:150])
     save_model(fitted, tmp_path / "model.skops")
     assert [path.name for path in tmp_path.iterdir()] == ["model.skops"]
     loaded = load_model(tmp_path / "model.skops")
@@ -116,7 +116,7 @@ def test_what_does_more_than_hold_data_is_refused(name):
 
 def test_a_foreign_type_is_refused(digits, tmp_path):
     path = tmp_path / "model.skops"
-    skops.io.dump(Candidate(FunctionTransformer(np.load)), path)
+    skops.io.dump(Pipeline(FunctionTransformer(np.load)), path)
     with pytest.raises(InputError, match=r"types that are not trusted: numpy\.load \(allow_import=.*--allow-import"):
         load_model(path)
     skops.io.dump(Trouble().fit(digits.X, digits.y), path)

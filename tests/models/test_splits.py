@@ -4,7 +4,7 @@ from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.model_selection import StratifiedShuffleSplit
 
-from fmnist_bench.config.loader import load_study
+from fmnist_bench.config.loader import load_space
 from fmnist_bench.models.saved import is_trusted
 from fmnist_bench.models.splits import HoldOut
 from fmnist_bench.models.svm import SVC
@@ -37,5 +37,5 @@ def test_a_model_of_many_classes_is_calibrated_on_it():
 
 @pytest.mark.parametrize("name", ["hog_svm", "linear_svm"])
 def test_the_studies_that_calibrate_use_it(name):
-    assert load_study(name).model.arguments["cv"].use == f"{HoldOut.__module__}.HoldOut"
+    assert load_space(name).model.arguments["cv"].use == f"{HoldOut.__module__}.HoldOut"
     assert is_trusted(f"{HoldOut.__module__}.HoldOut")

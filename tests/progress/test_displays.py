@@ -24,7 +24,7 @@ class Terminal(io.StringIO):
 def play(show):
     """Run a short resumed benchmark with every kind of event."""
     show.run_started("smoke [v1]", 600.0, ["cnn", "cnn+gan", "svm"])
-    show.arm_state("cnn", {"complete": 3, "pruned": 2, "timeout": 1}, 0.9123, 3725.0)
+    show.study_state("cnn", {"complete": 3, "pruned": 2, "timeout": 1}, 0.9123, 3725.0)
     show.trial_started("cnn", 6)
     show.trial_progress("cnn", 6, 4, 0.925)
     yield "in a trial"
@@ -56,8 +56,8 @@ def live(width=120):
     return LiveTable(Console(file=io.StringIO(), width=width, height=30, force_terminal=True, color_system=None))
 
 
-def row(text, arm):
-    return next(line for line in text.splitlines() if line.strip().startswith(arm + " "))
+def row(text, study):
+    return next(line for line in text.splitlines() if line.strip().startswith(study + " "))
 
 
 def test_live_table_shows_the_resumed_state_and_the_trial_in_progress(now):
@@ -161,7 +161,7 @@ def test_the_column_of_failed_trials_counts_those_alone(now, status, failed):
 
 def test_live_table_shows_running_arms_first_where_not_all_fit(now):
     show = live()
-    show.run_started("smoke", 60.0, [f"arm{number}" for number in range(40)])
+    show.run_started("smoke", 60.0, [f"study{number}" for number in range(40)])
     show.trial_started("arm39", 0)
     assert drawn(show).index("arm39") < drawn(show).index("arm0")
     show.run_ended()
@@ -171,7 +171,7 @@ def test_plain_lines_are_one_line_an_event_without_steps_or_markup(now):
     out = io.StringIO()
     list(play(PlainLines(out)))
     assert out.getvalue().splitlines() == [
-        "[0:00] smoke [v1]: 3 arms (cnn, cnn+gan, svm), budget 10:00; Ctrl-C ends the search and keeps everything",
+        "[0:00] smoke [v1]: 3 studies (cnn, cnn+gan, svm), budget 10:00; Ctrl-C ends the search and keeps everything",
         "[0:00] cnn: resumed after 3 complete, 2 pruned, 1 timeout, best valid accuracy 91.23 %, 1:02:05 spent",
         "[0:00] cnn trial 6: started",
         "[0:00] cnn trial 6: complete, valid accuracy 93.00 %, 12.0 s",
@@ -191,10 +191,10 @@ def test_json_lines_are_events_of_the_schema():
     for event in events:
         jsonschema.validate(event, json.loads(schema_file("event").read_text()), jsonschema.Draft7Validator)
     names = [event["event"] for event in events]
-    assert names[:4] == ["run_started", "arm_state", "trial_started", "trial_progress"]
+    assert names[:4] == ["run_started", "study_state", "trial_started", "trial_progress"]
     assert names.count("run_ended") == 1
     ended = next(event for event in events if event.get("status") == "out_of_memory")
-    assert ended["arm"] == "svm" and ended["valid_accuracy"] is None
+    assert ended["study"] == "svm" and ended["valid_accuracy"] is None
     assert ended["reason"] == "used 5 GiB\nof 4 GiB [bold]"
     assert events[-1]["valid_accuracy"] is None
     assert (events[-2]["stage"], events[-2]["share"]) == ("HOG", 0.1235)

@@ -85,14 +85,14 @@ def test_png_is_a_png(figure):
 
 def test_variant_of_a_study_shares_its_colour_but_not_its_line():
     parts = {"cnn+gan": ("cnn", "gan"), "cnn+tree": ("cnn+tree",)}
-    styles = canvas.arm_styles(["cnn", "hog", "cnn+gan", "cnn+tree"], parts)
+    styles = canvas.study_styles(["cnn", "hog", "cnn+gan", "cnn+tree"], parts)
     assert styles["cnn"]["color"] == styles["cnn+gan"]["color"] != styles["hog"]["color"]
     assert styles["cnn"]["linestyle"] == styles["cnn+tree"]["linestyle"] != styles["cnn+gan"]["linestyle"]
     assert styles["cnn+tree"]["color"] not in (styles["cnn"]["color"], styles["hog"]["color"]), "a study of its own"
 
 
 def test_no_two_studies_share_a_colour_but_grey():
-    colours = [style["color"] for style in canvas.arm_styles([f"study{n}" for n in range(9)]).values()]
+    colours = [style["color"] for style in canvas.study_styles([f"study{n}" for n in range(9)]).values()]
     assert colours[6:] == [canvas.GREY] * 3
     assert len(set(colours)) == 7
 

@@ -85,7 +85,7 @@ def test_pictures_are_shown_as_they_are(shape):
 
 @pytest.mark.parametrize("width", [WIDE, NARROW])
 def test_names_of_near_points_do_not_sit_on_each_other(width):
-    scores = {f"arm number {i}": score(0.94 + i / 20_000, 1 + i / 500) for i in range(4)}
+    scores = {f"study number {i}": score(0.94 + i / 20_000, 1 + i / 500) for i in range(4)}
     fig = figures.accuracy_against_cost(scores, width)
     fig.draw_without_rendering()
     boxes = [text.get_window_extent() for text in fig.axes[0].texts]

@@ -121,12 +121,12 @@ def test_a_member_that_fails_on_test_rows_alone_is_given_up(arena, place, kind, 
         ("bayes", True),
         ("odd", False),
     ]
-    assert [(arm, number) for arm, number, _ in findings.given_up] == [("odd", 0)]
+    assert [(study, number) for study, number, _ in findings.given_up] == [("odd", 0)]
     assert reason in findings.given_up[0][2]
     (row,) = findings.failed
-    assert (row.arm, row.status) == ("odd", "failed")
+    assert (row.study, row.status) == ("odd", "failed")
     assert row.reason.startswith("given up at the end: ")
-    assert {arm for arm, *_ in findings.members} == {"bayes"}
+    assert {study for study, *_ in findings.members} == {"bayes"}
     ensemble = load_ensemble(outcome.folder / "ensemble")
     np.testing.assert_allclose(ensemble.predict_proba(findings.X_test), findings.ensemble.test_probabilities, atol=1e-6)
     assert all("Given up at the end" in text and reason in text for text in told(outcome.folder))
@@ -144,7 +144,7 @@ def test_a_model_of_scikit_learn_that_fails_on_test_rows_alone_is_given_up(arena
     arena("b.toml", 'seed = 1\ndata = "digits"\nvalid_size = 300\ntrials = 1\nstudies = ["knn", "radius"]\n')
     findings = runner.run_benchmark("b.toml", progress=Progress()).findings
     assert findings.ensemble.scored
-    assert [(arm, "No neighbors found" in reason) for arm, _, reason in findings.given_up] == [("radius", True)]
+    assert [(study, "No neighbors found" in reason) for study, _, reason in findings.given_up] == [("radius", True)]
 
 
 def test_the_next_best_trial_stands_for_one_that_was_damaged_after_the_search(place, monkeypatch):
@@ -152,7 +152,7 @@ def test_the_next_best_trial_stands_for_one_that_was_damaged_after_the_search(pl
     said, choose = [], session.choose_ensemble
 
     def damage_and_choose(run, records, *rest):
-        first, second, third = (run.trial_folder(r.arm, r.number) for r in records)
+        first, second, third = (run.trial_folder(r.study, r.number) for r in records)
         (first / PROBABILITIES).write_bytes((first / PROBABILITIES).read_bytes()[:1000])
         shutil.copy(third / MODEL, second / MODEL)
         choose(run, records, *rest)

@@ -8,23 +8,23 @@ from markdown_it import MarkdownIt
 from test_render import findings  # noqa: F401  a fixture
 
 from fmnist_bench.config.space import Spec
-from fmnist_bench.config.study import Benchmark, Study
+from fmnist_bench.config.study import Benchmark, SearchSpace
 from fmnist_bench.report.mlflow_notes import LISTS, of_benchmark, of_result, ways
 
 
 def test_a_benchmark_is_said_whole(digits, split):
-    study = Study("knn", Spec("sklearn.neighbors.KNeighborsClassifier", {}))
-    text = of_benchmark(Benchmark("b", budget=600.0, seed=7, studies=(study,)), digits, split)
-    for words in ("**b**", "**digits**", "1,200 fit and 300 valid rows of 8 x 8 pixels", "10 classes", "Arms: knn."):
+    space = SearchSpace("knn", Spec("sklearn.neighbors.KNeighborsClassifier", {}))
+    text = of_benchmark(Benchmark("b", budget=600.0, seed=7, spaces=(space,)), digits, split)
+    for words in ("**b**", "**digits**", "1,200 fit and 300 valid rows of 8 x 8 pixels", "10 classes", "Studies: knn."):
         assert words in text
     assert "Budget 10 minutes for everything, seed 7" in text
-    assert "3 trials of each arm" in of_benchmark(Benchmark("b", trials=3, studies=(study,)), digits, split)
+    assert "3 trials of each study" in of_benchmark(Benchmark("b", trials=3, spaces=(space,)), digits, split)
 
 
 def test_names_are_shown_and_not_obeyed(digits, split, findings):  # noqa: F811
     evil = "<script>alert(1)</script> ![p](http:127.0.0.1:9) **b**\n# c"
-    study, data = Study(evil, Spec("sklearn.naive_bayes.GaussianNB", {})), dataclasses.replace(digits, name=evil)
-    text = of_benchmark(Benchmark(evil, trials=1, studies=(study,)), data, split)
+    space, data = SearchSpace(evil, Spec("sklearn.naive_bayes.GaussianNB", {})), dataclasses.replace(digits, name=evil)
+    text = of_benchmark(Benchmark(evil, trials=1, spaces=(space,)), data, split)
     who = dataclasses.replace(findings.choice, name=evil)
     text += of_result(dataclasses.replace(findings, contestants=(who,), ensemble=None, members=()), "there")
     page = MarkdownIt("commonmark").render(text)

@@ -35,7 +35,7 @@ def contestant(name, trial, model, parts, n_trials):
 
 @pytest.fixture(scope="module")
 def findings():
-    """Three arms on digits: one complete, one with pruned trials and histories, one that only failed."""
+    """Three studies on digits: one complete, one with pruned trials and histories, one that only failed."""
     X, y = load_digits(return_X_y=True)
     X_fit, X_rest, y_fit, y_rest = train_test_split(X / 16, y, test_size=0.6, stratify=y, random_state=0)
     X_valid, X_test, y_valid, y_test = train_test_split(X_rest, y_rest, test_size=0.5, random_state=0)
@@ -83,7 +83,7 @@ def findings():
 
 @pytest.fixture(scope="module")
 def augmented(findings):
-    """The same with an arm that differs from another by an augmentation that had to learn."""
+    """The same with a study that differs from another by an augmentation that had to learn."""
     linear, bayes = findings.contestants
     history = {"step": [100.0, 200.0], "fidelity": [0.2, 0.875]}
     learnt = TrialRow("linear+gan", -1, "prepared", "", 30.0, None, None, {}, history, 40.0)
@@ -108,8 +108,10 @@ def test_an_augmentation_is_held_against_the_same_study_without_it(augmented, fi
 
 def test_an_arm_is_held_against_each_with_one_augmentation_less(findings):
     linear = findings.contestants[0]
-    arms = [("cnn",), ("cnn", "classic"), ("cnn", "gan"), ("cnn", "classic", "gan"), ("cn",), ("other", "gan")]
-    parts = {"+".join(arm): arm for arm in arms} | {"cnn+tree": ("cnn+tree",)}  # the last is a study of that name
+    studies = [("cnn",), ("cnn", "classic"), ("cnn", "gan"), ("cnn", "classic", "gan"), ("cn",), ("other", "gan")]
+    parts = {"+".join(study): study for study in studies} | {
+        "cnn+tree": ("cnn+tree",)
+    }  # the last is a study of that name
     some = dataclasses.replace(
         findings,
         contestants=tuple(dataclasses.replace(linear, name=name) for name in parts),
@@ -131,7 +133,7 @@ def test_what_a_generator_learnt_is_shown_and_is_no_failure(augmented, page):
     assert parsed.tags["svg"] == Page(page).tags["svg"] + 2 * 2  # forest plot and fidelity, wide and narrow
     assert f"data:image/png;base64,{PIXEL}" in parsed.links
     assert "| linear+gan | prepared | 30.0 | 200 | 87.5 |" in text
-    assert [trial.arm for trial in augmented.failed] == ["svm", "svm"]
+    assert [trial.study for trial in augmented.failed] == ["svm", "svm"]
     assert augmented.seconds_by_kind()["linear+gan"]["prepared"] == 30
 
 
@@ -224,9 +226,9 @@ def test_page_answers_first_with_the_model_chosen_on_valid_rows(findings, page):
 
 
 def test_page_counts_one_of_a_thing_as_one(findings, page):
-    assert "3 arms, 5 trials" in page
+    assert "3 studies, 5 trials" in page
     one = dataclasses.replace(findings, contestants=(), ensemble=None, members=(), trials=findings.trials[-1:])
-    assert re.search(r"\b1 arm, 1 trial\b", render.render_html(one))
+    assert re.search(r"\b1 study, 1 trial\b", render.render_html(one))
 
 
 def test_page_has_the_confusion_matrix_of_the_ensemble(findings, page):

@@ -20,11 +20,11 @@ def test_anytime_line_is_the_running_best_up_to_the_end():
 
 
 def test_anytime_names_every_arm_beside_its_line_and_colours_the_best():
-    arms = {f"arm{n}": [(60.0, 0.5 + n / 100)] for n in range(10)} | {"none": []}
-    ax = search_figures.anytime(arms, 600).axes[0]
-    assert [text.get_text() for text in ax.texts] == [f"arm{n}" for n in range(9, -1, -1)]
+    studies = {f"study{n}": [(60.0, 0.5 + n / 100)] for n in range(10)} | {"none": []}
+    ax = search_figures.anytime(studies, 600).axes[0]
+    assert [text.get_text() for text in ax.texts] == [f"study{n}" for n in range(9, -1, -1)]
     colours = {line.get_label(): line.get_color() for line in ax.lines}
-    assert [colours[f"arm{n}"] for n in range(10)] == [GREY] * 4 + list(PALETTE)[::-1]
+    assert [colours[f"study{n}"] for n in range(10)] == [GREY] * 4 + list(PALETTE)[::-1]
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=15))

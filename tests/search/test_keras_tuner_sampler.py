@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 import fmnist_bench
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench.config.space import Range, Spec, parse_spec
-from fmnist_bench.config.study import Arm, Engine, Fidelity, Known, Study
+from fmnist_bench.config.study import Engine, Fidelity, Known, SearchSpace, Study
 from fmnist_bench.progress.displays import Progress
 from fmnist_bench.search._keras_tuner_space import decode, encode, hyperparameters
 from fmnist_bench.search._optuna_space import check_drawing
-from fmnist_bench.search.arm import ArmSearch
 from fmnist_bench.search.keras_tuner_sampler import OracleAsker, factor_of
+from fmnist_bench.search.study import StudySearch
 from fmnist_bench.storage.records import TrialRecord
 from fmnist_bench.storage.results import TrialResult
 from fmnist_bench.storage.run_folder import Run, Store
@@ -44,9 +44,9 @@ def run(tmp_path):
 
 
 def make(run, oracle="random", known=(), spec=SPACE, ladder=LADDER):
-    study = Study("svm", Spec("sklearn.svm.SVC", spec), known=tuple(known), fidelity=ladder)
-    arm = Arm(Study(**{**vars(study), "engine": Engine("keras-tuner", oracle)}))
-    return ArmSearch(arm, run, OracleAsker(arm, run, seed=0))
+    space = SearchSpace("svm", Spec("sklearn.svm.SVC", spec), known=tuple(known), fidelity=ladder)
+    study = Study(SearchSpace(**{**vars(space), "engine": Engine("keras-tuner", oracle)}))
+    return StudySearch(study, run, OracleAsker(study, run, seed=0))
 
 
 def ask_next(search):
@@ -113,7 +113,7 @@ intervals = st.fixed_dictionaries({"low": ends, "high": ends}, optional={"log": 
 def test_a_range_that_check_takes_can_be_drawn_from(table):
     try:
         spec = parse_spec({"use": "sklearn.svm.SVC", "C": table}, "here")
-        check_drawing(Arm(Study("svm", spec)))
+        check_drawing(Study(SearchSpace("svm", spec)))
     except InputError:
         return
     own = spec.arguments["C"]

@@ -54,12 +54,12 @@ class Nowhere:
 @pytest.mark.parametrize(("spent", "first"), [(0.0, "svm"), (45.0, "cnn")])
 def test_the_last_training_of_a_network_begins_when_the_others_have_had_their_part(run, spent, first):
     network_search, other = network(run, speedup=2.0), make(run, [Known("one", {"model__C": 3.0})])
-    network_search.arm = replace(network_search.arm, study=replace(network_search.arm.study, name="cnn"))
+    network_search.study = replace(network_search.study, space=replace(network_search.study.space, name="cnn"))
     answer(network_search, run, ask(network_search), accuracy=0.9, seconds=50.0)
     answer(other, run, ask(other), accuracy=0.5, seconds=5.0)
     clock, settings = Clock(130.0, spent=spent), SimpleNamespace(trials=None)
     search = Search([network_search, other], run, None, clock, Nowhere(), settings, None)
     chosen, proposal = search._next(reserve=20.0)
-    assert (chosen.arm.study.name, proposal.all_cores) == (first, first == "cnn")
+    assert (chosen.study.space.name, proposal.all_cores) == (first, first == "cnn")
     network_search.begin(Ask(7, {}), 60.0, all_cores=True)
     assert search._start(None, 20.0) == {}, "nothing is begun beside it"

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench.config.space import Range, Spec, parse_spec
-from fmnist_bench.config.study import Arm, Study
+from fmnist_bench.config.study import SearchSpace, Study
 from fmnist_bench.search._optuna_space import check_drawing, decode, distribution, encode
 
 
@@ -27,9 +27,9 @@ def test_ranges_become_distributions(own, expected):
 
 @pytest.mark.parametrize("own", [Range(0.0, 1.0, step=1e-320), Range(0.0, math.inf), Range(-1e308, 1e308)])
 def test_what_nothing_can_be_drawn_from_is_refused(own):
-    arm = Arm(Study("svm", Spec("sklearn.svm.SVC", {"C": own})))
+    study = Study(SearchSpace("svm", Spec("sklearn.svm.SVC", {"C": own})))
     with pytest.raises(InputError, match="study svm: model__C: nothing can be drawn from"):
-        check_drawing(arm)
+        check_drawing(study)
 
 
 numbers = st.one_of(st.integers(-(2**53), 2**53), st.floats(), st.sampled_from([0, 1, 0.1, 1e-320, 1e300]))
@@ -41,7 +41,7 @@ intervals = st.fixed_dictionaries({"low": numbers, "high": numbers}, optional={"
 def test_a_range_that_is_taken_can_be_drawn_from_again_and_again(table):
     try:
         spec = parse_spec({"use": "sklearn.svm.SVC", "C": table}, "here")
-        check_drawing(Arm(Study("svm", spec)))
+        check_drawing(Study(SearchSpace("svm", spec)))
     except InputError:
         return
     own = spec.arguments["C"]

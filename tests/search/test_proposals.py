@@ -1,4 +1,4 @@
-"""What an arm would try next: climbs, augmentations, networks trained again."""
+"""What a study would try next: climbs, augmentations, networks trained again."""
 
 import math
 from dataclasses import replace
@@ -8,9 +8,9 @@ import pytest
 from scenes import EPOCHS, KNOWN, LEVELS, answer, ask, make, make_run, network
 
 from fmnist_bench.config.space import Range, Spec
-from fmnist_bench.config.study import Arm, Fidelity, Known, Study
-from fmnist_bench.search.arm import ArmSearch
+from fmnist_bench.config.study import Fidelity, Known, SearchSpace, Study
 from fmnist_bench.search.optuna_sampler import OptunaAsker
+from fmnist_bench.search.study import StudySearch
 from fmnist_bench.search.successive_halving import AS_IT_STANDS, GAIN
 from fmnist_bench.storage.records import TrialRecord
 from fmnist_bench.storage.results import PREPARATION, PREPARED, TrialResult
@@ -59,18 +59,18 @@ def test_where_nothing_is_known_to_be_good_the_best_of_three_climbs(run):
 
 def test_an_augmentation_learns_when_there_is_a_result_without_it_and_its_study_is_due(run):
     plain = make(run, known=[Known("one", {"model__C": 3.0})])
-    arm = Arm(plain.arm.study, (Spec("imblearn.SMOTE", {}),))
-    augmented = ArmSearch(arm, run, OptunaAsker(arm, run, seed=0), plain=plain)
+    study = Study(plain.study.space, (Spec("imblearn.SMOTE", {}),))
+    augmented = StudySearch(study, run, OptunaAsker(study, run, seed=0), plain=plain)
     assert augmented.propose(math.inf) is None
     answer(plain, run, ask(plain), status="interrupted", accuracy=None)
     assert augmented.propose(math.inf) is None, "that is no result"
     answer(plain, run, ask(plain))
     learning = augmented.propose(math.inf)
     assert learning.preparation
-    assert not augmented.claim(learning, fair=1000.0).untried, "known configurations of all arms come first"
+    assert not augmented.claim(learning, fair=1000.0).untried, "known configurations of all studies come first"
     assert augmented.ask(learning).number == PREPARATION
     assert augmented.propose(math.inf) is None, "it learns once"
-    augmented.tell(TrialRecord(arm.name, PREPARATION, {}, "", TrialResult(PREPARED), 40.0, 0.0, AS_IT_STANDS, {}))
+    augmented.tell(TrialRecord(study.name, PREPARATION, {}, "", TrialResult(PREPARED), 40.0, 0.0, AS_IT_STANDS, {}))
     assert augmented.spent == 40.0
     first = augmented.propose(math.inf)
     assert first.parameters["model__C"] == 3.0
@@ -79,28 +79,28 @@ def test_an_augmentation_learns_when_there_is_a_result_without_it_and_its_study_
 
 def test_an_augmentation_takes_over_configurations_not_seeds_at_what_they_cost_without_it(run):
     plain = network(run)
-    arm = replace(plain.arm, augments=(Spec("fmnist_bench.models.ConditionalGAN", {}),))
+    study = replace(plain.study, augments=(Spec("fmnist_bench.models.ConditionalGAN", {}),))
     answer(plain, run, ask(plain), accuracy=0.8, seconds=20.0)
     answer(plain, run, plain.ask(plain.propose(200.0)), accuracy=0.9, seconds=140.0)
     answer(plain, run, plain.ask(plain.propose(140.0)), accuracy=0.95, seconds=140.0)
-    augmented = ArmSearch(arm, run, OptunaAsker(arm, run, seed=0), plain=plain)
-    augmented.tell(TrialRecord(arm.name, PREPARATION, {}, "", TrialResult(PREPARED), 40.0, 0.0, AS_IT_STANDS, {}))
+    augmented = StudySearch(study, run, OptunaAsker(study, run, seed=0), plain=plain)
+    augmented.tell(TrialRecord(study.name, PREPARATION, {}, "", TrialResult(PREPARED), 40.0, 0.0, AS_IT_STANDS, {}))
     first = augmented.propose(200.0)
     assert (first.known, first.rung, first.seconds) == ("svm 1", 2, 140.0), "not its other seed, which is better"
     lower = augmented.propose(100.0)
     assert (lower.known, lower.rung, lower.seconds) == ("svm 1", 1, pytest.approx(60.0)), "as high as there is time"
     augmented.ask(first)
     assert augmented.propose(200.0).parameters is None, "a configuration is taken over once"
-    alone = ArmSearch(arm, run, OptunaAsker(arm, run, seed=0), plain=plain)
-    alone.tell(TrialRecord(arm.name, PREPARATION, {}, "", TrialResult(PREPARED), 40.0, 0.0, AS_IT_STANDS, {}))
+    alone = StudySearch(study, run, OptunaAsker(study, run, seed=0), plain=plain)
+    alone.tell(TrialRecord(study.name, PREPARATION, {}, "", TrialResult(PREPARED), 40.0, 0.0, AS_IT_STANDS, {}))
     assert alone.propose(10.0) is None, "a new one would take as long as it does without the augmentation"
 
 
 def test_what_climbs_without_an_augmentation_climbs_with_it_beside(run):
     plain = network(run)
-    arm = replace(plain.arm, augments=(Spec("fmnist_bench.models.ConditionalGAN", {"ratio": Range(0.1, 1.0)}),))
-    augmented = ArmSearch(arm, run, OptunaAsker(arm, run, seed=0), plain=plain)
-    augmented.tell(TrialRecord(arm.name, PREPARATION, {}, "", TrialResult(PREPARED), 40.0, 0.0, AS_IT_STANDS, {}))
+    study = replace(plain.study, augments=(Spec("fmnist_bench.models.ConditionalGAN", {"ratio": Range(0.1, 1.0)}),))
+    augmented = StudySearch(study, run, OptunaAsker(study, run, seed=0), plain=plain)
+    augmented.tell(TrialRecord(study.name, PREPARATION, {}, "", TrialResult(PREPARED), 40.0, 0.0, AS_IT_STANDS, {}))
     answer(plain, run, ask(plain), accuracy=0.8, seconds=20.0)
     climbing = plain.ask(plain.propose(200.0))
     beside = augmented.propose(180.0)
@@ -111,15 +111,15 @@ def test_what_climbs_without_an_augmentation_climbs_with_it_beside(run):
 
 
 def augmented_beside(plain, run, **parameters):
-    """The arm of the same study with an augmentation, which has learnt."""
-    arm = replace(plain.arm, augments=(Spec("fmnist_bench.models.ConditionalGAN", parameters),))
-    augmented = ArmSearch(arm, run, OptunaAsker(arm, run, seed=0), plain=plain)
-    augmented.tell(TrialRecord(arm.name, PREPARATION, {}, "", TrialResult(PREPARED), 40.0, 0.0, AS_IT_STANDS, {}))
+    """The study of the same study with an augmentation, which has learnt."""
+    study = replace(plain.study, augments=(Spec("fmnist_bench.models.ConditionalGAN", parameters),))
+    augmented = StudySearch(study, run, OptunaAsker(study, run, seed=0), plain=plain)
+    augmented.tell(TrialRecord(study.name, PREPARATION, {}, "", TrialResult(PREPARED), 40.0, 0.0, AS_IT_STANDS, {}))
     return augmented
 
 
 def interrupted_beside(run):
-    """An arm whose trial was interrupted while it climbed beside the other arm's, and that trial."""
+    """A study whose trial was interrupted while it climbed beside the other study's, and that trial."""
     plain = network(run)
     augmented = augmented_beside(plain, run, ratio=Range(0.1, 1.0))
     answer(plain, run, ask(plain), accuracy=0.8, seconds=20.0)
@@ -178,9 +178,9 @@ def test_three_configurations_are_taken_over_and_not_one_of_three_rungs(run):
 
 def test_a_configuration_that_failed_higher_up_is_taken_over_where_it_has_a_result(run):
     plain = network(run)
-    arm = replace(plain.arm, augments=(Spec("fmnist_bench.models.ConditionalGAN", {}),))
-    augmented = ArmSearch(arm, run, OptunaAsker(arm, run, seed=0), plain=plain)
-    augmented.tell(TrialRecord(arm.name, PREPARATION, {}, "", TrialResult(PREPARED), 40.0, 0.0, AS_IT_STANDS, {}))
+    study = replace(plain.study, augments=(Spec("fmnist_bench.models.ConditionalGAN", {}),))
+    augmented = StudySearch(study, run, OptunaAsker(study, run, seed=0), plain=plain)
+    augmented.tell(TrialRecord(study.name, PREPARATION, {}, "", TrialResult(PREPARED), 40.0, 0.0, AS_IT_STANDS, {}))
     answer(plain, run, ask(plain), accuracy=0.8, seconds=20.0)
     answer(plain, run, plain.ask(plain.propose(200.0)), accuracy=None, status="out_of_memory", seconds=90.0)
     assert augmented.propose(200.0).rung == 0
@@ -200,7 +200,7 @@ def test_a_network_that_can_climb_no_more_is_trained_again_with_other_seeds(run)
         assert again.parameters == {"model__learning_rate": 0.5, "model__random_state": number}
         answer(search, run, again, accuracy=0.91, seconds=60.0)
     assert search.propose(100.0).parameters is None, "then new ones"
-    assert make(run, [], search.arm.study.model, levels=EPOCHS).propose(100.0).parameters is None
+    assert make(run, [], search.study.space.model, levels=EPOCHS).propose(100.0).parameters is None
 
 
 def test_a_network_that_is_known_to_be_good_goes_straight_to_the_highest_rung_that_fits(run):
@@ -278,8 +278,10 @@ def test_what_learns_on_a_part_of_the_rows_is_not_trained_again(run):
 
 def test_a_seed_with_which_a_network_is_trained_again_is_not_that_of_the_run(run):
     spec = Spec("fmnist_bench.models.CNNClassifier", {"learning_rate": Range(0.1, 1.0)})
-    arm = Arm(Study("svm", spec, known=(Known("one", {"model__learning_rate": 0.5}),), fidelity=Fidelity(EPOCHS)))
-    search = ArmSearch(arm, run, OptunaAsker(arm, run, seed=1), seed=1)
+    study = Study(
+        SearchSpace("svm", spec, known=(Known("one", {"model__learning_rate": 0.5}),), fidelity=Fidelity(EPOCHS))
+    )
+    search = StudySearch(study, run, OptunaAsker(study, run, seed=1), seed=1)
     answer(search, run, ask(search), accuracy=0.8, seconds=20.0)
     assert search.propose(30.0).parameters["model__random_state"] == 2
 

@@ -19,13 +19,13 @@ from fmnist_bench.storage.run_folder import Run, Store
 def test_records_come_back_as_they_were(tmp_path):
     with Store(tmp_path).open_run(Benchmark("b"), "f" * 64) as run:
         result = TrialResult("failed", "x: y", history={"step": [1.0], "valid_loss": [float("nan")]})
-        record = TrialRecord("arm", 3, {"model__C": 1.5, "model__kernel": "rbf"}, "known", result, 2.5, 9.0)
+        record = TrialRecord("study", 3, {"model__C": 1.5, "model__kernel": "rbf"}, "known", result, 2.5, 9.0)
         run.save_record(record)
-        (back,) = run.records("arm")
+        (back,) = run.records("study")
     assert back.parameters == record.parameters
     assert back.result.reason == "x: y"
     assert np.isnan(back.result.history["valid_loss"][0])
-    assert run.record("arm", 4) is None
+    assert run.record("study", 4) is None
 
 
 def test_a_run_is_that_of_just_this_benchmark_on_just_these_data(tmp_path):
@@ -91,12 +91,12 @@ RESULT = TrialResult("complete", accuracy=1.0, log_loss=0.1, history={"step": [1
 )
 def test_a_record_that_no_run_wrote_is_none(tmp_path, name, value):
     with Store(tmp_path).open_run(Benchmark("b"), "f" * 64) as run:
-        run.save_record(TrialRecord("arm", 3, {}, "", RESULT, 2.5, 9.0))
-        path = run.trial_folder("arm", 3) / "trial.json"
+        run.save_record(TrialRecord("study", 3, {}, "", RESULT, 2.5, 9.0))
+        path = run.trial_folder("study", 3) / "trial.json"
         content = json.loads(path.read_text())
-        assert run.record("arm", 3) == TrialRecord("arm", 3, {}, "", RESULT, 2.5, 9.0)
+        assert run.record("study", 3) == TrialRecord("study", 3, {}, "", RESULT, 2.5, 9.0)
         path.write_text(json.dumps({**content, name: value}))
-        assert run.record("arm", 3) is None
+        assert run.record("study", 3) is None
         for key, wrong in (
             ("fit_seconds", math.nan),
             ("accuracy", None),
@@ -105,14 +105,14 @@ def test_a_record_that_no_run_wrote_is_none(tmp_path, name, value):
             ("history", {"step": 1}),
         ):
             path.write_text(json.dumps({**content, "result": {**content["result"], key: wrong}}))
-            assert run.record("arm", 3) is None
+            assert run.record("study", 3) is None
 
 
 def test_a_file_in_the_place_of_trials_is_named(tmp_path):
     run = Store(tmp_path).open_run(Benchmark("b"), "f" * 64)
     (run.folder / "trials").mkdir(parents=True)
-    (run.folder / "trials" / "arm").write_text("")
-    with pytest.raises(InputError, match="trials/arm: is a file in the place of a folder"), run:
+    (run.folder / "trials" / "study").write_text("")
+    with pytest.raises(InputError, match="trials/study: is a file in the place of a folder"), run:
         pass
 
 

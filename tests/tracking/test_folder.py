@@ -181,7 +181,7 @@ def levels(folder):
     return sorted((run.data.tags["level"], run.info.status) for run in runs)
 
 
-@pytest.mark.parametrize(("countdown", "left"), [(1, ["benchmark"]), (2, ["arm", "benchmark"])])
+@pytest.mark.parametrize(("countdown", "left"), [(1, ["benchmark"]), (2, ["study", "benchmark"])])
 def test_what_a_kill_left_running_is_gone_on_with_or_closed(arena, tmp_path, countdown, left):
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run([sys.executable, "-c", CUT, "first", str(countdown)], env=environment, cwd=tmp_path)
@@ -197,9 +197,9 @@ def test_what_a_kill_left_running_is_gone_on_with_or_closed(arena, tmp_path, cou
         tracker.close("FINISHED")
     with Run(store, store.folder / "runs" / "first", "b") as run:
         tracker = Tracker(run, "b", {})
-        tracker.open_arm("svm", "svm")
+        tracker.open_study("svm", "svm")
         tracker.close("FINISHED")
-    assert levels(store.folder) == [("arm", "FINISHED"), ("benchmark", "FINISHED"), ("benchmark", "FINISHED")]
+    assert levels(store.folder) == [("study", "FINISHED"), ("benchmark", "FINISHED"), ("benchmark", "FINISHED")]
 
 
 def test_what_another_process_is_at_work_on_is_left_alone(arena, tmp_path):

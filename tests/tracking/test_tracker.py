@@ -49,7 +49,7 @@ def with_kernel(parameters):
 
 def track(run, uri="", say=print, settings=with_kernel):
     tracker = Tracker(run, "b", {"seed": 0}, uri, say)
-    tracker.open_arm("svm", "svm", settings)
+    tracker.open_study("svm", "svm", settings)
     return tracker
 
 
@@ -274,7 +274,7 @@ def test_a_run_that_was_deleted_in_mlflow_is_logged_anew(run, tracker):
     again = track(run)
     again.log_summary({"test_accuracy": 0.9}, [], {"svm": {"test_accuracy": 0.8}})
     again.close("FINISHED")
-    assert trials(run)[0].data.tags["mlflow.parentRunId"] == run.state["arms"]["svm"]
+    assert trials(run)[0].data.tags["mlflow.parentRunId"] == run.state["studies"]["svm"]
     parent = level(run, "benchmark")[0]
     assert (parent.info.run_id, parent.data.metrics) == (run.state["mlflow_run"], {"test_accuracy": 0.9})
 
@@ -641,4 +641,4 @@ def test_coming_back_to_a_store_goes_on_with_what_is_there(run, tracker, tmp_pat
     back.log_summary({}, [], {})
     assert run.state["mlflow_run"] == first
     assert trials(run).keys() == {0, 1}
-    assert len(level(run, "arm")) == len(level(run, "benchmark")) == 1
+    assert len(level(run, "study")) == len(level(run, "benchmark")) == 1

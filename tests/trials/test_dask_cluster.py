@@ -18,7 +18,7 @@ import pytest
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench.cli import main
 from fmnist_bench.config.space import Spec
-from fmnist_bench.config.study import Arm, Study
+from fmnist_bench.config.study import SearchSpace, Study
 from fmnist_bench.storage.trial_folder import LOG, MODEL, PROBABILITIES, RESULT
 from fmnist_bench.trials import _dask_supervisor
 from fmnist_bench.trials import dask_cluster as cluster_module
@@ -98,8 +98,9 @@ def run(cluster, task, on_report=lambda step, score: False, stop=None):
 
 
 def test_what_an_augmentation_has_learnt_travels_with_the_trial(cluster, make_task, tmp_path):
-    arm = Arm(
-        Study("bayes", Spec("sklearn.naive_bayes.GaussianNB", {})), (Spec("troublemakers.Copyist", {"ratio": 0.1}),)
+    study = Study(
+        SearchSpace("bayes", Spec("sklearn.naive_bayes.GaussianNB", {})),
+        (Spec("troublemakers.Copyist", {"ratio": 0.1}),),
     )
     task = make_task("none")
     X, y = task.rows.load()
@@ -107,15 +108,15 @@ def test_what_an_augmentation_has_learnt_travels_with_the_trial(cluster, make_ta
         np.savez(file, means=np.stack([X[y == label].mean(axis=0) for label in np.unique(y)]), classes=np.unique(y))
         file.flush()
         of_this_process_alone = Path(f"/proc/self/fd/{file.fileno()}")
-        task = dataclasses.replace(task, arm=arm, generator=of_this_process_alone)
+        task = dataclasses.replace(task, study=study, generator=of_this_process_alone)
         result = run(cluster, task)
     assert (result.status, result.reason) == ("complete", "")
 
 
 def sleeper(make_task, seconds, name="sleeper", **changes):
-    arm = Arm(Study("trouble", Spec("troublemakers.Trouble", {"kind": "none", "seconds": seconds})))
+    study = Study(SearchSpace("trouble", Spec("troublemakers.Trouble", {"kind": "none", "seconds": seconds})))
     task = make_task("none")
-    return dataclasses.replace(task, arm=arm, folder=task.folder.with_name(name), **changes)
+    return dataclasses.replace(task, study=study, folder=task.folder.with_name(name), **changes)
 
 
 def wait_until(condition, seconds=20.0):

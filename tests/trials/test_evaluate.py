@@ -10,7 +10,7 @@ from sklearn.naive_bayes import GaussianNB
 from troublemakers import Odd, Trouble
 
 from fmnist_bench._utils.errors import printable
-from fmnist_bench.pipeline import Candidate
+from fmnist_bench.pipeline import Pipeline
 from fmnist_bench.storage.results import TrialPruned, TrialResult
 from fmnist_bench.trials.evaluate import _history, run_trial
 
@@ -20,25 +20,25 @@ def ignore(step, score):
 
 
 def test_scores_are_those_of_the_valid_rows(digits, split):
-    candidate = Candidate(LogisticRegression(max_iter=2000))
-    result = run_trial(candidate, digits.X, digits.y, split, ignore)
+    pipeline = Pipeline(LogisticRegression(max_iter=2000))
+    result = run_trial(pipeline, digits.X, digits.y, split, ignore)
     truth = digits.y[split.valid]
     assert result.status == "complete"
     assert result.accuracy == accuracy_score(truth, result.valid_probabilities.argmax(axis=1))
     assert result.log_loss == pytest.approx(log_loss(truth, result.valid_probabilities.astype(float)), rel=1e-4)
     assert result.fit_seconds > 0
     assert result.peak_memory > 2**20
-    assert np.array_equal(candidate.predict_proba(digits.X[split.valid]), result.valid_probabilities)
+    assert np.array_equal(pipeline.predict_proba(digits.X[split.valid]), result.valid_probabilities)
 
 
 def test_a_schedule_that_was_compressed_is_said(digits, split):
     class Compressed(LogisticRegression):
         schedule_share_ = 0.4
 
-    result = run_trial(Candidate(Compressed(max_iter=2000)), digits.X, digits.y, split, ignore)
+    result = run_trial(Pipeline(Compressed(max_iter=2000)), digits.X, digits.y, split, ignore)
     assert (result.status, result.schedule_share) == ("complete", 0.4)
     assert result.reason == "its limit left it 40 % of its schedule"
-    result = run_trial(Candidate(Trouble()), digits.X, digits.y, split, ignore)
+    result = run_trial(Pipeline(Trouble()), digits.X, digits.y, split, ignore)
     assert (result.schedule_share, result.reason) == (1.0, "")
 
 
@@ -48,7 +48,7 @@ def test_only_fit_rows_are_learnt(digits, split):
             Recorder.seen = X
             return super().fit(X, y, monitor)
 
-    run_trial(Candidate(Recorder()), digits.X, digits.y, split, ignore)
+    run_trial(Pipeline(Recorder()), digits.X, digits.y, split, ignore)
     assert np.array_equal(Recorder.seen, digits.X[split.fit])
 
 
@@ -57,20 +57,20 @@ def test_a_monitor_that_prunes_ends_the_trial(digits, split):
         if step == 2:
             raise TrialPruned("enough")
 
-    result = run_trial(Candidate(Trouble("report")), digits.X, digits.y, split, monitor)
+    result = run_trial(Pipeline(Trouble("report")), digits.X, digits.y, split, monitor)
     assert (result.status, result.reason) == ("pruned", "enough")
     assert result.valid_probabilities is None
 
 
 def test_missing_weights_have_a_status_of_their_own(digits, split):
-    result = run_trial(Candidate(Trouble("no_weights")), digits.X, digits.y, split, ignore)
+    result = run_trial(Pipeline(Trouble("no_weights")), digits.X, digits.y, split, ignore)
     assert result.status == "no_weights"
     assert "get them there" in result.reason
 
 
 @pytest.mark.parametrize(("kind", "words"), [("raise", "RuntimeError: no luck today"), ("nan", "not finite")])
 def test_failures_have_reasons(digits, split, kind, words):
-    result = run_trial(Candidate(Trouble(kind)), digits.X, digits.y, split, ignore)
+    result = run_trial(Pipeline(Trouble(kind)), digits.X, digits.y, split, ignore)
     assert result.status == "failed"
     assert words in result.reason
 
@@ -88,13 +88,13 @@ def test_failures_have_reasons(digits, split, kind, words):
     ],
 )
 def test_what_are_no_class_probabilities_fails_with_one_sentence(digits, split, kind, reason):
-    result = run_trial(Candidate(Odd(kind)), digits.X, digits.y, split, ignore)
+    result = run_trial(Pipeline(Odd(kind)), digits.X, digits.y, split, ignore)
     assert (result.status, result.reason, result.valid_probabilities) == ("failed", reason, None)
 
 
 def test_columns_are_in_the_order_of_the_classes_whatever_the_model_has(digits, split):
     """A model whose `classes_` are not sorted scored 93 % in its trial and 1.7 % in the report."""
-    plain, odd = Candidate(GaussianNB()), Candidate(Odd("reversed"))
+    plain, odd = Pipeline(GaussianNB()), Pipeline(Odd("reversed"))
     results = [run_trial(each, digits.X, digits.y, split, ignore) for each in (plain, odd)]
     assert np.array_equal(results[0].valid_probabilities, results[1].valid_probabilities)
     assert results[0].accuracy == results[1].accuracy > 0.8
@@ -103,12 +103,12 @@ def test_columns_are_in_the_order_of_the_classes_whatever_the_model_has(digits, 
 
 
 def test_an_error_cannot_say_that_the_trial_is_complete(digits, split):
-    result = run_trial(Candidate(Trouble("finished")), digits.X, digits.y, split, ignore)
+    result = run_trial(Pipeline(Trouble("finished")), digits.X, digits.y, split, ignore)
     assert (result.status, "all is well" in result.reason) == ("failed", True)
 
 
 def test_a_schedule_of_which_nothing_was_left_fails(digits, split):
-    result = run_trial(Candidate(Trouble("no_schedule")), digits.X, digits.y, split, ignore)
+    result = run_trial(Pipeline(Trouble("no_schedule")), digits.X, digits.y, split, ignore)
     assert result.status == "failed"
     assert "schedule_share_ is 0.0: must be above 0 and at most 1" in result.reason
     for share in (0.0, 1.5, float("nan"), "all"):
@@ -117,7 +117,7 @@ def test_a_schedule_of_which_nothing_was_left_fails(digits, split):
 
 
 def test_a_history_of_another_kind_is_none(digits, split):
-    result = run_trial(Candidate(Trouble("odd_history")), digits.X, digits.y, split, ignore)
+    result = run_trial(Pipeline(Trouble("odd_history")), digits.X, digits.y, split, ignore)
     assert (result.status, result.history) == ("complete", {})
 
 
@@ -128,7 +128,7 @@ def test_a_history_of_steps_that_no_database_can_hold_is_none(step):
 
 
 def test_reasons_can_be_shown(digits, split):
-    result = run_trial(Candidate(Trouble("unprintable")), digits.X, digits.y, split, ignore)
+    result = run_trial(Pipeline(Trouble("unprintable")), digits.X, digits.y, split, ignore)
     assert result.reason.startswith("ValueError: no file \ufffd, \ufffd]0;a title\ufffd but a bell (troublemakers.py")
     result.reason.encode()
     assert TrialResult("crashed", "a tail \udcff\r\n| \x9b2J").reason == "a tail \ufffd  | \ufffd2J"

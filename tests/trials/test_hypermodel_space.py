@@ -6,7 +6,7 @@ import pytest
 from fmnist_bench import run_benchmark
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench.config.space import Range, Spec
-from fmnist_bench.config.study import Arm, Fidelity, Known, Study
+from fmnist_bench.config.study import Fidelity, Known, SearchSpace, Study
 from fmnist_bench.progress.displays import Progress
 from fmnist_bench.runner import check_benchmark
 from fmnist_bench.storage.run_folder import Run, Store
@@ -32,17 +32,17 @@ FOUND = Discovery(
 
 
 def resolve(known=(), fidelity=(), **arguments):
-    study = Study("own", Spec("theirs.Model", arguments), known=tuple(known), fidelity=Fidelity(dict(fidelity)))
-    return with_hyperspace(study, FOUND)
+    space = SearchSpace("own", Spec("theirs.Model", arguments), known=tuple(known), fidelity=Fidelity(dict(fidelity)))
+    return with_hyperspace(space, FOUND)
 
 
 def test_what_a_hypermodel_asks_for_becomes_ranges():
-    study = resolve(n_classes=7, epochs=3)
-    assert study.model.use == WRAPPER
+    space = resolve(n_classes=7, epochs=3)
+    assert space.model.use == WRAPPER
     assert not resolve(fidelity={"model__epochs": (2, 6)}).trains_network, "a limit cuts its schedule off"
-    assert study.model.arguments["hypermodel"] == Spec("theirs.Model", {"n_classes": 7})
-    assert study.model.arguments["epochs"] == 3
-    assert Arm(study).ranges() == {
+    assert space.model.arguments["hypermodel"] == Spec("theirs.Model", {"n_classes": 7})
+    assert space.model.arguments["epochs"] == 3
+    assert Study(space).ranges() == {
         "model__kind": Range(choices=("dense", "conv")),
         "model__units": Range(8, 64, step=8, when=(("model__kind", ("dense",)),)),
         "model__pooled": Range(choices=(True, False), when=(("model__kind", ("conv",)),)),
@@ -51,14 +51,14 @@ def test_what_a_hypermodel_asks_for_becomes_ranges():
 
 
 def test_what_the_study_says_wins():
-    study = resolve(kind="conv", size=Range(3, 4))
-    assert study.model.arguments["kind"] == "conv"
-    assert Arm(study).ranges() == {
+    space = resolve(kind="conv", size=Range(3, 4))
+    assert space.model.arguments["kind"] == "conv"
+    assert Study(space).ranges() == {
         "model__pooled": Range(choices=(True, False)),
         "model__size": Range(3, 4, when=(("model__pooled", (True,)),)),
     }
-    assert set(Arm(resolve(kind="dense")).ranges()) == {"model__units"}
-    assert Arm(resolve(epochs=Range(1, 5))).ranges()["model__epochs"] == Range(1, 5)
+    assert set(Study(resolve(kind="dense")).ranges()) == {"model__units"}
+    assert Study(resolve(epochs=Range(1, 5))).ranges()["model__epochs"] == Range(1, 5)
 
 
 @pytest.mark.parametrize(

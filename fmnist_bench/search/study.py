@@ -1,11 +1,11 @@
-"""The search over one arm: its history, and an asker that makes trials of what it would try next."""
+"""The search over one study: its history, and an asker that makes trials of what it would try next."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from fmnist_bench.config.study import Arm
-from fmnist_bench.search.allocation import MARGIN, ArmClaim
-from fmnist_bench.search.history import ArmHistory
+from fmnist_bench.config.study import Study
+from fmnist_bench.search.allocation import MARGIN, StudyClaim
+from fmnist_bench.search.history import StudyHistory
 from fmnist_bench.search.optuna_sampler import OptunaAsker
 from fmnist_bench.search.proposals import Proposal, proposals
 from fmnist_bench.search.sampler import Ask, Asker
@@ -17,17 +17,17 @@ from fmnist_bench.storage.run_folder import Run
 SHORTEST = 1.0  # seconds; less than this is not worth starting a trial in
 
 
-class ArmSearch(ArmHistory):
-    """The history of an arm that goes on.
+class StudySearch(StudyHistory):
+    """The history of a study that goes on.
 
     Parameters
     ----------
-    arm : Arm
+    study : Study
     run : Run
     asker : Asker
     thorough : bool
         Run every trial as its study says, without the ladder.
-    plain : ArmSearch or None
+    plain : StudySearch or None
         Of the same study without its augmentation.
     seed : int
         Of every model, unless it is trained again.
@@ -37,18 +37,18 @@ class ArmSearch(ArmHistory):
 
     def __init__(
         self,
-        arm: Arm,
+        study: Study,
         run: Run,
         asker: Asker,
         thorough: bool = False,
-        plain: "ArmSearch | None" = None,
+        plain: "StudySearch | None" = None,
         seed: int = 0,
         speedup: float = 1.0,
     ) -> None:
-        super().__init__(arm, thorough, plain, seed, speedup)
+        super().__init__(study, thorough, plain, seed, speedup)
         self._asker = asker
         told = asker.told()
-        for record in run.records(arm.name):
+        for record in run.records(study.name):
             if record.number == PREPARATION:
                 self.take_preparation(record, ("interrupted", "timeout"))  # there may be more time now
             elif record.number in told and record.rung <= self.ladder.top:  # others may have changed the record
@@ -60,20 +60,20 @@ class ArmSearch(ArmHistory):
             return None
         return next((each for each in proposals(self, left, self._asker.climbs) if each.seconds <= left), None)
 
-    def claim(self, proposal: Proposal | None, fair: float) -> ArmClaim:
+    def claim(self, proposal: Proposal | None, fair: float) -> StudyClaim:
         """Say what `next_arm` must know; `fair` seconds are an even share of the time that is left.
 
-        A known configuration that is likely to take longer has to earn its time like any other trial, unless the arm
+        A known configuration that is likely to take longer has to earn its time like any other trial, unless the study
         has no result yet; and so has what an augmentation must learn.
         """
-        study, promise, spent = self.arm.study.name, self.ladder.promise(), self.spent
+        space, promise, spent = self.study.space.name, self.ladder.promise(), self.spent
         if proposal is None:
-            return ArmClaim(study, promise, spent, self.count(), ready=False)
+            return StudyClaim(space, promise, spent, self.count(), ready=False)
         fits = proposal.seconds <= fair or promise == 0
         first = (proposal.waited or self.count() == 0) and not proposal.preparation and fits
         seconds = fair / MARGIN if proposal.preparation else proposal.seconds  # it may not take longer than expected
-        quick = self.arm.study.is_quick
-        return ArmClaim(study, promise, spent, self.count(), seconds, first, slack=proposal.slack, quick=quick)
+        quick = self.study.space.is_quick
+        return StudyClaim(space, promise, spent, self.count(), seconds, first, slack=proposal.slack, quick=quick)
 
     def ask(self, proposal: Proposal) -> Ask | None:
         """Begin a trial; None where no configuration is left that has not been tried."""
@@ -107,27 +107,27 @@ class ArmSearch(ArmHistory):
 
     def fidelity(self, ask: Ask) -> dict[str, Any]:
         """What the rung of a trial sets, beside its parameters."""
-        return {} if ask.rung == AS_IT_STANDS else self.arm.study.fidelity.at(ask.rung)
+        return {} if ask.rung == AS_IT_STANDS else self.study.space.fidelity.at(ask.rung)
 
 
-def make_arm_search(
-    arm: Arm, run: Run, seed: int, thorough: bool, plain: ArmSearch | None = None, speedup: float = 1.0
-) -> ArmSearch:
-    """Open the search over an arm with the asker that its study names."""
-    if arm.study.engine.name == "keras-tuner":
+def make_study_search(
+    study: Study, run: Run, seed: int, thorough: bool, plain: StudySearch | None = None, speedup: float = 1.0
+) -> StudySearch:
+    """Open the search over a study with the asker that its study names."""
+    if study.space.engine.name == "keras-tuner":
         from fmnist_bench.search.keras_tuner_sampler import OracleAsker
 
-        return ArmSearch(arm, run, OracleAsker(arm, run, seed), thorough, plain, seed, speedup)
-    asker = OptunaAsker(arm, run, seed, arm.study.engine.oracle)
-    return ArmSearch(arm, run, asker, thorough, plain, seed, speedup)
+        return StudySearch(study, run, OracleAsker(study, run, seed), thorough, plain, seed, speedup)
+    asker = OptunaAsker(study, run, seed, study.space.engine.oracle)
+    return StudySearch(study, run, asker, thorough, plain, seed, speedup)
 
 
-def make_arm_searches(
-    arms: Sequence[Arm], run: Run, seed: int, thorough: bool, speedup: float = 1.0
-) -> list[ArmSearch]:
-    """Open the search over every arm; the plain arm of a study stands before the augmented one."""
-    searches: dict[str, ArmSearch] = {}
-    for arm in arms:
-        plain = searches.get(arm.study.name) if arm.augmented else None
-        searches[arm.name] = make_arm_search(arm, run, seed, thorough, plain, speedup)
+def make_study_searches(
+    studies: Sequence[Study], run: Run, seed: int, thorough: bool, speedup: float = 1.0
+) -> list[StudySearch]:
+    """Open every study; the plain one over a space stands before those with an augmentation."""
+    searches: dict[str, StudySearch] = {}
+    for study in studies:
+        plain = searches.get(study.space.name) if study.augmented else None
+        searches[study.name] = make_study_search(study, run, seed, thorough, plain, speedup)
     return list(searches.values())

@@ -1,4 +1,4 @@
-"""The search over one arm: known configurations, interrupted trials, what it claims."""
+"""The search over one study: known configurations, interrupted trials, what it claims."""
 
 import math
 from dataclasses import replace
@@ -8,10 +8,10 @@ import pytest
 from scenes import KNOWN, LEVELS, answer, ask, make, make_run, network
 
 from fmnist_bench.config.space import Range, Spec
-from fmnist_bench.config.study import Arm, Known
+from fmnist_bench.config.study import Known, Study
 from fmnist_bench.search.allocation import MARGIN
-from fmnist_bench.search.arm import ArmSearch
 from fmnist_bench.search.optuna_sampler import OptunaAsker
+from fmnist_bench.search.study import StudySearch
 from fmnist_bench.storage.records import TrialRecord
 from fmnist_bench.storage.results import TrialResult
 
@@ -175,8 +175,8 @@ def test_only_what_takes_long_has_a_last_moment(run):
 def test_what_an_augmentation_learns_may_take_an_even_share(run):
     plain = make(run)
     answer(plain, run, ask(plain))
-    arm = Arm(plain.arm.study, (Spec("imblearn.SMOTE", {}),))
-    augmented = ArmSearch(arm, run, OptunaAsker(arm, run, seed=0), plain=plain)
+    study = Study(plain.study.space, (Spec("imblearn.SMOTE", {}),))
+    augmented = StudySearch(study, run, OptunaAsker(study, run, seed=0), plain=plain)
     assert augmented.claim(augmented.propose(math.inf), fair=70.0).seconds == 70.0 / MARGIN, "and no more"
 
 
