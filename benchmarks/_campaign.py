@@ -29,7 +29,7 @@ SECONDS = 300.0  # that a call of seconds may take on a machine with much else t
 STUDIES = {
     "bayes": '[model]\nuse = "sklearn.naive_bayes.GaussianNB"\nvar_smoothing = {low = 1e-6, high = 0.1, log = true}\n',
     "tree": '[model]\nuse = "sklearn.tree.DecisionTreeClassifier"\nrandom_state = 0\n'
-    "ccp_alpha = {low = 1e-5, high = 1e-2, log = true}\n[[known]]\nccp_alpha = 0.001\n",
+    "ccp_alpha = {low = 1e-5, high = 1e-2, log = true}\n[[default]]\nccp_alpha = 0.001\n",
     "ladder": '[model]\nuse = "sklearn.ensemble.RandomForestClassifier"\nrandom_state = 0\n'
     "max_features = {low = 0.05, high = 0.5}\n[fidelity]\nn_estimators = [4, 12, 36]\n",
     "asker": '[model]\nuse = "sklearn.naive_bayes.GaussianNB"\nvar_smoothing = {low = 1e-6, high = 0.1, log = true}\n'

@@ -78,7 +78,7 @@ def _new_header(text: str, chance: random.Random) -> str:
         "[model]",
         "[[model]]",
         "[model.x]",
-        "[[known]]",
+        "[[default]]",
         "[known]",
         "[fidelity]",
         "[search]",

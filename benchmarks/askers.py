@@ -3,7 +3,7 @@
     python benchmarks/askers.py --mlruns mlruns-askers
 
 Each searches the study of CNNs as it is shipped, ladder included, on 10,000 rows of Fashion-MNIST, 8 minutes for each
-of three seeds, each with one core: 48 minutes with two. The known configurations are left out: they would hide who
+of three seeds, each with one core: 48 minutes with two. The default configurations are left out: they would hide who
 asks. Everything runs through `run_benchmark`, loading of the data and the report at the end included in the time.
 Called again it goes on where it was stopped; what has ended stays under --mlruns.
 
@@ -111,7 +111,7 @@ def measure(name: str, seed: int, options: argparse.Namespace) -> None:
 
 
 def write_files(folder: Path, stem: str, engine: str, oracle: str, options: argparse.Namespace) -> Path:
-    """Write the shipped study with another asker and without known configurations, and a benchmark of it alone."""
+    """Write the shipped study with another asker and without default configurations, and a benchmark of it alone."""
     space = tomllib.loads((HERE.parent / "studies" / "cnn.toml").read_text(encoding="utf-8"))
     tables = {"model": space["model"], "fidelity": space["fidelity"], "search": {"engine": engine, "oracle": oracle}}
     write_text(folder / f"{stem}.toml", "\n".join(f"[{name}]\n{_lines(table)}" for name, table in tables.items()))
@@ -151,7 +151,7 @@ def report(results: Mapping[str, Sequence[Points]], options: argparse.Namespace)
             "",
             *(f"- {key}: {value}" for key, value in machine().items()),
             "",
-            f"The study `cnn` with its ladder and without its known configurations, {options.rows} rows of "
+            f"The study `cnn` with its ladder and without its default configurations, {options.rows} rows of "
             f"{options.data if options.data == 'digits' else 'Fashion-MNIST'}, {_time(options.seconds)} a run "
             f"with one core, seeds: {options.seeds}. Hyperband chooses the rungs itself; of what the other three ask "
             "for the better part climbs by the package's own rule. Accuracies are in per cent of the valid "

@@ -62,7 +62,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="repetitions (default 3)")
     parser.add_argument("--rows", type=int, default=ROWS, metavar="N", help="rows an epoch (default 19968)")
     parser.add_argument("--one", choices=[*CONTENDERS, "accuracy"], help=argparse.SUPPRESS)
-    parser.add_argument("--network", default="6conv", help="known configuration of the study cnn (default 6conv)")
+    parser.add_argument("--network", default="6conv", help="default configuration of the study cnn (default 6conv)")
     parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -123,13 +123,13 @@ def rate(rows: int, train: Callable[[Callable[[], None]], object]) -> float:
 
 
 def estimator(name: str, **arguments: Any) -> Any:
-    """Build a known configuration of the shipped study."""
+    """Build a default configuration of the shipped study."""
     from fmnist_bench.config.study import Study
     from fmnist_bench.pipeline import set_where_none
 
     study = Study(load_space("cnn"))
-    known = next(known for known in study.space.known if known.name == name)
-    pipeline = study.pipeline(dict(known.parameters))
+    default = next(default for default in study.space.defaults if default.name == name)
+    pipeline = study.pipeline(dict(default.parameters))
     set_where_none(pipeline, image_shape=(28, 28), random_state=0)
     return pipeline.model.set_params(batch_size=BATCH, **arguments)
 

@@ -3,8 +3,8 @@
     python benchmarks/gan.py --seeds 3
 
 Fit and valid rows as `run all` draws them; the GAN, with its default arguments, sees the fit rows alone.
-The judge is a CNN trained on real fit rows (the study's known configuration, 6 epochs), the pupil the same one trained
-on as many synthetic rows. Writes gan.md, and gan.png with ten images of each class, beside itself.
+The judge is a CNN trained on real fit rows (the study's default configuration, 6 epochs), the pupil the same one
+trained on as many synthetic rows. Writes gan.md, and gan.png with ten images of each class, beside itself.
 
 References: Heusel et al., "GANs Trained by a Two Time-Scale Update Rule" (2017), Frechet distance; Kynkaanniemi et al.,
 "Improved Precision and Recall Metric" (2019); Ravuri and Vinyals, "Classification Accuracy Score" (2019).
@@ -115,7 +115,7 @@ def measure(seed: int) -> dict[str, float]:
 
 def _network(X: NDArray[np.uint8], y: NDArray[np.int64], seed: int) -> Any:
     space = load_space("cnn")
-    pipeline = Study(space).pipeline({**space.known[0].parameters, "model__epochs": EPOCHS})
+    pipeline = Study(space).pipeline({**space.defaults[0].parameters, "model__epochs": EPOCHS})
     set_where_none(pipeline, random_state=seed)
     return pipeline.fit(X, y)
 

@@ -2,7 +2,7 @@
 
     python benchmarks/gan_paired.py
 
-Each family's known configuration, on a part of the fit rows: as it is, with classic augmentation, with a GAN trained
+Each family's default configuration, on a part of the fit rows: as it is, with classic augmentation, with a GAN trained
 on that same part, with both; one synthetic or changed row for each real one (networks change every batch instead). On
 all rows the families that are not the CNN go without classic augmentation, to save hours. The CNN's epochs are the same
 in every way, more where rows are few; so synthetic rows mean more steps, and more time. Seeds run side by side, one
@@ -132,7 +132,7 @@ def _pipeline(family: str, way: str, share: float, generator: Path) -> Any:
         classic = CHANGES if "classic" in way else {"flip": False, "shift": 0, "erase": 0.0}
         arguments = {**classic, "epochs": round(EPOCHS / share**RISE)}
     own = {f"model__{key}": value for key, value in arguments.items()}
-    pipeline = study.pipeline({**left_open, **study.space.known[0].parameters, **own})
+    pipeline = study.pipeline({**left_open, **study.space.defaults[0].parameters, **own})
     samplers: list[tuple[str, Any]] = []
     if "gan" in way:
         samplers.append(("gan", ConditionalGAN(ratio=1.0, generator=str(generator))))

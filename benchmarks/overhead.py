@@ -154,7 +154,7 @@ def fit_once(family: str, rows: int, cpus: list[int], gate: Path) -> None:
     split = make_split(data.y, 1000, 0, rows=rows + 1000)
     with parallel_config(backend="threading", n_jobs=len(cpus)):
         for part in (split.fit[:1000], split.fit):
-            pipeline = study.pipeline({**study.space.known[0].parameters, **parameters})
+            pipeline = study.pipeline({**study.space.defaults[0].parameters, **parameters})
             set_where_none(pipeline, random_state=0, image_shape=data.image_shape)
             if part is split.fit:
                 (gate / f"{os.getpid()}").touch()

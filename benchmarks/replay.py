@@ -56,7 +56,7 @@ class ReplayAsker(Asker):
     """Answers with what was recorded: new configurations in an order drawn by the seed."""
 
     def __init__(self, records: Sequence[TrialRecord], rng: np.random.Generator) -> None:
-        fresh = [r for r in records if not r.known and r.rung == 0]
+        fresh = [r for r in records if not r.default and r.rung == 0]
         self._fresh = [fresh[i] for i in rng.permutation(len(fresh))]
         self._numbers = itertools.count()
 
@@ -65,8 +65,8 @@ class ReplayAsker(Asker):
             return None
         return Ask(next(self._numbers), self._fresh.pop().parameters, "", rung)
 
-    def repeat(self, parameters: Mapping, known: str, rung: int) -> Ask:
-        return Ask(next(self._numbers), parameters, known, rung)
+    def repeat(self, parameters: Mapping, default: str, rung: int) -> Ask:
+        return Ask(next(self._numbers), parameters, default, rung)
 
     def should_prune(self, ask: Ask, step: int, score: float) -> bool:
         return False
@@ -142,7 +142,9 @@ class Play:
             if not running:
                 return self._accuracy()
             now, _, search, ask, found = heapq.heappop(running)
-            record = replace(found, number=ask.number, parameters=dict(ask.parameters), known=ask.known, rung=ask.rung)
+            record = replace(
+                found, number=ask.number, parameters=dict(ask.parameters), default=ask.default, rung=ask.rung
+            )
             self.source[search.study.name, ask.number] = found.number
             search.tell(record)
 
@@ -162,9 +164,9 @@ class Play:
         """
         study = search.study.name
         same = [r for r in self.table.records[study] if r.rung == ask.rung]
-        exact = [r for r in same if r.parameters == dict(ask.parameters) or (ask.known and r.known == ask.known)]
+        exact = [r for r in same if r.parameters == dict(ask.parameters) or (ask.default and r.default == ask.default)]
         if not same:
-            return TrialRecord(study, -1, {}, ask.known, TrialResult("failed", "not recorded"), 0.0, 0.0)
+            return TrialRecord(study, -1, {}, ask.default, TrialResult("failed", "not recorded"), 0.0, 0.0)
         found = exact[0] if exact else same[self.rng.integers(len(same))]
         if found.seconds <= left:
             return found
@@ -244,8 +246,8 @@ def expected_gain(noise: float, step: float) -> Rule:
     def rule(play: Play, claims: Sequence[StudyClaim]) -> int:
         if any(claim.untried for claim in claims):
             return next_study(claims)
-        known = [r.result.accuracy for s in play.studies for r in s.records if r.result.accuracy]
-        now = max(1 - max(known) - 0.006, 0.01)
+        scores = [r.result.accuracy for s in play.studies for r in s.records if r.result.accuracy]
+        now = max(1 - max(scores) - 0.006, 0.01)
 
         def rate(i: int) -> float:
             search, proposal = play.pairs[i]

@@ -2,7 +2,7 @@
 
     python benchmarks/svm.py > benchmarks/svm.md
 
-10,000 valid rows of Fashion-MNIST, the first known configuration of `studies/hog_svm.toml` on one core; probabilities
+10,000 valid rows of Fashion-MNIST, the first default configuration of `studies/hog_svm.toml` on one core; probabilities
 by temperature scaling on a twentieth of the fit rows, as in the study. No test row is opened.
 """
 
@@ -36,7 +36,7 @@ def main():
 
 def _measured(kind, data, split):
     space = Study(load_space("hog_svm"))
-    pipeline = space.pipeline(space.space.known[0].parameters)
+    pipeline = space.pipeline(space.space.defaults[0].parameters)
     own = pipeline.model.estimator
     pipeline.set_params(model__estimator=kind(**own.get_params()))
     with threadpool_limits(1):

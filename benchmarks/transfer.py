@@ -71,11 +71,11 @@ def _apart(*arguments: object) -> Any:
 
 
 def train(space: str, arguments: dict[str, Any], seed: int, rows: int) -> dict[str, float]:
-    """Train a known configuration of a study, with other `arguments`; seconds and test accuracy."""
+    """Train a default configuration of a study, with other `arguments`; seconds and test accuracy."""
     train, test, study = load_dataset(subset="train"), load_dataset(subset="test"), Study(load_space(space))
     name = arguments.pop("name")
-    known = next(known.parameters for known in study.space.known if known.name == name)
-    pipeline = build(study, known, arguments)
+    default = next(default.parameters for default in study.space.defaults if default.name == name)
+    pipeline = build(study, default, arguments)
     set_where_none(pipeline, random_state=seed, image_shape=train.image_shape)
     started = time.perf_counter()
     pipeline.fit(train.X[:rows], train.y[:rows])
@@ -84,10 +84,10 @@ def train(space: str, arguments: dict[str, Any], seed: int, rows: int) -> dict[s
     return {"fit": fitted - started, "predict": time.perf_counter() - fitted, "accuracy": accuracy}
 
 
-def build(study: Study, known: dict[str, Any], arguments: dict[str, Any]) -> Any:
-    """Build a known configuration; of a range that it leaves open, which plays no part there, the lowest value."""
+def build(study: Study, default: dict[str, Any], arguments: dict[str, Any]) -> Any:
+    """Build a default configuration; of a range that it leaves open, which plays no part there, the lowest value."""
     left_open = {name: r.choices[0] if r.choices else r.low for name, r in study.ranges().items()}
-    return study.pipeline({**left_open, **known, **{f"model__{key}": value for key, value in arguments.items()}})
+    return study.pipeline({**left_open, **default, **{f"model__{key}": value for key, value in arguments.items()}})
 
 
 def report(found: dict[str, Any]) -> Iterator[str]:

@@ -3,7 +3,7 @@
 import math
 
 from fmnist_bench.config.space import Range, Spec
-from fmnist_bench.config.study import Fidelity, Known, SearchSpace, Study
+from fmnist_bench.config.study import DefaultConfiguration, Fidelity, SearchSpace, Study
 from fmnist_bench.search.optuna_sampler import OptunaAsker
 from fmnist_bench.search.study import StudySearch
 from fmnist_bench.storage.records import TrialRecord
@@ -13,7 +13,7 @@ from fmnist_bench.storage.run_folder import Run, Store
 EPOCHS = {"model__epochs": (2, 6, 14)}
 SPACE = Spec("sklearn.svm.SVC", {"C": Range(0.1, 10.0, log=True), "degree": Range(1, 5)})
 LEVELS = {"model__max_iter": (10, 30, 90)}
-KNOWN = [Known("one", {"model__C": 3.0, "model__degree": 2})]
+KNOWN = [DefaultConfiguration("one", {"model__C": 3.0, "model__degree": 2})]
 
 
 def make_run(folder):
@@ -22,8 +22,8 @@ def make_run(folder):
     return Run(Store(folder / "mlruns"), folder / "run", "b")
 
 
-def make(run, known=(), spec=SPACE, levels=None, thorough=False, speedup=1.0):
-    study = Study(SearchSpace("svm", spec, known=tuple(known), fidelity=Fidelity(levels or {})))
+def make(run, defaults=(), spec=SPACE, levels=None, thorough=False, speedup=1.0):
+    study = Study(SearchSpace("svm", spec, defaults=tuple(defaults), fidelity=Fidelity(levels or {})))
     return StudySearch(study, run, OptunaAsker(study, run, seed=0), thorough, speedup=speedup)
 
 
@@ -36,13 +36,13 @@ def ask(search):
 def answer(search, run, ask, accuracy=0.5, status="complete", seconds=1.0, schedule_share=1.0):
     result = TrialResult(status, accuracy=accuracy, log_loss=1.0, fit_seconds=seconds, schedule_share=schedule_share)
     fidelity = search.fidelity(ask)
-    record = TrialRecord("svm", ask.number, dict(ask.parameters), ask.known, result, seconds, 0.0, ask.rung, fidelity)
+    record = TrialRecord("svm", ask.number, dict(ask.parameters), ask.default, result, seconds, 0.0, ask.rung, fidelity)
     run.save_record(record)
     search.tell(record)
     return record
 
 
 def network(run, speedup=1.0):
-    """The search of a network with a known configuration, on a ladder of epochs."""
+    """The search of a network with a default configuration, on a ladder of epochs."""
     spec = Spec("fmnist_bench.models.CNNClassifier", {"learning_rate": Range(0.1, 1.0)})
-    return make(run, [Known("one", {"model__learning_rate": 0.5})], spec, levels=EPOCHS, speedup=speedup)
+    return make(run, [DefaultConfiguration("one", {"model__learning_rate": 0.5})], spec, levels=EPOCHS, speedup=speedup)

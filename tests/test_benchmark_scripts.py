@@ -35,10 +35,10 @@ def script(monkeypatch):
 def test_transfer_builds_its_rivals(script):
     transfer = script("transfer")
     study = Study(load_space("efficientnet_lite0"))
-    known = {known.name: known.parameters for known in study.space.known}
+    default = {default.name: default.parameters for default in study.space.defaults}
     for arguments in transfer.RIVALS.values():
         own = {key: value for key, value in arguments.items() if key != "name"}
-        pipeline = transfer.build(study, known[arguments["name"]], own)
+        pipeline = transfer.build(study, default[arguments["name"]], own)
         assert isinstance(pipeline, Pipeline)
         assert pipeline.model.get_params().items() >= own.items()
 

@@ -37,7 +37,7 @@ FOREST = """
 use = "sklearn.ensemble.RandomForestClassifier"
 n_estimators = { low = 5, high = 40 }
 max_features = { low = 0.05, high = 0.5 }
-[[known]]
+[[default]]
 n_estimators = 20
 max_features = 0.1
 """
@@ -135,7 +135,7 @@ def test_where_no_model_is_fast_enough_the_fastest_is_taken_and_it_is_said(place
     assert state["latency"]["ensemble"][0] == min(cost for _, _, cost, _ in state["latency"]["models"])
 
 
-def test_mlflow_holds_benchmark_arms_and_trials_nested(place):
+def test_mlflow_holds_benchmark_studies_and_trials_nested(place):
     outcome = run_benchmark("tiny", progress=Progress())
     client = MlflowClient(Store("mlruns").tracking_uri)
     experiment = client.get_experiment_by_name("tiny")
@@ -373,7 +373,7 @@ def test_an_augmentation_learns_once_and_starts_from_the_best_without_it(arena, 
     learnt, *trials = augmented
     assert (learnt.number, learnt.result.status, learnt.result.history["fidelity"]) == (-1, "prepared", [0.9])
     assert [record.result.status for record in trials] == ["complete"] * 3, trials
-    sibling = plain[int(trials[0].known.removeprefix("forest "))]
+    sibling = plain[int(trials[0].default.removeprefix("forest "))]
     shared = {name: trials[0].parameters[name] for name in sibling.parameters}
     assert shared == sibling.parameters
     assert 0.1 <= trials[0].parameters["augment__ratio"] <= 1
@@ -563,7 +563,7 @@ steps = [
   ["reduce", { use = "sklearn.decomposition.PCA", n_components = { low = 5, high = 9 }, whiten = true }],
   { use = "sklearn.tree.ExtraTreeClassifier", class_weight = { 0 = 2 }, max_depth = { choices = [3, { none = true }] } }
 ]
-[[known]]
+[[default]]
 features__standardscaler-2__with_mean = true
 reduce__n_components = 9
 extratreeclassifier__max_depth = { none = true }

@@ -100,7 +100,7 @@ def test_an_oracle_that_forgot_is_named(run):
     (run / "oracle").mkdir()
     oracle = run / "oracle" / f"{next(run.glob('trials/*')).name}.json"
     record = json.loads(next(run.glob("trials/*/0/trial.json")).read_text())
-    question = {name: record[name] for name in ("number", "parameters", "known", "rung")}
+    question = {name: record[name] for name in ("number", "parameters", "default", "rung")}
     oracle.write_text(json.dumps({"questions": [question]}))
     assert list(run_faults(run)) == []
     for content in ('{"questions": []}', '{"questions"', "[]", json.dumps({"questions": [{**question, "rung": 1}]})):

@@ -33,7 +33,7 @@ QUICK = {
 
 @pytest.fixture(scope="module")
 def rows(digits):
-    """Return every digit enlarged to 28 x 28: the data that the known configurations are made for."""
+    """Return every digit enlarged to 28 x 28: the data that the default configurations are made for."""
     small = digits.X.reshape(-1, 8, 8)[:700]
     large = np.kron(small, np.ones((1, 4, 4), dtype=np.uint8))[:, 2:-2, 2:-2]
     return large.reshape(len(large), -1), digits.y[:700], Split(np.arange(500), np.arange(500, 700))
@@ -41,7 +41,7 @@ def rows(digits):
 
 def parameters_of(study, index=0):
     middle = {name: r.choices[0] if r.choices else r.low for name, r in study.ranges().items()}
-    return {**middle, **study.space.known[index].parameters}
+    return {**middle, **study.space.defaults[index].parameters}
 
 
 def make(study, index=0, image_shape=(28, 28)):
@@ -51,9 +51,9 @@ def make(study, index=0, image_shape=(28, 28)):
 
 
 def quick(pipeline):
-    known = pipeline.get_params()
+    default = pipeline.get_params()
     return pipeline.set_params(
-        **{f"model__{k}": min(v, known[f"model__{k}"] or v) for k, v in QUICK.items() if f"model__{k}" in known}
+        **{f"model__{k}": min(v, default[f"model__{k}"] or v) for k, v in QUICK.items() if f"model__{k}" in default}
     )
 
 
@@ -65,12 +65,12 @@ def fitted(pipeline, rows):
 @pytest.mark.parametrize("name", STUDIES)
 def test_a_study_starts_from_what_is_known_to_be_good(name):
     space = load_space(name)
-    assert space.known, "a study needs a known configuration"
+    assert space.defaults, "a study needs a default configuration"
     study = Study(space)
-    for index, known in enumerate(space.known):
+    for index, default in enumerate(space.defaults):
         pipeline = clone(make(study, index))
         found = pipeline.get_params()
-        for parameter, value in known.parameters.items():
+        for parameter, value in default.parameters.items():
             assert found[parameter] == value
 
 
@@ -94,7 +94,7 @@ def asked(space, folder, n=8):
         ready = proposal.preparation
         result = TrialResult(PREPARED) if ready else TrialResult("complete", "", 0.5 + number / 20, 1.0, 1.0)
         search.tell(
-            TrialRecord(search.study.name, ask.number, dict(ask.parameters), ask.known, result, 1.0, 0.0, ask.rung)
+            TrialRecord(search.study.name, ask.number, dict(ask.parameters), ask.default, result, 1.0, 0.0, ask.rung)
         )
     return found
 
@@ -103,8 +103,8 @@ def asked(space, folder, n=8):
 @pytest.mark.parametrize("name", STUDIES)
 def test_a_study_asks_the_same_again(name, engine, tmp_path):
     space = replace(load_space(name), engine=engine)
-    half_open = replace(space.known[0], name="open", parameters=dict(list(space.known[0].parameters.items())[:1]))
-    space = replace(space, known=(*space.known, half_open))
+    half_open = replace(space.defaults[0], name="open", parameters=dict(list(space.defaults[0].parameters.items())[:1]))
+    space = replace(space, defaults=(*space.defaults, half_open))
     first = asked(space, tmp_path / "first")
     assert first == asked(space, tmp_path / "second")
     assert len(first) >= 8 * len(space.studies) - 2

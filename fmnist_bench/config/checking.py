@@ -14,7 +14,7 @@ COMPOSITION_CHECKS = ("_validate_steps", "_validate_transformers", "_validate_es
 
 
 def check_study(study: Study, allow_import: Sequence[str] = ()) -> None:
-    """Build a study with every choice, both ends of every range, every known configuration, on every rung.
+    """Build a study with every choice, both ends of every range, every default configuration, on every rung.
 
     Raises
     ------
@@ -40,8 +40,8 @@ def _configurations(study: Study) -> Iterator[tuple[dict[str, Any], str]]:
     for name, own in ranges.items():
         for value in own.ends[1:]:
             yield {**first, name: value}, f"{where}, {name} = {value!r}"
-    for known in study.space.known:
-        yield {**first, **known.parameters}, f"{where}, [[known]] {known.name}"
+    for default in study.space.defaults:
+        yield {**first, **default.parameters}, f"{where}, [[default]] {default.name}"
     for level in map(study.space.fidelity.at, range(study.space.fidelity.n_rungs)):
         yield {**first, **{name: value for name, value in level.items() if name != ROWS}}, f"{where}, [fidelity]"
 

@@ -18,15 +18,15 @@ from fmnist_bench.config.study import (
     HIGHEST_SEED,
     ROWS,
     Benchmark,
+    DefaultConfiguration,
     Engine,
     EnsembleConfig,
     Fidelity,
-    Known,
     SearchSpace,
 )
 
 PACKAGE = Path(__file__).parents[1]
-SPACE_KEYS = {"augment", "features", "model", "known", "fidelity", "search", "resources"}
+SPACE_KEYS = {"augment", "features", "model", "default", "fidelity", "search", "resources"}
 ENGINES = {"optuna": ("tpe", "random"), "keras-tuner": ("hyperband", "bayesian", "random")}
 BENCHMARK_KEYS = {"data", "rows", "valid_size", "seed", "budget", "trials", "studies", "augment", "ensemble"}
 
@@ -67,15 +67,15 @@ def load_space(name: str | Path) -> SearchSpace:
         return _parse_space(found[str(name)])
     for stem in sorted(found, key=len, reverse=True):
         if str(name).startswith(f"{stem}-"):
-            return _only_known(_parse_space(found[stem]), str(name))
+            return _only_defaults(_parse_space(found[stem]), str(name))
     raise InputError(f"no study is called {name}{nearest(str(name), list(found))}; there are {', '.join(found)}")
 
 
-def _only_known(space: SearchSpace, name: str) -> SearchSpace:
+def _only_defaults(space: SearchSpace, name: str) -> SearchSpace:
     wanted = name.removeprefix(f"{space.name}-")
-    named = [known for known in space.known if known.name == wanted]
+    named = [default for default in space.defaults if default.name == wanted]
     if not named:
-        names = [f"{space.name}-{known.name}" for known in space.known if not known.name.isdigit()]
+        names = [f"{space.name}-{default.name}" for default in space.defaults if not default.name.isdigit()]
         raise InputError(
             f"no study is called {name}{nearest(name, names)}; named ones are {', '.join(names) or 'none'}"
         )
@@ -83,7 +83,7 @@ def _only_known(space: SearchSpace, name: str) -> SearchSpace:
     chosen = {key.removeprefix("model__"): value for key, value in named[0].parameters.items()}
     constants = {key: value for key, value in chosen.items() if key in space.model.arguments}
     model = replace(space.model, arguments={**space.model.arguments, **constants})
-    return replace(space, name=name, model=model, known=(replace(named[0], alone=False),), augments=())
+    return replace(space, name=name, model=model, defaults=(replace(named[0], alone=False),), augments=())
 
 
 def load_benchmark(name: str | Path) -> Benchmark:
@@ -111,9 +111,9 @@ def load_benchmark(name: str | Path) -> Benchmark:
     except InputError:
         if name in spaces or any(str(name).startswith(f"{stem}-") for stem in spaces):
             raise
-    known = [*benchmarks, *spaces]
+    names = [*benchmarks, *spaces]
     raise InputError(
-        f"no benchmark or study is called {name}{nearest(str(name), known)}; benchmarks are {', '.join(benchmarks)}, "
+        f"no benchmark or study is called {name}{nearest(str(name), names)}; benchmarks are {', '.join(benchmarks)}, "
         f"studies are {', '.join(spaces)}"
     )
 
@@ -145,7 +145,7 @@ def describe_all() -> str:
 
 
 def _describe_space(space: SearchSpace) -> list[str]:
-    names = [f"{space.name}-{known.name}" for known in space.known if not known.name.isdigit()]
+    names = [f"{space.name}-{default.name}" for default in space.defaults if not default.name.isdigit()]
     alone = f" (alone: {', '.join(names)})" if names else ""
     found = space.ranges()
     return [f"  {space.name}: {space.model.use}{alone}", *(f"    {name} {found[name]}" for name in found)]
@@ -186,14 +186,16 @@ def _parse_space(path: Path) -> SearchSpace:
         raise InputError(
             f"{path}, [[augment]]: there would be two studies {twice[0]}; each needs a class of another name"
         )
-    known = tuple(_parse_known(item, space, i, path) for i, item in enumerate(_list_of_tables(table, "known", path)))
+    defaults = tuple(
+        _parse_default(item, space, i, path) for i, item in enumerate(_list_of_tables(table, "default", path))
+    )
     fidelity = _parse_fidelity(_table(table, "fidelity", path), space, f"{path}, [fidelity]")
     engine = _parse_engine(_table(table, "search", path), f"{path}, [search]")
     if engine.oracle == "hyperband" and not fidelity.levels:
         raise InputError(f"{path}, [search] oracle: hyperband needs a table [fidelity]")
     return replace(
         space,
-        known=known,
+        defaults=defaults,
         fidelity=fidelity,
         engine=engine,
         resources=_parse_resources(_table(table, "resources", path), f"{path}, [resources]"),
@@ -270,8 +272,8 @@ def _list_of_tables(table: Mapping[str, Any], key: str, path: Path) -> list[dict
     return items
 
 
-def _parse_known(item: Mapping[str, Any], space: SearchSpace, index: int, path: Path) -> Known:
-    where = f"{path}, [[known]] number {index + 1}"
+def _parse_default(item: Mapping[str, Any], space: SearchSpace, index: int, path: Path) -> DefaultConfiguration:
+    where = f"{path}, [[default]] number {index + 1}"
     given = {full_name(key): value for key, value in item.items() if key not in ("name", "alone")}
     parameters = {name: parse_value(value, f"{where}: {name}") for name, value in given.items()}
     for name, allowed in space.ranges().items():
@@ -279,7 +281,7 @@ def _parse_known(item: Mapping[str, Any], space: SearchSpace, index: int, path: 
             raise InputError(f"{where}: {name} = {parameters[name]!r} is outside its range {allowed}")
     if not isinstance(alone := item.get("alone", False), bool):
         raise InputError(f"{where}: alone must be true or false, found {alone!r}")
-    return Known(_text(item, "name", str(index), where), parameters, alone)
+    return DefaultConfiguration(_text(item, "name", str(index), where), parameters, alone)
 
 
 def full_name(key: str) -> str:

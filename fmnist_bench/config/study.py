@@ -28,7 +28,7 @@ ROWS = "rows"  # the one fidelity that is no argument: share of the fit rows
 
 
 @dataclass(frozen=True)
-class Known:
+class DefaultConfiguration:
     """A configuration that a study tries first, or only where it is asked for `alone`; full names of parameters."""
 
     name: str
@@ -100,7 +100,7 @@ class SearchSpace:
     model: Spec
     features: tuple[Spec, ...] = ()
     augments: tuple[Spec, ...] = ()
-    known: tuple[Known, ...] = ()
+    defaults: tuple[DefaultConfiguration, ...] = ()
     fidelity: Fidelity = field(default_factory=Fidelity)
     engine: Engine = field(default_factory=Engine)
     resources: Mapping[str, float] = field(default_factory=dict)
@@ -176,11 +176,11 @@ class Study:
         found = pipeline.get_params()
         if unknown := [name for name in rest if name not in found]:
             hint = nearest(unknown[0], list(found))
-            raise InputError(f"{where}, [[known]]: there is no parameter {unknown[0]}{hint}")
+            raise InputError(f"{where}, [[default]]: there is no parameter {unknown[0]}{hint}")
         for name, value in rest.items():
             owner, _, key = name.rpartition("__")
             pipeline.set_params(
-                **{name: as_argument(type(found.get(owner)), key, value, f"{where}, [[known]] {owner}")}
+                **{name: as_argument(type(found.get(owner)), key, value, f"{where}, [[default]] {owner}")}
             )
         return pipeline
 

@@ -26,7 +26,8 @@ def importances(
     -------
     dict of str to (dict of str to float, dict of str to bool)
         For each study that Optuna searched: the share of the variance that each parameter explains, greatest first,
-        none with fewer than `FEWEST` trials or equal scores; and every parameter, with whether its scale is logarithmic.
+        none with fewer than `FEWEST` trials or equal scores; and every parameter, with whether its scale is
+        logarithmic.
     """
     journal = open_journal(run.journal)
     known = {found.study_name for found in optuna.get_all_study_summaries(journal)} & scores.keys()

@@ -27,7 +27,7 @@ class StudyClaim:
     seconds : float
         Seconds that its next trial is likely to take, 0 where nothing is known.
     untried : bool
-        Whether the next trial is of a known configuration that has not been tried, and is likely to take no more than
+        Whether the next trial is of a default configuration that has not been tried, and is likely to take no more than
         an even share of the time that is left.
     ready : bool
         Whether it has anything to try; the time of one that has not still counts for its study.
@@ -51,7 +51,7 @@ class StudyClaim:
 def next_study(claims: Sequence[StudyClaim], ratio: float = RATIO, quick: bool = True) -> int:
     """Choose the study that gets the next trial; return its place in `claims`.
 
-    First looks come first: the first known configuration of each study, the `quick` ones or the networks before the
+    First looks come first: the first default configuration of each study, the `quick` ones or the networks before the
     others, and what has no result yet before what has one. Then the study that promises most gets
     seven tenths of the time, the next one seven tenths of the rest, and so on: successive halving (Jamieson and
     Talwalkar, 2016) with another ratio, which may take a decision back when the order changes. The study goes first

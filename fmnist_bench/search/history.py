@@ -51,7 +51,7 @@ class StudyHistory:
     running : dict of Running
         By the number of the trial.
     queue : dict of Ask
-        Known configurations and interrupted trials, which come before anything else.
+        Default configurations and interrupted trials, which come before anything else.
     tried : dict
         Parameters of each configuration that has ended, and its name where it is known.
     has_learnt : bool
@@ -80,10 +80,10 @@ class StudyHistory:
         self.has_learnt = not study.augmented
         self.learning_seconds = 0.0
         self.exhausted = False
-        for known in study.space.known:
-            if not known.alone and plain is None:
-                says_all = study.space.fidelity.levels.keys() & known.parameters.keys()
-                self._enqueue(known.parameters, known.name, AS_IT_STANDS if says_all else self.first_rung)
+        for default in study.space.defaults:
+            if not default.alone and plain is None:
+                says_all = study.space.fidelity.levels.keys() & default.parameters.keys()
+                self._enqueue(default.parameters, default.name, AS_IT_STANDS if says_all else self.first_rung)
 
     def count(self) -> int:
         """Number of trials that run or have ended and were not interrupted."""
@@ -107,9 +107,9 @@ class StudyHistory:
         return any(record.result.status not in (NO_WEIGHTS, "interrupted") for record in self.records)
 
     @property
-    def is_on_known_ground(self) -> bool:
+    def began_with_a_default(self) -> bool:
         """Whether it has tried a configuration that is known to be good, of its study or of the study without it."""
-        return any(known for _, known in self.tried.values())
+        return any(default for _, default in self.tried.values())
 
     def is_again(self, record: TrialRecord) -> bool:
         """Whether a trial repeats an earlier one with another seed."""
@@ -172,18 +172,18 @@ class StudyHistory:
         if record.number == PREPARATION:
             self.take_preparation(record, ("interrupted",))
             return
-        ask = Ask(record.number, record.parameters, record.known, record.rung)
+        ask = Ask(record.number, record.parameters, record.default, record.rung)
         self.running.pop(record.number, None)
         self.records.append(record)
-        self.tried[ask.config] = record.parameters, record.known
+        self.tried[ask.config] = record.parameters, record.default
         if record.result.status in again:
             self.ladder.withdraw(ask.config, ask.rung)
-            self._enqueue(record.parameters, record.known, record.rung)
+            self._enqueue(record.parameters, record.default, record.rung)
         else:
             self.queue.pop(_key(ask), None)
             self._end(ask, record)
-            if record.result.status == "timeout" and record.known and self.ladder.cut(ask.config, ask.rung) < TRIES:
-                self._enqueue(record.parameters, record.known, record.rung)  # with what it is now known to need
+            if record.result.status == "timeout" and record.default and self.ladder.cut(ask.config, ask.rung) < TRIES:
+                self._enqueue(record.parameters, record.default, record.rung)  # with what it is now known to need
             if record.result.status == NO_WEIGHTS:  # nor will there be any for the next trial
                 self.exhausted = True
                 self.queue.clear()
@@ -204,14 +204,14 @@ class StudyHistory:
         if not self.is_again(record):  # it does not climb: another one is ahead of it
             self.ladder.end(Attempt(ask.config, ask.rung, record.whole_seconds, accuracy, record.fixed_seconds))
 
-    def _enqueue(self, parameters: Mapping[str, Any], known: str, rung: int) -> None:
-        wish = Ask(-1, parameters, known, rung)
+    def _enqueue(self, parameters: Mapping[str, Any], default: str, rung: int) -> None:
+        wish = Ask(-1, parameters, default, rung)
         self.queue[_key(wish)] = wish
 
 
 def _key(ask: Ask) -> Hashable:
-    """What tells two wishes apart: a known configuration may leave parameters open."""
-    return ask.known or ask.config, ask.rung
+    """What tells two wishes apart: a default configuration may leave parameters open."""
+    return ask.default or ask.config, ask.rung
 
 
 def _unseeded(parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -34,7 +34,7 @@ class Question:
 
     number: int
     parameters: dict[str, Any]
-    known: str
+    default: str
     rung: int
     trial: str | None
     status: str = ""
@@ -43,7 +43,7 @@ class Question:
     @property
     def ask(self) -> Ask:
         """The question as the search knows it."""
-        return Ask(self.number, self.parameters, self.known, self.rung)
+        return Ask(self.number, self.parameters, self.default, self.rung)
 
 
 class OracleAsker(Asker):
@@ -51,7 +51,7 @@ class OracleAsker(Asker):
 
     What it knows lies beside the run as JSON, written under a temporary name and renamed: a process that is killed
     loses at most the question that it was asking. Where the file is damaged, or does not agree with the records of the
-    trials, the questions are taken from these; random and Bayesian search learn of them as of known configurations,
+    trials, the questions are taken from these; random and Bayesian search learn of them as of default configurations,
     and Hyperband begins its brackets again.
 
     Hyperband chooses the rungs itself. Its resource counts the rungs of the study's ladder, `factor` to the power
@@ -60,7 +60,7 @@ class OracleAsker(Asker):
     one rung to the next, unlike in KerasTuner's own loop. When all brackets have ended it begins again.
 
     Random and Bayesian search ask for the first rung, and the better configurations climb as they do with Optuna.
-    The Gaussian process learns of what ended on the rung on which it asks, known configurations included; scores of
+    The Gaussian process learns of what ended on the rung on which it asks, default configurations included; scores of
     other rungs do not compare with these. It takes over after as many random trials as TPE does: KerasTuner's own
     three for each dimension would use up most of a search.
 
@@ -107,12 +107,12 @@ class OracleAsker(Asker):
             self._end(trial.trial_id, _remembered(ladder, ask))
         return None
 
-    def repeat(self, parameters: Mapping[str, Any], known: str, rung: int) -> Ask:
+    def repeat(self, parameters: Mapping[str, Any], default: str, rung: int) -> Ask:
         """Ask for just this; a question of the oracle that was interrupted is the oracle's again."""
         filled = self._filled(parameters)
         open_ones = {name: decode(self._ranges[name], value) for name, value in filled.values.items()}
         given = {name: value for name, value in parameters.items() if name in filled.values or name not in self._ranges}
-        ask = Ask(len(self._questions), {**open_ones, **given}, known, rung)
+        ask = Ask(len(self._questions), {**open_ones, **given}, default, rung)
         return self._note(ask, self._left_open(ask))
 
     def should_prune(self, ask: Ask, step: int, score: float) -> bool:
@@ -121,7 +121,7 @@ class OracleAsker(Asker):
         if trial is None or not math.isfinite(score):
             return False
         stop: bool = self._oracle.update_trial(trial, {OBJECTIVE: score}, step=step).status == "STOPPED"
-        return stop and not ask.known
+        return stop and not ask.default
 
     def tell(self, record: TrialRecord) -> None:  # noqa: D102
         question, result = self._questions[record.number], record.result
@@ -185,14 +185,14 @@ class OracleAsker(Asker):
         return Ask(len(self._questions), parameters, "", self._rungs[values["tuner/epochs"]] if self.climbs else rung)
 
     def _note(self, ask: Ask, trial: str | None) -> Ask:
-        self._questions.append(Question(ask.number, dict(ask.parameters), ask.known, ask.rung, trial))
+        self._questions.append(Question(ask.number, dict(ask.parameters), ask.default, ask.rung, trial))
         self._save()
         return ask
 
     def _left_open(self, ask: Ask) -> str | None:
         """Name in the oracle of the same question, where an earlier trial of it was interrupted."""
         for question in reversed(self._questions):
-            same = (question.ask.config, question.known, question.rung) == (ask.config, ask.known, ask.rung)
+            same = (question.ask.config, question.default, question.rung) == (ask.config, ask.default, ask.rung)
             if same and question.status == "interrupted" and question.trial is not None:
                 return question.trial if self._oracle.trials[question.trial].status == "RUNNING" else None
         return None
@@ -222,8 +222,8 @@ class OracleAsker(Asker):
             name = parameter.name
             filled.merge([parameter])
             if filled.is_active(parameter):
-                known = name in parameters
-                value = encode(self._ranges[name], parameters[name]) if known else parameter.random_sample(seed + place)
+                given = name in parameters
+                value = encode(self._ranges[name], parameters[name]) if given else parameter.random_sample(seed + place)
                 filled.values[name] = value
         return filled
 
@@ -262,7 +262,7 @@ class OracleAsker(Asker):
         for number, record in records.items():
             if number != PREPARATION:
                 accuracy = record.result.accuracy if record.result.status == "complete" else None
-                asked = dict(record.parameters), record.known, record.rung
+                asked = dict(record.parameters), record.default, record.rung
                 self._questions[number] = Question(number, *asked, None, record.result.status, accuracy)
         self._save()
 

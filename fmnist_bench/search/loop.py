@@ -260,7 +260,7 @@ class Search:
             search.study.name,
             ask.number,
             dict(ask.parameters),
-            ask.known,
+            ask.default,
             result,
             seconds,
             self.clock.elapsed,

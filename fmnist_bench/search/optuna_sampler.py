@@ -58,10 +58,10 @@ class OptunaAsker(Asker):
             self._optuna.tell(self._live.pop(ask.number), state=TrialState.FAIL)
         return None
 
-    def repeat(self, parameters: Mapping[str, Any], known: str, rung: int) -> Ask:  # noqa: D102
+    def repeat(self, parameters: Mapping[str, Any], default: str, rung: int) -> Ask:  # noqa: D102
         own = self._own(parameters)
-        self._optuna.enqueue_trial(own, user_attrs=_attributes(parameters, own, known, rung))
-        self._seed_sampler(zlib.crc32(known.encode()), rung + 1)  # draws what a default configuration leaves open
+        self._optuna.enqueue_trial(own, user_attrs=_attributes(parameters, own, default, rung))
+        self._seed_sampler(zlib.crc32(default.encode()), rung + 1)  # draws what a default configuration leaves open
         return self._ask()
 
     def should_prune(self, ask: Ask, step: int, score: float) -> bool:  # noqa: D102
@@ -69,7 +69,7 @@ class OptunaAsker(Asker):
         if trial is None or not math.isfinite(score):
             return False
         trial.report(score, step + STEPS * (ask.rung + 1))
-        return not ask.known and trial.should_prune()
+        return not ask.default and trial.should_prune()
 
     def tell(self, record: TrialRecord) -> None:
         """Take the answer; what completed below the top rung is to Optuna a trial that was stopped there."""
@@ -134,7 +134,7 @@ class OptunaAsker(Asker):
             value=record.result.accuracy if state == TrialState.COMPLETE else None,
             params=own,
             distributions={name: self._distributions[name] for name in own},
-            user_attrs=_attributes(record.parameters, own, record.known, record.rung),
+            user_attrs=_attributes(record.parameters, own, record.default, record.rung),
             intermediate_values={step: s for step, s in reported.items() if math.isfinite(s)} | _last_score(record),
         )
 
@@ -175,9 +175,9 @@ class OptunaAsker(Asker):
         return self._optuna.get_trials(deepcopy=False)
 
 
-def _attributes(parameters: Mapping[str, Any], own: Mapping[str, Any], known: str, rung: int) -> dict[str, Any]:
+def _attributes(parameters: Mapping[str, Any], own: Mapping[str, Any], default: str, rung: int) -> dict[str, Any]:
     constants = {name: value for name, value in parameters.items() if name not in own}
-    return {"known": known, "constants": constants, "rung": rung}
+    return {"default": default, "constants": constants, "rung": rung}
 
 
 def _last_score(record: TrialRecord) -> dict[int, float]:
@@ -189,7 +189,7 @@ def _last_score(record: TrialRecord) -> dict[int, float]:
 def _as_ask(trial: optuna.Trial | FrozenTrial) -> Ask:
     attributes = trial.user_attrs
     parameters = {**{name: decode(value) for name, value in trial.params.items()}, **attributes.get("constants", {})}
-    return Ask(trial.number, parameters, attributes.get("known", ""), attributes.get("rung", 0))
+    return Ask(trial.number, parameters, attributes.get("default", ""), attributes.get("rung", 0))
 
 
 def remembered(path: Path) -> dict[str, list[Ask]]:

@@ -26,14 +26,14 @@ class Proposal:
     parameters : mapping or None
         None for a new configuration, which the asker chooses.
     known : str
-        Name of the known configuration.
+        Name of the default configuration.
     rung : int
     seconds : float
         What it is likely to take, 0 where nothing is known.
     preparation : bool
         An augmentation is to learn.
     waited : bool
-        It is the first of the study's known configurations, or was interrupted, or ran out of time.
+        It is the first of the study's default configurations, or was interrupted, or ran out of time.
     slack : float
         Seconds for which it may wait and still have all the time that it would take, below 0 where it has not;
         infinite on the lowest rung, since only what takes long can come too late.
@@ -42,7 +42,7 @@ class Proposal:
     """
 
     parameters: Mapping[str, Any] | None
-    known: str
+    default: str
     rung: int
     seconds: float
     preparation: bool = False
@@ -54,8 +54,8 @@ class Proposal:
 def proposals(history: StudyHistory, left: float, asker_climbs: bool = False) -> Iterator[Proposal]:
     """Give what a study would try next, first what it would rather try; some may take longer than there is time.
 
-    Known configurations first, then the better ones more thoroughly, then new ones. A study with an augmentation begins
-    when the study without it has a result, and the augmentation has learnt, once for all trials: instead of the known
+    Default configurations first, then the better ones more thoroughly, then new ones. A study with an augmentation
+    begins when the study without it has a result, and the augmentation has learnt, once for all trials: instead of the default
     configurations it tries the best ones of the other, as thoroughly as they were tried there, or are being tried.
 
     Parameters
@@ -80,7 +80,7 @@ def proposals(history: StudyHistory, left: float, asker_climbs: bool = False) ->
         yield from _of_plain(history, history.plain, left)
     for wish in history.queue.values():
         waited = history.count() == 0 or not history.is_fresh(wish)
-        yield _repeat(history, wish.parameters, wish.known, wish.rung, left, waited=waited)
+        yield _repeat(history, wish.parameters, wish.default, wish.rung, left, waited=waited)
     if not asker_climbs and history.first_rung == 0:
         yield from _climbs(history, left)
         yield from _again(history, left)
@@ -110,12 +110,12 @@ def _of_plain(history: StudyHistory, plain: StudyHistory, left: float) -> Iterat
 
 def _climbs(history: StudyHistory, left: float) -> Iterator[Proposal]:
     """Configurations that have earned a higher rung; the best one alone suffices where it began on known ground."""
-    for config, rung in history.ladder.promotions(1 if history.is_on_known_ground or history.exhausted else 0):
-        parameters, known = history.tried[config]
-        if known and (last := _last(history, config, rung, left)) is not None:
+    for config, rung in history.ladder.promotions(1 if history.began_with_a_default or history.exhausted else 0):
+        parameters, default = history.tried[config]
+        if default and (last := _last(history, config, rung, left)) is not None:
             yield last
-        rung = _reach(history, config, rung, left) if known else rung
-        yield _repeat(history, parameters, known, rung, left)
+        rung = _reach(history, config, rung, left) if default else rung
+        yield _repeat(history, parameters, default, rung, left)
 
 
 def _last(history: StudyHistory, config: Hashable, rung: int, left: float) -> Proposal | None:
@@ -129,8 +129,8 @@ def _last(history: StudyHistory, config: Hashable, rung: int, left: float) -> Pr
     if GROWTH * costs[rung - 1] > left:
         return None
     reached = max((r for r, seconds in costs.items() if COMPRESSED * seconds <= left and r > rung), default=rung)
-    parameters, known = history.tried[config]
-    return Proposal(parameters, known, reached, min(costs[reached], left), all_cores=True)
+    parameters, default = history.tried[config]
+    return Proposal(parameters, default, reached, min(costs[reached], left), all_cores=True)
 
 
 def _again(history: StudyHistory, left: float) -> Iterator[Proposal]:
@@ -145,7 +145,7 @@ def _again(history: StudyHistory, left: float) -> Iterator[Proposal]:
         return
     config = Ask(-1, record.parameters).config
     rung = _reach(history, config, 0, left)
-    if rung > record.rung and not (record.known and history.ladder.is_climbing(config, record.rung)):
+    if rung > record.rung and not (record.default and history.ladder.is_climbing(config, record.rung)):
         return
     for number in range(1, AGAIN + 1):
         parameters = {**record.parameters, SEED: history.seed + number}
@@ -157,7 +157,7 @@ def _again(history: StudyHistory, left: float) -> Iterator[Proposal]:
 def _repeat(
     history: StudyHistory,
     parameters: Mapping[str, Any],
-    known: str,
+    default: str,
     rung: int,
     left: float,
     like: Hashable = None,
@@ -166,7 +166,7 @@ def _repeat(
     """Propose a configuration that is likely to take what another one does, or what itself does."""
     config = like or Ask(-1, parameters).config
     slack = math.inf if rung == 0 else left - history.cost(config, rung)
-    return Proposal(parameters, known, rung, _seconds(history, config, rung, left), waited=waited, slack=slack)
+    return Proposal(parameters, default, rung, _seconds(history, config, rung, left), waited=waited, slack=slack)
 
 
 def _seconds(history: StudyHistory, config: Hashable, rung: int, left: float) -> float:

@@ -12,11 +12,11 @@ from fmnist_bench.storage.results import PREPARATION
 
 @dataclass(frozen=True)
 class Ask:
-    """One question: the number of the trial, its parameters, the name of a known configuration, the rung."""
+    """One question: the number of the trial, its parameters, the name of a default configuration, the rung."""
 
     number: int
     parameters: Mapping[str, Any]
-    known: str = ""
+    default: str = ""
     rung: int = 0
 
     @property
@@ -26,9 +26,9 @@ class Ask:
 
     def is_of(self, record: TrialRecord) -> bool:
         """Whether a record tells how just this went."""
-        other = Ask(record.number, record.parameters, record.known, record.rung)
-        mine = self.number, self.config, self.known, self.rung
-        return mine == (other.number, other.config, other.known, other.rung)
+        other = Ask(record.number, record.parameters, record.default, record.rung)
+        mine = self.number, self.config, self.default, self.rung
+        return mine == (other.number, other.config, other.default, other.rung)
 
 
 def agree(asks: Iterable[Ask], records: Iterable[TrialRecord]) -> bool:
@@ -54,7 +54,7 @@ class Asker(ABC):
         """Ask for a configuration that the ladder has not seen on this rung; None where there is none left."""
 
     @abstractmethod
-    def repeat(self, parameters: Mapping[str, Any], known: str, rung: int) -> Ask:
+    def repeat(self, parameters: Mapping[str, Any], default: str, rung: int) -> Ask:
         """Ask for just this configuration."""
 
     @abstractmethod

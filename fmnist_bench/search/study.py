@@ -61,10 +61,10 @@ class StudySearch(StudyHistory):
         return next((each for each in proposals(self, left, self._asker.climbs) if each.seconds <= left), None)
 
     def claim(self, proposal: Proposal | None, fair: float) -> StudyClaim:
-        """Say what `next_arm` must know; `fair` seconds are an even share of the time that is left.
+        """Say what `next_study` must know; `fair` seconds are an even share of the time that is left.
 
-        A known configuration that is likely to take longer has to earn its time like any other trial, unless the study
-        has no result yet; and so has what an augmentation must learn.
+        A default configuration that is likely to take longer has to earn its time like any other trial, unless
+        the study has no result yet; and so has what an augmentation must learn.
         """
         space, promise, spent = self.study.space.name, self.ladder.promise(), self.spent
         if proposal is None:
@@ -82,7 +82,7 @@ class StudySearch(StudyHistory):
         elif proposal.parameters is None:
             ask = self._asker.ask(self.ladder, self.first_rung)
         else:
-            ask = self._asker.repeat(proposal.parameters, proposal.known, proposal.rung)
+            ask = self._asker.repeat(proposal.parameters, proposal.default, proposal.rung)
         if ask is None:
             self.exhausted = True
             return None

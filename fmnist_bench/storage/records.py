@@ -24,7 +24,7 @@ class TrialRecord:
     Attributes
     ----------
     known : str
-        Name of the known configuration; empty for parameters that Optuna chose.
+        Name of the default configuration; empty for parameters that Optuna chose.
     seconds : float
         Wall-clock time from its start to its end, start of the worker included.
     ended : float
@@ -38,7 +38,7 @@ class TrialRecord:
     study: str
     number: int
     parameters: dict[str, Any]
-    known: str
+    default: str
     result: TrialResult
     seconds: float
     ended: float

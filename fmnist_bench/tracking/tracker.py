@@ -263,7 +263,7 @@ class Tracker:
             "trial": record.number,
             "level": "trial",
             "family": family,
-            "known": record.known,
+            "default": record.default,
         }
         labels |= {"status": result.status, "reason": shortened(result.reason, LONGEST_REASON)}
         started, parent = ended - int(1000 * record.seconds), self._run.state["studies"][record.study]

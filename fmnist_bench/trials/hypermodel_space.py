@@ -95,7 +95,7 @@ def with_hyperspace(space: SearchSpace, found: Discovery) -> SearchSpace:
     Raises
     ------
     InputError
-        Where the study has a key that is none of these, or a known configuration is outside a range.
+        Where the study has a key that is none of these, or a default configuration is outside a range.
     """
     where, given = f"study {space.name}, [model]", space.model.arguments
     names = [entry["name"] for entry in found.hyperparameters]
@@ -111,7 +111,7 @@ def with_hyperspace(space: SearchSpace, found: Discovery) -> SearchSpace:
     }
     plain = {key: value for key, value in outer.items() if isinstance(value, Range) and key not in names}
     resolved = replace(space, model=Spec(WRAPPER, {"hypermodel": hypermodel, **plain, **arguments}))
-    _check_known(resolved)
+    _check_default(resolved)
     return resolved
 
 
@@ -136,11 +136,11 @@ def _range(entry: Mapping[str, Any]) -> Range:
     return Range(entry["low"], entry["high"], entry["log"], entry["step"])
 
 
-def _check_known(space: SearchSpace) -> None:
+def _check_default(space: SearchSpace) -> None:
     ranges = Study(space).ranges()
-    for known in space.known:
-        where = f"study {space.name}, [[known]] {known.name}"
-        for name, value in known.parameters.items():
+    for default in space.defaults:
+        where = f"study {space.name}, [[default]] {default.name}"
+        for name, value in default.parameters.items():
             if name in ranges and not ranges[name].contains(value):
                 raise InputError(f"{where}: {name} = {value!r} is outside its range {ranges[name]}")
     for name in space.fidelity.levels.keys() & ranges.keys():

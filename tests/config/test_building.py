@@ -87,7 +87,7 @@ def test_arguments_that_name_files_or_caches_are_refused(use, key):
 
 
 @pytest.mark.parametrize("name", ["features__fagg__memory", "features__memory", "model__memory"])
-def test_a_known_configuration_names_no_cache_either(name):
+def test_a_default_configuration_names_no_cache_either(name):
     agglomeration = Spec("sklearn.cluster.FeatureAgglomeration", {})
     pipeline = parse_spec({"use": "sklearn.pipeline.Pipeline", "steps": [BAYES]}, "here")
     space = SearchSpace("s", pipeline, features=(agglomeration,))

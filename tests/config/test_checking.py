@@ -76,7 +76,7 @@ def test_what_scikit_learn_takes_is_taken(check, text):
             model("svm.SVC", "[fidelity]\nmax_iter = [0.5, 1.5]"),
             r"\[fidelity\]: The 'max_iter' parameter of SVC must be",
         ),
-        (model("svm.SVC", "C = 1.0\n[[known]]\nname = 'one'\nC = 'high'"), r"\[\[known\]\] one: The 'C' parameter"),
+        (model("svm.SVC", "C = 1.0\n[[default]]\nname = 'one'\nC = 'high'"), r"\[\[default\]\] one: The 'C' parameter"),
     ],
 )
 def test_what_cannot_work_is_refused_in_one_line(check, text, words):

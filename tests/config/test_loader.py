@@ -18,7 +18,7 @@ use = "sklearn.ensemble.RandomForestClassifier"
 max_depth = { low = 2, high = 9 }
 n_estimators = 10
 
-[[known]]
+[[default]]
 name = "deep"
 max_depth = 9
 n_estimators = 20
@@ -38,22 +38,22 @@ def folder(tmp_path, monkeypatch):
 def test_a_study_of_the_working_directory_is_found(folder):
     space = load_space("mine")
     assert list(Study(space).ranges()) == ["features__pca__n_components", "model__max_depth"]
-    assert space.known[0].parameters == {
+    assert space.defaults[0].parameters == {
         "model__max_depth": 9,
         "model__n_estimators": 20,
         "features__pca__n_components": 5,
     }
 
 
-def test_known_values_build_the_candidate(folder):
+def test_known_values_build_the_pipeline(folder):
     study = load_benchmark("mine-deep").studies[0]
-    pipeline = study.pipeline(study.space.known[0].parameters)
+    pipeline = study.pipeline(study.space.defaults[0].parameters)
     parameters = pipeline.get_params()
     assert parameters["model__n_estimators"] == 20
     assert parameters["features__pca__n_components"] == 5
 
 
-def test_a_study_with_augmentation_has_two_arms_named_after_it(folder):
+def test_a_study_with_augmentation_has_two_studies_named_after_it(folder):
     (folder / "studies" / "two.toml").write_text(STUDY + '[augment]\nuse = "fmnist_bench.models.ConditionalGAN"\n')
     (folder / "benchmarks" / "b.toml").write_text('studies = ["two", "mine"]\n')
     benchmark = load_benchmark("b")
@@ -94,12 +94,12 @@ def test_the_digest_knows_what_makes_runs_comparable(folder):
         ("", r"needs a table \[model\]"),
         ('[model]\nuse = "sklearn.svm.SVC"\n[modle]\n', "unknown key modle; did you mean model"),
         ('[model]\nuse = "sklearn.svm.SVC"\n[features]\nuse = "x"\n', r"must be written as tables \[\[features\]\]"),
-        ('[model]\nuse = "sklearn.svm.SVC"\nC = {low = 1, high = 2}\n[[known]]\nC = 7\n', "model__C = 7 is outside"),
+        ('[model]\nuse = "sklearn.svm.SVC"\nC = {low = 1, high = 2}\n[[default]]\nC = 7\n', "model__C = 7 is outside"),
         (
-            '[model]\nuse = "sklearn.svm.SVC"\nC = {low = 1, high = 9, step = 2}\n[[known]]\nC = 4\n',
+            '[model]\nuse = "sklearn.svm.SVC"\nC = {low = 1, high = 9, step = 2}\n[[default]]\nC = 4\n',
             r"model__C = 4 is outside its range \[1, 9\] step 2",
         ),
-        ('[model]\nuse = "sklearn.svm.SVC"\n[[known]]\nC = {low = 1}\n', "model__C: must be a number, a string"),
+        ('[model]\nuse = "sklearn.svm.SVC"\n[[default]]\nC = {low = 1}\n', "model__C: must be a number, a string"),
         ('[model]\nuse = "sklearn.svm.SVC"\n[fidelity]\nmax_iter = [9, 9]\n', "each rung must cost more"),
         ('[model]\nuse = "sklearn.svm.SVC"\n[fidelity]\nmax_iter = [0, 9, 8]\n', "two or more numbers that do not"),
         ('[model]\nuse = "sklearn.svm.SVC"\n[fidelity]\nmax_iter = [0, 9]\n', "one list that begins above 0 must rise"),
@@ -119,14 +119,14 @@ def test_a_bad_study_names_file_and_fault(folder, text, words):
 def test_none_is_a_constant_a_choice_and_a_known_value(folder):
     (folder / "studies" / "none.toml").write_text(
         '[model]\nuse = "sklearn.tree.DecisionTreeClassifier"\nmax_leaf_nodes = { none = true }\n'
-        "max_depth = { choices = [3, { none = true }] }\n[[known]]\nmax_depth = { none = true }\n"
+        "max_depth = { choices = [3, { none = true }] }\n[[default]]\nmax_depth = { none = true }\n"
     )
     space = load_space("none")
-    assert space.known[0].parameters == {"model__max_depth": None}
-    assert Study(space).pipeline(space.known[0].parameters).model.get_params()["max_leaf_nodes"] is None
+    assert space.defaults[0].parameters == {"model__max_depth": None}
+    assert Study(space).pipeline(space.defaults[0].parameters).model.get_params()["max_leaf_nodes"] is None
 
 
-def test_two_arms_of_one_name_are_refused(folder):
+def test_two_studies_of_one_name_are_refused(folder):
     (folder / "studies" / "mine+gan.toml").write_text(STUDY)
     (folder / "studies" / "mine.toml").write_text(STUDY + '[augment]\nuse = "fmnist_bench.models.ConditionalGAN"\n')
     (folder / "benchmarks" / "b.toml").write_text('studies = ["mine", "mine+gan"]\n')
@@ -143,7 +143,7 @@ def test_a_study_may_not_be_called_like_the_ensemble(folder):
 
 
 def test_a_study_whose_name_ends_like_a_configuration_is_searched_all_the_same(folder):
-    (folder / "studies" / "net-0.toml").write_text('[model]\nuse = "sklearn.svm.SVC"\nC = 1.0\n[[known]]\nC = 3.0\n')
+    (folder / "studies" / "net-0.toml").write_text('[model]\nuse = "sklearn.svm.SVC"\nC = 1.0\n[[default]]\nC = 3.0\n')
     whole, one = load_benchmark("net-0"), load_benchmark("net-0-0")
     assert (whole.trials, whole.budget is None) == (None, False)
     assert (one.trials, one.budget) == (1, None)

@@ -2,7 +2,7 @@ import pytest
 
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench.config.space import Range, Spec
-from fmnist_bench.config.study import Benchmark, Known, SearchSpace, Study
+from fmnist_bench.config.study import Benchmark, DefaultConfiguration, SearchSpace, Study
 
 TREE = Spec("sklearn.tree.DecisionTreeClassifier", {"max_depth": Range(2, 9), "criterion": "entropy"})
 
@@ -16,12 +16,12 @@ TREE = Spec("sklearn.tree.DecisionTreeClassifier", {"max_depth": Range(2, 9), "c
         ("a.GAN", "tree+gan"),
     ],
 )
-def test_an_arm_is_named_after_its_augmentation(augmentation, name):
+def test_a_study_is_named_after_its_augmentation(augmentation, name):
     space = SearchSpace("tree", TREE, augments=(Spec(augmentation, {}),))
     assert [study.name for study in space.studies] == ["tree", name]
 
 
-def test_every_combination_of_augmentations_is_an_arm():
+def test_every_combination_of_augmentations_is_a_study():
     classic = Spec("fmnist_bench.models.ClassicAugmentation", {"ratio": Range(0.1, 1.0)})
     doubler = Spec("troublemakers.Doubler", {"ratio": Range(0.2, 2.0)})
     space = SearchSpace("tree", TREE, augments=(classic, doubler))
@@ -64,7 +64,7 @@ def test_known_values_are_given_as_the_class_takes_them():
     assert found["features__minmaxscaler__feature_range"] == (0, 2)
 
 
-def test_only_one_augmentation_of_an_arm_may_learn():
+def test_only_one_augmentation_of_a_study_may_learn():
     gans = tuple(Spec(f"troublemakers.{name}", {}) for name in ("Copyist", "OtherCopyist"))
     *_, both = SearchSpace("tree", TREE, augments=gans).studies
     with pytest.raises(InputError, match="study tree, .augment.: two augmentations of one study have to learn"):
@@ -105,8 +105,8 @@ def test_the_digest_ignores_the_budget():
     spaces = (SearchSpace("a", TREE), SearchSpace("b", TREE, augments=(Spec("x.GAN", {}),)))
     benchmark = Benchmark("b", spaces=spaces)
     assert benchmark.digest() == Benchmark("b", spaces=spaces, budget=5.0, trials=3).digest()
-    known = (SearchSpace("a", TREE, known=(Known("0", {"model__max_depth": 3}),)), spaces[1])
-    assert benchmark.digest() != Benchmark("b", spaces=known).digest()
+    defaults = (SearchSpace("a", TREE, defaults=(DefaultConfiguration("0", {"model__max_depth": 3}),)), spaces[1])
+    assert benchmark.digest() != Benchmark("b", spaces=defaults).digest()
 
 
 def test_an_augmentation_that_learns_once_may_be_searched_in_what_does_not_matter_to_it_alone():

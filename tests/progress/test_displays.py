@@ -126,7 +126,7 @@ def test_live_table_beyond_its_budget_says_so(now):
     show.run_ended()
 
 
-def test_live_table_names_several_trials_of_one_arm(now):
+def test_live_table_names_several_trials_of_one_study(now):
     show = live()
     show.run_started("smoke", 60.0, ["cnn"])
     for number in range(3):
@@ -159,7 +159,7 @@ def test_the_column_of_failed_trials_counts_those_alone(now, status, failed):
     show.run_ended()
 
 
-def test_live_table_shows_running_arms_first_where_not_all_fit(now):
+def test_live_table_shows_running_studies_first_where_not_all_fit(now):
     show = live()
     show.run_started("smoke", 60.0, [f"study{number}" for number in range(40)])
     show.trial_started("arm39", 0)

@@ -106,7 +106,7 @@ def test_an_augmentation_is_held_against_the_same_study_without_it(augmented, fi
     assert row[2].text.partition(" ")[0] == ("inside" if found.low <= 0 <= found.high else "outside")
 
 
-def test_an_arm_is_held_against_each_with_one_augmentation_less(findings):
+def test_a_study_is_held_against_each_with_one_augmentation_less(findings):
     linear = findings.contestants[0]
     studies = [("cnn",), ("cnn", "classic"), ("cnn", "gan"), ("cnn", "classic", "gan"), ("cn",), ("other", "gan")]
     parts = {"+".join(study): study for study in studies} | {
@@ -243,7 +243,7 @@ def board(findings):
     return {row[0].text: {name: row[place].text for place, name in columns} for row in table.rows}
 
 
-def test_leaderboard_holds_the_ensemble_and_every_arm(findings):
+def test_leaderboard_holds_the_ensemble_and_every_study(findings):
     rows = board(findings)
     assert list(rows) == ["ensemble", "linear", "bayes<i>", "svm"]
     linear = findings.contestants[0]
@@ -285,7 +285,7 @@ def test_large_colour_pictures_are_scaled_down(findings):
     assert Image.open(io.BytesIO(base64.b64decode(picture.partition(",")[2]))).size == (64, 32)
 
 
-def test_importances_and_slices_of_an_arm_that_has_enough_trials(findings):
+def test_importances_and_slices_of_a_study_that_has_enough_trials(findings):
     assert "| linear | alpha 88 % | 9 |" in render.render_markdown(findings)
     assert drawing.slices(findings, "linear") == []
     rows = [dataclasses.replace(findings.trials[1], number=n, parameters={"alpha": 0.1**n}) for n in range(5)]
@@ -406,7 +406,7 @@ def test_the_page_says_what_the_temperature_did(findings):
     assert before != after
 
 
-def test_the_terminal_says_why_an_arm_has_no_score(findings):
+def test_the_terminal_says_why_a_study_has_no_score(findings):
     trials = (*findings.trials, TrialRow("bare", 0, "no_weights", "none here", 1.0, None, None, {}, {}, 1.0))
     lines = render.terminal_leaderboard(dataclasses.replace(findings, trials=trials)).splitlines()
     (line,) = (line for line in lines if line.startswith("bare"))

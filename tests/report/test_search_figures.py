@@ -19,7 +19,7 @@ def test_anytime_line_is_the_running_best_up_to_the_end():
     assert ax.get_xlabel() == "search time, minutes"
 
 
-def test_anytime_names_every_arm_beside_its_line_and_colours_the_best():
+def test_anytime_names_every_study_beside_its_line_and_colours_the_best():
     studies = {f"study{n}": [(60.0, 0.5 + n / 100)] for n in range(10)} | {"none": []}
     ax = search_figures.anytime(studies, 600).axes[0]
     assert [text.get_text() for text in ax.texts] == [f"study{n}" for n in range(9, -1, -1)]
@@ -44,7 +44,7 @@ def test_learning_curves_stress_the_best_and_grey_out_the_pruned():
     assert [line.get_color() for line in axes[0].lines] == [GREY, PALETTE[0], PALETTE[1]]
 
 
-def test_learning_curves_show_the_weakest_arm_and_cut_off_what_learned_nothing():
+def test_learning_curves_show_the_weakest_study_and_cut_off_what_learned_nothing():
     strong = [Curve(range(20), [0.9] * 20), Curve([1], [0.1])]
     low, high = search_figures.learning_curves({"a": strong, "b": [Curve([1], [0.7])]}).axes[0].get_ylim()
     assert 0.1 < low < 0.7

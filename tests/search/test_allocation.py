@@ -21,7 +21,7 @@ def play(accuracies, costs, seconds, spaces=None):
     return spent
 
 
-def test_known_configurations_come_first_one_of_each_arm_before_a_second():
+def test_default_configurations_come_first_one_of_each_study_before_a_second():
     claims = [
         StudyClaim("a", 0.9, 9.0, 1, 1.0, untried=True),
         StudyClaim("b", 0.0, 0.0, 0, 5.0, untried=True),
@@ -52,7 +52,7 @@ def test_when_the_order_changes_so_do_the_parts():
     assert next_study([StudyClaim("a", 0.95, 60.0, 3), claims[1]]) == 0
 
 
-def test_the_arms_of_a_study_get_equal_time():
+def test_the_studies_of_a_study_get_equal_time():
     spent = play([0.9, 0.2, 0.8], [7.0, 3.0, 1.0], 2000, ["cnn", "cnn", "svm"])
     assert abs(spent[0] - spent[1]) <= 7
     assert spent[0] + spent[1] > 1.9 * spent[2]
@@ -71,7 +71,7 @@ def test_the_clock_counts_earlier_calls():
     assert Clock(None).left() is None
 
 
-def test_the_time_of_an_arm_that_has_nothing_to_try_counts_for_its_study():
+def test_the_time_of_a_study_that_has_nothing_to_try_counts_for_its_study():
     learning = StudyClaim("cnn", spent=500.0, ready=False)
     cnn, forest = (
         StudyClaim("cnn", promise=0.94, spent=100, count=3),
@@ -93,7 +93,7 @@ def test_a_long_trial_of_the_best_study_begins_before_it_is_too_late():
     )
 
 
-def test_the_arms_of_a_study_in_a_hurry_get_equal_time_as_well():
+def test_the_studies_of_a_study_in_a_hurry_get_equal_time_as_well():
     svm = StudyClaim("svm", promise=0.93, spent=10.0, count=9, seconds=10.0)
     plain = StudyClaim("cnn", promise=0.95, spent=900.0, count=2, seconds=500.0, slack=5.0)
     augmented = replace(plain, spent=300.0)

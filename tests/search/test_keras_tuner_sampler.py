@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import fmnist_bench
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench.config.space import Range, Spec, parse_spec
-from fmnist_bench.config.study import Engine, Fidelity, Known, SearchSpace, Study
+from fmnist_bench.config.study import DefaultConfiguration, Engine, Fidelity, SearchSpace, Study
 from fmnist_bench.progress.displays import Progress
 from fmnist_bench.search._keras_tuner_space import decode, encode, hyperparameters
 from fmnist_bench.search._optuna_space import check_drawing
@@ -43,8 +43,8 @@ def run(tmp_path):
     return Run(Store(tmp_path / "mlruns"), tmp_path / "run", "b")
 
 
-def make(run, oracle="random", known=(), spec=SPACE, ladder=LADDER):
-    space = SearchSpace("svm", Spec("sklearn.svm.SVC", spec), known=tuple(known), fidelity=ladder)
+def make(run, oracle="random", defaults=(), spec=SPACE, ladder=LADDER):
+    space = SearchSpace("svm", Spec("sklearn.svm.SVC", spec), defaults=tuple(defaults), fidelity=ladder)
     study = Study(SearchSpace(**{**vars(space), "engine": Engine("keras-tuner", oracle)}))
     return StudySearch(study, run, OracleAsker(study, run, seed=0))
 
@@ -56,7 +56,7 @@ def ask_next(search):
 
 def answer(search, run, ask, accuracy=0.5, status="complete"):
     result = TrialResult(status, accuracy=accuracy, log_loss=1.0)
-    record = TrialRecord("svm", ask.number, dict(ask.parameters), ask.known, result, 1.0, 0.0, ask.rung)
+    record = TrialRecord("svm", ask.number, dict(ask.parameters), ask.default, result, 1.0, 0.0, ask.rung)
     run.save_record(record)
     search.tell(record)
 
@@ -131,12 +131,12 @@ def test_both_ends_of_a_range_are_reached():
 @pytest.mark.parametrize("oracle", ["random", "bayesian"])
 def test_lists_dictionaries_and_none_are_asked_and_read_again(run, oracle):
     spec = {"C": Range(0.1, 10.0), "layers": Range(choices=([64], None, {"0": 2.0}))}
-    known = [Known("one", {"model__C": 1.0, "model__layers": {"0": 2.0}})]
-    search = make(run, oracle, known, spec, Fidelity())
+    defaults = [DefaultConfiguration("one", {"model__C": 1.0, "model__layers": {"0": 2.0}})]
+    search = make(run, oracle, defaults, spec, Fidelity())
     asked = play(search, run, 8)
-    assert asked[0].parameters == known[0].parameters
+    assert asked[0].parameters == defaults[0].parameters
     assert all(spec["layers"].contains(asks.parameters["model__layers"]) for asks in asked)
-    again = make(run, oracle, known, spec, Fidelity())
+    again = make(run, oracle, defaults, spec, Fidelity())
     assert ask_next(again).config == ask_next(search).config
 
 
@@ -201,19 +201,25 @@ def test_hyperband_needs_a_ladder(run):
         make(run, "hyperband", ladder=Fidelity())
 
 
-def test_known_configurations_come_first_and_the_oracle_learns_of_them(run):
-    known = [
-        Known("one", {"model__C": 3.0, "model__kernel": "poly", "model__coef0": 2}),
-        Known("two", {f"model__{name}": value for name, value in {"C": 2.0, "kernel": "rbf", "share": 1}.items()}),
+def test_default_configurations_come_first_and_the_oracle_learns_of_them(run):
+    defaults = [
+        DefaultConfiguration("one", {"model__C": 3.0, "model__kernel": "poly", "model__coef0": 2}),
+        DefaultConfiguration(
+            "two", {f"model__{name}": value for name, value in {"C": 2.0, "kernel": "rbf", "share": 1}.items()}
+        ),
     ]
-    search = make(run, "bayesian", known)
+    search = make(run, "bayesian", defaults)
     first, second, third = play(search, run, 3)
-    assert (first.known, second.known, third.known) == ("one", "two", "one")  # the better of the two climbs at once
+    assert (first.default, second.default, third.default) == (
+        "one",
+        "two",
+        "one",
+    )  # the better of the two climbs at once
     assert {**first.parameters, "model__C": 3.0, "model__coef0": 2} == first.parameters
     assert first.parameters.keys() == {f"model__{n}" for n in (*SPACE, "coef0") if n != "gamma"}
     assert second.parameters["model__share"] == 1
     assert (third.config, third.rung) == (first.config, 1)
-    while ask_next(search).known:
+    while ask_next(search).default:
         pass
     taught = {name: trial for name, trial in state(run)["trials"].items() if trial["status"] == "COMPLETED"}
     assert [trial["score"] for trial in taught.values()] == [0.15, 0.1]  # of the rung on which the oracle asks

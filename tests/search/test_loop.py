@@ -8,7 +8,7 @@ import pytest
 from scenes import answer, ask, make, make_run, network
 
 from fmnist_bench.cli import main
-from fmnist_bench.config.study import Known
+from fmnist_bench.config.study import DefaultConfiguration
 from fmnist_bench.search.allocation import Clock
 from fmnist_bench.search.loop import Search
 from fmnist_bench.search.sampler import Ask
@@ -53,7 +53,7 @@ class Nowhere:
 
 @pytest.mark.parametrize(("spent", "first"), [(0.0, "svm"), (45.0, "cnn")])
 def test_the_last_training_of_a_network_begins_when_the_others_have_had_their_part(run, spent, first):
-    network_search, other = network(run, speedup=2.0), make(run, [Known("one", {"model__C": 3.0})])
+    network_search, other = network(run, speedup=2.0), make(run, [DefaultConfiguration("one", {"model__C": 3.0})])
     network_search.study = replace(network_search.study, space=replace(network_search.study.space, name="cnn"))
     answer(network_search, run, ask(network_search), accuracy=0.9, seconds=50.0)
     answer(other, run, ask(other), accuracy=0.5, seconds=5.0)

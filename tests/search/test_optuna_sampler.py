@@ -7,7 +7,7 @@ import pytest
 from scenes import KNOWN, LEVELS, answer, ask, make, make_run
 
 from fmnist_bench.config.space import Range, Spec
-from fmnist_bench.config.study import Known
+from fmnist_bench.config.study import DefaultConfiguration
 from fmnist_bench.report.importance import FEWEST, importances
 from fmnist_bench.storage.journal import open_journal
 from fmnist_bench.storage.run_folder import Run, Store
@@ -22,17 +22,17 @@ CHOICES = {"a": Range(choices=(None, 3)), "b": Range(choices=([64], [64, None]))
 
 
 def test_lists_dictionaries_and_none_are_asked_known_and_read_again(run):
-    known = [Known("one", {"model__a": None, "model__b": [64, None], "model__c": {"0": 2.0}})]
+    defaults = [DefaultConfiguration("one", {"model__a": None, "model__b": [64, None], "model__c": {"0": 2.0}})]
     spec = Spec("sklearn.svm.SVC", CHOICES)
-    search, asked = make(run, known, spec), []
+    search, asked = make(run, defaults, spec), []
     while len(asked) < 4:
         asked.append(ask(search))
         if len(asked) < 4:
             answer(search, run, asked[-1])
-    assert asked[0].parameters == known[0].parameters
+    assert asked[0].parameters == defaults[0].parameters
     assert len({asks.config for asks in asked}) == 4
     assert all(CHOICES[n].contains(asks.parameters[f"model__{n}"]) for asks in asked for n in CHOICES)
-    again = make(run, known, spec)
+    again = make(run, defaults, spec)
     assert [asks.parameters for asks in again.left_running()] == [asked[-1].parameters]
     assert [record.parameters for record in run.records("svm")] == [asks.parameters for asks in asked[:-1]]
 
@@ -55,13 +55,13 @@ def test_a_resumed_search_asks_what_it_would_have_asked(run, tmp_path):
 
 
 def test_a_question_that_was_cut_off_is_withdrawn_and_asked_again(run):
-    known = [Known("one", {"model__C": 3.0, "model__degree": 2})]
-    search = make(run, known)
-    search._asker._optuna.ask({})  # the process dies before the parameters of the known configuration are written
-    again = make(run, known)
+    defaults = [DefaultConfiguration("one", {"model__C": 3.0, "model__degree": 2})]
+    search = make(run, defaults)
+    search._asker._optuna.ask({})  # the process dies before the parameters of the default configuration are written
+    again = make(run, defaults)
     assert again.left_running() == []
     asks = ask(again)
-    assert (asks.known, asks.parameters) == ("one", {"model__C": 3.0, "model__degree": 2})
+    assert (asks.default, asks.parameters) == ("one", {"model__C": 3.0, "model__degree": 2})
 
 
 def test_nothing_is_tried_twice_and_a_small_space_is_exhausted(run):
@@ -75,7 +75,7 @@ def test_nothing_is_tried_twice_and_a_small_space_is_exhausted(run):
 
 
 def test_a_bad_trial_is_pruned_and_a_known_one_never(run):
-    search = make(run, [Known(str(i), {"model__C": float(i + 1)}) for i in range(4)])
+    search = make(run, [DefaultConfiguration(str(i), {"model__C": float(i + 1)}) for i in range(4)])
     for _ in range(4):
         asks = ask(search)
         assert not any(search.should_prune(asks, step, 0.9) for step in range(1, 5))

@@ -1,4 +1,4 @@
-"""The search over one study: known configurations, interrupted trials, what it claims."""
+"""The search over one study: default configurations, interrupted trials, what it claims."""
 
 import math
 from dataclasses import replace
@@ -8,7 +8,7 @@ import pytest
 from scenes import KNOWN, LEVELS, answer, ask, make, make_run, network
 
 from fmnist_bench.config.space import Range, Spec
-from fmnist_bench.config.study import Known, Study
+from fmnist_bench.config.study import DefaultConfiguration, Study
 from fmnist_bench.search.allocation import MARGIN
 from fmnist_bench.search.optuna_sampler import OptunaAsker
 from fmnist_bench.search.study import StudySearch
@@ -21,22 +21,22 @@ def run(tmp_path):
     return make_run(tmp_path)
 
 
-def test_known_configurations_come_first_with_their_constants(run):
-    known = [
-        Known("one", {"model__C": 3.0, "model__degree": 2, "model__kernel": "poly"}),
-        Known("two", {"model__C": 1.0}),
+def test_default_configurations_come_first_with_their_constants(run):
+    defaults = [
+        DefaultConfiguration("one", {"model__C": 3.0, "model__degree": 2, "model__kernel": "poly"}),
+        DefaultConfiguration("two", {"model__C": 1.0}),
     ]
-    search = make(run, known)
+    search = make(run, defaults)
     first = ask(search)
-    assert first.known == "one"
+    assert first.default == "one"
     assert first.parameters == {"model__C": 3.0, "model__degree": 2, "model__kernel": "poly"}
     answer(search, run, first)
     second = ask(search)
-    assert second.known == "two"
+    assert second.default == "two"
     assert second.parameters["model__C"] == 1.0
     assert 1 <= second.parameters["model__degree"] <= 5
     answer(search, run, second)
-    assert ask(search).known == ""
+    assert ask(search).default == ""
 
 
 def test_an_interrupted_trial_is_asked_again(run):
@@ -95,7 +95,7 @@ def test_an_interrupted_climb_is_tried_again(run):
 
 
 def test_a_configuration_that_is_for_itself_alone_is_not_queued(run):
-    assert ask(make(run, [Known("one", {"model__C": 3.0}, alone=True)])).known == ""
+    assert ask(make(run, [DefaultConfiguration("one", {"model__C": 3.0}, alone=True)])).default == ""
 
 
 def test_best_is_by_accuracy_then_log_loss(run):
@@ -104,47 +104,53 @@ def test_best_is_by_accuracy_then_log_loss(run):
     assert [r.number for r in search.best(3)] == [records[1].number, records[3].number, records[2].number]
 
 
-def test_without_weights_an_arm_ends(run):
-    search = make(run, known=[Known("one", {"model__C": 3.0}), Known("two", {"model__C": 1.0})])
+def test_without_weights_a_study_ends(run):
+    search = make(
+        run, defaults=[DefaultConfiguration("one", {"model__C": 3.0}), DefaultConfiguration("two", {"model__C": 1.0})]
+    )
     answer(search, run, ask(search), status="no_weights", accuracy=None)
     assert search.propose(math.inf) is None
 
 
 def test_the_same_command_looks_for_weights_again(run):
-    search = make(run, known=[Known("one", {"model__C": 3.0})])
+    search = make(run, defaults=[DefaultConfiguration("one", {"model__C": 3.0})])
     answer(search, run, ask(search), status="no_weights", accuracy=None)
-    again = make(run, known=[Known("one", {"model__C": 3.0})])
-    assert again.propose(math.inf).known == "one"
+    again = make(run, defaults=[DefaultConfiguration("one", {"model__C": 3.0})])
+    assert again.propose(math.inf).default == "one"
     answer(again, run, ask(again), status="no_weights", accuracy=None)
     assert again.propose(math.inf) is None
 
 
 def test_lists_are_values_like_any_other(run):
-    known = [Known("one", {"model__hidden_layer_sizes": [64, 32], "model__alpha": 0.5})]
+    defaults = [DefaultConfiguration("one", {"model__hidden_layer_sizes": [64, 32], "model__alpha": 0.5})]
     spec = Spec("sklearn.neural_network.MLPClassifier", {"alpha": Range(0.1, 1.0)})
-    search = make(run, known, spec)
+    search = make(run, defaults, spec)
     record = answer(search, run, ask(search))
     assert record.parameters == {"model__hidden_layer_sizes": [64, 32], "model__alpha": 0.5}
-    assert make(run, known, spec).propose(math.inf).parameters is None, "it is known again when it is read back"
+    assert make(run, defaults, spec).propose(math.inf).parameters is None, "it is known again when it is read back"
 
 
 def test_what_runs_alone_may_lie_outside_of_what_is_searched(run):
     spec = Spec("sklearn.svm.SVC", {"kernel": Range(choices=("rbf", "poly")), "C": Range(0.1, 10.0)})
-    search = make(run, [Known("one", {"model__kernel": "linear", "model__C": 20.0})], spec)
+    search = make(run, [DefaultConfiguration("one", {"model__kernel": "linear", "model__C": 20.0})], spec)
     assert ask(search).parameters == {"model__kernel": "linear", "model__C": 20.0}
 
 
-def test_a_second_known_configuration_has_to_earn_its_time(run):
-    search = make(run, known=[Known("one", {"model__C": 3.0}), Known("two", {"model__C": 1.0})])
+def test_a_second_default_configuration_has_to_earn_its_time(run):
+    search = make(
+        run, defaults=[DefaultConfiguration("one", {"model__C": 3.0}), DefaultConfiguration("two", {"model__C": 1.0})]
+    )
     assert search.claim(search.propose(math.inf), fair=31.0).untried
     answer(search, run, ask(search), seconds=30.0)
     proposal = search.propose(math.inf)
-    assert (proposal.known, proposal.seconds) == ("two", 30.0)
+    assert (proposal.default, proposal.seconds) == ("two", 30.0)
     assert not search.claim(proposal, fair=31.0).untried
 
 
 def test_what_was_interrupted_comes_first_unless_it_takes_more_than_its_share(run):
-    search = make(run, known=[Known("one", {"model__C": 3.0}), Known("two", {"model__C": 1.0})])
+    search = make(
+        run, defaults=[DefaultConfiguration("one", {"model__C": 3.0}), DefaultConfiguration("two", {"model__C": 1.0})]
+    )
     answer(search, run, ask(search), seconds=30.0)
     answer(search, run, ask(search), accuracy=None, status="interrupted")
     again = search.propose(math.inf)

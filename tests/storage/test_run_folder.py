@@ -19,7 +19,7 @@ from fmnist_bench.storage.run_folder import Run, Store
 def test_records_come_back_as_they_were(tmp_path):
     with Store(tmp_path).open_run(Benchmark("b"), "f" * 64) as run:
         result = TrialResult("failed", "x: y", history={"step": [1.0], "valid_loss": [float("nan")]})
-        record = TrialRecord("study", 3, {"model__C": 1.5, "model__kernel": "rbf"}, "known", result, 2.5, 9.0)
+        record = TrialRecord("study", 3, {"model__C": 1.5, "model__kernel": "rbf"}, "default", result, 2.5, 9.0)
         run.save_record(record)
         (back,) = run.records("study")
     assert back.parameters == record.parameters
@@ -85,7 +85,7 @@ RESULT = TrialResult("complete", accuracy=1.0, log_loss=0.1, history={"step": [1
         ("number", 4),
         ("number", True),
         ("parameters", []),
-        ("known", None),
+        ("default", None),
         ("other", 1),
     ],
 )

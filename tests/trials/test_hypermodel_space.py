@@ -6,7 +6,7 @@ import pytest
 from fmnist_bench import run_benchmark
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench.config.space import Range, Spec
-from fmnist_bench.config.study import Fidelity, Known, SearchSpace, Study
+from fmnist_bench.config.study import DefaultConfiguration, Fidelity, SearchSpace, Study
 from fmnist_bench.progress.displays import Progress
 from fmnist_bench.runner import check_benchmark
 from fmnist_bench.storage.run_folder import Run, Store
@@ -31,8 +31,10 @@ FOUND = Discovery(
 )
 
 
-def resolve(known=(), fidelity=(), **arguments):
-    space = SearchSpace("own", Spec("theirs.Model", arguments), known=tuple(known), fidelity=Fidelity(dict(fidelity)))
+def resolve(defaults=(), fidelity=(), **arguments):
+    space = SearchSpace(
+        "own", Spec("theirs.Model", arguments), defaults=tuple(defaults), fidelity=Fidelity(dict(fidelity))
+    )
     return with_hyperspace(space, FOUND)
 
 
@@ -66,8 +68,8 @@ def test_what_the_study_says_wins():
     [
         ({"unit": 3}, r"study own, \[model\].unit: theirs.Model asks for no such thing; did you mean units\?"),
         (
-            {"known": [Known("one", {"model__units": 99})]},
-            r"study own, \[\[known\]\] one: model__units = 99 is outside its range \[8, 64\] step 8",
+            {"defaults": [DefaultConfiguration("one", {"model__units": 99})]},
+            r"study own, \[\[default\]\] one: model__units = 99 is outside its range \[8, 64\] step 8",
         ),
         ({"fidelity": {"model__units": (8, 16)}}, r"study own, \[fidelity\]: model__units is searched"),
     ],
@@ -83,7 +85,7 @@ use = "hypermodels.Conditional"
 n_classes = 10
 epochs = 2
 units = { low = 16, high = 32 }
-[[known]]
+[[default]]
 kind = "conv"
 filters = 8
 pooled = false
@@ -103,7 +105,7 @@ def test_a_hypermodel_from_a_study_to_the_report(arena, monkeypatch):
     assert len(records) == 4
     assert {record.result.status for record in records} <= {"complete", "pruned"}
     first = records[0]
-    assert (first.known, first.result.accuracy > 0.5) == ("0", True)
+    assert (first.default, first.result.accuracy > 0.5) == ("0", True)
     assert first.parameters == {
         f"model__{n}": v for n, v in (("kind", "conv"), ("filters", 8), ("pooled", False), ("rate", 0.01))
     }

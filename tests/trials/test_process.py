@@ -19,7 +19,7 @@ from sklearn.base import BaseEstimator
 
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench.config.space import Spec
-from fmnist_bench.config.study import Fidelity, Known, SearchSpace, Study
+from fmnist_bench.config.study import DefaultConfiguration, Fidelity, SearchSpace, Study
 from fmnist_bench.pipeline import Pipeline
 from fmnist_bench.storage.trial_folder import LOG, MODEL, PROBABILITIES, RESULT
 from fmnist_bench.trials.limits import Limits
@@ -265,10 +265,12 @@ def test_a_module_that_is_not_allowed_is_never_imported(tmp_path, monkeypatch):
     assert not (tmp_path / "imported").exists()
 
 
-def test_a_known_configuration_that_cannot_be_set_is_refused():
-    known = (Known("odd", {"model__depth": 3}),)
+def test_a_default_configuration_that_cannot_be_set_is_refused():
+    defaults = (DefaultConfiguration("odd", {"model__depth": 3}),)
     with pytest.raises(InputError, match="no parameter model__depth"):
-        check_in_worker((Study(SearchSpace("bad", Spec("sklearn.tree.DecisionTreeClassifier", {}), known=known)),), ())
+        check_in_worker(
+            (Study(SearchSpace("bad", Spec("sklearn.tree.DecisionTreeClassifier", {}), defaults=defaults)),), ()
+        )
 
 
 @pytest.mark.parametrize("level", [{"model__depth": (1, 2)}, {"augment__steps": (1, 2)}])

@@ -51,7 +51,7 @@ def test_ratio_nought_changes_nothing_and_mistakes_are_named(digits):
         ClassicAugmentation(image_shape=(3, 3)).fit_resample(digits.X, digits.y)
 
 
-def test_it_is_part_of_a_candidate_that_can_be_saved(digits, tmp_path):
+def test_it_is_part_of_a_pipeline_that_can_be_saved(digits, tmp_path):
     pipeline = Pipeline(LogisticRegression(max_iter=500), augment=clone(ClassicAugmentation(flip=False, shift=1)))
     save_model(pipeline.fit(digits.X, digits.y), tmp_path / "model.skops")
     assert load_model(tmp_path / "model.skops").augment.shift == 1
