@@ -32,7 +32,7 @@ def draw(findings: Findings, width: float = WIDE) -> dict[str, Figure]:
     -------
     dict of str to matplotlib.figure.Figure
         Of `accuracy_intervals`, `accuracy_against_cost`, `augmentation`, `fidelity`, `anytime`, `learning_curves`,
-        `training`, `minutes` and `slices_ARM` those that can be drawn.
+        `training`, `minutes` and `slices_STUDY` those that can be drawn.
     """
     drawn: dict[str, Figure] = {}
     if scores := _scores(findings):

@@ -38,7 +38,7 @@ def of_benchmark(benchmark: Benchmark, dataset: Dataset, split: Split) -> str:
     studies = ", ".join(md(study.name) for study in benchmark.studies)
     return (
         f"**{md(benchmark.name)}**, a benchmark of fmnist_bench, on **{md(dataset.name)}**: {rows}. "
-        f"{_extent(benchmark)}, seed {benchmark.seed}.\n\nArms: {studies}."
+        f"{_extent(benchmark)}, seed {benchmark.seed}.\n\nStudies: {studies}."
     )
 
 

@@ -62,9 +62,9 @@ def next_study(claims: Sequence[StudyClaim], ratio: float = RATIO, quick: bool =
     Examples
     --------
     >>> forest = StudyClaim("forest", promise=0.88, spent=100, count=3)
-    >>> next_arm([StudyClaim("cnn", promise=0.94, spent=300, count=3), forest])
+    >>> next_study([StudyClaim("cnn", promise=0.94, spent=300, count=3), forest])
     0
-    >>> next_arm([StudyClaim("cnn", promise=0.94, spent=900, count=9), forest])
+    >>> next_study([StudyClaim("cnn", promise=0.94, spent=900, count=9), forest])
     1
     """
     ready = [i for i, claim in enumerate(claims) if claim.ready]

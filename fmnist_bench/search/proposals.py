@@ -55,8 +55,9 @@ def proposals(history: StudyHistory, left: float, asker_climbs: bool = False) ->
     """Give what a study would try next, first what it would rather try; some may take longer than there is time.
 
     Default configurations first, then the better ones more thoroughly, then new ones. A study with an augmentation
-    begins when the study without it has a result, and the augmentation has learnt, once for all trials: instead of the default
-    configurations it tries the best ones of the other, as thoroughly as they were tried there, or are being tried.
+    begins when the study without it has a result, and the augmentation has learnt, once for all trials: instead of
+    the default configurations it tries the best ones of the other, as thoroughly as they were tried there, or are
+    being tried.
 
     Parameters
     ----------

@@ -5,7 +5,6 @@ import re
 from urllib.parse import parse_qs
 
 from markdown_it import MarkdownIt
-from test_render import findings  # noqa: F401  a fixture
 
 from fmnist_bench.config.space import Spec
 from fmnist_bench.config.study import Benchmark, SearchSpace
@@ -21,7 +20,7 @@ def test_a_benchmark_is_said_whole(digits, split):
     assert "3 trials of each study" in of_benchmark(Benchmark("b", trials=3, spaces=(space,)), digits, split)
 
 
-def test_names_are_shown_and_not_obeyed(digits, split, findings):  # noqa: F811
+def test_names_are_shown_and_not_obeyed(digits, split, findings):
     evil = "<script>alert(1)</script> ![p](http:127.0.0.1:9) **b**\n# c"
     space, data = SearchSpace(evil, Spec("sklearn.naive_bayes.GaussianNB", {})), dataclasses.replace(digits, name=evil)
     text = of_benchmark(Benchmark(evil, trials=1, spaces=(space,)), data, split)
@@ -40,7 +39,7 @@ def test_lists_of_trials_are_links_to_a_search_of_this_experiment():
     ]
 
 
-def test_the_result_is_the_model_to_use_with_its_interval(findings):  # noqa: F811
+def test_the_result_is_the_model_to_use_with_its_interval(findings):
     text = of_result(findings, "#/report.html")
     score = findings.scores(findings.choice)
     assert f"**{findings.choice.name}**, {100 * score['test_accuracy']:.2f} %" in text

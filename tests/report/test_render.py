@@ -9,76 +9,17 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from found import NAMES, PIXEL
 from PIL import Image
-from sklearn.datasets import load_digits
-from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.metrics import accuracy_score
-from sklearn.model_selection import train_test_split
-from sklearn.naive_bayes import GaussianNB
 
 from fmnist_bench.ensemble.selection import with_temperature
 from fmnist_bench.report import draw as drawing
 from fmnist_bench.report import render, tables
-from fmnist_bench.report.findings import Contestant, Findings, Importances, TrialRow
+from fmnist_bench.report.findings import Contestant, Findings, TrialRow
 from fmnist_bench.report.metrics import expected_calibration_error
 
-NAMES = ("<b>", "a|b", "two & a half", '"three"', "$4$", "_five_", "six", "seven", "eight", "nine")
-PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="  # a PNG file
 SECTIONS = ("answer", "leaderboard", "ensemble", "classes", "search", "failures", "environment")
-
-
-def contestant(name, trial, model, parts, n_trials):
-    X_valid, X_test = parts
-    valid, test = model.predict_proba(X_valid), model.predict_proba(X_test)
-    return Contestant(name, trial, model.get_params(deep=False), n_trials, valid, test, 1.5, 0.25, 60.0)
-
-
-@pytest.fixture(scope="module")
-def findings():
-    """Three studies on digits: one complete, one with pruned trials and histories, one that only failed."""
-    X, y = load_digits(return_X_y=True)
-    X_fit, X_rest, y_fit, y_rest = train_test_split(X / 16, y, test_size=0.6, stratify=y, random_state=0)
-    X_valid, X_test, y_valid, y_test = train_test_split(X_rest, y_rest, test_size=0.5, random_state=0)
-    pixels = (X_test * 255).astype(np.uint8)
-    parts = (X_valid, X_test)
-    logistic = LogisticRegression(max_iter=500).fit(X_fit, y_fit)
-    bayes = contestant("bayes<i>", 0, GaussianNB(var_smoothing=1e-2).fit(X_fit, y_fit), parts, {"complete": 1})
-    trials = [TrialRow("bayes<i>", 0, "complete", "", 2.0, 0.9, 0.5, {"var_smoothing": 1e-2}, {}, 2.0)]
-    for number, alpha in enumerate((1e-4, 1e-1)):
-        model, scores = SGDClassifier(loss="log_loss", alpha=alpha, random_state=0), []
-        for _ in range(5):
-            scores.append(float(model.partial_fit(X_fit, y_fit, classes=range(10)).score(X_valid, y_valid)))
-        status = ("complete", "pruned")[number]
-        history = {"valid_accuracy": scores, "step": [1, 2, 3, 4, 5]}
-        trials.append(
-            TrialRow("linear", number, status, "", 9.0, scores[-1], None, {"alpha": alpha}, history, 11.0 + number)
-        )
-    trials += [
-        TrialRow("svm", n, "failed", "ValueError: <script>alert(1)</script>", 0.1, None, None, {}, {}, 13.0)
-        for n in (0, 1)
-    ]
-    linear = contestant("linear", 0, logistic, parts, {"complete": 1, "pruned": 1})
-    ensemble = Contestant(
-        *("ensemble", None, {}, {}),
-        (linear.valid_probabilities + bayes.valid_probabilities) / 2,
-        (linear.test_probabilities + bayes.test_probabilities) / 2,
-        *(3.0, 0.5, 0.0),
-    )
-    return Findings(
-        "Digits <1>",
-        NAMES,
-        y_valid,
-        y_test,
-        (linear, bayes),
-        ensemble,
-        (("linear", 0, 0.75), ("bayes<i>", 0, 0.25)),
-        tuple(trials),
-        {"machine": "two <cores>", "seed": "0"},
-        {"Load": "from fmnist_bench import load_ensemble\nload_ensemble('a&b')"},
-        X_test=pixels,
-        image_shape=(8, 8),
-        importances={"linear": Importances(9, {"alpha": 0.875}, {"alpha": True})},
-    )
 
 
 @pytest.fixture(scope="module")

@@ -298,7 +298,7 @@ TYRANT = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from test_search_kt import Run, Store, answer, ask_next, make
+from test_keras_tuner_sampler import Run, Store, answer, ask_next, make
 run = Run(Store(Path(sys.argv[1]) / "mlruns"), Path(sys.argv[1]) / "run", "b")
 search = make(run, "hyperband")
 for ask in search.left_running():
@@ -310,10 +310,10 @@ while True:
 
 
 def test_killed_at_any_moment_it_loses_nothing_and_goes_on(run, tmp_path):
-    here = Path(__file__).parents[1]
+    here = Path(__file__).parent
     for delay in (0.13, 0.4):
         command = [sys.executable, "-c", TYRANT, str(tmp_path), str(here)]
-        environment = {**os.environ, "PYTHONPATH": str(here.parent)}
+        environment = {**os.environ, "PYTHONPATH": f"{here.parents[1]}{os.pathsep}{here.parent}"}
         process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
         assert process.stdout.readline() == "ready\n"
         time.sleep(delay)

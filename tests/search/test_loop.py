@@ -20,11 +20,11 @@ def run(tmp_path):
     return make_run(tmp_path)
 
 
-@pytest.mark.parametrize("n_arms", [2, 14])
-def test_an_augmentation_leaves_half_of_the_time_for_trials(n_arms):
+@pytest.mark.parametrize("n_studies", [2, 14])
+def test_an_augmentation_leaves_half_of_the_time_for_trials(n_studies):
     workers, settings = SimpleNamespace(capacity=2), SimpleNamespace(trials=None)
-    search = Search([None] * n_arms, None, None, Clock(1000.0), workers, settings, None)
-    limit, fair = search._limit(0.0, 0.0, preparation=True), 2 * 1000 / n_arms
+    search = Search([None] * n_studies, None, None, Clock(1000.0), workers, settings, None)
+    limit, fair = search._limit(0.0, 0.0, preparation=True), 2 * 1000 / n_studies
     assert limit == pytest.approx(min(500, fair), rel=0.01)
     assert search._limit(10.0, 0.0) == pytest.approx(fair, rel=0.01)
     assert search._limit(0.0, 0.0) == pytest.approx(max(fair, 250), rel=0.01), "what nothing is known of gets more"

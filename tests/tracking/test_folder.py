@@ -171,7 +171,7 @@ MlflowStore.create = killed
 store = Store("mlruns")
 (store.folder / "runs" / sys.argv[1]).mkdir(exist_ok=True)
 with Run(store, store.folder / "runs" / sys.argv[1], "b") as run:
-    Tracker(run, "b", {}).open_arm("svm", "svm")
+    Tracker(run, "b", {}).open_study("svm", "svm")
 """
 
 
