@@ -85,8 +85,8 @@ def report(rows: list[dict[str, Any]]) -> Iterator[str]:
         budget, processor, revision = of
         yield f"| {budget / 60:g} | {processor} | {revision} | {len(alike)} | {spreads} |"
     yield ""
-    yield "Median (lowest to highest). The best single model is the best by valid rows. Runs of several revisions are"
-    yield from ("no repetitions: the code differed.", "")
+    yield "Median (lowest to highest). The best single model is the best by validation rows. Runs of several revisions"
+    yield from ("are no repetitions: the code differed.", "")
     yield "| Minutes | Seed | Used, s | Test accuracy, % | 95 % interval | Log loss | Calibration error, % | Revision |"
     yield "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |"
     for row in rows:

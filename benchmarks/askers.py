@@ -41,7 +41,7 @@ ASKERS = {
 SEED_STEP = 1000  # between two repetitions: near seeds draw overlapping sequences
 SHARES = (0.25, 0.5, 1.0)  # of the time, at which the table compares
 
-Points = list[tuple[float, float]]  # seconds since the start and valid accuracy of each complete trial
+Points = list[tuple[float, float]]  # seconds since the start and validation accuracy of each complete trial
 
 
 class Lines(PlainLines):
@@ -81,7 +81,9 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seconds", type=float, default=480, metavar="S", help="for each run (default 480)")
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="repetitions (default 3)")
-    parser.add_argument("--rows", type=int, default=10_000, metavar="N", help="fit and valid rows (default 10000)")
+    parser.add_argument(
+        "--rows", type=int, default=10_000, metavar="N", help="train and validation rows (default 10000)"
+    )
     parser.add_argument("--data", default=None, help="folder of Fashion-MNIST, or digits for a try")
     parser.add_argument("--mlruns", type=Path, default=Path("mlruns-askers"), metavar="DIR", help="of everything")
     parser.add_argument("--output", type=Path, default=HERE, metavar="DIR", help="for askers.md and askers.svg")
@@ -131,7 +133,7 @@ def _value(value: object) -> str:
 
 
 def best_at(points: Points, seconds: float) -> float:
-    """Best valid accuracy of the trials that had ended by then, not a number where none had."""
+    """Best validation accuracy of the trials that had ended by then, not a number where none had."""
     return max((accuracy for ended, accuracy in points if ended <= seconds), default=float("nan"))
 
 
@@ -162,7 +164,7 @@ def report(results: Mapping[str, Sequence[Points]], options: argparse.Namespace)
             "|" + "---|" * (len(times) + 2),
             *(f"| {row} |" for row in rows),
             "",
-            "![Best valid accuracy by time](askers.svg)",
+            "![Best validation accuracy by time](askers.svg)",
             "",
         ]
     )
@@ -184,14 +186,14 @@ def _counts(runs: Sequence[Points]) -> str:
 
 
 def figure(results: Mapping[str, Sequence[Points]], seconds: float, path: Path) -> None:
-    """Draw median and range of the best valid accuracy so far, from when every seed has one."""
+    """Draw median and range of the best validation accuracy so far, from when every seed has one."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
     from fmnist_bench.report.canvas import GREY, GRID, PALETTE
 
     fig = Figure(figsize=(7.2, 4), layout="constrained")
-    axes = fig.add_subplot(xlabel="minutes", ylabel="best valid accuracy, %")
+    axes = fig.add_subplot(xlabel="minutes", ylabel="best validation accuracy, %")
     low, high = 100.0, 0.0
     for (name, runs), colour in zip(results.items(), PALETTE, strict=False):
         times = np.array(sorted({ended for points in runs for ended, _ in points} | {seconds}))

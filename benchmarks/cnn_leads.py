@@ -1,16 +1,16 @@
 """What each way to train a network faster, or better in the same time, is worth: one change at a time.
 
     python benchmarks/cnn_leads.py                  rows a second
-    python benchmarks/cnn_leads.py --accuracy       valid accuracy after six epochs
+    python benchmarks/cnn_leads.py --accuracy       validation accuracy after six epochs
     python benchmarks/cnn_leads.py --accuracy --epochs 35 --only "as it is" "moved, erased, decayed"
     python benchmarks/cnn_leads.py --accuracy --minutes 5 --only "as it is" "strided stem"     in equal time
     KERAS_BACKEND=torch python benchmarks/cnn_leads.py --accuracy --jobs 14      trainings that share a GPU
 
 The study's best known network as it is, and with one thing otherwise, each in a process of its own that has all cores;
-they take turns. Rows a second are those of the epochs after the first. Accuracies are those of 10,000 valid rows after
-training on the other 50,000; the test rows stay closed. A call that was stopped goes on where it was: figures are added
-to cnn_leads.json beside this file at once (cnn_leads-gpu-jax.json, say, on a machine with a GPU), and all of them are
-written to a page of that name.
+they take turns. Rows a second are those of the epochs after the first. Accuracies are those of 10,000 validation rows
+after training on the other 50,000; the test rows stay closed. A call that was stopped goes on where it was: figures are
+added to cnn_leads.json beside this file at once (cnn_leads-gpu-jax.json, say, on a machine with a GPU), and all of them
+are written to a page of that name.
 """
 
 import argparse
@@ -205,7 +205,7 @@ def _is_missing(values: dict[str, list[float]], name: str, turn: int) -> bool:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--accuracy", action="store_true", help="valid accuracy instead of rows a second")
+    parser.add_argument("--accuracy", action="store_true", help="validation accuracy instead of rows a second")
     parser.add_argument("--epochs", type=int, default=6, metavar="N", help="of a training for accuracy (default 6)")
     parser.add_argument("--minutes", type=float, metavar="M", help="train for so long instead")
     parser.add_argument("--only", nargs="+", metavar="LEAD", choices=[*FASTER, *BETTER], help="these alone")
@@ -231,14 +231,14 @@ def speed(options: argparse.Namespace) -> float:
 
 
 def accuracy(options: argparse.Namespace) -> float:
-    """Valid accuracy, %, with one change."""
+    """Validation accuracy, %, with one change."""
     length = {"epochs": options.epochs} if options.minutes is None else {"max_seconds": 60 * options.minutes}
     model = estimator("6conv", **{"epochs": 10_000, "random_state": options.seed, **length})
     data = load_dataset(subset="train")
     BETTER[options.one](model)
     split = make_split(data.y, VALID, options.seed)
-    model.fit(data.X[split.fit], data.y[split.fit])
-    return round(100 * model.score(data.X[split.valid], data.y[split.valid]), 2)
+    model.fit(data.X[split.train], data.y[split.train])
+    return round(100 * model.score(data.X[split.validation], data.y[split.validation]), 2)
 
 
 def _length(part: str) -> tuple[str, float]:
@@ -259,7 +259,7 @@ def report(found: dict[str, Any]) -> Iterator[str]:
     trained = sorted((part for part in found if part.endswith((" epochs", " minutes"))), key=_length)
     for part in trained:
         scores = found[part]
-        yield f"| One thing otherwise, {part} | Valid accuracy, % | n | Gain |"
+        yield f"| One thing otherwise, {part} | Validation accuracy, % | n | Gain |"
         yield "| --- | ---: | ---: | ---: |"
         for name in sorted(scores, key=list(BETTER).index):
             values = scores[name]
@@ -273,7 +273,7 @@ def report(found: dict[str, Any]) -> Iterator[str]:
     calls = [call + other_rows for call in calls]
     yield from (commands(__file__, found, calls), "")
     lines = {**machine(), **found["measured"]}
-    lines["rows an epoch, for rows a second"] = lines.pop("rows", ROWS)  # accuracy: of all fit rows
+    lines["rows an epoch, for rows a second"] = lines.pop("rows", ROWS)  # accuracy: of all train rows
     yield from (f"- {key}: {value}" for key, value in lines.items())
 
 

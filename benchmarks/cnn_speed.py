@@ -225,7 +225,7 @@ def torch_network(model: Any) -> Any:
 
 
 def accuracy(X: Any, y: Any, options: argparse.Namespace) -> dict[str, float]:
-    """Train a known network on all training rows for so many minutes; open the test set once."""
+    """Train a known network on all train rows for so many minutes; open the test set once."""
     model = estimator(options.network, epochs=10_000, max_seconds=60 * options.minutes, random_state=options.seed)
     started = time.monotonic()
     model.fit(X, y)

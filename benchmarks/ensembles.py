@@ -4,7 +4,8 @@
     python benchmarks/ensembles.py mlruns-0 mlruns-1000 mlruns-2000
 
 Takes the newest run of `all` below each folder, with the best trials of every study that it kept. Each method learns
-from the valid rows alone, temperature included; the test rows are then counted once. Writes ensembles.md beside itself.
+from the validation rows alone, temperature included; the test rows are then counted once. Writes ensembles.md beside
+itself.
 """
 
 import argparse
@@ -71,7 +72,7 @@ def check(settings: list[dict[str, Any]]) -> None:
 
 
 def compare(run: Run) -> dict[str, Score]:
-    """Learn by every method from a run's valid rows; score on the test rows."""
+    """Learn by every method from a run's validation rows; score on the test rows."""
     records = [record for study in run.state["studies"] for record in best(run.records(study), KEPT)]
     test = load_dataset(run.state["data"], "test", path=run.state["data_path"])
     predicted, _ = predict_test(run, [(r.study, r.number) for r in records], test, ())

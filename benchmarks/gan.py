@@ -2,8 +2,8 @@
 
     python benchmarks/gan.py --seeds 3
 
-Fit and valid rows as `run all` draws them; the GAN, with its default arguments, sees the fit rows alone.
-The judge is a CNN trained on real fit rows (the study's default configuration, 6 epochs), the pupil the same one
+Fit and validation rows as `run all` draws them; the GAN, with its default arguments, sees the train rows alone.
+The judge is a CNN trained on real train rows (the study's default configuration, 6 epochs), the pupil the same one
 trained on as many synthetic rows. Writes gan.md, and gan.png with ten images of each class, beside itself.
 
 References: Heusel et al., "GANs Trained by a Two Time-Scale Update Rule" (2017), Frechet distance; Kynkaanniemi et al.,
@@ -43,13 +43,13 @@ LINES = {
     "judge": "accuracy of the judge on test rows, %",
     "score": "classification accuracy score: accuracy of the pupil on test rows, %",
     "frechet": "Frechet distance to the test rows: synthetic",
-    "frechet_fit": "Frechet distance to the test rows: fit rows",
+    "frechet_fit": "Frechet distance to the test rows: train rows",
     "frechet_noise": f"Frechet distance to the test rows: test rows with noise of {NOISE:.0f} gray levels",
-    "precision": "precision: synthetic images within the manifold of the fit rows, %",
-    "recall": "recall: fit rows within the manifold of the synthetic images, %",
-    "near": "median distance to the nearest fit row, gray levels a pixel: synthetic",
-    "near_valid": "median distance to the nearest fit row, gray levels a pixel: valid rows",
-    "copies": "synthetic images nearer to a fit row than 99 % of the valid rows are, %",
+    "precision": "precision: synthetic images within the manifold of the train rows, %",
+    "recall": "recall: train rows within the manifold of the synthetic images, %",
+    "near": "median distance to the nearest train row, gray levels a pixel: synthetic",
+    "near_valid": "median distance to the nearest train row, gray levels a pixel: validation rows",
+    "copies": "synthetic images nearer to a train row than 99 % of the validation rows are, %",
 }
 
 
@@ -78,7 +78,7 @@ def measure(seed: int) -> dict[str, float]:
     """Train GAN, judge and pupil with one seed; every figure of `LINES`."""
     train, test = load_dataset(subset="train"), load_dataset(subset="test")
     split = make_split(train.y, VALID, seed)
-    X, y, X_valid = train.X[split.fit], train.y[split.fit], train.X[split.valid]
+    X, y, X_valid = train.X[split.train], train.y[split.train], train.X[split.validation]
     started = time.perf_counter()
     gan = ConditionalGAN(random_state=seed, image_shape=train.image_shape).fit(X, y)
     seconds = time.perf_counter() - started

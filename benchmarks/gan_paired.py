@@ -2,13 +2,13 @@
 
     python benchmarks/gan_paired.py
 
-Each family's default configuration, on a part of the fit rows: as it is, with classic augmentation, with a GAN trained
-on that same part, with both; one synthetic or changed row for each real one (networks change every batch instead). On
-all rows the families that are not the CNN go without classic augmentation, to save hours. The CNN's epochs are the same
-in every way, more where rows are few; so synthetic rows mean more steps, and more time. Seeds run side by side, one
-core each. A call that was stopped goes on from what lies in --results; every call adds to what gan_paired.json beside
-this file holds, and writes all of it to gan_paired.md and gan_paired.svg. Test rows are predicted once by each model;
-nothing is chosen by them.
+Each family's default configuration, on a part of the train rows: as it is, with classic augmentation, with a GAN
+trained on that same part, with both; one synthetic or changed row for each real one (networks change every batch
+instead). On all rows the families that are not the CNN go without classic augmentation, to save hours. The CNN's epochs
+are the same in every way, more where rows are few; so synthetic rows mean more steps, and more time. Seeds run side by
+side, one core each. A call that was stopped goes on from what lies in --results; every call adds to what
+gan_paired.json beside this file holds, and writes all of it to gan_paired.md and gan_paired.svg. Test rows are
+predicted once by each model; nothing is chosen by them.
 """
 
 import argparse
@@ -69,7 +69,7 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--shares", type=float, nargs="+", default=[0.01, 0.1, 1.0], metavar="S", help="of fit rows")
+    parser.add_argument("--shares", type=float, nargs="+", default=[0.01, 0.1, 1.0], metavar="S", help="of train rows")
     parser.add_argument("--seeds", type=int, default=5, metavar="N", help="repetitions on a part (default 5)")
     parser.add_argument("--seeds-of-all", type=int, default=3, metavar="N", help="and on all rows (default 3)")
     parser.add_argument("--results", type=Path, default=Path("mlruns-gan"), metavar="DIR", help="what was measured")
@@ -167,7 +167,7 @@ def report(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     """Write the page."""
     yield from ("# With and without synthetic images", "")
     yield from ("Gain in test accuracy, points, with its paired 95 % interval over the seeds (Student's t).", "")
-    yield "| Family | Share of the fit rows | | Without, % | Gain | 95 % interval | Seeds | Zero lies | Fit takes |"
+    yield "| Family | Share of the train rows | | Without, % | Gain | 95 % interval | Seeds | Zero lies | Fit takes |"
     yield "| --- | ---: | --- | ---: | ---: | ---: | ---: | --- | ---: |"
     for family, first, second, share, before, gains in differences(rows):
         low, high = interval(gains)

@@ -153,10 +153,10 @@ def fit_once(family: str, rows: int, cpus: list[int], gate: Path) -> None:
     parameters = {"model__epochs": 1} if family == "cnn" else {}
     split = make_split(data.y, 1000, 0, rows=rows + 1000)
     with parallel_config(backend="threading", n_jobs=len(cpus)):
-        for part in (split.fit[:1000], split.fit):
+        for part in (split.train[:1000], split.train):
             pipeline = study.pipeline({**study.space.defaults[0].parameters, **parameters})
             set_where_none(pipeline, random_state=0, image_shape=data.image_shape)
-            if part is split.fit:
+            if part is split.train:
                 (gate / f"{os.getpid()}").touch()
                 while not (gate / "go").exists():
                     time.sleep(0.01)

@@ -71,7 +71,7 @@ def report(run: Run, X: NDArray[np.uint8], repeat: int) -> Iterator[str]:
 
 
 def _best_single(run: Run, X: NDArray[np.uint8], repeat: int) -> tuple[str, float]:
-    """Time the model that is the most accurate on the valid rows, a member or not."""
+    """Time the model that is the most accurate on the validation rows, a member or not."""
     records = [record for study in run.state["studies"] for record in best(run.records(study), 1)]
     record = max(records, key=lambda record: record.result.accuracy or 0.0)
     model = load_model(run.model_file(record.study, record.number))

@@ -1,11 +1,11 @@
-"""What it gains to train the members of an ensemble again on fit and valid rows, weights and temperature kept.
+"""What it gains to train the members of an ensemble again on train and validation rows, weights and temperature kept.
 
     python benchmarks/refit.py mlruns-10m-1000                the newest run of `all` below it
 
 Each member is trained with all cores, with the rounds or epochs that it had found (as by `refit="full"` of
-`StackedEnsemble`) and its own seed; one that had learnt from a part of the fit rows gets the same share of all, and one
-with synthetic rows goes without: its GAN has seen no valid row. The test rows are predicted by the ensemble as it was
-and as it is then. Writes refit.md beside itself.
+`StackedEnsemble`) and its own seed; one that had learnt from a part of the train rows gets the same share of all, and
+one with synthetic rows goes without: its GAN has seen no validation row. The test rows are predicted by the ensemble as
+it was and as it is then. Writes refit.md beside itself.
 """
 
 import argparse
@@ -61,8 +61,8 @@ def report(run: Run, y: Any, before: Any, after: Any) -> Iterator[str]:
     yield from ("# Training the members again on all rows", "")
     yield f"A run of `all`, {run.state['budget'] / 60:g} minutes, seed {run.state['seed']}; 10,000 test rows."
     yield from ("", "| Members trained on | Test accuracy, % |", "| --- | ---: |")
-    yield f"| fit rows | {100 * (before == y).mean():.2f} |"
-    yield f"| fit and valid rows | {100 * (after == y).mean():.2f} |"
+    yield f"| train rows | {100 * (before == y).mean():.2f} |"
+    yield f"| train and validation rows | {100 * (after == y).mean():.2f} |"
     yield ""
     yield f"Gain {100 * pair.difference:+.2f} points, McNemar's p = {pair.p_value:.2g}."
     yield from ("", f"`python benchmarks/refit.py {' '.join(sys.argv[1:])}`", "")

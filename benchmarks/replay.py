@@ -2,10 +2,10 @@
 
     python benchmarks/replay.py --mlruns mlruns-sharing/30-0-shipped mlruns-sharing/30-0-equal --seeds 200
 
-The trials of long runs (parameters, rung, seconds, valid probabilities) stand in for training: whoever is given time
-gets a recorded trial, at its recorded cost. The plays go over the runs in turn. Studies, ladder and rule are those of
-the package. The ensemble is chosen on one half of the valid rows and scored on the other half; the test rows are not
-touched.
+The trials of long runs (parameters, rung, seconds, validation probabilities) stand in for training: whoever is given
+time gets a recorded trial, at its recorded cost. The plays go over the runs in turn. Studies, ladder and rule are those
+of the package. The ensemble is chosen on one half of the validation rows and scored on the other half; the test rows
+are not touched.
 """
 
 import argparse
@@ -324,7 +324,7 @@ def report(options: argparse.Namespace) -> Iterator[str]:
         "",
         f"{options.seeds} plays of each rule over {count} recorded trials of {len(TABLES)} runs, "
         f"{options.workers} workers; median accuracy",
-        "of the ensemble on the half of the valid rows that it was not chosen on, in %, with the mean difference to",
+        "of the ensemble on that half of validation rows that it was not chosen on, in %, with the mean difference to",
         "equal shares over the same seeds and its standard error.",
         f"What climbed a rung kept {climbs[0]:.2f} to {climbs[-1]:.2f} of its errors (medians by study and run), "
         f"{statistics.median(climbs):.2f} in the middle.",

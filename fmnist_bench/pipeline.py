@@ -1,4 +1,4 @@
-"""One contestant: rows of pixels -> augment -> features -> model -> class probabilities."""
+"""A `Pipeline`, what a trial fits: rows of pixels -> augment -> features -> model -> class probabilities."""
 
 import hashlib
 import inspect
@@ -193,7 +193,7 @@ def takes(estimator: Any, what: str) -> bool:
     named = what in inspect.signature(estimator.fit).parameters
     if named and not declared and what == "validation_data":
         kind = type(estimator).__name__
-        warnings.warn(f"{kind} gets no valid rows: it does not declare takes_validation_data = True", stacklevel=4)
+        warnings.warn(f"{kind} gets no validation rows: it does not declare takes_validation_data = True", stacklevel=4)
     return declared and named
 
 
@@ -253,7 +253,7 @@ class Augmentations(_BaseComposition):  # type: ignore[misc]
 def set_where_none(estimator: BaseEstimator, **values: Any) -> None:
     """Set every parameter, at any depth, whose own name is in `values` and that nobody has set.
 
-    ``set_where_none(candidate, random_state=0, image_shape=(28, 28))`` reaches ``model__random_state`` as well as
+    ``set_where_none(pipeline, random_state=0, image_shape=(28, 28))`` reaches ``model__random_state`` as well as
     ``features__hog__image_shape``.
     """
     found = {

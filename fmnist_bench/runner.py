@@ -122,7 +122,7 @@ def check_benchmark(name: str | Path, data: str | Path | None = None, allow_impo
     benchmark, path = _with_data(load_benchmark(name), data)
     benchmark, dataset, split = _load_and_check(benchmark, path, _prefixes(allow_import))
     return (
-        f"{benchmark.name}: {dataset.name}, {len(split.fit)} fit and {len(split.valid)} valid rows, "
+        f"{benchmark.name}: {dataset.name}, {len(split.train)} fit and {len(split.validation)} validation rows, "
         f"{listed([study.name for study in benchmark.studies])}: all can be built"
     )
 

@@ -228,7 +228,7 @@ class Session:
         rest = best(
             [record for study in studies for record in study.best(self.benchmark.ensemble.per_study)[1:]], MORE_MEMBERS
         )
-        ratio = TEST_ROWS / len(self.split.valid)
+        ratio = TEST_ROWS / len(self.split.validation)
         each = [r.fixed_seconds + (ratio - 1) * r.result.predict_seconds for r in (*winners, *rest)]
         each += [
             NETWORK_SECONDS
@@ -251,13 +251,13 @@ class Session:
             return
         tags = {
             "data_fingerprint": self.dataset.fingerprint,
-            "fit_rows": len(self.split.fit),
-            "valid_rows": len(self.split.valid),
+            "train_rows": len(self.split.train),
+            "validation_rows": len(self.split.validation),
             "valid_accuracy": self.run.state["latency"]["ensemble"][1],
             "seed": self.benchmark.seed,
         }
         name = registered_name(self.dataset.name, self.benchmark.name)
-        tracker.register(name, tags, self.dataset.X[self.split.valid[:1]], self.dataset.class_names)
+        tracker.register(name, tags, self.dataset.X[self.split.validation[:1]], self.dataset.class_names)
 
     def _log(self, findings: Findings, tracker: Tracker) -> None:
         rows = {who.name: findings.scores(who) for who in findings.everyone if who.scored}

@@ -74,7 +74,7 @@ def run_faults(folder: Path) -> Iterator[Fault]:
         return
     again = f"python -m fmnist_bench run {state['benchmark']}"
     try:
-        y = read_split(folder, "y_valid")
+        y = read_split(folder, "y_validation")
     except InputError as error:
         yield str(error).partition(";")[0], f"{again} writes it"
         y = None

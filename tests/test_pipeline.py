@@ -34,11 +34,11 @@ def make(**parameters):
 
 
 def test_rows_of_pixels_to_probabilities(digits, split):
-    fitted = make().fit(digits.X[split.fit], digits.y[split.fit])
-    probabilities = fitted.predict_proba(digits.X[split.valid])
+    fitted = make().fit(digits.X[split.train], digits.y[split.train])
+    probabilities = fitted.predict_proba(digits.X[split.validation])
     assert probabilities.dtype == np.float32
     assert np.abs(probabilities.sum(axis=1) - 1).max() < 1e-6
-    assert fitted.score(digits.X[split.valid], digits.y[split.valid]) > 0.8
+    assert fitted.score(digits.X[split.validation], digits.y[split.validation]) > 0.8
     assert not hasattr(fitted.model, "coef_")
 
 
@@ -62,9 +62,11 @@ def test_augmentation_sees_the_fit_rows_alone(digits, split):
             Recorder.seen = len(X)
             return super().fit_resample(X, y)
 
-    rows = digits.X[split.fit], digits.y[split.fit]
-    Pipeline(Trouble(), augment=Recorder()).fit(*rows, validation_data=(digits.X[split.valid], digits.y[split.valid]))
-    assert Recorder.seen == len(split.fit)
+    rows = digits.X[split.train], digits.y[split.train]
+    Pipeline(Trouble(), augment=Recorder()).fit(
+        *rows, validation_data=(digits.X[split.validation], digits.y[split.validation])
+    )
+    assert Recorder.seen == len(split.train)
 
 
 def test_several_samplers_append_to_the_real_rows_alone():
@@ -74,20 +76,20 @@ def test_several_samplers_append_to_the_real_rows_alone():
 
 
 def test_no_synthetic_rows_is_no_augmentation_bit_for_bit(digits, split):
-    rows = digits.X[split.fit], digits.y[split.fit]
-    without = make().fit(*rows).predict_proba(digits.X[split.valid])
-    with_none = make(augment=Doubler(ratio=0.0)).fit(*rows).predict_proba(digits.X[split.valid])
+    rows = digits.X[split.train], digits.y[split.train]
+    without = make().fit(*rows).predict_proba(digits.X[split.validation])
+    with_none = make(augment=Doubler(ratio=0.0)).fit(*rows).predict_proba(digits.X[split.validation])
     assert np.array_equal(without, with_none)
 
 
 def test_slow_features_that_learn_nothing_are_computed_once(digits, split, tmp_path, monkeypatch):
     monkeypatch.setattr(cache, "WORTH_KEEPING", 0.0)
-    rows = digits.X[split.fit], digits.y[split.fit]
-    first = make(cache_dir=str(tmp_path)).fit(*rows).predict_proba(digits.X[split.valid])
+    rows = digits.X[split.train], digits.y[split.train]
+    first = make(cache_dir=str(tmp_path)).fit(*rows).predict_proba(digits.X[split.validation])
     files = sorted(tmp_path.glob("*.npy"))
-    assert len(files) == 2  # of the fit and of the valid rows; nothing of the PCA, which learns
+    assert len(files) == 2  # of the fit and of the validation rows; nothing of the PCA, which learns
     monkeypatch.setattr(ImageFeatures, "transform", None)
-    again = make(cache_dir=str(tmp_path)).fit(*rows).predict_proba(digits.X[split.valid])
+    again = make(cache_dir=str(tmp_path)).fit(*rows).predict_proba(digits.X[split.validation])
     assert np.array_equal(first, again)
 
 
@@ -177,7 +179,7 @@ def test_what_comes_before_the_model_takes_from_its_limit(digits, split):
             super().__init__()
             self.max_seconds = max_seconds
 
-    rows = digits.X[split.fit], digits.y[split.fit]
+    rows = digits.X[split.train], digits.y[split.train]
     assert 5 < Pipeline(Limited(10.0), augment=Slow()).fit(*rows).model_.max_seconds <= 9.7
     assert Pipeline(Limited(1.1), augment=Slow()).fit(*rows).model_.max_seconds == 1.0
     assert Pipeline(Limited(), augment=Slow()).fit(*rows).model_.max_seconds is None
@@ -214,8 +216,8 @@ def test_a_list_of_images_is_images(digits):
 def test_a_monitor_of_another_protocol_is_not_called(digits, split):
     calls = []
     boosting = Pipeline(GradientBoostingClassifier(n_estimators=2, max_depth=1))
-    valid = digits.X[split.valid], digits.y[split.valid]
-    boosting.fit(digits.X[split.fit], digits.y[split.fit], valid, lambda step, score: calls.append(step))
+    valid = digits.X[split.validation], digits.y[split.validation]
+    boosting.fit(digits.X[split.train], digits.y[split.train], valid, lambda step, score: calls.append(step))
     assert boosting.score(*valid) > 0.3
     assert calls == []
 
@@ -240,11 +242,13 @@ class Undeclared(GaussianNB):
 
 
 def test_what_a_class_declares_is_given_to_it(digits, split):
-    calls, rows = [], (digits.X[split.fit], digits.y[split.fit])
-    given = (digits.X[split.valid], digits.y[split.valid]), lambda step, score: calls.append((step, score))
+    calls, rows = [], (digits.X[split.train], digits.y[split.train])
+    given = (digits.X[split.validation], digits.y[split.validation]), lambda step, score: calls.append((step, score))
     fitted = Pipeline(Declared(var_smoothing=0.01), sklearn.pipeline.Pipeline([("pca", PCA(20))])).fit(*rows, *given)
     assert calls == [(1, fitted.score(*given[0]))]
-    with pytest.warns(UserWarning, match="Undeclared gets no valid rows: it does not declare takes_validation_data"):
+    with pytest.warns(
+        UserWarning, match="Undeclared gets no validation rows: it does not declare takes_validation_data"
+    ):
         Pipeline(Undeclared(var_smoothing=0.01)).fit(*rows, *given)
 
 

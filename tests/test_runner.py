@@ -192,7 +192,7 @@ def test_a_model_with_early_stopping_reports_its_curve(arena):
         curve = client.get_metric_history(runs[0].info.run_id, f"curve_{name}")
         assert [point.step for point in curve] == [1, 2, 3]
         assert [point.value for point in curve] == curves["cnn"][name]
-    assert "Accuracy and loss of fit rows (dashed)" in (outcome.folder / "report.html").read_text()
+    assert "Accuracy and loss of train rows (dashed)" in (outcome.folder / "report.html").read_text()
     assert (outcome.folder / "figures/training.png").exists()
 
 
@@ -501,7 +501,7 @@ def test_data_names_whatever_load_dataset_takes(place, form):
                 file,
                 **{f"{name}_{part}": a for part, pair in pairs.items() for name, a in zip("xy", pair, strict=True)},
             )
-    assert "1200 fit and 300 valid rows" in check_benchmark("tiny", data=form)
+    assert "1200 fit and 300 validation rows" in check_benchmark("tiny", data=form)
 
 
 def test_one_image_of_a_class_stops_nothing(place):
@@ -516,7 +516,7 @@ def test_one_image_of_a_class_stops_nothing(place):
 
 def test_a_benchmark_of_more_rows_than_there_are_takes_all(place, arena):
     arena("benchmarks/large.toml", BENCHMARK.replace("valid_size = 0.2", "rows = 3000\nvalid_size = 1000"))
-    assert "1000 fit and 500 valid rows" in check_benchmark("large")
+    assert "1000 fit and 500 validation rows" in check_benchmark("large")
     with pytest.raises(InputError, match="no such folder"):
         check_benchmark("tiny", data="nowhere")
 

@@ -59,7 +59,7 @@ def quick(pipeline):
 
 def fitted(pipeline, rows):
     X, y, split = rows
-    return pipeline.fit(X[split.fit], y[split.fit], validation_data=(X[split.valid], y[split.valid]))
+    return pipeline.fit(X[split.train], y[split.train], validation_data=(X[split.validation], y[split.validation]))
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -114,20 +114,20 @@ def test_a_study_asks_the_same_again(name, engine, tmp_path):
 def test_a_study_learns_predicts_repeats_and_is_saved(name, rows, tmp_path):
     X, y, split = rows
     first = fitted(quick(make(Study(load_space(name)))), rows)
-    probabilities = first.predict_proba(X[split.valid])
+    probabilities = first.predict_proba(X[split.validation])
     assert probabilities.shape == (200, 10)
     assert probabilities.dtype == np.float32
     assert np.abs(probabilities.sum(axis=1) - 1).max() < 1e-5
-    assert first.score(X[split.valid], y[split.valid]) > 0.6
+    assert first.score(X[split.validation], y[split.validation]) > 0.6
 
     second = fitted(quick(make(Study(load_space(name)))), rows)
-    assert np.array_equal(second.predict_proba(X[split.valid]), probabilities)
+    assert np.array_equal(second.predict_proba(X[split.validation]), probabilities)
 
     again = pickle.loads(pickle.dumps(first))
-    assert np.allclose(again.predict_proba(X[split.valid]), probabilities, rtol=0, atol=1e-4)
+    assert np.allclose(again.predict_proba(X[split.validation]), probabilities, rtol=0, atol=1e-4)
     save_model(first, tmp_path / "model.skops")
     loaded = load_model(tmp_path / "model.skops")
-    assert np.allclose(loaded.predict_proba(X[split.valid]), probabilities, rtol=0, atol=1e-4)
+    assert np.allclose(loaded.predict_proba(X[split.validation]), probabilities, rtol=0, atol=1e-4)
 
 
 @pytest.mark.slow

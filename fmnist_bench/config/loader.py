@@ -229,7 +229,7 @@ def _parse_fidelity(table: Mapping[str, Any], space: SearchSpace, where: str) ->
     if len({len(values) for values in levels.values()}) > 1:
         raise InputError(f"{where}: every list must be of the same length")
     if ROWS in levels and (levels[ROWS][-1] != 1 or levels[ROWS][0] <= 0):
-        raise InputError(f"{where} rows: shares of the fit rows, above 0, the last one 1, found {list(levels[ROWS])}")
+        raise InputError(f"{where} rows: shares of the train rows, above 0, the last one 1, found {list(levels[ROWS])}")
     for name in levels:
         if name in space.ranges():
             raise InputError(f"{where}: {name} has a range already; a ladder's argument is not searched")

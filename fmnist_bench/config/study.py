@@ -24,7 +24,7 @@ NETWORKS = (
     "fmnist_bench.models.networks.transfer",
 )  # not a HyperModel: its limit ends its schedule
 QUICK = "sklearn.", "fmnist_bench.models.svm"
-ROWS = "rows"  # the one fidelity that is no argument: share of the fit rows
+ROWS = "rows"  # the one fidelity that is no argument: share of the train rows
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,9 @@ class Fidelity:
     Attributes
     ----------
     levels : mapping of str to tuple
-        Values of ``rows`` (share of the fit rows, the last one 1), or of arguments under their full names, which do not
-        fall; each rung costs more than the one below.
-        Values that begin with 0, such as those of a regularisation that long trainings need, cost nothing.
+        Values of ``rows`` (share of the train rows, the last one 1), or of arguments under their full names, which do
+        not fall; each rung costs more than the one below. Values that begin with 0, such as those of a regularisation
+        that long trainings need, cost nothing.
     """
 
     levels: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
@@ -163,7 +163,7 @@ class Study:
         return {**constants, **parameters}
 
     def pipeline(self, parameters: Mapping[str, Any], allow_import: Sequence[str] = ()) -> Pipeline:
-        """Build the unfitted contestant with these `parameters`.
+        """Build the unfitted pipeline with these `parameters`.
 
         `parameters` hold a value for every range; others set what the study leaves constant.
         """

@@ -75,19 +75,19 @@ class Split:
 
     Attributes
     ----------
-    fit, valid : ndarray of int64
+    train, validation : ndarray of int64
         Sorted, disjoint row numbers.
     """
 
-    fit: Int64
-    valid: Int64
+    train: Int64
+    validation: Int64
 
     def part(self, share: float, y: Int64, seed: int) -> Split:
-        """Keep a share of each class's fit rows, above 0 to 1; a smaller part lies within every larger one."""
-        order = np.random.default_rng(seed).permutation(self.fit)
-        by_class = [order[y[order] == label] for label in np.unique(y[self.fit])]
+        """Keep a share of each class's train rows, above 0 to 1; a smaller part lies within every larger one."""
+        order = np.random.default_rng(seed).permutation(self.train)
+        by_class = [order[y[order] == label] for label in np.unique(y[self.train])]
         kept = [rows[: max(1, round(share * len(rows)))] for rows in by_class]
-        return Split(np.sort(np.concatenate(kept)), self.valid)
+        return Split(np.sort(np.concatenate(kept)), self.validation)
 
 
 def load_dataset(
@@ -202,7 +202,7 @@ def make_split(
         raise InputError(
             f"class {names[int(left.argmin())]} has no row left to fit; valid_size={valid_size} is too large"
         )
-    return Split(fit=fit, valid=valid)
+    return Split(train=fit, validation=valid)
 
 
 def describe(name: str | os.PathLike[str] = "fashion-mnist", path: str | os.PathLike[str] | None = None) -> str:
@@ -242,7 +242,7 @@ def _load_digits(subset: str) -> Dataset:
 
     digits = load_digits()
     parts = make_split(digits.target, DIGITS_TEST_ROWS, seed=0)
-    rows = parts.fit if subset == "train" else parts.valid
+    rows = parts.train if subset == "train" else parts.validation
     images = np.rint(digits.images[rows] * (255 / 16)).astype(np.uint8)
     return _dataset("digits", images, digits.target[rows].astype(np.int64), np.arange(10), tuple("0123456789"))
 

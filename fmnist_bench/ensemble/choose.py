@@ -1,4 +1,4 @@
-"""The choice of the ensemble, by valid rows alone: which trials' models, with what weights, at what cost."""
+"""The choice of the ensemble, by validation rows alone: which trials' models, with what weights, at what cost."""
 
 import math
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ def choose_ensemble(
     """Pick and weight members among trials that can be used, and save the ensemble; the others are given up.
 
     ``run.state`` then tells the ``members``, none where no trial is left, the ``temperature``, and the ``latency``: the
-    limit, and milliseconds a row and valid accuracy of the ensemble and of every trial that could be chosen. For
+    limit, and milliseconds a row and validation accuracy of the ensemble and of every trial that could be chosen. For
     `choose_again` it keeps the trials that were ``offered``, and ``max_steps``.
 
     Parameters
@@ -47,7 +47,7 @@ def choose_ensemble(
     keys = [(r.study, r.number) for r in records]
     run.save_state(offered=keys, max_steps=settings.max_steps)
     give_up(run, faults_of_files(run, [key for key in keys if key not in given_up(run)], len(dataset.class_names)), say)
-    X, checked = dataset.X[read_split(run.folder, "valid")[:CHECKED_ROWS]], set[Key]()
+    X, checked = dataset.X[read_split(run.folder, "validation")[:CHECKED_ROWS]], set[Key]()
     while pool := [r for r in records if (r.study, r.number) not in given_up(run)]:
         found = _learn(run, pool, settings, say)
         chosen = {(r.study, r.number) for r, weight in zip(pool, found.weights, strict=True) if weight > 0}

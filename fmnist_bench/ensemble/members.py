@@ -107,7 +107,7 @@ def train(
 
 
 def check_fitted(members: Members, probabilities: NDArray[Any], y: NDArray[Any]) -> None:
-    """Refuse members that do not belong together, or to these valid probabilities and labels.
+    """Refuse members that do not belong together, or to these validation probabilities and labels.
 
     Raises
     ------

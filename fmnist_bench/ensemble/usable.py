@@ -64,15 +64,15 @@ def _fault_of_files(run: Run, key: Key, y: NDArray[np.int64], n_classes: int) ->
 
 
 def faults_of_models(run: Run, keys: Collection[Key], X: NDArray[Any], allow_import: Sequence[str]) -> dict[Key, str]:
-    """Load saved models, each in a worker, let them predict a few valid rows again, and say which cannot.
+    """Load saved models, each in a worker, let them predict a few validation rows again, and say which cannot.
 
     Parameters
     ----------
     run : Run
     keys : collection of (str, int)
-        Trials whose valid probabilities are whole.
+        Trials whose validation probabilities are whole.
     X : ndarray of shape (n, n_pixels)
-        The first valid rows.
+        The first validation rows.
     allow_import : sequence of str
         Prefixes of further types that the models may be made of.
     """

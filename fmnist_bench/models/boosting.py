@@ -21,14 +21,14 @@ LABELS = "fmnist_bench_labels"  # attribute of the trees in a file of XGBoost's 
 
 
 class XGBoostClassifier(xgboost.XGBClassifier):  # type: ignore[misc]
-    """XGBoost's classifier with any labels, valid scores for a monitor and a time limit.
+    """XGBoost's classifier with any labels, validation scores for a monitor and a time limit.
 
     Parameters
     ----------
     max_seconds : float or None
         Wall-clock limit of `fit`: boosting ends with the last round that fits in.
     early_stopping_rounds : int or None
-        Stop after so many rounds without a better valid log loss, or without a better last one of `eval_metric`,
+        Stop after so many rounds without a better validation log loss, or without a better last one of `eval_metric`,
         and predict with the best number of rounds. Ignored where `fit` gets neither `validation_data` nor `eval_set`.
     **kwargs
         Every other parameter of `xgboost.XGBClassifier`.
@@ -89,7 +89,7 @@ class XGBoostClassifier(xgboost.XGBClassifier):  # type: ignore[misc]
         validation_data : tuple of array-like or None
             Rows and labels for early stopping and scores.
         monitor : callable or None
-            Called every five rounds with the number of rounds and the valid accuracy; an
+            Called every five rounds with the number of rounds and the validation accuracy; an
             exception stops the boosting.
         sample_weight : array-like of shape (n,) or None
             Weights of the rows.
@@ -264,7 +264,7 @@ class _Report(xgboost.callback.TrainingCallback):  # type: ignore[misc]
 
 
 def _for_all(kwargs: dict[str, Any], n: int) -> dict[str, Any]:
-    """Give what weighs the rows that are scored an entry for the valid rows, too, which have no weights."""
+    """Give what weighs the rows that are scored an entry for the validation rows, too, which have no weights."""
     lists = {name: list(kwargs[name]) for name in kwargs if name.endswith("_eval_set") and kwargs[name] is not None}
     return {**kwargs, **{name: [*given, *[None] * (n - len(given))] for name, given in lists.items()}}
 

@@ -68,7 +68,7 @@ class PlainLines(Progress):
         if counts:
             trials = ", ".join(f"{count} {status}" for status, count in counts.items())
             self.message(
-                f"{study}: resumed after {trials}, best valid accuracy {percent(best)}, {clock(seconds)} spent"
+                f"{study}: resumed after {trials}, best validation accuracy {percent(best)}, {clock(seconds)} spent"
             )
 
     def trial_started(self, study: str, number: int) -> None:  # noqa: D102
@@ -77,7 +77,7 @@ class PlainLines(Progress):
     def trial_ended(  # noqa: D102
         self, study: str, number: int, status: str, valid_accuracy: float | None, seconds: float, reason: str = ""
     ) -> None:
-        score = "" if valid_accuracy is None else f", valid accuracy {percent(valid_accuracy)}"
+        score = "" if valid_accuracy is None else f", validation accuracy {percent(valid_accuracy)}"
         self.message(
             f"{study} {trial_name(number)}: {words(status)}{score}, {seconds:.1f} s" + (f": {reason}" if reason else "")
         )

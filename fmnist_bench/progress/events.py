@@ -17,13 +17,13 @@ class Progress:
         """Begin: `budget_seconds` counts from now, None is no limit."""
 
     def study_state(self, study: str, counts: dict[str, int], best: float | None, seconds: float) -> None:
-        """Set what a resumed study has already: trials by status, best valid accuracy, seconds spent."""
+        """Set what a resumed study has already: trials by status, best validation accuracy, seconds spent."""
 
     def trial_started(self, study: str, number: int) -> None:
         """Show that a trial began."""
 
     def trial_progress(self, study: str, number: int, step: int, score: float) -> None:
-        """Show the valid accuracy of a trial in progress, a share between 0 and 1."""
+        """Show the validation accuracy of a trial in progress, a share between 0 and 1."""
 
     def trial_stage(self, study: str, number: int, stage: str, share: float) -> None:
         """Show how far a long computation of a trial is, such as its features: a share between 0 and 1."""

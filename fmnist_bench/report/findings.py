@@ -35,7 +35,7 @@ class Contestant:
     valid_probabilities, test_probabilities : ndarray of shape (n, n_classes)
         Rows sum to 1; both empty for a study without a complete trial.
     fit_seconds, predict_seconds : float
-        Seconds of one fit, and of the prediction of the valid rows.
+        Seconds of one fit, and of the prediction of the validation rows.
     search_seconds : float
         Seconds that the study's trials took, added up.
     """
@@ -90,7 +90,8 @@ class Importances:
     n_trials : int
         Trials that it was counted from: the complete ones of the rung that has most.
     shares : dict of str to float
-        Share of the variance of valid accuracy that each parameter explains, greatest first; empty for too few trials.
+        Share of the variance of validation accuracy that each parameter explains, greatest first; empty for too few
+        trials.
     searched : dict of str to bool
         Every parameter that was searched, and whether on a logarithmic scale.
     """
@@ -195,12 +196,12 @@ class Findings:
 
     @property
     def best_single(self) -> Contestant | None:
-        """The contestant with the highest valid accuracy; the first of equals."""
+        """The contestant with the highest validation accuracy; the first of equals."""
         return max((who for who in self.contestants if who.scored), key=self.valid_accuracy, default=None)
 
     @property
     def choice(self) -> Contestant | None:
-        """The model to use: by valid rows alone, since choosing would spend the test set.
+        """The model to use: by validation rows alone, since choosing would spend the test set.
 
         A single model wins a tie against the ensemble, because it is cheaper. Where the ensemble has a limit of
         latency, so have they.
@@ -245,7 +246,7 @@ class Findings:
         return [trial for trial in self.trials if trial.number == PREPARATION]
 
     def valid_accuracy(self, who: Contestant) -> float:
-        """Give a contestant's accuracy on the valid rows."""
+        """Give a contestant's accuracy on the validation rows."""
         return float((who.valid_probabilities.argmax(axis=1) == self.y_valid).mean())
 
     def scores(self, who: Contestant) -> dict[str, Any]:

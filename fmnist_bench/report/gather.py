@@ -50,7 +50,7 @@ def open_test_set(run: Run, allow_import: Sequence[str] = (), say: Say = log.war
     """Let the members of the ensemble and the best trial of every study predict the test rows.
 
     A trial that cannot is given up: the next best of its study stands for it, and the ensemble is chosen again, by
-    valid rows, without it. Nothing else about the test rows decides anything.
+    validation rows, without it. Nothing else about the test rows decides anything.
 
     Parameters
     ----------
@@ -161,7 +161,9 @@ def _test_rows(run: Run) -> Dataset:
 def _data(run: Run, test: Dataset) -> dict[str, str]:
     """Say what was learned from and scored on, and when."""
     began, limit = datetime.fromtimestamp(run.state["created"], UTC), _limit(run)
-    rows = f"{len(run.y_valid()):,} valid rows, {len(test.y):,} test rows, {' x '.join(map(str, test.image_shape))}"
+    rows = (
+        f"{len(run.y_valid()):,} validation rows, {len(test.y):,} test rows, {' x '.join(map(str, test.image_shape))}"
+    )
     return {
         "data": f"{run.state['data']}, {rows}, fingerprint of the train rows {run.state['fingerprint'][:16]}",
         "began": f"{began:%Y-%m-%d %H:%M} UTC",
@@ -275,7 +277,7 @@ def _read(path: Path, test: Dataset) -> Probabilities | None:
 
 
 def _patience(run: Run, key: Key, n: int) -> float:
-    """Seconds that a model may take for `n` rows, from what it took for the valid rows in its trial."""
+    """Seconds that a model may take for `n` rows, from what it took for the validation rows in its trial."""
     record = run.record(*key)
     seconds = 0.0 if record is None else record.result.predict_seconds * n / len(run.y_valid())
     return LEAST_PATIENCE + PATIENCE * seconds

@@ -20,7 +20,7 @@ MARKS: Mapping[str, str | None] = {"best": None, "weight": None}  # tags of a tr
 UPLOAD_SECONDS = 120  # for the answer to a report
 WAY = """
 Each run is one call of the benchmark; below it is a run for each study, and below that one for each trial, with its
-parameters, learning curves, valid probabilities and log.
+parameters, learning curves, validation probabilities and log.
 """
 LISTS = {  # title: filter of MLflow's table of runs
     "best trial of each study": 'tags.best = "yes"',
@@ -34,7 +34,8 @@ SORTED = "orderByKey=metrics.%60valid_accuracy%60&orderByAsc=false"  # else MLfl
 def of_benchmark(benchmark: Benchmark, dataset: Dataset, split: Split) -> str:
     """Say what is compared, on what, and for how long."""
     shape, n_classes = " x ".join(map(str, dataset.image_shape)), len(dataset.class_names)
-    rows = f"{len(split.fit):,} fit and {len(split.valid):,} valid rows of {shape} pixels, {n_classes} classes"
+    rows = f"{len(split.train):,} train and {len(split.validation):,} validation rows"
+    rows += f" of {shape} pixels, {n_classes} classes"
     studies = ", ".join(md(study.name) for study in benchmark.studies)
     return (
         f"**{md(benchmark.name)}**, a benchmark of fmnist_bench, on **{md(dataset.name)}**: {rows}. "
@@ -43,10 +44,10 @@ def of_benchmark(benchmark: Benchmark, dataset: Dataset, split: Split) -> str:
 
 
 def ways(experiment: str) -> str:
-    """Say what lies where, with links to lists of trials, each sorted by valid accuracy."""
+    """Say what lies where, with links to lists of trials, each sorted by validation accuracy."""
     runs = f"#/experiments/{experiment}/runs?{FOR_MODELS}&{SORTED}&searchFilter="
     lists = ", ".join(f"[{title}]({runs}{quote(query)})" for title, query in LISTS.items())
-    return f"{' '.join(WAY.split())}\n\nBy valid accuracy: {lists}."
+    return f"{' '.join(WAY.split())}\n\nBy validation accuracy: {lists}."
 
 
 def of_result(findings: Findings, report: str) -> str:
@@ -69,7 +70,7 @@ def begin(store: MlflowStore, run: Run, about: str, dataset: Dataset, split: Spl
         store.note = about
     run_id = str(run.state["mlflow_run"])
     store.tag(run_id, {DESCRIPTION: about})
-    for context, rows in (("training", split.fit), ("validation", split.valid)):
+    for context, rows in (("training", split.train), ("validation", split.validation)):
         digest = hashlib.sha256(dataset.fingerprint.encode() + rows.tobytes()).hexdigest()
         shape = (len(rows), dataset.X.shape[1])
         store.log_input(run_id, context, f"{dataset.name} {context}", digest, str(run.state["data"]), shape)

@@ -121,7 +121,7 @@ def _jinja(kind: str) -> jinja2.Environment:
 
 
 def terminal_leaderboard(findings: Findings) -> str:
-    """Write the leaderboard as plain text, narrow enough for 80 columns, best valid accuracy first."""
+    """Write the leaderboard as plain text, narrow enough for 80 columns, best validation accuracy first."""
     rows: list[tuple[str, ...]] = [("", "valid %", "test %", "95 % interval", "log loss", "trials", "fit s")]
     for who in findings.everyone:
         score = findings.scores(who)

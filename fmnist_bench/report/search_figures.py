@@ -44,7 +44,7 @@ class Curve(NamedTuple):
 
 
 class Training(NamedTuple):
-    """What a trial's training was like, epoch by epoch: loss and accuracy of fit and valid rows, as far as known."""
+    """A trial's training, epoch by epoch: loss and accuracy of train and validation rows, as far as known."""
 
     history: Mapping[str, Sequence[float]]
     status: str = "complete"
@@ -52,7 +52,7 @@ class Training(NamedTuple):
 
 
 class Slice(NamedTuple):
-    """One parameter of a study and the valid accuracy of the complete trials that set it: lists of one length.
+    """One parameter of a study and the validation accuracy of the complete trials that set it: lists of one length.
 
     `rungs` say how thorough each trial was, from 0, or below 0 for one beside the ladder; `share` is the
     parameter's importance, NaN where it is not known.
@@ -69,7 +69,7 @@ class Slice(NamedTuple):
 def anytime(
     studies: Mapping[str, Sequence[tuple[float, float]]], end: float, width: float = WIDE, parts: Parts | None = None
 ) -> Figure:
-    """Draw each study's best valid accuracy so far against the wall clock.
+    """Draw each study's best validation accuracy so far against the wall clock.
 
     Parameters
     ----------
@@ -83,8 +83,8 @@ def anytime(
         Study and augmentations of each study; None where every study is a study.
     """
     n_named = sum(map(bool, studies.values()))
-    fig = figure("Best valid accuracy so far, by study", max(3.6, 0.9 + 0.16 * n_named), width)
-    ax = axes(fig, xlabel=f"search time, {unit_of(end)[1]}", ylabel="best valid accuracy, %")
+    fig = figure("Best validation accuracy so far, by study", max(3.6, 0.9 + 0.16 * n_named), width)
+    ax = axes(fig, xlabel=f"search time, {unit_of(end)[1]}", ylabel="best validation accuracy, %")
     finals = {study: max(score for _, score in points) for study, points in studies.items() if points}
     ordered = sorted(finals, key=lambda study: -finals[study])
     styles = study_styles(ordered, parts)
@@ -140,7 +140,7 @@ def _lowest(block: Sequence[float], gap: float) -> float:
 
 
 def learning_curves(studies: Mapping[str, Sequence[Curve]], width: float = WIDE) -> Figure:
-    """Draw the valid accuracy of every trial by step, one panel a study: best in colour, pruned in grey."""
+    """Draw the validation accuracy of every trial by step, one panel a study: best in colour, pruned in grey."""
     columns = 2 if len(studies) > 1 and width == WIDE else 1
     n_rows = max(1, -(-len(studies) // columns))
     fig = figure("Learning curves by study", 0.4 + 2.2 * n_rows, width)
@@ -154,7 +154,7 @@ def learning_curves(studies: Mapping[str, Sequence[Curve]], width: float = WIDE)
             _draw_curve(ax, curve, share)
         ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         if place % columns == 0:
-            ax.set_ylabel("valid accuracy, %", color=INK)
+            ax.set_ylabel("validation accuracy, %", color=INK)
     if first is not None:
         finals = [max(max(curve.scores) for curve in curves) for curves in studies.values()]
         first.set_ylim(
@@ -172,7 +172,7 @@ def learning_curves(studies: Mapping[str, Sequence[Curve]], width: float = WIDE)
 
 
 def training(studies: Mapping[str, Sequence[Training]], width: float = WIDE) -> Figure:
-    """Draw accuracy and loss of fit and valid rows by epoch, two panels a study, of every trial."""
+    """Draw accuracy and loss of train and validation rows by epoch, two panels a study, of every trial."""
     columns = 2 if width == WIDE else 1
     fig = figure("Accuracy and loss while training", 0.4 + 2.2 * len(studies) * (2 // columns), width)
     share = max(10, MAX_POINTS // max(1, 4 * sum(map(len, studies.values()))))
@@ -263,18 +263,18 @@ def minutes(studies: Mapping[str, Mapping[str, float]], width: float = WIDE) -> 
 
 
 def slices(study: str, parameters: Sequence[Slice], width: float = WIDE) -> Figure:
-    """Draw the valid accuracy of a study's trials against its parameters, one panel each, those of one row.
+    """Draw the validation accuracy of a study's trials against its parameters, one panel each, those of one row.
 
     The more thorough a trial was, the stronger the colour of its point; the best is orange.
     """
     shown = parameters[: 4 if width == WIDE else 2]
     fig = Figure(figsize=(width, 1.75))
-    fig.set_label(f"Valid accuracy by parameter: {study}")
+    fig.set_label(f"Validation accuracy by parameter: {study}")
     # Placed by hand: to let matplotlib find the room takes most of the time, and every figure here is alike.
     fig.subplots_adjust(left=0.62 / width, right=1 - 0.12 / width, bottom=0.13, top=0.87, wspace=0.14)
     scores = [score for one in shown for score in one.scores]
     for place, one in enumerate(shown):
-        ax = axes(fig, (1, len(shown), place + 1), ylabel="" if place else "valid accuracy, %")
+        ax = axes(fig, (1, len(shown), place + 1), ylabel="" if place else "validation accuracy, %")
         _draw_slice(ax, one, max(scores))
         ax.set_ylim(_range(scores))
         ax.yaxis.set_major_formatter(PERCENT)

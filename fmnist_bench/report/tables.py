@@ -80,7 +80,7 @@ def assignments(parameters: dict[str, Any]) -> str:
 def leaderboard(findings: Findings) -> Table:
     """Tabulate the ensemble and the studies."""
     columns = (
-        *("Model", "Test accuracy, %", "95 % interval", "Valid accuracy, %", "95 % interval", "Log loss"),
+        *("Model", "Test accuracy, %", "95 % interval", "Validation accuracy, %", "95 % interval", "Log loss"),
         *("Calibration error, %", "Fit, s", "Predict a row, ms", "Search, s", "Trials"),
     )
     rows = []
@@ -92,7 +92,7 @@ def leaderboard(findings: Findings) -> Table:
         cells += [number(row.get("test_log_loss"), 4), percent(row.get("test_calibration_error"))]
         cells += [seconds(who.fit_seconds), number(row["predict_ms"], 3), seconds(who.search_seconds), _statuses(who)]
         rows.append(cells)
-    return Table("Scores on test and valid rows, and cost", columns, rows)
+    return Table("Scores on test and validation rows, and cost", columns, rows)
 
 
 def interval(low: float | None, high: float | None, sign: str = "") -> Cell:
@@ -263,8 +263,8 @@ def trials(findings: Findings) -> Table:
         "Trial",
         "Status",
         "Parameters",
-        "Valid accuracy, %",
-        "Valid log loss",
+        "Validation accuracy, %",
+        "Validation log loss",
         "Seconds",
         "Ended at, s",
     )

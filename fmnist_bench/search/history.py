@@ -53,7 +53,7 @@ class StudyHistory:
     queue : dict of Ask
         Default configurations and interrupted trials, which come before anything else.
     tried : dict
-        Parameters of each configuration that has ended, and its name where it is known.
+        Parameters of each configuration that has ended, and its name where it is a default.
     has_learnt : bool
         Whether its augmentation, if it has one, is ready.
     learning_seconds : float

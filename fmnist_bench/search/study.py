@@ -92,7 +92,7 @@ class StudySearch(StudyHistory):
         return ask
 
     def should_prune(self, ask: Ask, step: int, score: float) -> bool:
-        """Take a score of a trial that is training and say whether to stop it; known ones are never stopped."""
+        """Take a score of a trial that is training and say whether to stop it; a default configuration never is."""
         return ask.number != PREPARATION and self._asker.should_prune(ask, step, score)
 
     def tell(self, record: TrialRecord) -> None:

@@ -24,9 +24,9 @@ class Attempt:
     seconds : float
         What it took, or would have taken had its limit not compressed its schedule.
     accuracy : float or None
-        On the valid rows; None where it did not complete.
+        On the validation rows; None where it did not complete.
     fixed : float
-        Seconds of these that are the same on every rung: to start a process, to predict the valid rows, to save.
+        Seconds of these that are the same on every rung: to start a process, to predict the validation rows, to save.
     """
 
     config: Hashable

@@ -52,7 +52,7 @@ class TrialRecord:
 
     @property
     def fixed_seconds(self) -> float:
-        """What it took beside training: to start, to predict the valid rows, to save; the same on every rung."""
+        """What it took beside training: to start, to predict the validation rows, to save; the same on every rung."""
         return max(self.seconds - self.result.fit_seconds, 0.0)
 
 

@@ -32,9 +32,9 @@ class TrialResult:
     reason : str
         Why it did not complete, or how much of its schedule its limit left it; else empty.
     accuracy, log_loss : float or None
-        On the valid rows.
+        On the validation rows.
     fit_seconds, predict_seconds : float
-        Wall-clock time of training, and of predicting the valid rows from their pixels.
+        Wall-clock time of training, and of predicting the validation rows from their pixels.
     fit_cpu_seconds : float
         Time of all processors that training took.
     peak_memory : int

@@ -78,7 +78,7 @@ class Store:
         return self.folder / "cache"
 
     def rows(self, dataset: Dataset) -> Rows:
-        """Put the training rows where the workers can map them; what others changed or deleted is written again."""
+        """Put the train rows where the workers can map them; what others changed or deleted is written again."""
         folder = self.cache / f"rows-{dataset.fingerprint[:16]}"
         with self._checking:
             folder.mkdir(parents=True, exist_ok=True)
@@ -190,7 +190,7 @@ class Run:
         return path if path.exists() else None
 
     def valid_probabilities(self, study: str, number: int) -> NDArray[np.float32]:
-        """Valid probabilities of a complete trial, of shape (n_valid, n_classes)."""
+        """Validation probabilities of a complete trial, of shape (n_valid, n_classes)."""
         probabilities: NDArray[np.float32] = np.load(
             self.trial_folder(study, number) / PROBABILITIES, allow_pickle=False
         )
@@ -243,14 +243,14 @@ class Run:
         return read_result(self.trial_folder(study, number))
 
     def save_split(self, split: Split, y: NDArray[np.int64]) -> None:
-        """Write the row numbers of fit and valid, and the labels of the valid rows."""
+        """Write the row numbers of fit and valid, and the labels of the validation rows."""
         temporary = self.folder / "split.tmp.npz"
-        np.savez(temporary, fit=split.fit, valid=split.valid, y_valid=y[split.valid])
+        np.savez(temporary, train=split.train, validation=split.validation, y_validation=y[split.validation])
         os.replace(temporary, self.folder / SPLIT)
 
     def y_valid(self) -> NDArray[np.int64]:
-        """Labels of the valid rows, of shape (n_valid,)."""
-        return read_split(self.folder, "y_valid")
+        """Labels of the validation rows, of shape (n_valid,)."""
+        return read_split(self.folder, "y_validation")
 
 
 def read_state(path: Path) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 
 CHAMPION = "champion"
-ALIKE = ("data_fingerprint", "fit_rows", "valid_rows")  # accuracies are compared where these tags are equal
+ALIKE = ("data_fingerprint", "train_rows", "validation_rows")  # accuracies are compared where these tags are equal
 ACCURACY = "valid_accuracy"
 
 
@@ -28,7 +28,7 @@ def registered_name(data: str, benchmark: str) -> str:
 
 
 def is_better(tags: Mapping[str, str], champion: Mapping[str, str] | None) -> bool | None:
-    """Say whether a version is better on valid rows than the champion; None where the two cannot be compared.
+    """Say whether a version is better on validation rows than the champion; None where the two cannot be compared.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def is_better(tags: Mapping[str, str], champion: Mapping[str, str] | None) -> bo
 
 def describe(name: str, version: str, tags: Mapping[str, str], champion: Mapping[str, str] | None) -> str:
     """Say in one line what became of a version that was registered."""
-    accuracy = f"{name} version {version}, valid accuracy {100 * float(tags[ACCURACY]):.2f} %"
+    accuracy = f"{name} version {version}, validation accuracy {100 * float(tags[ACCURACY]):.2f} %"
     better = is_better(tags, champion)
     if better is None:
         return f"{accuracy}: registered; the champion was chosen on other rows and stays"

@@ -102,7 +102,7 @@ class Tracker:
             self._run.save_state()
 
     def log_trial(self, record: TrialRecord) -> None:
-        """Write one trial whose record is saved: parameters, metrics, curves, tags, valid probabilities, model."""
+        """Write one trial whose record is saved: parameters, metrics, curves, tags, validation probabilities, model."""
         study, number = record.study, record.number
         if self._run.model_file(study, number).exists():
             self._models[study][number] = []

@@ -84,14 +84,14 @@ def supervise(
 
 def pack_name(task: Task) -> str:
     """Name of the rows and the split of a task, by their content."""
-    digest = hashlib.sha256(task.split.fit.tobytes() + b"|" + task.split.valid.tobytes()).hexdigest()
+    digest = hashlib.sha256(task.split.train.tobytes() + b"|" + task.split.validation.tobytes()).hexdigest()
     return f"{task.rows.folder.name}-{digest[:16]}"
 
 
 def pack(task: Task) -> dict[str, bytes]:
     """Files with the rows and the split of a task, by name."""
     split = io.BytesIO()
-    np.savez(split, fit=task.split.fit, valid=task.split.valid)
+    np.savez(split, train=task.split.train, validation=task.split.validation)
     rows = {name: (task.rows.folder / name).read_bytes() for name in ("X.npy", "y.npy")}
     return {**rows, SPLIT: split.getvalue()}
 
@@ -222,7 +222,7 @@ def _fetch(folder: Path, line: Line) -> Path | None:
 def _localized(task: Task, worker: Any, folder: Path, rows: Path) -> Task:
     """Give the trial the folders and the memory of this machine."""
     with np.load(rows / SPLIT, allow_pickle=False) as arrays:
-        split = Split(arrays["fit"], arrays["valid"])
+        split = Split(arrays["train"], arrays["validation"])
     return replace(
         task,
         stall=STALL,

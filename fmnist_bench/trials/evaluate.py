@@ -1,4 +1,4 @@
-"""One trial: fit a Pipeline on the fit rows, score it on the valid rows, say how it went."""
+"""One trial: fit a Pipeline on the train rows, score it on the validation rows, say how it went."""
 
 import contextlib
 import time
@@ -31,13 +31,13 @@ from fmnist_bench.storage.results import (
 def run_trial(
     pipeline: Pipeline, X: NDArray[np.uint8], y: NDArray[np.int64], split: Split, monitor: Monitor
 ) -> TrialResult:
-    """Fit `candidate` in place on the fit rows and score it on the valid rows; an exception becomes a status."""
-    valid = X[split.valid], y[split.valid]
+    """Fit `pipeline` in place on the train rows and score it on the validation rows; an exception becomes a status."""
+    valid = X[split.validation], y[split.validation]
     started = time.perf_counter(), cpu_seconds()
     try:
         # Threads for the fit alone: a forest that predicts with several adds up in any order, to other last bits.
         with parallel_config(backend="threading", n_jobs=cores()):
-            pipeline.fit(X[split.fit], y[split.fit], validation_data=valid, monitor=monitor)
+            pipeline.fit(X[split.train], y[split.train], validation_data=valid, monitor=monitor)
         fit = _since(started)
         stage_progress.enter(stage_progress.PREDICTING)
         probabilities, seconds = _predict(pipeline, valid[0])
@@ -49,12 +49,12 @@ def run_trial(
 def run_preparation(
     sampler: Any, X: NDArray[np.uint8], y: NDArray[np.int64], split: Split, monitor: Monitor
 ) -> TrialResult:
-    """Let an augmentation learn from the fit rows; None is one that has nothing to learn."""
+    """Let an augmentation learn from the train rows; None is one that has nothing to learn."""
     started = time.perf_counter(), cpu_seconds()
     try:
         with parallel_config(backend="threading", n_jobs=cores()):
             if sampler is not None:
-                sampler.fit(X[split.fit], y[split.fit], monitor=monitor)
+                sampler.fit(X[split.train], y[split.train], monitor=monitor)
     except Exception as error:
         return _incomplete(error, sampler, started)
     shared: dict[str, Any] = {"history": _history(sampler), "peak_memory": peak_memory(), **_since(started)}

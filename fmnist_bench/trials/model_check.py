@@ -13,13 +13,13 @@ from fmnist_bench._utils.probabilities import PredictionError, check_alike
 from fmnist_bench.models.saved import load_named, save_model
 from fmnist_bench.pipeline import Pipeline
 
-CHECKED_ROWS = 8  # valid rows that are predicted again
+CHECKED_ROWS = 8  # validation rows that are predicted again
 
 
 def save_checked(
     pipeline: Pipeline, path: Path, X: NDArray[Any], before: NDArray[np.float32], allow_import: Sequence[str]
 ) -> str:
-    """Save a fitted candidate if it can be used again; say why not, empty where it can.
+    """Save a fitted pipeline if it can be used again; say why not, empty where it can.
 
     The parameters are those of `fault_of_model`.
     """

@@ -63,7 +63,7 @@ class Task:
     stall : float or None
         Seconds without a report and without work of the processor after which it counts as hung.
     rows_share : float
-        Share of the fit rows, above 0 to 1.
+        Share of the train rows, above 0 to 1.
     cpus : tuple of int
         Numbers of the cores that it may use; empty for all.
     all_cores : bool
@@ -130,7 +130,7 @@ def _run(task: Task, folder: Path, monitor: Monitor) -> TrialResult:
     if result.valid_probabilities is None:
         return result
     pipeline.classes_ = np.asarray(task.rows.classes)[pipeline.classes_]  # it learnt codes, it answers labels
-    checked = split.valid[:CHECKED_ROWS]
+    checked = split.validation[:CHECKED_ROWS]
     before = result.valid_probabilities[: len(checked)]
     if fault := save_checked(pipeline, folder / MODEL, X[checked], before, task.allow_import):
         return replace(result, status="failed", reason=fault, accuracy=None, log_loss=None)

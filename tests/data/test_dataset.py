@@ -160,7 +160,7 @@ def test_real_train() -> None:
     assert train.fingerprint == "c9471586015d65bcd36bd44575c3f83a8bfa8fd40cef404845336f3b15684d87"
     assert not train.X.flags.writeable and not train.y.flags.writeable
     split = make_split(train.y, 10000, seed=1)
-    assert len(split.fit) == 50000 and np.bincount(train.y[split.valid]).tolist() == [1000] * 10
+    assert len(split.train) == 50000 and np.bincount(train.y[split.validation]).tolist() == [1000] * 10
 
 
 @real
@@ -519,24 +519,24 @@ def test_split_is_a_stratified_partition(y: np.ndarray, seed: int, size: float, 
     y = np.random.default_rng(0).permutation(y)
     rows = max(len(y) // 2, 1) if half else len(y)
     split, again = (make_split(y, size, seed, rows if half else None) for _ in range(2))
-    np.testing.assert_array_equal(split.fit, again.fit)
-    np.testing.assert_array_equal(split.valid, again.valid)
-    assert split.fit.dtype == split.valid.dtype == np.int64
-    assert np.all(np.diff(split.fit) > 0) and np.all(np.diff(split.valid) > 0)
-    assert not np.intersect1d(split.fit, split.valid).size
-    assert len(split.fit) + len(split.valid) == rows and len(split.valid) == round(size * rows)
-    share = np.bincount(y) * len(split.valid) / len(y)
-    assert np.abs(np.bincount(y[split.valid], minlength=y.max() + 1) - share).max() < 2
+    np.testing.assert_array_equal(split.train, again.train)
+    np.testing.assert_array_equal(split.validation, again.validation)
+    assert split.train.dtype == split.validation.dtype == np.int64
+    assert np.all(np.diff(split.train) > 0) and np.all(np.diff(split.validation) > 0)
+    assert not np.intersect1d(split.train, split.validation).size
+    assert len(split.train) + len(split.validation) == rows and len(split.validation) == round(size * rows)
+    share = np.bincount(y) * len(split.validation) / len(y)
+    assert np.abs(np.bincount(y[split.validation], minlength=y.max() + 1) - share).max() < 2
 
 
 def test_split_sizes_and_seeds() -> None:
     y = np.arange(60000) % 10
     split = make_split(y, 10000, seed=0)
-    assert (len(split.fit), len(split.valid)) == (50000, 10000)
-    assert set(np.bincount(y[split.fit])) == {5000}
-    assert not np.array_equal(split.valid, make_split(y, 10000, seed=1).valid)
+    assert (len(split.train), len(split.validation)) == (50000, 10000)
+    assert set(np.bincount(y[split.train])) == {5000}
+    assert not np.array_equal(split.validation, make_split(y, 10000, seed=1).valid)
     part = make_split(y, 0.25, seed=0, rows=400)
-    assert (len(part.fit), len(part.valid)) == (300, 100) and part.fit.max() > 400
+    assert (len(part.train), len(part.validation)) == (300, 100) and part.train.max() > 400
     assert len(make_split(y, 10, seed=0, rows=59999).fit) == 59989
 
 
@@ -544,8 +544,8 @@ def test_split_sizes_and_seeds() -> None:
 def test_the_only_row_of_a_class_is_fitted(seed: int, n_alone: int) -> None:
     y = np.random.default_rng(seed).permutation(np.r_[[0, 1, 2] * 10, np.arange(3, 3 + n_alone)])
     split = make_split(y, 9, seed)
-    assert len(split.valid) == 9 and set(y[split.valid]) == {0, 1, 2}
-    assert set(y[split.fit]) == set(range(3 + n_alone)) and len(split.fit) == len(y) - 9
+    assert len(split.validation) == 9 and set(y[split.validation]) == {0, 1, 2}
+    assert set(y[split.train]) == set(range(3 + n_alone)) and len(split.train) == len(y) - 9
 
 
 def test_bad_splits() -> None:

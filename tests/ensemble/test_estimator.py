@@ -49,8 +49,8 @@ def test_scikit_learn_checks(estimator, check):
 
 
 def test_ensemble_beats_its_members_on_digits(digits, split):
-    ensemble = StackedEnsemble(random_state=0).fit(digits.X[split.fit], digits.y[split.fit])
-    assert ensemble.score(digits.X[split.valid], digits.y[split.valid]) > 0.95
+    ensemble = StackedEnsemble(random_state=0).fit(digits.X[split.train], digits.y[split.train])
+    assert ensemble.score(digits.X[split.validation], digits.y[split.validation]) > 0.95
     assert ensemble.weights_.sum() == pytest.approx(1)
 
 
@@ -60,15 +60,15 @@ def test_it_is_the_last_step_of_a_pipeline(digits):
 
 
 def test_from_fitted_trains_nothing(digits, split):
-    X, y = digits.X[split.fit], digits.y[split.fit]
+    X, y = digits.X[split.train], digits.y[split.train]
     members = [("logistic", LogisticRegression().fit(X / 255.0, y)), ("bayes", GaussianNB().fit(X, y))]
     before = members[1][1].theta_.copy()
-    valid = np.stack([member.predict_proba(digits.X[split.valid] / 255.0) for _, member in members])
-    ensemble = StackedEnsemble.from_fitted(members, valid, digits.y[split.valid])
+    valid = np.stack([member.predict_proba(digits.X[split.validation] / 255.0) for _, member in members])
+    ensemble = StackedEnsemble.from_fitted(members, valid, digits.y[split.validation])
     assert "logistic" in dict(ensemble.members_)
     assert np.array_equal(members[1][1].theta_, before)
-    best = max(member.score(digits.X[split.valid] / 255.0, digits.y[split.valid]) for _, member in members)
-    assert ensemble.score(digits.X[split.valid] / 255.0, digits.y[split.valid]) >= best
+    best = max(member.score(digits.X[split.validation] / 255.0, digits.y[split.validation]) for _, member in members)
+    assert ensemble.score(digits.X[split.validation] / 255.0, digits.y[split.validation]) >= best
 
 
 def test_from_the_trials_of_a_benchmark(small_benchmark, digits):

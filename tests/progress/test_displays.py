@@ -172,9 +172,9 @@ def test_plain_lines_are_one_line_an_event_without_steps_or_markup(now):
     list(play(PlainLines(out)))
     assert out.getvalue().splitlines() == [
         "[0:00] smoke [v1]: 3 studies (cnn, cnn+gan, svm), budget 10:00; Ctrl-C ends the search and keeps everything",
-        "[0:00] cnn: resumed after 3 complete, 2 pruned, 1 timeout, best valid accuracy 91.23 %, 1:02:05 spent",
+        "[0:00] cnn: resumed after 3 complete, 2 pruned, 1 timeout, best validation accuracy 91.23 %, 1:02:05 spent",
         "[0:00] cnn trial 6: started",
-        "[0:00] cnn trial 6: complete, valid accuracy 93.00 %, 12.0 s",
+        "[0:00] cnn trial 6: complete, validation accuracy 93.00 %, 12.0 s",
         "[0:00] svm trial 0: started",
         "[0:00] svm trial 0: out of memory, 2.5 s: used 5 GiB of 4 GiB [bold]",
         "[0:00] building the [ensemble]",

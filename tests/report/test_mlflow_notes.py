@@ -14,7 +14,13 @@ from fmnist_bench.report.mlflow_notes import LISTS, of_benchmark, of_result, way
 def test_a_benchmark_is_said_whole(digits, split):
     space = SearchSpace("knn", Spec("sklearn.neighbors.KNeighborsClassifier", {}))
     text = of_benchmark(Benchmark("b", budget=600.0, seed=7, spaces=(space,)), digits, split)
-    for words in ("**b**", "**digits**", "1,200 fit and 300 valid rows of 8 x 8 pixels", "10 classes", "Studies: knn."):
+    for words in (
+        "**b**",
+        "**digits**",
+        "1,200 train and 300 validation rows of 8 x 8 pixels",
+        "10 classes",
+        "Studies: knn.",
+    ):
         assert words in text
     assert "Budget 10 minutes for everything, seed 7" in text
     assert "3 trials of each study" in of_benchmark(Benchmark("b", trials=3, spaces=(space,)), digits, split)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from fmnist_bench.report.gather import serve_hint
 from fmnist_bench.tracking.registry import describe, is_better, registered_name
 
-TAGS = {"data_fingerprint": "f", "fit_rows": "80", "valid_rows": "20", "valid_accuracy": "0.9", "seed": "0"}
+TAGS = {"data_fingerprint": "f", "train_rows": "80", "validation_rows": "20", "valid_accuracy": "0.9", "seed": "0"}
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_a_name_for_each_data_set_and_benchmark(data, benchmark, name):
         (None, True, "the new champion"),
         ({**TAGS, "valid_accuracy": "0.89", "seed": "1"}, True, "the new champion"),
         ({**TAGS, "valid_accuracy": "0.9"}, False, "no worse and stays"),
-        ({**TAGS, "valid_accuracy": "0.1", "valid_rows": "30"}, None, "on other rows and stays"),
+        ({**TAGS, "valid_accuracy": "0.1", "validation_rows": "30"}, None, "on other rows and stays"),
         ({**TAGS, "valid_accuracy": "0.1", "data_fingerprint": "g"}, None, "on other rows and stays"),
         ({}, None, "on other rows and stays"),
     ],

@@ -191,7 +191,7 @@ def test_pages_say_what_is_compared_and_which_rows_are_learnt_from(run, tracker,
         "training": "digits training",
         "validation": "digits validation",
     }
-    assert json.loads(found["training"].profile)["features_shape"] == [len(split.fit), 64]
+    assert json.loads(found["training"].profile)["features_shape"] == [len(split.train), 64]
     assert len(parent.inputs.dataset_inputs) == 2
     assert found["training"].digest != found["validation"].digest
 
@@ -372,7 +372,7 @@ def test_a_new_database_outlives_a_kill_and_other_processes(tmp_path):
     assert len(there.search_runs([there.get_experiment_by_name("b").experiment_id])) >= 3
 
 
-TAGS = {"data_fingerprint": "f", "fit_rows": 80, "valid_rows": 20, "seed": 0}
+TAGS = {"data_fingerprint": "f", "train_rows": 80, "validation_rows": 20, "seed": 0}
 
 
 def register(run, tracker, content, accuracy, **tags):
@@ -391,12 +391,12 @@ def test_a_version_is_the_champion_while_none_is_better(run):
     said = []
     tracker = track(run, say=said.append)
     for number, (accuracy, tags, best) in enumerate(
-        [(0.8, {}, 1), (0.9, {"seed": 1}, 2), (0.85, {}, 2), (0.9, {}, 2), (0.99, {"valid_rows": 30}, 2)], start=1
+        [(0.8, {}, 1), (0.9, {"seed": 1}, 2), (0.85, {}, 2), (0.9, {}, 2), (0.99, {"validation_rows": 30}, 2)], start=1
     ):
         registered = register(run, tracker, f"manifest {number}", accuracy, **tags)
         assert str(champion(run).version) == str(best)
         assert registered["model"] == f"b-ensemble/{number}"
-    assert champion(run).tags == {"data_fingerprint": "f", "fit_rows": "80", "valid_rows": "20", "seed": "1"} | {
+    assert champion(run).tags == {"data_fingerprint": "f", "train_rows": "80", "validation_rows": "20", "seed": "1"} | {
         "valid_accuracy": "0.9"
     }
     assert [line.rpartition("; ")[2] if ";" in line else line.rpartition(", ")[2] for line in said] == [

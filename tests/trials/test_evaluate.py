@@ -22,13 +22,13 @@ def ignore(step, score):
 def test_scores_are_those_of_the_valid_rows(digits, split):
     pipeline = Pipeline(LogisticRegression(max_iter=2000))
     result = run_trial(pipeline, digits.X, digits.y, split, ignore)
-    truth = digits.y[split.valid]
+    truth = digits.y[split.validation]
     assert result.status == "complete"
     assert result.accuracy == accuracy_score(truth, result.valid_probabilities.argmax(axis=1))
     assert result.log_loss == pytest.approx(log_loss(truth, result.valid_probabilities.astype(float)), rel=1e-4)
     assert result.fit_seconds > 0
     assert result.peak_memory > 2**20
-    assert np.array_equal(pipeline.predict_proba(digits.X[split.valid]), result.valid_probabilities)
+    assert np.array_equal(pipeline.predict_proba(digits.X[split.validation]), result.valid_probabilities)
 
 
 def test_a_schedule_that_was_compressed_is_said(digits, split):
@@ -49,7 +49,7 @@ def test_only_fit_rows_are_learnt(digits, split):
             return super().fit(X, y, monitor)
 
     run_trial(Pipeline(Recorder()), digits.X, digits.y, split, ignore)
-    assert np.array_equal(Recorder.seen, digits.X[split.fit])
+    assert np.array_equal(Recorder.seen, digits.X[split.train])
 
 
 def test_a_monitor_that_prunes_ends_the_trial(digits, split):

@@ -36,7 +36,7 @@ def test_a_whole_trial_leaves_its_files_and_nothing_else(make_task, split):
     result = run(task)
     assert result.status == "complete"
     probabilities = np.load(task.folder / PROBABILITIES)
-    assert probabilities.shape == (len(split.valid), 10)
+    assert probabilities.shape == (len(split.validation), 10)
     assert probabilities.dtype == np.float32
     assert (task.folder / MODEL).exists()
     assert os.listdir(task.folder.parent) == ["none"]

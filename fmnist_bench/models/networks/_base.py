@@ -218,7 +218,7 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         validation_data : tuple of array-like or None
             Rows and labels to score after each epoch.
         monitor : callable or None
-            Called with the number of epochs done and the valid accuracy; an exception stops the training.
+            Called with the number of epochs done and the validation accuracy; an exception stops the training.
         sample_weight : array-like of shape (n,) or None
             Weights of the rows in the loss, 0 or more; only how they compare with each other counts.
 

@@ -18,8 +18,8 @@ ALWAYS, DENSE, CONV = [], [["kind", ["dense"]]], [["kind", ["conv"]]]
 
 @pytest.fixture(scope="module")
 def rows(digits, split):
-    """Return fit and valid rows and labels of the digits."""
-    fit, valid = split.fit[:600], split.valid
+    """Return train and validation rows and labels of the digits."""
+    fit, valid = split.train[:600], split.validation
     return digits.X[fit], digits.y[fit], (digits.X[valid], digits.y[valid])
 
 
