@@ -7,6 +7,8 @@ from typing import Any
 from fmnist_bench._utils.environment import backend, machine
 from fmnist_bench._utils.files import write_text
 
+ROOT = Path(__file__).resolve().parents[1]
+
 
 def kept(script: str) -> Path:
     """Where a script keeps its figures: beside it, those of a GPU or another back end than TensorFlow apart."""
@@ -37,7 +39,8 @@ def commands(script: str, found: dict[str, Any], calls: list[str]) -> str:
     """Name the commands that measured something, with the back end that a GPU was used by."""
     _, _, networks_on = found["measured"].get("GPU", "").rpartition("(networks on ")
     variable = f"KERAS_BACKEND={networks_on.rstrip(')')} " if networks_on else ""
-    return "; ".join(f"`{variable}python benchmarks/{Path(script).name}{call}`" for call in calls)
+    place = Path(script).resolve().relative_to(ROOT)
+    return "; ".join(f"`{variable}python {place}{call}`" for call in calls)
 
 
 def keep_figures(path: Path, found: dict[str, Any]) -> None:

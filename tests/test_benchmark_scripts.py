@@ -21,12 +21,13 @@ from fmnist_bench.pipeline import Pipeline
 from fmnist_bench.progress.displays import Progress
 from fmnist_bench.storage.run_folder import Store
 
-FOLDER = Path(__file__).parent.parent / "benchmarks"
+FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 
 
 @pytest.fixture
 def script(monkeypatch):
-    monkeypatch.syspath_prepend(str(FOLDER))
+    for folder in (FOLDER, *FOLDER.glob("*/")):
+        monkeypatch.syspath_prepend(str(folder))
     yield importlib.import_module
     for name in [name for name, module in sys.modules.items() if str(FOLDER) in str(getattr(module, "__file__", ""))]:
         del sys.modules[name]
@@ -92,8 +93,9 @@ def test_figures_of_a_gpu_and_of_another_back_end_are_kept_apart(gpu, backend, e
     found = kept.open_figures(tmp_path / expected, rows=1)
     assert found["measured"] == {**there, "rows": 1}
     variable = f"KERAS_BACKEND={backend} " if gpu else ""
-    said = kept.commands("/x/cnn_speed.py", found, ["", " --minutes 5"])
-    assert said == f"`{variable}python benchmarks/cnn_speed.py`; `{variable}python benchmarks/cnn_speed.py --minutes 5`"
+    said = kept.commands(str(FOLDER / "networks/cnn_speed.py"), found, ["", " --minutes 5"])
+    call = f"{variable}python benchmarks/networks/cnn_speed.py"
+    assert said == f"`{call}`; `{call} --minutes 5`"
 
 
 def test_pages_are_written_of_what_is_there(script):

@@ -29,7 +29,7 @@ class ImageFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     orientations and the four nearest cells, and each cell is normalized by itself (their `L1-sqrt`,
     blocks of one cell). Orientations cover 360 degrees. `skimage.feature.hog` votes for one bin and
     one cell only, which on Fashion-MNIST costs two to four points of accuracy and six times the
-    seconds (`benchmarks/hog.md`).
+    seconds (`benchmarks/models/hog.md`).
 
     Parameters
     ----------

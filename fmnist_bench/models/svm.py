@@ -22,12 +22,12 @@ class SVC(svm.SVC):  # type: ignore[misc]
     """`sklearn.svm.SVC` for many dense rows and a Gaussian kernel, with other scores of more than two classes.
 
     libsvm goes through the support vectors row by row; here the kernel is a matrix product: ten thousand rows in 1.8 s
-    instead of 9.1 after 40,000 train rows (`benchmarks/svm.md`). The margins between pairs of classes are the same to
-    rounding. Where scikit-learn counts votes, a class here scores the sum of ``log sigmoid(4 margin)`` over its pairs,
-    as if the log likelihood of winning all of them: what is chosen is as accurate, and a temperature makes good
-    probabilities of the scores (on Fashion-MNIST log loss 0.20 instead of 0.29; slopes from 1 to 8 were tried on valid
-    rows). With two classes, sparse rows, another kernel, or the margins asked for (``decision_function_shape="ovo"``),
-    everything is scikit-learn's.
+    instead of 9.1 after 40,000 train rows (`benchmarks/models/svm.md`). The margins between pairs of classes are the
+    same up to rounding. Where scikit-learn counts votes, a class here scores the sum of ``log sigmoid(4 margin)`` over
+    its pairs, as if the log likelihood of winning all of them: what is chosen is as accurate, and a temperature makes
+    good probabilities of the scores (on Fashion-MNIST log loss 0.20 instead of 0.29; slopes from 1 to 8 were tried on
+    validation rows). With two classes, sparse rows, another kernel, or the margins asked for
+    (``decision_function_shape="ovo"``), everything is scikit-learn's.
 
     References
     ----------

@@ -52,12 +52,12 @@ def next_study(claims: Sequence[StudyClaim], ratio: float = RATIO, quick: bool =
     """Choose the study that gets the next trial; return its place in `claims`.
 
     First looks come first: the first default configuration of each study, the `quick` ones or the networks before the
-    others, and what has no result yet before what has one. Then the study that promises most gets
-    seven tenths of the time, the next one seven tenths of the rest, and so on: successive halving (Jamieson and
-    Talwalkar, 2016) with another ratio, which may take a decision back when the order changes. The study goes first
-    that has had least of its part; within it the study goes first that has had less time. `benchmarks/replay.md` holds
-    this rule against others. A long trial begins early or never: where the next one of the study that promises most
-    would have too little time after another study's, it goes first, as in Graham's rule of the longest first (1969).
+    others, and what has no result yet before what has one. Then the study that promises most gets seven tenths of the
+    time, the next one seven tenths of the rest, and so on: successive halving (Jamieson and Talwalkar, 2016) with
+    another ratio, which may take a decision back when the order changes. The study goes first that has had least of its
+    part; within it the study goes first that has had less time. `benchmarks/search/replay.md` holds this rule against
+    others. A long trial begins early or never: where the next one of the study that promises most would have too little
+    time after another study's, it goes first, as in Graham's rule of the longest first (1969).
 
     Examples
     --------

@@ -51,7 +51,7 @@ class LocalWorkers(Workers):
     capacity : int or None
         How many at once, at least 1. None: as many as there are cores, if each finds 3 GiB of memory. Side by side
         with one core each, trials of each of six families get through more rows a second than one after the other
-        with all of the cores: ``benchmarks/overhead.md`` has the measurement.
+        with all of the cores: ``benchmarks/search/overhead.md`` has the measurement.
     at_most : int or None
         Number of trials that there will be: fewer of them get more cores each.
     """
