@@ -182,7 +182,7 @@ def _optuna(run: Run, records: Sequence[TrialRecord]) -> Iterator[str]:
         told = {
             (name, trial.number): trial
             for name in names
-            for trial in optuna.load_space(study_name=name, storage=journal).get_trials(deepcopy=False)
+            for trial in optuna.load_study(study_name=name, storage=journal).get_trials(deepcopy=False)
         }
     yield from (f"Optuna has {study} {n} open" for (study, n), trial in told.items() if not trial.state.is_finished())
     for record in (record for record in records if record.study in names):

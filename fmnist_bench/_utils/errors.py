@@ -6,8 +6,6 @@ import difflib
 import traceback
 from collections.abc import Sequence
 
-from fmnist_bench._utils.probabilities import PredictionError
-
 
 class InputError(ValueError):
     """Something that the user gave cannot be used.
@@ -19,6 +17,10 @@ class InputError(ValueError):
     def __init__(self, message: str) -> None:
         # What other libraries say, of a TOML file for instance, goes over several lines.
         super().__init__(" ".join(line.strip() for line in message.splitlines()))
+
+
+class PredictionError(ValueError):
+    """A classifier predicts what are no class probabilities; the message is one sentence without a subject."""
 
 
 def nearest(name: str, names: Sequence[str], likeness: float = 0.6) -> str:

@@ -5,13 +5,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fmnist_bench._utils.errors import PredictionError
+
 BELOW_ZERO = 1e-3  # what rounding may leave below zero
 SUM = 0.05  # by which the sum of a row may miss one: networks compute in few digits
 UNLIKE = 0.05  # by which probabilities may differ that were computed in batches of other sizes
-
-
-class PredictionError(ValueError):
-    """A classifier predicts what are no class probabilities; the message is one sentence without a subject."""
 
 
 def check_classes(found: ArrayLike, classes: NDArray[Any]) -> None:

@@ -13,13 +13,7 @@ import numpy as np
 from fmnist_bench._utils.errors import InputError, one_line
 from fmnist_bench.ensemble.selection import METHODS
 
-FORMAT_VERSION = 4
-OLDER = {  # what they did not say
-    1: {"method": "greedy", "temperature": 1.0, "pixels": True, "stacker": None},
-    2: {},
-    3: {},  # that members may know the classes by their numbers
-}
-WITHOUT_DIGEST = (1, 2)
+FORMAT_VERSION = 1
 MANIFEST, DIGEST = "manifest.json", "manifest_sha256"
 LARGEST = 1e300  # whole numbers in JSON may be too large for a float
 LONGEST = 255  # bytes of a file's name
@@ -44,14 +38,10 @@ def read_manifest(folder: Path) -> Mapping[str, Any]:
         version = int(manifest["format_version"])
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise InputError(f"{folder}: not a saved ensemble, {MANIFEST} cannot be read: {one_line(error)}") from error
-    if version != FORMAT_VERSION and version not in OLDER:
-        raise InputError(
-            f"{folder}: format version {version}; this program reads 1 to {FORMAT_VERSION}, a newer one may read it"
-        )
-    digest = manifest.pop(DIGEST, None)
-    if (version not in WITHOUT_DIGEST or digest is not None) and digest != _digest(manifest):
+    if version != FORMAT_VERSION:
+        raise InputError(f"{folder}: format version {version}; this program reads {FORMAT_VERSION}")
+    if manifest.pop(DIGEST, None) != _digest(manifest):
         raise InputError(f"{folder / MANIFEST}: changed since the ensemble was saved")
-    manifest = {**OLDER.get(version, {}), **manifest}
     if fault := next(_faults(manifest), None):
         raise InputError(f"{folder / MANIFEST}: {fault}")
     return manifest

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_bench._utils.environment import cores
-from fmnist_bench._utils.errors import printable
-from fmnist_bench._utils.probabilities import PredictionError, check_probabilities
+from fmnist_bench._utils.errors import PredictionError, printable
+from fmnist_bench._utils.probabilities import check_probabilities
 from fmnist_bench.storage.records import RECORD, TrialRecord, trial_fault
 from fmnist_bench.storage.run_folder import Run
 from fmnist_bench.trials.process import answer_of_worker

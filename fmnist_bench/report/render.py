@@ -116,7 +116,8 @@ def _jinja(kind: str) -> jinja2.Environment:
     env.filters |= {"duration": tables.duration, "p": tables.p_value, "md": md, "code": code, "block": block}
     env.filters |= {"pct": lambda value, digits=2, sign="": tables.percent(value, digits, sign).text}
     env.filters |= {"assignments": tables.assignments}
-    env.filters |= {"counted": lambda n, noun: f"{n:,} {noun}{'' if n == 1 else 's'}"}
+    plural = {"study": "studies"}
+    env.filters |= {"counted": lambda n, noun: f"{n:,} {noun if n == 1 else plural.get(noun, f'{noun}s')}"}
     return env
 
 

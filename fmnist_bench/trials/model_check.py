@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_bench._utils.errors import InputError, describe
-from fmnist_bench._utils.probabilities import PredictionError, check_alike
+from fmnist_bench._utils.errors import InputError, PredictionError, describe
+from fmnist_bench._utils.probabilities import check_alike
 from fmnist_bench.models.saved import load_named, save_model
 from fmnist_bench.pipeline import Pipeline
 

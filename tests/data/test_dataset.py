@@ -534,10 +534,10 @@ def test_split_sizes_and_seeds() -> None:
     split = make_split(y, 10000, seed=0)
     assert (len(split.train), len(split.validation)) == (50000, 10000)
     assert set(np.bincount(y[split.train])) == {5000}
-    assert not np.array_equal(split.validation, make_split(y, 10000, seed=1).valid)
+    assert not np.array_equal(split.validation, make_split(y, 10000, seed=1).validation)
     part = make_split(y, 0.25, seed=0, rows=400)
     assert (len(part.train), len(part.validation)) == (300, 100) and part.train.max() > 400
-    assert len(make_split(y, 10, seed=0, rows=59999).fit) == 59989
+    assert len(make_split(y, 10, seed=0, rows=59999).train) == 59989
 
 
 @given(st.integers(0, 99), st.integers(1, 4))

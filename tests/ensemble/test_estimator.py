@@ -380,13 +380,13 @@ class Foreign(GaussianNB):
 
 def test_what_could_not_be_loaded_is_not_saved(digits, tmp_path):
     ensemble = StackedEnsemble([("foreign", Foreign())], random_state=0).fit(digits.X, digits.y)
-    with pytest.raises(InputError, match="not trusted: test_ensemble.Foreign"):
+    with pytest.raises(InputError, match="not trusted: tests.ensemble.test_estimator.Foreign"):
         ensemble.save(tmp_path / "mine")
     assert not list(tmp_path.iterdir())
-    ensemble.save(tmp_path / "mine", allow_import=["test_ensemble"])
-    with pytest.raises(InputError, match="not trusted: test_ensemble.Foreign"):
+    ensemble.save(tmp_path / "mine", allow_import=["tests.ensemble"])
+    with pytest.raises(InputError, match="not trusted: tests.ensemble.test_estimator.Foreign"):
         load_ensemble(tmp_path / "mine")
-    loaded = load_ensemble(tmp_path / "mine", allow_import=["test_ensemble"])
+    loaded = load_ensemble(tmp_path / "mine", allow_import=["tests.ensemble"])
     assert np.array_equal(loaded.predict(digits.X), ensemble.predict(digits.X))
 
 

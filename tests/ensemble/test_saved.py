@@ -12,6 +12,7 @@ from troublemakers import Trouble
 
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench.ensemble.estimator import load_ensemble
+from fmnist_bench.ensemble.manifest import DIGEST, MANIFEST, write_manifest
 from fmnist_bench.ensemble.saved import write_bundle
 from fmnist_bench.models.saved import save_model
 from fmnist_bench.pipeline import Pipeline
@@ -108,29 +109,12 @@ def test_an_empty_folder_and_the_present_one_can_be_written_into(saved, tmp_path
     assert len(load_ensemble(tmp_path / "new").members_) == 1
 
 
-@pytest.mark.parametrize("version", [1, 2])
-def test_what_calls_itself_older_must_still_be_unchanged(saved, version):
-    manifest = saved / "manifest.json"
-    content = json.loads(manifest.read_text())
-    content["members"][0]["weight"], content["members"][1]["weight"] = 0.9, 0.1
-    manifest.write_text(json.dumps({**content, "format_version": version}))
-    with pytest.raises(InputError, match=r"manifest\.json: changed since"):
-        load_ensemble(saved)
-
-
-def test_a_folder_of_the_second_format_loads(saved, digits):
-    expected = load_ensemble(saved).predict_proba(digits.X)
-    pretend(saved, 2)
-    assert np.array_equal(load_ensemble(saved).predict_proba(digits.X), expected)
-
-
-def pretend(saved, version, change=lambda content: None):
-    """Make the manifest one of an older format, which had no digest."""
-    manifest = saved / "manifest.json"
-    content = {**json.loads(manifest.read_text()), "format_version": version}
-    del content["manifest_sha256"]
+def rewrite(saved, change):
+    """Write another manifest, with a digest that is right."""
+    content = json.loads((saved / MANIFEST).read_text())
+    del content[DIGEST]
     change(content)
-    manifest.write_text(json.dumps(content))
+    write_manifest(saved, content)
 
 
 @pytest.mark.slow
@@ -183,8 +167,8 @@ def test_no_byte_of_the_manifest_can_change(saved, byte):
         (lambda content: content.update(background="black"), "background must be"),
     ],
 )
-def test_what_an_older_manifest_lacks_is_named(saved, change, words):
-    pretend(saved, 2, change)
+def test_what_a_manifest_lacks_is_named(saved, change, words):
+    rewrite(saved, change)
     with pytest.raises(InputError, match=rf"manifest\.json: .*{words}"):
         load_ensemble(saved)
 
@@ -219,7 +203,7 @@ def test_a_manifest_nested_deeper_than_can_be_read_is_refused(saved):
     ],
 )
 def test_a_manifest_that_its_members_contradict_is_refused(saved, change, words):
-    pretend(saved, 2, lambda content: content.update(change))
+    rewrite(saved, lambda content: content.update(change))
     with pytest.raises(InputError, match=words):
         load_ensemble(saved)
 
@@ -241,29 +225,9 @@ def test_the_member_that_is_not_trusted_is_named(saved, digits):
 
 def test_a_path_in_the_manifest_cannot_leave_the_folder(saved):
     (saved / "0-one.skops").unlink()
-    pretend(saved, 2, lambda content: content["members"][0].update(file="../one.skops"))
+    rewrite(saved, lambda content: content["members"][0].update(file="../one.skops"))
     with pytest.raises(InputError, match="missing or changed"):
         load_ensemble(saved)
-
-
-def test_a_folder_of_the_first_format_loads(saved, digits):
-    manifest = saved / "manifest.json"
-    content = json.loads(manifest.read_text())
-    for key in ("method", "temperature", "pixels", "stacker", "versions", "manifest_sha256"):
-        del content[key]
-    expected = load_ensemble(saved).predict_proba(digits.X)
-    manifest.write_text(json.dumps({**content, "format_version": 1}))
-    assert np.array_equal(load_ensemble(saved).predict_proba(digits.X), expected)
-
-
-def test_what_the_first_format_wrote_loads():
-    """Revision fc55092 wrote it, of a network and boosted trees, and these probabilities."""
-    place = Path(__file__).parents[1] / "data/ensemble-format-1"
-    answered = json.loads(place.with_suffix(".json").read_text())
-    ensemble = load_ensemble(place)
-    assert [name for name, _ in ensemble.members_] == ["cnn-0", "xgboost-0"]
-    found = ensemble.predict_proba(np.array(answered["rows"], np.uint8))
-    assert np.allclose(found, answered["probabilities"], atol=1e-5)
 
 
 def test_members_of_one_name_keep_their_own_files(saved, digits):

@@ -55,7 +55,7 @@ def test_the_owner_of_the_server_says_whom_to_trust(folder, digits, monkeypatch)
     write_bundle(folder, [("foreign", 1.0, folder.parent / "foreign.skops")], about)
     with pytest.raises(InputError, match="not trusted"):
         _load_pyfunc(str(folder.parent))
-    monkeypatch.setenv(ALLOW_IMPORT, "other,test_serving")
+    monkeypatch.setenv(ALLOW_IMPORT, "other,tests.ensemble.test_serving")
     assert len(_load_pyfunc(str(folder.parent)).predict(digits.X[:3])) == 3
 
 

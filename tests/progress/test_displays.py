@@ -162,8 +162,8 @@ def test_the_column_of_failed_trials_counts_those_alone(now, status, failed):
 def test_live_table_shows_running_studies_first_where_not_all_fit(now):
     show = live()
     show.run_started("smoke", 60.0, [f"study{number}" for number in range(40)])
-    show.trial_started("arm39", 0)
-    assert drawn(show).index("arm39") < drawn(show).index("arm0")
+    show.trial_started("study39", 0)
+    assert drawn(show).index("study39") < drawn(show).index("study0")
     show.run_ended()
 
 
