@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from fmnist_bench.config.loader import load_benchmark as load_benchmark
     from fmnist_bench.data.dataset import load_dataset as load_dataset
     from fmnist_bench.ensemble.estimator import StackedEnsemble as StackedEnsemble
-    from fmnist_bench.ensemble.estimator import load_ensemble as load_ensemble
+    from fmnist_bench.ensemble.loading import load_ensemble as load_ensemble
     from fmnist_bench.models.saved import load_model as load_model
     from fmnist_bench.pipeline import Pipeline as Pipeline
     from fmnist_bench.runner import run_benchmark as run_benchmark
@@ -28,7 +28,7 @@ _HOMES = {
     "StackedEnsemble": "fmnist_bench.ensemble.estimator",
     "load_benchmark": "fmnist_bench.config.loader",
     "load_dataset": "fmnist_bench.data.dataset",
-    "load_ensemble": "fmnist_bench.ensemble.estimator",
+    "load_ensemble": "fmnist_bench.ensemble.loading",
     "load_model": "fmnist_bench.models.saved",
     "run_benchmark": "fmnist_bench.runner",
 }

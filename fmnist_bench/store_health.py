@@ -118,7 +118,7 @@ def _memory_faults(folder: Path, again: str) -> Iterator[Fault]:
 def _questions(oracle: Path) -> list[Ask]:
     try:
         questions = json.loads(oracle.read_text(encoding="utf-8"))["questions"]
-        return [Ask(q["number"], q["parameters"], q["known"], q["rung"]) for q in questions]
+        return [Ask(q["number"], q["parameters"], q["default"], q["rung"]) for q in questions]
     except (OSError, ValueError, KeyError, TypeError):
         return []
 

@@ -18,7 +18,7 @@ def test_ci_runs_readmes_test_command_to_the_letter():
 def test_the_study_in_the_readme_is_one(tmp_path):
     text = re.search(r"```toml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
     (tmp_path / "my_forest.toml").write_text(text)
-    assert load_space(str(tmp_path / "my_forest.toml")).default
+    assert load_space(str(tmp_path / "my_forest.toml")).defaults
 
 
 def test_every_study_is_in_the_benchmarks():

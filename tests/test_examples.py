@@ -9,7 +9,7 @@ import pytest
 
 from fmnist_bench.cli import main
 from fmnist_bench.data.dataset import load_dataset
-from fmnist_bench.ensemble.estimator import load_ensemble
+from fmnist_bench.ensemble.loading import load_ensemble
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 

@@ -20,7 +20,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from fmnist_bench._utils.environment import cores, machine
 from fmnist_bench.data.dataset import load_dataset
-from fmnist_bench.ensemble.estimator import BATCH, load_ensemble
+from fmnist_bench.ensemble.estimator import BATCH
+from fmnist_bench.ensemble.loading import load_ensemble
 from fmnist_bench.models.saved import load_model
 from fmnist_bench.storage.records import best
 from fmnist_bench.storage.run_folder import Run, Store

@@ -22,7 +22,8 @@ from fmnist_bench._utils.environment import cores, machine
 from fmnist_bench._utils.files import write_text
 from fmnist_bench.config.study import ROWS
 from fmnist_bench.data.dataset import Dataset, load_dataset
-from fmnist_bench.ensemble.estimator import StackedEnsemble, load_ensemble
+from fmnist_bench.ensemble.estimator import StackedEnsemble
+from fmnist_bench.ensemble.loading import load_ensemble
 from fmnist_bench.ensemble.members import with_length_found
 from fmnist_bench.report.metrics import mcnemar
 from fmnist_bench.storage.run_folder import Run, Store

@@ -25,7 +25,7 @@ from fmnist_bench.ensemble.members import (
     train,
     with_length_found,
 )
-from fmnist_bench.ensemble.saved import read_bundle, save_bundle
+from fmnist_bench.ensemble.saved import save_bundle
 from fmnist_bench.ensemble.selection import METHODS, Combination, learn_combination
 from fmnist_bench.ensemble.tables import aligned, check_table, common_names, first_step, numbers_of, part_of
 
@@ -40,7 +40,7 @@ class StackedEnsemble(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
     Parameters
     ----------
     estimators : list of (str, estimator) or None
-        Pipelines for membership; None takes scaled logistic regression, a random forest and extra trees. Their
+        Candidates for membership; None takes scaled logistic regression, a random forest and extra trees. Their
         parameters are those of the ensemble, as ``name__parameter``; one that is "drop" is left out.
     method : {"greedy", "logistic", "mean"}
         Weighted mean of the members that greedy selection takes (Caruana et al., 2004); multinomial logistic
@@ -323,36 +323,3 @@ class StackedEnsemble(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
             return _VisualBlock("single", self, names=type(self).__name__, name_details=str(self))
         names = [f"{name}, weight {weight:.2f}" for (name, _), weight in zip(self.members_, self.weights_, strict=True)]
         return _VisualBlock("parallel", [member for _, member in self.members_], names=names, dash_wrapped=False)
-
-
-def load_ensemble(folder: str | Path, allow_import: Sequence[str] = (), n_jobs: int | None = -1) -> StackedEnsemble:
-    """Load an ensemble that a benchmark, or `StackedEnsemble.save`, has saved.
-
-    Parameters
-    ----------
-    folder : str or Path
-        The folder that ``run`` prints, ``mlruns/runs/.../ensemble``.
-    allow_import : sequence of str
-        Prefixes of further types that members may be made of.
-    n_jobs : int or None
-        Members that predict side by side: as many as there are cores by default, None for one at a time.
-
-    Raises
-    ------
-    InputError
-        Where a file is missing, has changed, or holds a type that is not trusted.
-    """
-    manifest, models, stacker = read_bundle(Path(folder), allow_import)
-    members = list(zip([entry["name"] for entry in manifest["members"]], models, strict=True))
-    ensemble = StackedEnsemble(members, n_jobs=n_jobs, **{name: manifest[name] for name in KEPT if name in manifest})
-    ensemble.members_, ensemble.stacker_, ensemble.classes_ = members, stacker, np.array(manifest["classes"])
-    ensemble.encoded_ = manifest.get("encoded", False)
-    ensemble.class_names_ = list(manifest.get("class_names") or map(str, ensemble.classes_))
-    ensemble.weights_ = np.array([entry["weight"] for entry in manifest["members"]])
-    ensemble.temperature_ = float(manifest["temperature"])
-    ensemble.n_features_in_, ensemble.pixels_ = int(manifest["n_features_in"]), bool(manifest["pixels"])
-    ensemble.image_shape_ = tuple(manifest.get("image_shape") or ()) or None
-    ensemble.background_, ensemble.data_fingerprint_ = manifest.get("background"), str(manifest.get("fingerprint", ""))
-    if columns := manifest.get("feature_names_in"):
-        ensemble.feature_names_in_ = np.array(columns, dtype=object)
-    return ensemble

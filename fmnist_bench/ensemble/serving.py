@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from fmnist_bench._utils.errors import InputError
-from fmnist_bench.ensemble.estimator import load_ensemble
+from fmnist_bench.ensemble.loading import load_ensemble
 from fmnist_bench.ensemble.manifest import read_manifest
 
 ALLOW_IMPORT = "FMNIST_BENCH_ALLOW_IMPORT"  # of the server's owner: a saved model must not say whom to trust

@@ -25,7 +25,8 @@ from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fmnist_bench._utils.errors import InputError
-from fmnist_bench.ensemble.estimator import StackedEnsemble, load_ensemble
+from fmnist_bench.ensemble.estimator import StackedEnsemble
+from fmnist_bench.ensemble.loading import load_ensemble
 from fmnist_bench.ensemble.manifest import MANIFEST
 from fmnist_bench.models.boosting import XGBoostClassifier
 from fmnist_bench.models.features import ImageFeatures

@@ -11,7 +11,7 @@ from sklearn.preprocessing import MinMaxScaler
 from troublemakers import Trouble
 
 from fmnist_bench._utils.errors import InputError
-from fmnist_bench.ensemble.estimator import load_ensemble
+from fmnist_bench.ensemble.loading import load_ensemble
 from fmnist_bench.ensemble.manifest import DIGEST, MANIFEST, write_manifest
 from fmnist_bench.ensemble.saved import write_bundle
 from fmnist_bench.models.saved import save_model

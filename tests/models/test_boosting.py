@@ -57,7 +57,7 @@ def test_pickle_and_skops_are_exact(fitted, digits):
     model, _ = fitted
     content = skops.io.dumps(model)
     untrusted = skops.io.get_untrusted_types(data=content)
-    assert untrusted == ["fmnist_bench.models.XGBoostClassifier"]
+    assert untrusted == ["fmnist_bench.models.boosting.XGBoostClassifier"]
     for copy in (pickle.loads(pickle.dumps(model)), skops.io.loads(content, trusted=untrusted)):
         np.testing.assert_array_equal(copy.predict_proba(digits[2]), model.predict_proba(digits[2]))
         np.testing.assert_array_equal(copy.classes_, model.classes_)

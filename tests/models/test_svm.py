@@ -81,7 +81,7 @@ def test_skops_is_exact(digits):
     model = SVC().fit(*digits[:2])
     content = skops.io.dumps(model)
     untrusted = skops.io.get_untrusted_types(data=content)
-    assert untrusted == ["fmnist_bench.models.SVC"]
+    assert untrusted == ["fmnist_bench.models.svm.SVC"]
     np.testing.assert_array_equal(
         skops.io.loads(content, trusted=untrusted).decision_function(digits[2]), model.decision_function(digits[2])
     )

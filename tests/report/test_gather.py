@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 
 from fmnist_bench import runner, session
 from fmnist_bench.data.dataset import load_dataset
-from fmnist_bench.ensemble.estimator import load_ensemble
+from fmnist_bench.ensemble.loading import load_ensemble
 from fmnist_bench.models.saved import load_model
 from fmnist_bench.progress.displays import Progress
 from fmnist_bench.report import gather as module

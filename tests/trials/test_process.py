@@ -312,10 +312,10 @@ def test_a_temporary_folder_with_a_long_name_is_no_hindrance(tmp_path):
 import sys
 from fmnist_bench.trials.process import check_in_worker, prepare
 from fmnist_bench.config.space import Spec
-from fmnist_bench.config.study import Study, Study
+from fmnist_bench.config.study import SearchSpace, Study
 if __name__ == "__main__":
     prepare(["sklearn.naive_bayes.GaussianNB"])
-    check_in_worker((Study(Study("nb", Spec("sklearn.naive_bayes.GaussianNB", {}))),), ())
+    check_in_worker((Study(SearchSpace("nb", Spec("sklearn.naive_bayes.GaussianNB", {}))),), ())
 """
     environment = {**os.environ, "TMPDIR": str(folder), "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)

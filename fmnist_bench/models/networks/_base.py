@@ -20,24 +20,9 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fmnist_bench.data.pixels import (
-    WHITE,
-    as_rows,
-    check_image_shape,
-    check_scale,
-    image_shape_of,
-    shape_of_images,
-    white_of,
-)
+from fmnist_bench.data import pixels
 from fmnist_bench.models.augmentation._batch import Augment
-from fmnist_bench.models.networks._backend import (
-    compiles,
-    dtype_policy,
-    fits,
-    one_memory_error,
-    prepare_backend,
-    under_policy,
-)
+from fmnist_bench.models.networks import _backend
 from fmnist_bench.models.networks._batches import Batches
 from fmnist_bench.models.networks._callbacks import Monitor, TrainingCallback, predict_probabilities
 from fmnist_bench.models.networks._exclusive import chance_of_its_own, one_at_a_time
@@ -170,7 +155,7 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         """Restore a state, also one of an earlier version, which lacks what has been added since."""
         parameters = inspect.signature(type(self).__init__).parameters.items()
         defaults = {name: each.default for name, each in parameters if each.default is not each.empty}
-        white = WHITE if state.get("_pixels", True) else None
+        white = pixels.WHITE if state.get("_pixels", True) else None
         shape = state.get("image_shape")
         fitted = {"_white": white, "image_shape_": shape, "flip_average_": True} if "network_" in state else {}
         super().__setstate__({**defaults, **fitted, **state})
@@ -234,7 +219,7 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         MemoryError
             A batch that does not fit in memory, nor does half of it.
         """
-        with one_at_a_time(), one_memory_error():
+        with one_at_a_time(), _backend.one_memory_error():
             return self._fit(X, y, validation_data, monitor, sample_weight)
 
     def _fit(
@@ -245,7 +230,7 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         rows, labels = self._check_rows(X, y)
         targets = self._encode(labels)
         weights = row_weights(self.class_weight, sample_weight, rows, labels)
-        prepare_backend(self.precision)
+        _backend.prepare_backend(self.precision)
         generator = check_random_state(self.random_state)
         seeds = [int(generator.randint(2**31 - 1)) for _ in range(2)]
         images = self._to_images(rows)
@@ -264,7 +249,7 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
             self.schedule_share_, self.flip_average_ = callback.schedule_share, callback.flip_average
 
         with chance_of_its_own():
-            if not fits(train, size := min(self.batch_size, len(images))):
+            if not _backend.fits(train, size := min(self.batch_size, len(images))):
                 train(size // 2)
         return self
 
@@ -282,10 +267,10 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
             Rows sum to 1, columns follow `classes_`.
         """
         check_is_fitted(self, "network_")
-        check_image_shape(self.image_shape_, X)
-        rows = validate_data(self, as_rows(X), dtype="numeric", reset=False)
-        check_scale(self._white, rows)
-        with one_at_a_time(), one_memory_error():
+        pixels.check_image_shape(self.image_shape_, X)
+        rows = validate_data(self, pixels.as_rows(X), dtype="numeric", reset=False)
+        pixels.check_scale(self._white, rows)
+        with one_at_a_time(), _backend.one_memory_error():
             return self._probabilities(self._embed(self._to_images(rows)))
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
@@ -298,9 +283,9 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         check_training(self)
 
     def _check_rows(self, X: ArrayLike, y: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
-        self.image_shape_ = self.image_shape or image_shape_of(X)
-        rows, labels = validate_data(self, as_rows(X), y, dtype="numeric")
-        self._white = white_of(rows)
+        self.image_shape_ = self.image_shape or pixels.image_shape_of(X)
+        rows, labels = validate_data(self, pixels.as_rows(X), y, dtype="numeric")
+        self._white = pixels.white_of(rows)
         return rows, labels
 
     def _encode(self, y: NDArray[Any]) -> NDArray[np.float32]:
@@ -316,24 +301,24 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         """Return what is scored after each epoch: images and codes, few where few rows are trained on."""
         if validation_data is None:
             return None
-        X, y = validate_data(self, as_rows(validation_data[0]), validation_data[1], dtype="numeric", reset=False)
+        X, y = validate_data(self, pixels.as_rows(validation_data[0]), validation_data[1], dtype="numeric", reset=False)
         order = np.random.default_rng(0).permutation(len(X))  # they may be sorted by class
         part = np.sort(order[: max(LEAST_SCORED, round(SCORED * n_rows))])
         # Features of all of them: whoever predicts them in the end finds these in a file.
         return self._embed(self._to_images(X))[part], self._encoder.transform(y[part])
 
     def _to_images(self, X: NDArray[Any]) -> NDArray[Any]:
-        shape = shape_of_images(X.shape[1], self.image_shape_)
+        shape = pixels.shape_of_images(X.shape[1], self.image_shape_)
         return np.ascontiguousarray(X if X.dtype == np.uint8 else X.astype(np.float32)).reshape(-1, *shape)
 
     def _build_network(self, images: NDArray[Any]) -> keras.Model:
-        with under_policy(dtype_policy(self.precision)):
+        with _backend.under_policy(_backend.dtype_policy(self.precision)):
             scale, offset = self._scaling(images)
             inputs = keras.Input(images.shape[1:], name="pixels")
             scaled = keras.layers.Rescaling(scale, offset)(inputs)
             logits = self._build(images.shape[1:], len(self.classes_))(scaled)
             network = keras.Model(inputs, keras.layers.Activation("linear", dtype="float32", name="logits")(logits))
-        network.jit_compile = compiles()
+        network.jit_compile = _backend.compiles()
         return network
 
     def _train(self, batches: Batches, callback: TrainingCallback) -> None:
@@ -348,7 +333,7 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
             keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=self.label_smoothing),
             metrics=["accuracy"],
             steps_per_execution=callback.steps_per_execution,
-            jit_compile=compiles(),
+            jit_compile=_backend.compiles(),
         )
         trainer.fit(
             batches.stream(),
@@ -360,5 +345,5 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         )
 
     def _probabilities(self, images: NDArray[Any]) -> NDArray[np.float32]:
-        prepare_backend(self.precision)
+        _backend.prepare_backend(self.precision)
         return predict_probabilities(self._learner(), images, self.flip_average and self.flip_average_)

@@ -86,7 +86,7 @@ def test_mirror_images_are_left_out_where_the_time_is_over(digits, late):
     callback = course_of(digits, flip_average=True)
     callback.deadline -= 90.0 if late else 0.0
     callback.on_train_end()
-    assert callback.estimator.flip_average_ is not late
+    assert callback.flip_average is not late
 
 
 def test_what_max_seconds_bounds_includes_the_prediction_of_the_validation_rows(digits):
@@ -106,7 +106,7 @@ def test_it_ends_early_and_keeps_the_best_epoch(digits, monkeypatch):
 
     def score(callback, images, codes):
         assert callback.model is not None  # on JAX the weights come back to the network when it is asked for
-        seen.append([np.array(values) for values in callback.estimator.network_.get_weights()])
+        seen.append([np.array(values) for values in callback.network.get_weights()])
         return {"valid_loss": next(losses), "valid_accuracy": 0.5}
 
     monkeypatch.setattr(_callbacks.TrainingCallback, "_score", score)

@@ -82,7 +82,7 @@ def test_pickle_and_skops_are_exact(fitted, digits):
     model, _ = fitted
     content = skops.io.dumps(model)
     untrusted = skops.io.get_untrusted_types(data=content)
-    assert untrusted == ["fmnist_bench.models.CNNClassifier"]
+    assert untrusted == ["fmnist_bench.models.networks.cnn.CNNClassifier"]
     for copy in (pickle.loads(pickle.dumps(model)), skops.io.loads(content, trusted=untrusted)):
         np.testing.assert_array_equal(copy.predict_proba(digits[2]), model.predict_proba(digits[2]))
         assert copy.history_ == model.history_
