@@ -24,14 +24,12 @@ from fmnist_bench.tracking.tracker import Tracker
 from fmnist_bench.trials.local import Workers
 from fmnist_bench.trials.task import Task
 
-LEARNING_SHARES = (
-    1.0  # even shares of the time that an augmentation may take to learn, once for all trials of its study
-)
+LEARNING_SHARES = 1.0  # even shares of the time that an augmentation may take to learn, once for all its trials
 PATIENCE = 2.0  # a trial may take so many times longer than expected; a network then ends its schedule early
 MOST_THREADS = 1024  # that attend to workers; they are made as they are needed
 LOOK = 15.0  # seconds between two looks at what no trial tells: time that a kill must not lose, workers that came
 FIRST_SHARE, FIRST_LIMIT = 0.25, 20.0  # of the time left, and seconds, that a trial of an unknown cost may take
-TRAINING = 0.75  # of the time for trials, kept for the last training of a network that one core is too slow for
+TRAINING = 0.85  # of the time for trials, kept for the last training of a network that one core is too slow for
 
 
 @dataclass(frozen=True)
@@ -160,9 +158,7 @@ class Search:
         until_end = self.clock.left(reserve)
         left = math.inf if until_end is None else until_end
         proposals = [search.propose(left) if self._is_due(search) else None for search in self.studies]
-        if any(
-            PREPARATION in search.running for search in self.studies
-        ):  # another one may find in a file what it learns
+        if any(PREPARATION in search.running for search in self.studies):  # others may find in a file what it learns
             proposals = [None if proposal and proposal.preparation else proposal for proposal in proposals]
         pairs = [(search, proposal) for search, proposal in zip(self.studies, proposals, strict=True) if proposal]
         if self._counted or not pairs:
