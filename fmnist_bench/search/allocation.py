@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 RATIO = 0.3  # of a study's part of the time to that of the next better one
-MARGIN = 2.0  # a trial may take so many times longer than expected before it is too late for another one
+LATE_FACTOR = 2.0  # a trial may take so many times longer than expected before it is too late for another one
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def next_study(claims: Sequence[StudyClaim], ratio: float = RATIO, quick: bool =
     part = {space: ratio**rank for rank, space in enumerate(sorted(best, key=lambda space: -best[space]))}
     chosen = min(ready, key=lambda i: (spent[claims[i].space] / part[claims[i].space], claims[i].spent))
     of_best = min((i for i in ready if part[claims[i].space] == 1), key=lambda i: claims[i].spent)
-    return of_best if claims[of_best].slack < MARGIN * claims[chosen].seconds else chosen
+    return of_best if claims[of_best].slack < LATE_FACTOR * claims[chosen].seconds else chosen
 
 
 def _turn(claim: StudyClaim, quick: bool) -> tuple[Any, ...]:

@@ -25,9 +25,9 @@ from fmnist_bench.trials.local import Workers
 from fmnist_bench.trials.task import Task
 
 LEARNING_SHARES = 1.0  # even shares of the time that an augmentation may take to learn, once for all its trials
-PATIENCE = 2.0  # a trial may take so many times longer than expected; a network then ends its schedule early
+LIMIT_FACTOR = 2.0  # a trial may take so many times longer than expected; a network then ends its schedule early
 MOST_THREADS = 1024  # that attend to workers; they are made as they are needed
-LOOK = 15.0  # seconds between two looks at what no trial tells: time that a kill must not lose, workers that came
+SAVE_SECONDS = 15.0  # how often to save the elapsed time and look for new workers while no trial finishes
 FIRST_SHARE, FIRST_LIMIT = 0.25, 20.0  # of the time left, and seconds, that a trial of an unknown cost may take
 TRAINING = 0.85  # of the time for trials, kept for the last training of a network that one core is too slow for
 
@@ -98,7 +98,7 @@ class Search:
                     running |= started
                 if not running:
                     return
-                done = wait(running, LOOK, FIRST_COMPLETED).done
+                done = wait(running, SAVE_SECONDS, FIRST_COMPLETED).done
                 self.run.save_state(seconds=self.clock.elapsed)
                 for future in done:
                     search, ask = running.pop(future)
@@ -203,7 +203,7 @@ class Search:
         if preparation:
             return min(left / 2, max(LEARNING_SHARES * self._fair(reserve), FIRST_LIMIT))
         first = 0.0 if expected else max(FIRST_SHARE * left, FIRST_LIMIT)
-        return min(left, max(PATIENCE * expected, self._fair(reserve), first))
+        return min(left, max(LIMIT_FACTOR * expected, self._fair(reserve), first))
 
     def _fair(self, reserve: float) -> float:
         """Seconds that each study would get if what is left were shared evenly."""

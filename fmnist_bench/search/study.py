@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fmnist_bench.config.study import Study
-from fmnist_bench.search.allocation import MARGIN, StudyClaim
+from fmnist_bench.search.allocation import LATE_FACTOR, StudyClaim
 from fmnist_bench.search.history import StudyHistory
 from fmnist_bench.search.optuna_sampler import OptunaAsker
 from fmnist_bench.search.proposals import Proposal, proposals
@@ -71,7 +71,7 @@ class StudySearch(StudyHistory):
             return StudyClaim(space, promise, spent, self.count(), ready=False)
         fits = proposal.seconds <= fair or promise == 0
         first = (proposal.waited or self.count() == 0) and not proposal.preparation and fits
-        seconds = fair / MARGIN if proposal.preparation else proposal.seconds  # it may not take longer than expected
+        seconds = fair / LATE_FACTOR if proposal.preparation else proposal.seconds  # learning keeps to its share
         quick = self.study.space.is_quick
         return StudyClaim(space, promise, spent, self.count(), seconds, first, slack=proposal.slack, quick=quick)
 

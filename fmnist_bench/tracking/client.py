@@ -15,7 +15,7 @@ from typing import Any
 from fmnist_bench._utils.addresses import database_uri, scrub
 from fmnist_bench.tracking.folder import place_default
 
-PATIENCE = 10  # seconds for one answer of a server; by itself MLflow tries for minutes
+ANSWER_SECONDS = 10  # seconds for one answer of a server; by itself MLflow tries for minutes
 
 _importing = threading.Lock()
 
@@ -85,7 +85,7 @@ def make_database(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def patience(seconds: int = PATIENCE) -> Iterator[None]:
+def patience(seconds: int = ANSWER_SECONDS) -> Iterator[None]:
     """Let requests fail after some seconds and at the first try, unless the environment says otherwise."""
     wanted = {
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",

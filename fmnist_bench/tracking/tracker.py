@@ -23,7 +23,7 @@ from fmnist_bench.storage.records import RECORD, TrialRecord
 from fmnist_bench.storage.results import PREPARATION, PREPARED
 from fmnist_bench.storage.run_folder import Run
 from fmnist_bench.storage.trial_folder import LOG, MODEL, PROBABILITIES, SAMPLES
-from fmnist_bench.tracking.client import PATIENCE, patience, reason, shortened, warm_up
+from fmnist_bench.tracking.client import ANSWER_SECONDS, patience, reason, shortened, warm_up
 from fmnist_bench.tracking.folder import BEGAN, left_open
 from fmnist_bench.tracking.models import RegisteredModels
 from fmnist_bench.tracking.registry import CHAMPION, describe, is_better
@@ -218,7 +218,7 @@ class Tracker:
         self._run.save_state(experiment=self._mlflow.experiment)
         self._mlflow.client.update_run(state["mlflow_run"], status="RUNNING")
 
-    def _attempt(self, step: Callable[[], None], seconds: int = PATIENCE) -> bool:
+    def _attempt(self, step: Callable[[], None], seconds: int = ANSWER_SECONDS) -> bool:
         """Do it and say whether it was done; a store that is away is left alone for a while."""
         if time.monotonic() < self._away_until:
             return False

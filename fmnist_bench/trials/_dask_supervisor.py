@@ -27,7 +27,7 @@ from fmnist_bench.trials.local import STALL, divide
 from fmnist_bench.trials.process import prepare, run_in_worker
 from fmnist_bench.trials.task import Task
 
-POLL = 0.5  # seconds between two looks at whether somebody still waits for the trial
+ABANDONED_POLL = 0.5  # seconds between two looks at whether somebody still waits for the trial
 ANSWER = 10.0  # seconds that a trial waits for the answer to a report before it goes on without
 GRACE = 2.0  # seconds for Dask to learn that it is to end, after a trial was ended by a signal
 TRANSFER = 600.0  # seconds that a trial waits for the rows
@@ -131,7 +131,7 @@ class Line(threading.Event):
         """Wait until that is so, at most `timeout` seconds."""
         deadline = time.monotonic() + (math.inf if timeout is None else timeout)
         while not self.is_set() and time.monotonic() < deadline:
-            time.sleep(POLL)
+            time.sleep(ABANDONED_POLL)
         return self.is_set()
 
     def tell(self, kind: str, **content: Any) -> None:
@@ -146,7 +146,7 @@ class Line(threading.Event):
         deadline = time.monotonic() + patience
         while time.monotonic() < deadline and not self.is_set():
             with contextlib.suppress(queue.Empty):
-                number, reply = _answers[self._call.trial].get(timeout=POLL)
+                number, reply = _answers[self._call.trial].get(timeout=ABANDONED_POLL)
                 if number == self._asked:
                     return reply
         return None

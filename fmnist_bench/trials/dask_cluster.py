@@ -39,11 +39,11 @@ from fmnist_bench.trials.process import OnReport
 from fmnist_bench.trials.task import Task
 
 STARTS = 2  # times that a trial is begun before it is given up
-PATIENCE = 60.0  # seconds without a worker that could take a trial
+WORKERLESS_SECONDS = 60.0  # seconds without a worker that could take a trial
 LEAST_SECONDS = 1.0  # that a trial is given which begins again
 OVERTIME = 10.0  # seconds that such a trial may take longer than its limit, for rows that have to come again
 GROUP = "fmnist_bench"  # beginning of the names of all tasks
-POLL = 1.0  # seconds between two looks at what no message tells: a stop, a worker that is gone
+STOP_POLL = 1.0  # seconds between two looks at what no message tells: a stop, a worker that is gone
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ class Cluster(Workers):
         self.client = connect(address, timeout)
         self._inboxes: dict[str, queue.SimpleQueue[dict[str, Any]]] = {}
         self._looking, self._sending = threading.Lock(), threading.Lock()
-        self._seen: tuple[float, dict[str, Offer]] = (-POLL, {})
+        self._seen: tuple[float, dict[str, Offer]] = (-STOP_POLL, {})
         try:
             check_workers(self.client, address)
             self.client.subscribe_topic(self.client.id, self._deliver)
@@ -139,7 +139,7 @@ class Cluster(Workers):
     def offers(self) -> dict[str, Offer]:
         """Ask the scheduler what the workers offer, by address; at most once a second for all threads together."""
         with self._looking:
-            if time.monotonic() - self._seen[0] >= POLL:
+            if time.monotonic() - self._seen[0] >= STOP_POLL:
                 self._seen = time.monotonic(), ask_offers(self.client, self.address)
             return self._seen[1]
 
@@ -190,7 +190,7 @@ class _Watch:
         self._submit()
         while not self.stop.is_set():
             try:
-                message = self.inbox.get(timeout=POLL)
+                message = self.inbox.get(timeout=STOP_POLL)
             except queue.Empty:
                 result = self._without_news()
             else:
@@ -306,8 +306,8 @@ class _Watch:
             self.homeless_since = None
             return None
         self.homeless_since = self.homeless_since or time.monotonic()
-        if time.monotonic() - self.homeless_since < PATIENCE:
+        if time.monotonic() - self.homeless_since < WORKERLESS_SECONDS:
             return None
         asked = f" with {listed(wanted)}" if wanted else ""
         died = f"; {', '.join(self.begun)} died" if self.begun else ""
-        return TrialResult("crashed", f"no Dask worker{asked} for {PATIENCE:.0f} s{died}")
+        return TrialResult("crashed", f"no Dask worker{asked} for {WORKERLESS_SECONDS:.0f} s{died}")

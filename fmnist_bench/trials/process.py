@@ -34,7 +34,7 @@ from fmnist_bench.trials.task import Task
 GRACE = 3.0  # seconds between the polite and the hard end of a worker
 STARTS = 3  # times that a worker is started before it is given up
 PAUSE = 1.0  # seconds between them, if memory has run out
-POLL = 0.25  # seconds between two looks at a worker
+WORKER_POLL = 0.25  # seconds between two looks at a worker
 WARM = "fmnist_bench.trials._preload"
 LONGEST_TEMPORARY = 103 - len("/pymp-xxxxxxxx/listener-xxxxxxxx")  # bytes; a socket's path may have 103 everywhere
 SHORT_TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm")
@@ -250,7 +250,7 @@ def _attend(
 ) -> tuple[str, str] | None:
     """Answer the worker until it ends; return status and reason if it had to be ended."""
     while True:
-        if connection.poll(POLL):
+        if connection.poll(WORKER_POLL):
             try:
                 message = connection.recv()
             except (EOFError, ConnectionError):

@@ -9,7 +9,7 @@ from scenes import KNOWN, LEVELS, answer, ask, make, make_run, network
 
 from fmnist_bench.config.space import Range, Spec
 from fmnist_bench.config.study import DefaultConfiguration, Study
-from fmnist_bench.search.allocation import MARGIN
+from fmnist_bench.search.allocation import LATE_FACTOR
 from fmnist_bench.search.optuna_sampler import OptunaAsker
 from fmnist_bench.search.study import StudySearch
 from fmnist_bench.storage.records import TrialRecord
@@ -183,7 +183,7 @@ def test_what_an_augmentation_learns_may_take_an_even_share(run):
     answer(plain, run, ask(plain))
     study = Study(plain.study.space, (Spec("imblearn.SMOTE", {}),))
     augmented = StudySearch(study, run, OptunaAsker(study, run, seed=0), plain=plain)
-    assert augmented.claim(augmented.propose(math.inf), fair=70.0).seconds == 70.0 / MARGIN, "and no more"
+    assert augmented.claim(augmented.propose(math.inf), fair=70.0).seconds == 70.0 / LATE_FACTOR, "and no more"
 
 
 def test_a_trial_that_its_limit_cut_short_counts_for_what_its_schedule_would_have_cost(run):

@@ -332,7 +332,7 @@ def test_what_dies_under_a_strict_scheduler(frail, make_task, monkeypatch):
         worker.kill()
         assert future.result(30).status == "complete"
 
-        monkeypatch.setattr(cluster_module, "PATIENCE", 2.0)
+        monkeypatch.setattr(cluster_module, "WORKERLESS_SECONDS", 2.0)
         future = threads.submit(run, cluster, sleeper(make_task, 60.0, "last"))
         address, worker, _ = busy_worker(cluster)
         worker.kill()

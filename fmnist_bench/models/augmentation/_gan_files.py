@@ -15,7 +15,7 @@ import keras
 from fmnist_bench._utils.stage_progress import tell
 from fmnist_bench.models.networks._saved import from_bytes, to_bytes
 
-POLL = 0.5  # seconds
+LOCK_POLL = 0.5  # seconds
 
 
 @contextlib.contextmanager
@@ -26,7 +26,7 @@ def locked(path: Path) -> Iterator[None]:
         with contextlib.suppress(ImportError, OSError):
             while not _try_to_lock(file):
                 tell("GAN of another", 0.0)
-                time.sleep(POLL)
+                time.sleep(LOCK_POLL)
         yield
 
 
