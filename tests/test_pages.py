@@ -19,7 +19,11 @@ import pytest
 from fmnist_bench.cli import _parser, main
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted(p for p in ROOT.glob("docs/**/*.md") if not p.parent.name.startswith("_"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "SKILL.md",
+    *sorted(p for p in ROOT.glob("docs/**/*.md") if not p.parent.name.startswith("_")),
+]
 BLOCK = re.compile(r"(?:<!-- (?P<note>[^>]*) -->\n)?```(?P<language>\w+)\n(?P<text>.*?)```", re.DOTALL)
 FILE = re.compile(r"(?:#:schema .*\n)?# (?P<file>[\w/]+\.(?:toml|py))\n")
 LINE = re.compile(r"python -m fmnist_bench (?P<rest>[^>|&]*?)(?: > (?P<target>\S+))?(?P<any> \|\| true)?")
