@@ -129,7 +129,7 @@ class Pipeline(ClassifierMixin, BaseEstimator):
         return np.asarray(self.classes_[columns])
 
     def _check(self, X: Any, y: Any) -> tuple[Any, Any]:
-        """Give rows and labels; what the values may be, such as NaN, is for features and model to say."""
+        """Check the shape of rows and labels; features and model check their values, such as NaN."""
         X = _array_or_frame(X)
         self.image_shape_ = image_shape_of(X)
         pixels, labels = validate_data(self, as_rows(X), y, dtype=None, ensure_all_finite=False)

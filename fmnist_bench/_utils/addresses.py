@@ -1,4 +1,4 @@
-"""Addresses of stores: a database's, so that others read its path right; anybody's, without what is secret in it."""
+"""Addresses of stores: of a SQLite file, with its path escaped; of any store, without its secrets."""
 
 import re
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ def without_secrets(address: str) -> str:
 
 
 def scrub(text: str, address: str) -> str:
-    """Leave the secrets of an address out of what somebody else says about it."""
+    """Remove the secrets of an address from a message."""
     text = text.replace(address, without_secrets(address)) if address else text
     for secret in sorted(_secrets(address), key=len, reverse=True):
         text = text.replace(secret, "***")

@@ -1,4 +1,4 @@
-"""Images as rows of pixels; and arrays that take long to compute, kept in files named by all that they follow from."""
+"""Cache of arrays that take long to compute, in files named by all that they depend on."""
 
 import hashlib
 import inspect

@@ -1,4 +1,4 @@
-"""Whether what a file holds is what was once written there: others may have changed it, or a disk cut it off."""
+"""Checks that a file still holds what was written: it may have been changed or cut off."""
 
 import dataclasses
 import logging

@@ -1,4 +1,4 @@
-"""How far a long computation is, such as features of all rows: told to whoever watches this process."""
+"""Progress of a long computation, such as the features of all rows, for whoever watches this process."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +11,7 @@ PAUSE = 0.5  # seconds between two words at least, also before the first: what i
 
 
 class _Ear:
-    """Who is told, and what it was told last."""
+    """The listener, and what it last heard."""
 
     listener: Listener | None = None
     what, share, told = "", 1.0, 0.0

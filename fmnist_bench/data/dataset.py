@@ -147,7 +147,7 @@ def make_split(
     rows: int | None = None,
     class_names: Sequence[str] | None = None,
 ) -> Split:
-    """Divide the rows into *fit* and *valid*, stratified by class.
+    """Divide the rows into train and validation rows, stratified by class.
 
     Every class gives its share, rounded by largest remainders, so the sizes are exact; the only row
     of a class is one to fit. This is not scikit-learn's ``train_test_split``, which refuses to leave

@@ -83,7 +83,7 @@ def _read_npz(path: Path, image_shape: tuple[int, ...]) -> tuple[list[str], NDAr
 
 
 def _the_images(path: Path, arrays: dict[str, NDArray[Any]], image_shape: tuple[int, ...]) -> str:
-    """Name the one array whose shape is that of images; where there is another number of such, nothing is guessed."""
+    """Name the only array that is shaped like images; refuse to guess among several or none."""
     allowed = {image_shape, (int(np.prod(image_shape)),)} | ({(*image_shape, 1)} if len(image_shape) == 2 else set())
     fitting = [name for name, array in arrays.items() if array.ndim and len(array) and array.shape[1:] in allowed]
     if not fitting:
@@ -115,7 +115,7 @@ def _read_file(path: Path, image_shape: tuple[int, ...], background: float) -> N
 
 
 def _convert(image: Any, image_shape: tuple[int, ...], background: float) -> NDArray[np.uint8]:
-    """Make the background that of the others, then fit the image into the middle without changing its proportions."""
+    """Match the background of the training images, then fit the image into the middle, proportions kept."""
     from PIL import Image, ImageOps
 
     height, width = image_shape[:2]
@@ -138,7 +138,7 @@ def _convert(image: Any, image_shape: tuple[int, ...], background: float) -> NDA
 
 
 def _ground(image: Any, colour: str) -> str:
-    """Say on what a drawing on nothing is put: on `colour`, or on its opposite where it would vanish."""
+    """Choose the background of a transparent drawing: `colour`, or its opposite if the drawing would vanish on it."""
     levels, opacity = np.asarray(image.convert("L"), dtype=float), np.asarray(image)[..., 3]
     if opacity.min() == 255 or not opacity.any():
         return colour

@@ -17,7 +17,7 @@ LEAST_COLUMNS = 16  # rows of fewer numbers are a table, no images
 
 
 def white_of(X: NDArray[Any]) -> float | None:
-    """Say on what scale pixels are, by how their values lie.
+    """Find the scale of pixels, the value of white, from the range of their values.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def check_scale(fitted: float | None, X: NDArray[Any]) -> None:
 
 
 def decide_white(images: NDArray[Any], where: str, fitted: float | None = None) -> float:
-    """Say on what scale images are; what `white_of` leaves open is decided here, with a warning, or refused.
+    """Find the scale of images; what `white_of` leaves open is decided with a warning, or refused.
 
     Parameters
     ----------

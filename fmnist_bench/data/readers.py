@@ -89,7 +89,7 @@ def _idx_shape(data: bytes, name: str) -> tuple[tuple[int, ...], int]:
 
 
 def locate(folder: Path, stem: str) -> Path:
-    """Return what `find_file` finds; nothing there is an `InputError`."""
+    """Return what `find_file` finds, or raise an `InputError`."""
     if not os.path.isdir(folder):
         hint = ": it is a file, neither a folder of IDX files nor an .npz" if os.path.exists(folder) else ""
         raise InputError(f"no such folder: {folder}{hint}")

@@ -72,7 +72,7 @@ def choose_again(run: Run, dataset: Dataset, say: Say, allow_import: Sequence[st
 
 
 def offered(run: Run) -> list[Key]:
-    """Trials that the ensemble could be chosen from; the models of others are not kept."""
+    """Trials that may become members: the best of each study, whose models are kept."""
     if "offered" in run.state:
         return [(study, int(number)) for study, number in run.state["offered"]]
     found = [best(run.records(study), EnsembleConfig.per_study) for study in run.state["studies"]]  # an older run
@@ -106,7 +106,7 @@ def _latency(run: Run, records: Sequence[TrialRecord], found: Combination, setti
 
 
 def _limit(limit: float | None, cheapest: float, say: Say) -> float:
-    """Give the milliseconds that a row may take; where no model is so fast, those of the fastest."""
+    """Milliseconds that a row may take: the limit, or the time of the fastest model if none keeps to the limit."""
     if limit is not None and cheapest > limit:
         say(f"No model predicts a row in {limit:g} ms; the fastest takes {cheapest:.2g} ms")
     return max(limit or math.inf, cheapest)

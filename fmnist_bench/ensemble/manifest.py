@@ -1,4 +1,4 @@
-"""What the manifest of a saved ensemble says, believed only where every word of it can be true."""
+"""The manifest of a saved ensemble: read, and checked for contradictions before it is believed."""
 
 import hashlib
 import json
@@ -52,7 +52,7 @@ def _digest(manifest: Mapping[str, Any]) -> str:
 
 
 def _faults(manifest: Mapping[str, Any]) -> Iterator[str]:
-    """Name what cannot be: a digest tells that nothing was changed, and not who wrote it."""
+    """Find impossible values: a digest shows that nothing was changed, not who wrote it."""
     members, stacker = manifest.get("members"), manifest.get("stacker")
     if not _is_list_of(members, dict) or not members:
         yield "members must be a list of tables, at least one"

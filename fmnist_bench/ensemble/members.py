@@ -25,7 +25,7 @@ Members = Sequence[tuple[str, Any]]
 
 
 def default_estimators(random_state: Any) -> Members:
-    """Give what suits any table of numbers."""
+    """Default estimators, which suit any table of numbers."""
     return [
         ("logistic_regression", make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))),
         ("random_forest", RandomForestClassifier(random_state=random_state)),

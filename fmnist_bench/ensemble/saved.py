@@ -84,7 +84,7 @@ def save_bundle(
 
 
 def _check_replaceable(folder: Path) -> None:
-    """Refuse what holds anything but an ensemble: it would be deleted."""
+    """Refuse to replace a folder that holds anything but an ensemble."""
     if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= _own_files(folder)):
         raise InputError(f"{folder}: is there and is no saved ensemble; give another folder, or remove it first")
 

@@ -48,7 +48,7 @@ def check_table(owner: Any, X: Any, y: Any = None, *, fitting: bool = False) -> 
 
 
 def numbers_of(X: Any) -> NDArray[Any]:
-    """Give the numbers of a table; one for each row where some columns hold none."""
+    """The table as numbers; if some columns are not numeric, one hash for each row."""
     array = np.asarray(X)
     return array if array.dtype.kind in "buif" else pd.util.hash_pandas_object(X, index=False).to_numpy()[:, None]
 

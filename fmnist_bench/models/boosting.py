@@ -264,7 +264,7 @@ class _Report(xgboost.callback.TrainingCallback):  # type: ignore[misc]
 
 
 def _for_all(kwargs: dict[str, Any], n: int) -> dict[str, Any]:
-    """Give what weighs the rows that are scored an entry for the validation rows, too, which have no weights."""
+    """Append None for the validation rows, which have no weights, to each list of weights of scored rows."""
     lists = {name: list(kwargs[name]) for name in kwargs if name.endswith("_eval_set") and kwargs[name] is not None}
     return {**kwargs, **{name: [*given, *[None] * (n - len(given))] for name, given in lists.items()}}
 

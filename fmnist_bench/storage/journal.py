@@ -32,7 +32,7 @@ def _read_journal(path: Path) -> JournalStorage:
 
 
 def _cut(path: Path) -> None:
-    """Cut away a last line that is not whole; ValueError where another one is none of a journal."""
+    """Cut off an incomplete last line; raise ValueError if any other line is not part of a journal."""
     content = path.read_bytes() if path.exists() else b""
     if not content.endswith(b"\n"):
         content = content[: content.rfind(b"\n") + 1]

@@ -1,4 +1,4 @@
-"""The record of a trial: what was asked, how it went; read with care, since others may have changed its files."""
+"""The record of a trial: its parameters and its result; checked when read, since files may be damaged."""
 
 import json
 import math
@@ -19,7 +19,7 @@ RECORD = "trial.json"
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """One trial that has ended: what was asked, how it went, when.
+    """One trial that has ended: its parameters, its result, its time.
 
     Attributes
     ----------
@@ -47,12 +47,12 @@ class TrialRecord:
 
     @property
     def whole_seconds(self) -> float:
-        """What it would have taken had its limit not compressed its schedule, seconds."""
+        """Seconds that the trial would have taken with a complete schedule."""
         return self.seconds + self.result.fit_seconds * (1 / self.result.schedule_share - 1)
 
     @property
     def fixed_seconds(self) -> float:
-        """What it took beside training: to start, to predict the validation rows, to save; the same on every rung."""
+        """Seconds that do not grow with the rung: to start, to predict the validation rows, to save."""
         return max(self.seconds - self.result.fit_seconds, 0.0)
 
 

@@ -243,7 +243,7 @@ class Run:
         return read_result(self.trial_folder(study, number))
 
     def save_split(self, split: Split, y: NDArray[np.int64]) -> None:
-        """Write the row numbers of fit and valid, and the labels of the validation rows."""
+        """Write the numbers of train and validation rows, and the labels of the validation rows."""
         temporary = self.folder / "split.tmp.npz"
         np.savez(temporary, train=split.train, validation=split.validation, y_validation=y[split.validation])
         os.replace(temporary, self.folder / SPLIT)
@@ -281,7 +281,7 @@ def read_split(folder: Path, name: str) -> NDArray[np.int64]:
 
 
 def _signature(path: Path) -> tuple[int, ...] | None:
-    """What changes when somebody writes a file; None where there is none."""
+    """Number, size and time of a file, which change when it is written; None if there is no file."""
     try:
         seen = path.stat()
     except OSError:

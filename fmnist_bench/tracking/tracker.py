@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 
 class Tracker:
-    """The image of a run in MLflow; goes on with what an earlier call of the same run has written.
+    """Copies a run into MLflow; goes on where an earlier call of the same run stopped.
 
     ``run.state["unlogged"]`` names the trials that the store did not take; they are logged when it answers again. A
     run that the store does not hold, because it was logged elsewhere or deleted there, is logged anew, every trial.
@@ -169,7 +169,7 @@ class Tracker:
             self._say(f"MLflow at {self._where} lacks {what} of this run; the same command adds it when run again")
 
     def show(self, step: Callable[[MlflowStore, Run], None]) -> None:
-        """Do what changes MLflow's pages of the run and is no part of what happened, see `pages`."""
+        """Update the text on MLflow's pages of the run, see `pages`."""
         self._attempt(partial(step, self._mlflow, self._run))
 
     def close(self, status: str) -> None:
@@ -219,7 +219,7 @@ class Tracker:
         self._mlflow.client.update_run(state["mlflow_run"], status="RUNNING")
 
     def _attempt(self, step: Callable[[], None], seconds: int = ANSWER_SECONDS) -> bool:
-        """Do it and say whether it was done; a store that is away is left alone for a while."""
+        """Try to write to the store and say whether it worked; after a failure, skip the store for a while."""
         if time.monotonic() < self._away_until:
             return False
         try:

@@ -1,4 +1,4 @@
-"""What every trial would do first; the server that forks them imports this once, after all else."""
+"""What every trial would do first, done once by the server that forks the trials, after its imports."""
 
 import gc
 import signal

@@ -144,7 +144,7 @@ class Cluster(Workers):
             return self._seen[1]
 
     def answer(self, worker: str, trial: str, content: tuple[int, Any]) -> None:
-        """Answer a question of a trial; a worker that has died meanwhile is missed elsewhere."""
+        """Answer a question of a trial; that its worker may have died is noticed elsewhere."""
         with contextlib.suppress(OSError):
             self.client.run(answer, trial, content, workers=[worker])
 

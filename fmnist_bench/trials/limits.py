@@ -1,4 +1,4 @@
-"""What a worker may use: time, memory, and time in which nothing happens."""
+"""Limits of a worker: time, memory, and time in which it does nothing."""
 
 import contextlib
 import math
@@ -72,7 +72,7 @@ class Limits:
 
 
 def _processes(pid: int) -> list[psutil.Process]:
-    """Give the worker, or nothing where it is gone before anybody looks: its line then says that it has ended."""
+    """The worker as a list of one, empty if it has ended already."""
     try:
         return [psutil.Process(pid)]
     except psutil.NoSuchProcess:

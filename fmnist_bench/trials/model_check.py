@@ -1,4 +1,4 @@
-"""Whether a saved model can be used again: it is loaded as whoever uses it will, and predicts a few rows once more."""
+"""Check that a saved model can be used: load it as its users will, and predict a few rows again."""
 
 import traceback
 from collections.abc import Sequence

@@ -99,7 +99,7 @@ def run_in_worker(task: Task, on_report: OnReport, stop: threading.Event) -> Tri
 
 
 def check_in_worker(studies: tuple[Study, ...], allow_import: tuple[str, ...]) -> None:
-    """Build every study's default configurations in a worker, where importing Keras costs nobody else.
+    """Build the default configurations of every study in a worker, so that Keras is not imported here.
 
     Raises
     ------

@@ -162,7 +162,7 @@ def _draw(sampler: Any, task: Task, path: Path) -> None:
 
 
 def _take_cores(cpus: tuple[int, ...]) -> None:
-    """Keep to these cores: TensorFlow and joblib count those that they may use, OpenMP and BLAS have to be told."""
+    """Pin this process to cores: TensorFlow and joblib respect that, OpenMP and BLAS get it through threadpoolctl."""
     if cpus and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cpus)
     n = len(cpus) or cores()

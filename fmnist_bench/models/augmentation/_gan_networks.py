@@ -156,7 +156,7 @@ class Adversaries(keras.Model):  # type: ignore[misc]
         return {"discriminator_loss": judged, "generator_loss": faked}
 
     def finish(self, labels: Any) -> None:
-        """Let the generator's weights become their moving average, and its normalisation follow them.
+        """Replace the generator's weights by their moving average, and adapt its normalisation to them.
 
         The statistics of the normalisation were those of the last weights; `labels` of real rows are what they are
         taken over anew.

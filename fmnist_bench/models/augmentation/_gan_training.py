@@ -131,7 +131,7 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc]
         return f"the losses became {losses} within {steps} steps, {before}"
 
     def _check_time(self, done: int, now: float) -> None:
-        """Give up early where the deadline leaves too few steps: nobody should wait for images that are not good."""
+        """Give up early if the deadline leaves too few steps for good images."""
         left = 0.0 if self.model.stop_training else (self.deadline - now) / (now - self.began)
         planned, steps = self.params["epochs"], self.params["steps"]
         if (self.has_traced or self.model.stop_training) and done + left < LEAST_STEPS * planned:

@@ -111,7 +111,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def fits(train: Callable[[int], None], batch_size: int) -> bool:
-    """Train, unless the batches are too large for the memory; return, so that the error's frames let go of it."""
+    """Train; return False if a batch does not fit in memory, so that the frames of the error free it."""
     try:
         train(batch_size)
     except Exception as error:
@@ -124,7 +124,7 @@ def fits(train: Callable[[int], None], batch_size: int) -> bool:
 
 @contextlib.contextmanager
 def one_memory_error() -> Iterator[None]:
-    """Make every back end's error of this kind a MemoryError, which whoever called knows."""
+    """Turn every back end's out-of-memory error into a MemoryError."""
     try:
         yield
     except Exception as error:

@@ -46,7 +46,7 @@ def one_at_a_time() -> Iterator[None]:
 
 @contextlib.contextmanager
 def chance_of_its_own() -> Iterator[None]:
-    """Put the random generators of the process back where they were: Keras seeds them for all of it."""
+    """Restore the random generators of the process afterwards, because Keras seeds them globally."""
     before = random.getstate(), np.random.get_state()
     try:
         yield

@@ -14,7 +14,7 @@ PROBABILITIES = ("softmax", "sigmoid")
 
 
 def width(network: keras.Model) -> int | None:
-    """Number of outputs; None of a network that shows it only once it has run.
+    """Number of outputs; None if the network must run first to know it.
 
     Raises
     ------
