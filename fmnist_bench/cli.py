@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say_no_more()
         if options.verb is not _run:
             return 0
-        print("stopped, since nobody reads on; the same command goes on from here", file=sys.stderr)
+        print("stopped: the reader of the output is gone; the same command continues", file=sys.stderr)
         return 1
     except Exception as error:
         if options.debug:
@@ -99,18 +99,18 @@ def _in_one_line(error: Exception) -> tuple[int, str]:
     if isinstance(error, InputError):
         return 2, str(error)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
-        return 2, f"{error.filename or 'disk'}: {error.strerror}; python -m fmnist_bench doctor looks at the disk"
+        return 2, f"{error.filename or 'disk'}: {error.strerror}; python -m fmnist_bench doctor checks the disk"
     import tempfile
 
     with tempfile.NamedTemporaryFile("w", prefix="fmnist_bench-", suffix=".txt", delete=False) as file:
         traceback.print_exception(error, file=file)
     what = " ".join(f"{type(error).__name__}: {error}".split())
-    return 70, f"{what}; this is a fault of fmnist_bench: its trace is in {file.name}, --debug shows it"
+    return 70, f"{what}; a bug in fmnist_bench; its trace is in {file.name}, --debug prints it"
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message}; {self.prog} --help shows what there is\n")
+        self.exit(2, f"error: {message}; see {self.prog} --help\n")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -207,7 +207,7 @@ def _declare_run(run: argparse.ArgumentParser) -> None:
     run.add_argument("--weights", metavar="DIR", help="folder with files of pretrained weights")
     run.add_argument("--max-latency", type=float, metavar="MS", help="milliseconds a row that the ensemble may take")
     run.add_argument("--seed", type=int, metavar="N", help="seed of split, search and models")
-    run.add_argument("--fresh", action="store_true", help="begin anew; what is stored stays")
+    run.add_argument("--fresh", action="store_true", help="begin a new run; earlier results stay")
     shown = run.add_mutually_exclusive_group()
     shown.add_argument("--quiet", action="store_true", help="print the result alone")
     shown.add_argument("--json", action="store_true", help="print one JSON object for each event (see: schema event)")

@@ -136,7 +136,9 @@ def _memory() -> Check:
     side_by_side = max(1, min(cores(), free // ROOM))
     found = f"{_size(free)} free: {side_by_side} trials side by side"
     if free < ROOM:
-        return Check("memory", "warning", found, f"a trial should find {_size(ROOM)}; larger networks may not fit")
+        return Check(
+            "memory", "warning", found, f"a trial needs about {_size(ROOM)}; larger networks may run out of memory"
+        )
     if side_by_side < cores():
         return Check("memory", "warning", found, f"more memory would keep all {cores()} cores busy")
     return Check("memory", "ok", found)
@@ -158,7 +160,9 @@ def _data(folder: str | Path | None) -> Iterator[Check]:
     with warnings.catch_warnings(record=True) as damaged:
         warnings.simplefilter("always")
         try:
-            found = Check("data", "ok", f"Fashion-MNIST in {find_fashion_mnist(folder, download=False)}, SHA-256 right")
+            found = Check(
+                "data", "ok", f"Fashion-MNIST in {find_fashion_mnist(folder, download=False)}, SHA-256 verified"
+            )
         except InputError as error:
             named = folder is not None or DATA_VARIABLE in os.environ
             advice = "python -m fmnist_bench data fetches it (31 MB); --data DIR names a folder that has it"

@@ -103,7 +103,7 @@ def run_benchmark(
     benchmark, path = _with_data(_with_overrides(load_benchmark(name), budget, trials, seed, max_latency), data)
     n_workers = _n_workers(workers)
     if n_workers is not None and cluster:
-        raise InputError(f"workers {workers}: a cluster says itself how many it has; leave it out")
+        raise InputError(f"workers {workers}: not with --cluster, whose workers set the number; leave it out")
     allow_import = _prefixes(allow_import)
     benchmark, dataset, split = _load_and_check(benchmark, path, allow_import)
     if weights is not None and not Path(weights).is_dir():
@@ -123,7 +123,7 @@ def check_benchmark(name: str | Path, data: str | Path | None = None, allow_impo
     benchmark, dataset, split = _load_and_check(benchmark, path, _prefixes(allow_import))
     return (
         f"{benchmark.name}: {dataset.name}, {len(split.train)} fit and {len(split.validation)} validation rows, "
-        f"{listed([study.name for study in benchmark.studies])}: all can be built"
+        f"{listed([study.name for study in benchmark.studies])}: every configuration can be built"
     )
 
 
@@ -143,11 +143,11 @@ def rewrite_report(
         Where to write the Markdown report as well.
     """
     if markdown is not None and (Path(markdown).is_dir() or not Path(markdown).absolute().parent.is_dir()):
-        raise InputError(f"{markdown}: must be a file in a folder that is there")
+        raise InputError(f"{markdown}: there is no such folder; name a file in an existing one")
     run = Store(mlruns).latest_run(name)
     with run:
         if "environment" not in run.state:
-            raise InputError(f"{run.folder}: this run has not come to its end; run {name} again to go on with it")
+            raise InputError(f"{run.folder}: this run is not finished; python -m fmnist_bench run {name} continues it")
         findings = write_report(run, open_test_set(run, _prefixes(allow_import)), run.state["environment"])
         renew(run, report_files(run))
     if markdown is not None:

@@ -205,7 +205,7 @@ class Session:
         """Make rows with their reason of trials whose files others have damaged; their parameters are asked again."""
         for study in self.benchmark.studies:
             for record in self.run.withdraw_damaged(study.name, self.benchmark.ensemble.per_study):
-                self.progress.message(f"{study.name} trial {record.number} is asked again: {record.result.reason}")
+                self.progress.message(f"{study.name} trial {record.number} is tried again: {record.result.reason}")
                 tracker.forget_trial(record.study, record.number)
                 tracker.log_trial(record)
 

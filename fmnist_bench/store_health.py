@@ -54,7 +54,7 @@ def database_notes(path: Path) -> Iterator[Fault]:
         again = f"python -m fmnist_bench run {name}"
         yield f"{path}: the experiment {name} was deleted in MLflow", f"{again} restores it, with its runs"
     if left := left_open(client, path.parent):
-        yield f"{path}: {len(left)} runs are shown as running that nobody is at work on", "the next run closes them"
+        yield f"{path}: {len(left)} runs are marked as running and have no process", "the next run closes them"
 
 
 def _benchmarks(folder: Path) -> Iterator[str]:
@@ -92,7 +92,7 @@ def _trial_faults(folder: Path, again: str, y: NDArray[np.int64] | None) -> Iter
     trials = sorted({path.with_suffix("") for path in folders})  # what has not come to an end lies in one of .tmp
     records = {path: read_record(path) for path in trials}
     if open_ones := [path for path in trials if records[path] is None]:
-        yield f"{folder}: {len(open_ones)} trials have not ended", f"{again} asks their parameters again"
+        yield f"{folder}: {len(open_ones)} trials have not ended", f"{again} tries them again"
     for path, record in records.items():
         if record is not None and y is not None and (fault := trial_fault(path, record, y)):
             yield f"{path}: {fault}", f"{again} asks its parameters again"

@@ -107,7 +107,7 @@ def test_a_fault_of_the_program_is_one_line_and_its_trace_is_kept(place, capsys,
     monkeypatch.setattr("fmnist_bench.config.loader.describe_all", fail)
     assert main(["list"]) == 70
     (line,) = capsys.readouterr().err.splitlines()
-    assert "a fault of fmnist_bench" in line
+    assert "a bug in fmnist_bench" in line
     trace = Path(line.partition("its trace is in ")[2].partition(",")[0])
     assert "describe_all" in trace.read_text()
     trace.unlink()
@@ -132,7 +132,7 @@ def test_report_list_check_and_data(place, capsys):
     assert main(["data", "digits"]) == 0
     printed = capsys.readouterr().out
     assert "model__var_smoothing [1e-09, 0.1] log" in printed
-    assert "all can be built" in printed
+    assert "every configuration can be built" in printed
     assert "1500 images of 8 x 8" in printed
 
 

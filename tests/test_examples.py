@@ -61,4 +61,4 @@ def test_data_of_ones_own(run, tmp_path):
 def test_a_study(run, tmp_path, capsys):
     shutil.copy(EXAMPLES / "study.toml", tmp_path / "mine.toml")
     assert main(["check", "mine.toml", "--data", "digits"]) == 0
-    assert "1 study (mine): all can be built" in capsys.readouterr().out
+    assert "1 study (mine): every configuration can be built" in capsys.readouterr().out

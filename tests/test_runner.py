@@ -442,7 +442,7 @@ def test_a_call_that_was_cut_off_leaves_no_report_of_two_calls_and_nothing_runni
             run_benchmark("tiny", progress=Progress(), trials=4)
     with sqlite3.connect(Path(place) / "mlruns" / "mlflow.db") as database:
         assert database.execute("SELECT count(*) FROM runs WHERE status = 'RUNNING'").fetchone() == (0,)
-    with pytest.raises(InputError, match="has not come to its end; run tiny again"):
+    with pytest.raises(InputError, match="is not finished; python -m fmnist_bench run tiny continues"):
         rewrite_report("tiny")
     assert run_benchmark("tiny", progress=Progress(), trials=4).folder == outcome.folder
     rewrite_report("tiny")
@@ -463,7 +463,7 @@ def test_the_report_is_of_the_data_that_the_run_learnt_from(place, monkeypatch):
     with pytest.raises(InputError, match=r"mine\.npz: has changed since the run began"):
         rewrite_report("tiny")
     for place_of_file in ("nowhere/out.md", "."):
-        with pytest.raises(InputError, match="must be a file in a folder that is there"):
+        with pytest.raises(InputError, match="there is no such folder; name a file in an existing one"):
             rewrite_report("tiny", markdown=place_of_file)
 
 
@@ -591,7 +591,7 @@ def test_what_a_study_may_say_runs_from_search_to_report(arena):
 
 
 def test_check_writes_nothing(place):
-    assert "2 studies (forest, bayes): all can be built" in check_benchmark("tiny")
+    assert "2 studies (forest, bayes): every configuration can be built" in check_benchmark("tiny")
     assert os.listdir(place / "mlruns") == ["mlflow.db"]
 
 

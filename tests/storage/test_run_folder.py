@@ -172,7 +172,7 @@ def test_a_trial_whose_files_are_damaged_is_a_row_with_its_reason_and_asked_agai
     after = run.records("bayes")
     (again,) = (record for record in after[2:] if record.parameters == before[0].parameters)
     assert again.result.accuracy == before[0].result.accuracy
-    assert "bayes trial 0 is asked again: valid_probabilities.npy cannot be read" in capsys.readouterr().out
+    assert "bayes trial 0 is tried again: valid_probabilities.npy cannot be read" in capsys.readouterr().out
     assert "cannot be read" in (run.folder / "report.md").read_text()
     main(["doctor"])
     assert "all whole" in capsys.readouterr().out

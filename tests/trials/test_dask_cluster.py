@@ -386,4 +386,4 @@ def test_a_benchmark_runs_from_the_command_line(dask, arena, capsys):
     statuses = [json.loads(p.read_text())["status"] for p in Path("mlruns").glob("runs/b-*/trials/bayes/*/result.json")]
     assert statuses == ["complete"] * 3
     assert main(["run", "b.toml", "--fresh", "--workers", "2", "--cluster", dask.address]) == 2
-    assert "a cluster says itself how many" in capsys.readouterr().err
+    assert "whose workers set the number" in capsys.readouterr().err

@@ -143,4 +143,4 @@ def test_what_is_wrong_with_a_hypermodel_is_one_line(arena):
 def test_any_other_class_of_somebody_elses_is_left_as_it_is(arena):
     arena("b.toml", BENCHMARK)
     arena("studies/own.toml", '[model]\nuse = "troublemakers.Trouble"\n')
-    assert "all can be built" in check_benchmark("b.toml", allow_import=("troublemakers",))
+    assert "every configuration can be built" in check_benchmark("b.toml", allow_import=("troublemakers",))
