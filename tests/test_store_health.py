@@ -69,7 +69,7 @@ def test_what_a_trial_that_ended_early_left_is_no_fault(run):
 @pytest.mark.parametrize(
     ("harm", "found", "advice"),
     [
-        (damage_record, "1 trials have not ended", "run tiny asks"),
+        (damage_record, "1 trials have not ended", "run tiny tries"),
         (damage_member, "changed since the ensemble was saved", "run tiny makes it again"),
         (unlog, "1 trials are not in MLflow", "run tiny logs them"),
         (lambda run: (run / "report.html").unlink(), "report.html is missing", "report tiny"),
