@@ -70,7 +70,7 @@ def new_place(spaces: Sequence[str] = (), trials: int = 3) -> Iterator[Path]:
         place = Path(folder)
         (place / "tmp").mkdir()
         write_files(place, studies_of(spaces))
-        write_files(place, {"b.toml": BENCHMARK.format(trials=trials, spaces=json.dumps(list(spaces)))})
+        write_files(place, {"b.toml": BENCHMARK.format(trials=trials, studies=json.dumps(list(spaces)))})
         yield place
 
 

@@ -135,7 +135,7 @@ def _strangers(names: Sequence[str]) -> Iterator[Tried]:
     kinds = [name.removeprefix("class ") for name in names]
     with new_place() as place:
         spaces = {kind: f'[model]\nuse = "_strangers.Stranger"\nkind = "{kind}"\n' for kind in kinds}
-        benchmark = BENCHMARK.format(trials=1, spaces=json.dumps(["bayes", *kinds]))
+        benchmark = BENCHMARK.format(trials=1, studies=json.dumps(["bayes", *kinds]))
         write_files(place, {f"studies/{kind}.toml": text for kind, text in spaces.items()})
         write_files(place, {**studies_of(["bayes"]), "b.toml": benchmark})
         ended = call(place, "run", "b.toml", "--allow-import", "_strangers")

@@ -43,7 +43,7 @@ flip_average = false
 epochs = 1
 learning_rate = { low = 0.01, high = 0.1 }
 """
-BENCHMARK = 'data = "digits"\nvalid_size = 0.2\ntrials = {trials}\nstudies = ["{study}"]\n'
+BENCHMARK = 'data = "digits"\nvalid_size = 0.2\ntrials = {trials}\nstudies = ["{space}"]\n'
 FAMILIES = ("cnn", "xgboost", "hist_gradient_boosting", "random_forest", "mlp", "hog_svm")
 
 
