@@ -241,5 +241,5 @@ def _load_and_check(
     benchmark = with_hyperspaces(benchmark, allow_import)
     for study in benchmark.studies:
         check_drawing(study)
-    check_in_worker(benchmark.studies, allow_import)
-    return benchmark, dataset, split
+    compressing = check_in_worker(benchmark.studies, allow_import)
+    return benchmark.with_compressing(compressing), dataset, split

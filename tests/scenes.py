@@ -23,7 +23,8 @@ def make_run(folder):
 
 
 def make(run, defaults=(), spec=SPACE, levels=None, thorough=False, speedup=1.0):
-    study = Study(SearchSpace("svm", spec, defaults=tuple(defaults), fidelity=Fidelity(levels or {})))
+    network, ladder = spec.class_name == "CNNClassifier", Fidelity(levels or {})
+    study = Study(SearchSpace("svm", spec, defaults=tuple(defaults), fidelity=ladder, compresses_schedule=network))
     return StudySearch(study, run, OptunaAsker(study, run, seed=0), thorough, speedup=speedup)
 
 

@@ -37,6 +37,7 @@ from fmnist_bench.search.successive_halving import Ladder
 from fmnist_bench.storage.records import TrialRecord
 from fmnist_bench.storage.results import TrialResult
 from fmnist_bench.storage.run_folder import Run, Store
+from fmnist_bench.trials.process import check_in_worker
 
 LEFT_BY_A_RUNG = 0.85  # of the errors of a trial when it climbs, for the rules of expected gain
 Rule = Callable[["Play", Sequence[StudyClaim]], int]
@@ -295,7 +296,8 @@ def play(name: str, seed: int, seconds: float, workers: int) -> tuple[float, flo
 
 def main() -> None:
     options = _options()
-    studies = load_benchmark(options.name).studies
+    benchmark = load_benchmark(options.name)
+    studies = benchmark.with_compressing(check_in_worker(benchmark.studies, ())).studies
     TABLES.extend(read_table(Store(folder).latest_run(options.name), studies) for folder in options.mlruns)
     lines = list(report(options))
     if options.markdown:

@@ -5,7 +5,7 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -19,10 +19,6 @@ from fmnist_bench.pipeline import Augmentations, Pipeline
 HIGHEST_SEED = 2**32 - 3  # of numpy's generators the highest but two: the best network is trained again with those
 DEFAULT_BUDGET = 1800.0  # seconds
 SEARCHED = ("ratio", "balance")  # of an augmentation that learns once for all trials
-NETWORKS = (
-    "fmnist_bench.models.networks.cnn",
-    "fmnist_bench.models.networks.transfer",
-)  # not a HyperModel: its limit ends its schedule
 QUICK = "sklearn.", "fmnist_bench.models.svm"
 ROWS = "rows"  # the one fidelity that is no argument: share of the train rows
 
@@ -94,7 +90,13 @@ class Engine:
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """One search space over Pipelines, as a file of ``studies/`` declares it."""
+    """One search space over Pipelines, as a file of ``studies/`` declares it.
+
+    Attributes
+    ----------
+    compresses_schedule : bool
+        Whether the model's class says so, see `checking.compresses_schedule`; a worker finds out, no file says it.
+    """
 
     name: str
     model: Spec
@@ -104,11 +106,12 @@ class SearchSpace:
     fidelity: Fidelity = field(default_factory=Fidelity)
     engine: Engine = field(default_factory=Engine)
     resources: Mapping[str, float] = field(default_factory=dict)
+    compresses_schedule: bool = False
 
     @property
     def trains_network(self) -> bool:
-        """Whether its model is one of our networks, whose schedule a limit compresses, on a ladder of epochs."""
-        return module_of(self.model.use) in NETWORKS and "model__epochs" in self.fidelity.levels
+        """Whether its model is a network whose schedule a limit compresses, on a ladder of epochs."""
+        return self.compresses_schedule and "model__epochs" in self.fidelity.levels
 
     @property
     def is_quick(self) -> bool:
@@ -264,8 +267,15 @@ class Benchmark:
         """The studies over every search space."""
         return tuple(study for space in self.spaces for study in space.studies)
 
+    def with_compressing(self, names: Collection[str]) -> "Benchmark":
+        """Let the search spaces of these `names`, and no others, have models that compress their schedules."""
+        spaces = (replace(space, compresses_schedule=space.name in names) for space in self.spaces)
+        return replace(self, spaces=tuple(spaces))
+
     def digest(self) -> str:
         """Short hash of all that a search depends on: everything but budget, number of trials and limit of latency."""
         content = asdict(replace(self, budget=None, trials=None))
         del content["ensemble"]["max_latency"]
+        for space in content["spaces"]:
+            del space["compresses_schedule"]  # follows from the class
         return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:8]

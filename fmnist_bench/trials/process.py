@@ -98,16 +98,23 @@ def run_in_worker(task: Task, on_report: OnReport, stop: threading.Event) -> Tri
     return TrialResult(status, reason, fit_seconds=seconds, fit_cpu_seconds=limits.cpu_seconds)
 
 
-def check_in_worker(studies: tuple[Study, ...], allow_import: tuple[str, ...]) -> None:
+def check_in_worker(studies: tuple[Study, ...], allow_import: tuple[str, ...]) -> set[str]:
     """Build the default configurations of every study in a worker, so that Keras is not imported here.
+
+    Returns
+    -------
+    set of str
+        Names of the search spaces whose models compress their schedules.
 
     Raises
     ------
     InputError
         Where a class or an argument does not exist.
     """
-    if message := answer_of_worker(job.check, (studies, allow_import)):
-        raise InputError(message)
+    answer: str | set[str] = answer_of_worker(job.check, (studies, allow_import))
+    if isinstance(answer, str):
+        raise InputError(answer)
+    return answer
 
 
 def predict_in_worker(

@@ -1,6 +1,5 @@
 """What runs inside a worker process: a trial, a check of studies, the predictions of a saved model."""
 
-import contextlib
 import os
 import queue
 import signal
@@ -8,7 +7,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -21,7 +20,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from fmnist_bench._utils import stage_progress
 from fmnist_bench._utils.environment import cores
 from fmnist_bench._utils.errors import InputError, describe, printable
-from fmnist_bench.config.checking import check_study
+from fmnist_bench.config.checking import check_study, compresses_schedule
 from fmnist_bench.config.study import Study
 from fmnist_bench.data.dataset import Split
 from fmnist_bench.data.image_files import write_grid
@@ -234,11 +233,15 @@ def _monitor_over(connection: Connection) -> Monitor:
 
 
 def check(argument: tuple[tuple[Study, ...], tuple[str, ...]], connection: Connection) -> None:
-    """Build every study; send what is wrong, nothing if all is well."""
+    """Build every study; send the names of the spaces whose models compress their schedules, or what is wrong."""
     studies, allow_import = argument
-    with _reports_errors(connection):
+
+    def build_all() -> set[str]:
         for study in studies:
             check_study(study, allow_import)
+        return {study.space.name for study in studies if compresses_schedule(study, allow_import)}
+
+    _answer(connection, build_all)
 
 
 def predict(
@@ -247,11 +250,15 @@ def predict(
 ) -> None:
     """Let a saved model predict rows into a file; send what is wrong, nothing if all is well."""
     model, rows, target, allow_import = argument
-    with _reports_errors(connection):
+
+    def write() -> str:
         probabilities = load_named(model, "the saved model", allow_import).predict_proba(rows)
         temporary = target.with_suffix(".tmp.npy")
         np.save(temporary, probabilities, allow_pickle=False)
         os.replace(temporary, target)
+        return ""
+
+    _answer(connection, write)
 
 
 def check_model(
@@ -259,18 +266,16 @@ def check_model(
     connection: Connection,
 ) -> None:
     """Send the `fault_of_model`."""
-    with _reports_errors(connection):
-        if fault := fault_of_model(*argument):
-            raise InputError(fault)
+    _answer(connection, lambda: printable(fault_of_model(*argument)))
 
 
-@contextlib.contextmanager
-def _reports_errors(connection: Connection) -> Iterator[None]:
+def _answer(connection: Connection, compute: Callable[[], Any]) -> None:
+    """Send what `compute` returns, or in one line what is wrong."""
     os.setpgrp()
     try:
-        yield
-        connection.send("")
+        answer = compute()
     except InputError as error:
-        connection.send(printable(error))
+        answer = printable(error)
     except Exception as error:
-        connection.send(describe(error))
+        answer = describe(error)
+    connection.send(answer)

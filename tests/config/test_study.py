@@ -2,7 +2,7 @@ import pytest
 
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench.config.space import Range, Spec
-from fmnist_bench.config.study import Benchmark, DefaultConfiguration, SearchSpace, Study
+from fmnist_bench.config.study import Benchmark, DefaultConfiguration, Fidelity, SearchSpace, Study
 
 TREE = Spec("sklearn.tree.DecisionTreeClassifier", {"max_depth": Range(2, 9), "criterion": "entropy"})
 
@@ -101,10 +101,18 @@ def test_uses_are_all_classes_that_a_study_names():
     )
 
 
+def test_a_network_is_what_compresses_its_schedule_on_a_ladder_of_epochs():
+    epochs = Fidelity({"model__epochs": (2, 6)})
+    spaces = (SearchSpace("a", TREE, fidelity=epochs), SearchSpace("b", TREE, fidelity=epochs), SearchSpace("c", TREE))
+    benchmark = Benchmark("b", spaces=spaces).with_compressing({"a", "c"})
+    assert [space.trains_network for space in benchmark.spaces] == [True, False, False]
+
+
 def test_the_digest_ignores_the_budget():
     spaces = (SearchSpace("a", TREE), SearchSpace("b", TREE, augments=(Spec("x.GAN", {}),)))
     benchmark = Benchmark("b", spaces=spaces)
     assert benchmark.digest() == Benchmark("b", spaces=spaces, budget=5.0, trials=3).digest()
+    assert benchmark.digest() == benchmark.with_compressing({"a"}).digest(), "that follows from the class"
     defaults = (SearchSpace("a", TREE, defaults=(DefaultConfiguration("0", {"model__max_depth": 3}),)), spaces[1])
     assert benchmark.digest() != Benchmark("b", spaces=defaults).digest()
 

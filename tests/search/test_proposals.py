@@ -292,6 +292,7 @@ def test_a_seed_with_which_a_network_is_trained_again_is_not_that_of_the_run(run
             spec,
             defaults=(DefaultConfiguration("one", {"model__learning_rate": 0.5}),),
             fidelity=Fidelity(EPOCHS),
+            compresses_schedule=True,
         )
     )
     search = StudySearch(study, run, OptunaAsker(study, run, seed=1), seed=1)

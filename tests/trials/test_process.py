@@ -282,6 +282,16 @@ def test_a_ladder_of_what_is_no_argument_is_refused(level):
     check_in_worker((Study(good),), ())
 
 
+def test_a_worker_finds_out_whose_schedule_is_compressed():
+    own, ours = "own_networks.", "fmnist_bench.models."
+    models = [Spec(use, {}) for use in (f"{own}Linear", f"{own}Unlimited", f"{own}CutOff", f"{ours}CNNClassifier")]
+    models += [Spec(f"{ours}TransferClassifier", {}), Spec("sklearn.svm.SVC", {"probability": True})]
+    models += [Spec(f"{ours}HyperModelClassifier", {"hypermodel": Spec("hypermodels.Plain", {})})]
+    studies = tuple(Study(SearchSpace(model.class_name, model)) for model in models)
+    found = check_in_worker(studies, ("own_networks", "hypermodels"))
+    assert found == {"Linear", "CNNClassifier", "TransferClassifier"}
+
+
 def test_a_trial_that_is_stopped_when_all_is_done_is_complete(make_task):
     task, stop = make_task("none"), threading.Event()
     slow = replace(make_task("hang"), folder=task.folder)

@@ -106,6 +106,7 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
     """
 
     takes_validation_data = takes_monitor = True
+    compresses_schedule = True  # a limit shortens the training to a whole one, it does not cut it off
     class_weight: Any = None  # of subclasses that do not name it
 
     def __init__(

@@ -71,6 +71,7 @@ class HyperModelClassifier(KerasClassifier):
         own loss and metrics; empty if its `fit` leaves out the callbacks that it gets.
     """
 
+    compresses_schedule = False  # its learning rate is the HyperModel's own; a limit cuts it off
     free_arguments = True  # the names of hyperparameters are known to the HyperModel alone
     discover = staticmethod(discover)
 
