@@ -85,7 +85,8 @@ class Spec:
             if isinstance(argument, Spec):
                 yield key, f"{prefix}__{key}", argument
             elif isinstance(argument, Steps):
-                yield from ((key, f"{prefix}__{step[0]}", step[1]) for step in argument.items if _is_spec(step[1]))
+                steps = (step for step in argument.items if isinstance(step[1], Spec))
+                yield from ((key, f"{prefix}__{step[0]}", step[1]) for step in steps)
 
     def uses(self) -> Iterator[str]:
         """Yield the dotted name of this class and of those nested in it."""
@@ -105,10 +106,6 @@ class Steps:
     """
 
     items: tuple[tuple[Any, ...], ...]
-
-
-def _is_spec(value: Any) -> bool:
-    return isinstance(value, Spec)
 
 
 def default_names(specs: Sequence[Spec]) -> list[str]:
@@ -249,20 +246,19 @@ def is_number(value: Any) -> bool:
 
 def ranges(spec: Spec, prefix: str) -> Iterator[tuple[str, Range]]:
     """Yield every range of `spec` under its scikit-learn name, such as ``model__learning_rate``."""
-    nested = list(spec.nested(prefix))
-    for key, argument in spec.arguments.items():
-        if isinstance(argument, Range):
-            yield f"{prefix}__{key}", argument
-        for _, name, inner in (each for each in nested if each[0] == key):
-            yield from ranges(inner, name)
+    return ((name, value) for name, value in _settings(spec, prefix) if isinstance(value, Range))
 
 
 def constants_of(spec: Spec, prefix: str) -> Iterator[tuple[str, Any]]:
     """Yield every constant of `spec` under its scikit-learn name, and the class under the name of the object."""
+    return ((name, value) for name, value in _settings(spec, prefix) if not isinstance(value, Range))
+
+
+def _settings(spec: Spec, prefix: str) -> Iterator[tuple[str, Any]]:
     yield prefix, spec.use
     nested = list(spec.nested(prefix))
     for key, argument in spec.arguments.items():
-        if not isinstance(argument, Spec | Steps | Range):
+        if not isinstance(argument, Spec | Steps):
             yield f"{prefix}__{key}", argument
         for _, name, inner in (each for each in nested if each[0] == key):
-            yield from constants_of(inner, name)
+            yield from _settings(inner, name)

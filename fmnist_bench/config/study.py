@@ -210,14 +210,14 @@ class Study:
     def _samplers(self) -> list[tuple[str, Spec]]:
         if len(self.augments) == 1:
             return [("augment", self.augments[0])]
-        return [
-            (f"augment__{name}", spec) for name, spec in zip(default_names(self.augments), self.augments, strict=True)
-        ]
+        return _named("augment", self.augments)
 
     def _parts(self) -> list[tuple[str, Spec]]:
-        features = self.space.features
-        steps = [(f"features__{name}", spec) for name, spec in zip(default_names(features), features, strict=True)]
-        return [*self._samplers(), *steps, ("model", self.space.model)]
+        return [*self._samplers(), *_named("features", self.space.features), ("model", self.space.model)]
+
+
+def _named(prefix: str, specs: Sequence[Spec]) -> list[tuple[str, Spec]]:
+    return [(f"{prefix}__{name}", spec) for name, spec in zip(default_names(specs), specs, strict=True)]
 
 
 def _short_name(augment: Spec) -> str:
