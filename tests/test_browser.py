@@ -145,7 +145,7 @@ def test_the_report_is_accessible_in_both_colour_schemes(open_page, report, sche
 
 
 def test_figures_take_the_colours_of_the_scheme(open_page, report):
-    looks = "getComputedStyle(document.querySelector('.wide svg text')).fill + getComputedStyle(document.body).color"
+    looks = "getComputedStyle(document.querySelector('.chart svg text')).fill + getComputedStyle(document.body).color"
     light, dark = (open_page(report, color_scheme=scheme).evaluate(looks) for scheme in ("light", "dark"))
     assert light != dark
 
@@ -153,10 +153,16 @@ def test_figures_take_the_colours_of_the_scheme(open_page, report):
 def test_the_report_fits_a_phone(open_page, report):
     page = open_page(report, viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    figures = page.locator(".chart .narrow svg >> visible=true")
+    figures = page.locator(".chart svg >> visible=true")
     assert figures.count() > 0
     assert all(figures.nth(n).bounding_box()["width"] <= 390 for n in range(figures.count()))
-    assert page.locator(".chart .wide svg >> visible=true").count() == 0
+
+
+@pytest.mark.parametrize("width", [390, 1200])
+def test_the_text_of_figures_is_large_enough_to_read(open_page, report, width):
+    page = open_page(report, viewport={"width": width, "height": 844})
+    heights = "[...document.querySelectorAll('.chart svg text')].map(one => one.getBoundingClientRect().height)"
+    assert min(height for height in page.evaluate(heights) if height) >= 9
 
 
 def test_the_leaderboard_is_sorted_by_keyboard_alone(open_page, report):

@@ -9,6 +9,7 @@ from html import escape
 from typing import Any
 
 import matplotlib as mpl
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
@@ -19,7 +20,9 @@ PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 LINE, DASHED = "-", (0, (4, 1.5))
 INK, GREY, GRID = "#24292f", "#868e97", "#dfe3e8"
 Parts = Mapping[str, Sequence[str]]  # study and augmentations of each study, by its name
-WIDE, NARROW = 7.2, 4.1  # inches: a desk's column, a phone held upright
+WIDTH = 4.4  # inches: nine-point text is then as large as a phone's, and two figures stand side by side on a desk
+ROW = 0.33  # inches: height of a named row
+DOTS = 200  # of PNG, an inch
 MAX_POINTS = 20_000  # of one figure: it travels inside a page that has to stay small
 PERCENT = FuncFormatter(lambda value, _: f"{100 * value:.4g}")
 
@@ -27,11 +30,11 @@ PERCENT = FuncFormatter(lambda value, _: f"{100 * value:.4g}")
 def to_svg(fig: Figure) -> str:
     """Draw a figure as one `<svg>` element for a page.
 
-    Text stays text, ids carry label and width so that many figures can share a page, and every colour is a CSS
-    variable (`--ink`, `--grid`, `--grey`, `--c0` and so on) with the light page's colour as default.
+    Text stays text, ids carry the label so that many figures can share a page, and every colour is a CSS variable
+    (`--ink`, `--grid`, `--grey`, `--c0` and so on) with the light page's colour as default.
     """
     label = str(fig.get_label()) or "figure"
-    prefix = re.sub(r"\W+", "-", label.lower()) + f"-{fig.get_figwidth():g}-".replace(".", "-")
+    prefix = re.sub(r"\W+", "-", label.lower()) + "-"
     out = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": prefix}):
         fig.savefig(out, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
@@ -47,9 +50,9 @@ def to_svg(fig: Figure) -> str:
 
 
 def to_png(fig: Figure) -> bytes:
-    """Draw a figure as PNG on white, 144 dots an inch."""
+    """Draw a figure as PNG on white."""
     out = io.BytesIO()
-    fig.savefig(out, format="png", dpi=144, facecolor="white")
+    fig.savefig(out, format="png", dpi=DOTS, facecolor="white")
     return out.getvalue()
 
 
@@ -67,7 +70,7 @@ def study_styles(studies: Sequence[str], parts: Parts | None = None) -> dict[str
     }
 
 
-def figure(label: str, height: float, width: float = WIDE) -> Figure:
+def figure(label: str, height: float, width: float = WIDTH) -> Figure:
     """Make a figure that no global state knows of; `label` is the title that a screen reader speaks."""
     fig = Figure(figsize=(width, height), layout="constrained")
     fig.set_label(label)
@@ -90,21 +93,24 @@ def axes(
 
 
 def name_rows(ax: Axes, names: Sequence[str]) -> None:
-    """Name the rows of a figure from top to bottom: beside it, or above each row where the figure is narrow."""
-    ax.set_ylim(max(len(names), 1) - 0.4, -0.6)
-    ax.grid(axis="y", visible=False)
-    if not is_narrow(ax):
-        ax.set_yticks(range(len(names)), [plain(name) for name in names])
-        return
-    ax.set_yticks([])
+    """Name the rows of a figure from top to bottom, each name above its row: beside it a long one has no room."""
+    ax.set_ylim(max(len(names), 1) - 0.4, -0.75)
+    ax.set_yticks(range(len(names)))
+    ax.tick_params(axis="y", left=False, labelleft=False)
     ax.spines["left"].set_visible(False)
     for place, name in enumerate(names):
-        ax.text(0, place - 0.36, plain(name), transform=ax.get_yaxis_transform(), va="center", fontsize=9, color=INK)
+        ax.text(0, place - 0.38, plain(name), transform=ax.get_yaxis_transform(), va="center", fontsize=9, color=INK)
 
 
-def is_narrow(ax: Axes) -> bool:
-    """Say whether a figure is made for a phone."""
-    return bool(ax.figure.get_figwidth() < WIDE)  # type: ignore[union-attr]
+def legend(fig: Figure, handles: Sequence[Artist] = ()) -> None:
+    """Name above the axes what is drawn, in as few rows as the names allow; the figure grows by their height."""
+    handles = handles or fig.axes[0].get_legend_handles_labels()[0]
+    names = [shortened(str(handle.get_label()), 48) for handle in handles]
+    in_one_row = sum(len(name) + 8 for name in names) <= 60  # eight for the line and the gap
+    ncols = len(names) if in_one_row else 2 if max(map(len, names)) <= 22 else 1
+    fig.set_figheight(fig.get_figheight() + 0.18 * -(-len(names) // ncols))
+    looks: dict[str, Any] = {"frameon": False, "labelcolor": INK, "fontsize": 8.5, "ncols": ncols}
+    fig.legend(handles, names, loc="outside upper left", **looks)
 
 
 def unit_of(seconds: float) -> tuple[float, str]:
@@ -119,3 +125,8 @@ def plain(text: str) -> str:
     """
     text = text.replace("$", r"\$")
     return "\u200b" + text if text.startswith("_") else text
+
+
+def shortened(name: str, longest: int) -> str:
+    """Cut the front of a long name: the end tells studies and parameters apart."""
+    return name if len(name) <= longest else "…" + name[1 - longest :]

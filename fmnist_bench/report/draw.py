@@ -9,24 +9,22 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from fmnist_bench.report import figures, search_figures
-from fmnist_bench.report.canvas import WIDE, to_png
+from fmnist_bench.report.canvas import to_png
 from fmnist_bench.report.figures import Gain, Picture, Score
 from fmnist_bench.report.findings import Contestant, Findings, TrialRow
-from fmnist_bench.report.search_figures import Curve, Slice, Training
+from fmnist_bench.report.search_figures import Slice, Training
 
 FEWEST = 4  # complete trials of a study, to draw its parameters
 MOST = 400  # trials of a study whose parameters are drawn: the best
 
 
-def draw(findings: Findings, width: float = WIDE) -> dict[str, Figure]:
+def draw(findings: Findings) -> dict[str, Figure]:
     """Draw every figure of a page that the findings have data for.
 
     Parameters
     ----------
     findings : Findings
         What was found.
-    width : float
-        Of each figure, inches.
 
     Returns
     -------
@@ -36,25 +34,25 @@ def draw(findings: Findings, width: float = WIDE) -> dict[str, Figure]:
     """
     drawn: dict[str, Figure] = {}
     if scores := _scores(findings):
-        drawn["accuracy_intervals"] = figures.accuracy_intervals(scores, width)
+        drawn["accuracy_intervals"] = figures.accuracy_intervals(scores)
         if len(cost := {name: score for name, score in scores.items() if score.cost > 0}) > 1:
-            drawn["accuracy_against_cost"] = figures.accuracy_against_cost(cost, width, findings.max_latency)
+            drawn["accuracy_against_cost"] = figures.accuracy_against_cost(cost, findings.max_latency)
     if gains := _gains(findings):
-        drawn["augmentation"] = figures.forest(gains, width)
+        drawn["augmentation"] = figures.forest(gains)
     if learnt := {row.study: row.history for row in findings.preparations if row.history.get("fidelity")}:
-        drawn["fidelity"] = search_figures.fidelity(learnt, width, findings.parts)
+        drawn["fidelity"] = search_figures.fidelity(learnt, findings.parts)
     if points := _points(findings):
         end = max(trial.ended for trial in findings.trials)
-        drawn["anytime"] = search_figures.anytime(points, end, width, findings.parts)
-    if curves := _curves(findings):
-        drawn["learning_curves"] = search_figures.learning_curves(curves, width)
-    if trainings := _trainings(findings):
-        drawn["training"] = search_figures.training(trainings, width)
+        drawn["anytime"] = search_figures.anytime(points, end, findings.parts)
+    if trials := _trainings(findings, ("valid_accuracy",)):
+        drawn["learning_curves"] = search_figures.learning_curves(trials)
+    if trials := _trainings(findings, ("fit_loss", "fit_accuracy")):
+        drawn["training"] = search_figures.training(trials)
     if findings.trials:
-        drawn["minutes"] = search_figures.minutes(findings.seconds_by_kind(), width)
+        drawn["minutes"] = search_figures.minutes(findings.seconds_by_kind())
     for study in findings.studies:
         if parameters := slices(findings, study):
-            drawn[f"slices_{study}"] = search_figures.slices(study, parameters, width)
+            drawn[f"slices_{study}"] = search_figures.slices(study, parameters)
     return drawn
 
 
@@ -131,22 +129,12 @@ def _points(findings: Findings) -> dict[str, list[tuple[float, float]]]:
     return points if any(points.values()) else {}
 
 
-def _curves(findings: Findings) -> dict[str, list[Curve]]:
-    best = {(who.name, who.trial) for who in findings.contestants}
-    curves: dict[str, list[Curve]] = {}
-    for trial in findings.trials:
-        if scores := trial.history.get("valid_accuracy"):
-            steps = trial.history.get("step") or range(1, len(scores) + 1)
-            curve = Curve(steps, scores, trial.status, (trial.study, trial.number) in best)
-            curves.setdefault(trial.study, []).append(curve)
-    return curves
-
-
-def _trainings(findings: Findings) -> dict[str, list[Training]]:
+def _trainings(findings: Findings, measures: tuple[str, ...]) -> dict[str, list[Training]]:
+    """Give by study the trials that have any of these histories."""
     best = {(who.name, who.trial) for who in findings.contestants}
     trainings: dict[str, list[Training]] = {}
     for trial in findings.trials:
-        if trial.history.get("fit_loss") or trial.history.get("fit_accuracy"):
+        if any(trial.history.get(measure) for measure in measures):
             training = Training(trial.history, trial.status, (trial.study, trial.number) in best)
             trainings.setdefault(trial.study, []).append(training)
     return trainings

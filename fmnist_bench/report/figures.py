@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import cycle
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,9 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
-from fmnist_bench.report.canvas import GREY, GRID, INK, PALETTE, PERCENT, WIDE, axes, figure, name_rows, plain
+from fmnist_bench.report.canvas import GREY, GRID, INK, PALETTE, PERCENT, ROW, axes, figure, legend, name_rows, plain
 
 MAX_NAMED = 30  # classes whose counts can be read in a matrix
+MARKERS = "os^DvPX"
 
 
 class Score(NamedTuple):
@@ -42,61 +44,66 @@ class Picture(NamedTuple):
     text: str
 
 
-def accuracy_intervals(scores: Mapping[str, Score], width: float = WIDE) -> Figure:
+def accuracy_intervals(scores: Mapping[str, Score]) -> Figure:
     """Draw test accuracies with their intervals, from top to bottom."""
-    height = 0.27 if width == WIDE else 0.36
-    fig = figure("Test accuracy with 95 % interval", 0.8 + height * len(scores), width)
-    ax = axes(fig, xlabel="test accuracy, % (line: 95 % interval)")
-    for place, score in enumerate(scores.values()):
-        ax.plot([score.low, score.high], [place, place], color=PALETTE[0], lw=2, solid_capstyle="round")
-        ax.plot(score.accuracy, place, "o", color=PALETTE[0], ms=6)
-    name_rows(ax, list(scores))
-    ax.xaxis.set_major_formatter(PERCENT)
+    intervals = {name: (score.low, score.accuracy, score.high) for name, score in scores.items()}
+    fig = _intervals("Test accuracy with 95 % interval", "test accuracy, % (line: 95 % interval)", intervals)
+    fig.axes[0].xaxis.set_major_formatter(PERCENT)
     return fig
 
 
-def forest(gains: Mapping[str, Gain], width: float = WIDE) -> Figure:
+def forest(gains: Mapping[str, Gain]) -> Figure:
     """Draw paired differences with their intervals, from top to bottom, beside the line of no difference."""
-    height = 0.27 if width == WIDE else 0.36
-    fig = figure("Gain in test accuracy by augmentation", 0.8 + height * len(gains), width)
-    ax = axes(fig, xlabel="gain in test accuracy, points (line: 95 % interval)")
-    ax.axvline(0, color=GREY, lw=1.2)
-    for place, gain in enumerate(gains.values()):
-        ax.plot([gain.low, gain.high], [place, place], color=PALETTE[0], lw=2, solid_capstyle="round")
-        ax.plot(gain.difference, place, "o", color=PALETTE[0], ms=6)
-    name_rows(ax, list(gains))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:+.3g}".replace("-", "−")))
+    intervals = {name: (gain.low, gain.difference, gain.high) for name, gain in gains.items()}
+    xlabel = "gain in test accuracy, points (line: 95 % interval)"
+    fig = _intervals("Gain in test accuracy by augmentation", xlabel, intervals)
+    fig.axes[0].axvline(0, color=GREY, lw=1.2, zorder=1)
+    signed = FuncFormatter(lambda value, _: f"{100 * value:+.3g}".replace("-", "−") if value else "0")
+    fig.axes[0].xaxis.set_major_formatter(signed)
     return fig
 
 
-def accuracy_against_cost(scores: Mapping[str, Score], width: float = WIDE, limit: float | None = None) -> Figure:
+def _intervals(label: str, xlabel: str, intervals: Mapping[str, tuple[float, float, float]]) -> Figure:
+    """Draw (low, middle, high) of each row."""
+    fig = figure(label, 0.8 + ROW * len(intervals))
+    ax = axes(fig, xlabel=xlabel)
+    for place, (low, middle, high) in enumerate(intervals.values()):
+        ax.plot([low, high], [place, place], color=PALETTE[0], lw=2, solid_capstyle="round")
+        ax.plot(middle, place, "o", color=PALETTE[0], ms=6)
+    name_rows(ax, list(intervals))
+    return fig
+
+
+def accuracy_against_cost(scores: Mapping[str, Score], limit: float | None = None) -> Figure:
     """Draw test accuracy against the cost of a prediction; those that no other model beats in both are named.
 
     A dashed line is the `limit`, in milliseconds, that the ensemble was chosen under.
     """
-    fig = figure("Test accuracy against the cost of a prediction", 3.6, width)
+    fig = figure("Test accuracy against the cost of a prediction", 2.9)
     xlabel = "time to predict one row, ms" + (f"\ndashed: limit of the ensemble, {limit:g} ms" if limit else "")
     ax = axes(fig, xlabel=xlabel, ylabel="test accuracy, %")
     if limit:
         ax.axvline(limit, color=GREY, lw=1.2, ls="--")
-    for score in scores.values():
-        ax.plot([score.cost] * 2, [score.low, score.high], color=GREY, lw=1.2)
-        ax.plot(score.cost, score.accuracy, "o", color=GREY, ms=5)
     best = front(scores)
     steps = np.array([(scores[name].cost, scores[name].accuracy) for name in best])
-    ax.plot(*steps.T, drawstyle="steps-post", color=PALETTE[0])
-    for score in map(scores.__getitem__, best):
-        ax.plot([score.cost] * 2, [score.low, score.high], color=PALETTE[0], lw=2)
-        ax.plot(score.cost, score.accuracy, "o", color=PALETTE[0], ms=6)
+    ax.plot(*steps.T, drawstyle="steps-post", color=GREY, lw=1.2)
+    for name in (name for name in scores if name not in best):
+        _draw_score(ax, scores[name], color=GREY, marker="o", ms=4)
+    looks = zip(cycle(PALETTE), cycle(MARKERS))  # together they repeat late
+    for name, (colour, marker) in zip(best, looks, strict=False):
+        _draw_score(ax, scores[name], color=colour, marker=marker, ms=7, label=plain(name))
     ax.set_xscale("log")
-    ax.margins(x=0.12, y=0.1)
-    _name_points(ax, {name: scores[name] for name in best})
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    ax.xaxis.set_minor_formatter(
-        FuncFormatter(partial(_between_powers, few=bool(np.divide(*ax.get_xlim()[::-1]) < 30)))
-    )
+    few = bool(np.divide(*ax.get_xlim()[::-1]) < 30)
+    ax.xaxis.set_minor_formatter(FuncFormatter(partial(_between_powers, few=few)))
     ax.yaxis.set_major_formatter(PERCENT)
+    legend(fig)
     return fig
+
+
+def _draw_score(ax: Axes, score: Score, color: str, **look: Any) -> None:
+    ax.plot([score.cost] * 2, [score.low, score.high], color=color, lw=1.5)
+    ax.plot(score.cost, score.accuracy, color=color, ls="", **look)
 
 
 def _between_powers(value: float, _: int, few: bool) -> str:
@@ -111,19 +118,6 @@ def front(scores: Mapping[str, Score]) -> list[str]:
         if not found or scores[name].accuracy > scores[found[-1]].accuracy:
             found.append(name)
     return found
-
-
-def _name_points(ax: Axes, scores: Mapping[str, Score]) -> None:
-    """Write each name to the upper left of its point, where nothing can be: it would beat this one in both."""
-    low, high = ax.get_xlim()
-    longest = max(len(plain(name)) for name in scores)
-    ax.set_xlim(low / (high / low) ** (0.012 * longest), high)  # room for the name of the cheapest
-    style: dict[str, Any] = {"textcoords": "offset points", "ha": "right", "va": "bottom", "fontsize": 9, "color": INK}
-    names = [ax.annotate(plain(name), (s.cost, s.accuracy), xytext=(-6, 4), **style) for name, s in scores.items()]
-    ax.figure.draw_without_rendering()  # type: ignore[union-attr]  # places the axes
-    for i, name in enumerate(names):  # from the lowest point to the highest
-        while any(name.get_window_extent().overlaps(other.get_window_extent()) for other in names[:i]):
-            name.xyann = (-6, name.xyann[1] + 1)
 
 
 def confusion(matrix: NDArray[np.int64], class_names: Sequence[str], title: str, *, signed: bool = False) -> Figure:

@@ -31,21 +31,14 @@ def render_markdown(findings: Findings) -> str:
 
 
 def render_html(findings: Findings) -> str:
-    """Write the report as one HTML page with its figures inside; it opens from disk, light or dark, wide or narrow."""
-    from fmnist_bench.report.canvas import NARROW, WIDE, to_svg
+    """Write the report as one HTML page with its figures inside; it opens from disk, light or dark."""
+    from fmnist_bench.report.canvas import to_svg
     from fmnist_bench.report.draw import draw
 
-    drawn = [{name: to_svg(figure) for name, figure in draw(findings, width).items()} for width in (WIDE, NARROW)]
-    figures = {name: (wide, drawn[1][name]) for name, wide in drawn[0].items()}
-    return (
-        _jinja("html")
-        .get_template("report.html.j2")
-        .render(
-            _context(findings),
-            figures=figures,
-            sliced=[study for study in findings.studies if f"slices_{study}" in figures],
-        )
-    )
+    figures = {name: to_svg(figure) for name, figure in draw(findings).items()}
+    sliced = [study for study in findings.studies if f"slices_{study}" in figures]
+    page = _jinja("html").get_template("report.html.j2")
+    return page.render(_context(findings), figures=figures, sliced=sliced)
 
 
 def _pictures(findings: Findings) -> list[dict[str, Any]]:

@@ -7,31 +7,31 @@ import numpy as np
 import pytest
 
 from fmnist_bench.report import canvas, figures, search_figures
-from fmnist_bench.report.figures import Picture, Score
-from fmnist_bench.report.search_figures import Curve, Slice, Training
+from fmnist_bench.report.figures import Gain, Picture, Score
+from fmnist_bench.report.search_figures import Slice, Training
 
 SCORES = {"cnn": Score(0.93, 0.92, 0.94, 0.5), "a $x$ <b>": Score(0.9, 0.89, 0.91, 0.1)}
 EVERY = {
-    "accuracy_intervals": lambda width: figures.accuracy_intervals(SCORES, width),
-    "accuracy_against_cost": lambda width: figures.accuracy_against_cost(SCORES, width),
-    "anytime": lambda width: search_figures.anytime(
-        {"cnn": [(90, 0.9), (30, 0.8)], "cnn+gan": [], "_": []}, 600, width
+    "accuracy_intervals": lambda: figures.accuracy_intervals(SCORES),
+    "accuracy_against_cost": lambda: figures.accuracy_against_cost(SCORES),
+    "forest": lambda: figures.forest({"cnn+gan − cnn": Gain(0.01, -0.01, 0.03)}),
+    "anytime": lambda: search_figures.anytime({"cnn": [(90, 0.9), (30, 0.8)], "cnn+gan": [], "_": []}, 600),
+    "learning_curves": lambda: search_figures.learning_curves({"$": [Training({"valid_accuracy": [0.5, 0.9]})]}),
+    "training": lambda: search_figures.training(
+        {"$": [Training({"step": [1, 2], "fit_accuracy": [0.5, 0.8], "valid_loss": [0.9, 0.4]}, best=True)]}
     ),
-    "learning_curves": lambda width: search_figures.learning_curves({"$": [Curve([1, 2], [0.5, 0.9])]}, width),
-    "training": lambda width: search_figures.training(
-        {"$": [Training({"step": [1, 2], "fit_accuracy": [0.5, 0.8], "valid_loss": [0.9, 0.4]}, best=True)]}, width
-    ),
-    "minutes": lambda width: search_figures.minutes({"cnn": {"complete": 500.0, "pruned": 20.0}}, width),
-    "slices": lambda width: search_figures.slices("<b>", [Slice("C", [0.1, 9], [0.5, 0.6], [0, 1], 0.4, True)], width),
-    "confusion": lambda _: figures.confusion(np.array([[9, 1], [0, 10]]), ["<b>", "_bag"], "Confusion matrix"),
-    "pictures": lambda _: figures.pictures([Picture(np.zeros((8, 8), np.uint8), "$ <b>")], "Mistakes"),
+    "fidelity": lambda: search_figures.fidelity({name: {"step": [1, 2], "fidelity": [0.1, 0.9]} for name in "ab"}),
+    "minutes": lambda: search_figures.minutes({"cnn": {"complete": 500.0, "pruned": 20.0}}),
+    "slices": lambda: search_figures.slices("<b>", [Slice("C", [0.1, 9], [0.5, 0.6], [0, 1], 0.4, True)]),
+    "confusion": lambda: figures.confusion(np.array([[9, 1], [0, 10]]), ["<b>", "_bag"], "Confusion matrix"),
+    "pictures": lambda: figures.pictures([Picture(np.zeros((8, 8), np.uint8), "$ <b>")], "Mistakes"),
 }
+ON_A_PAGE = [name for name in EVERY if name not in ("confusion", "pictures")]
 
 
-@pytest.fixture(scope="module", params=[(name, width) for name in EVERY for width in (canvas.WIDE, canvas.NARROW)])
+@pytest.fixture(scope="module", params=EVERY)
 def figure(request):
-    name, width = request.param
-    return EVERY[name](width)
+    return EVERY[request.param]()
 
 
 @pytest.fixture(scope="module")
@@ -48,12 +48,28 @@ def test_svg_is_one_wellformed_element_with_a_spoken_title(figure, svg):
 
 @pytest.mark.parametrize("name", ["anytime", "slices"])
 def test_svg_of_equal_data_is_equal(name):
-    assert canvas.to_svg(EVERY[name](canvas.WIDE)) == canvas.to_svg(EVERY[name](canvas.WIDE))
+    assert canvas.to_svg(EVERY[name]()) == canvas.to_svg(EVERY[name]())
 
 
-def test_the_two_widths_of_a_figure_share_a_page_without_sharing_an_id():
-    ids = [set(re.findall(r'\bid="([^"]+)"', canvas.to_svg(EVERY["minutes"](w)))) for w in (canvas.WIDE, canvas.NARROW)]
+@pytest.mark.parametrize("name", ON_A_PAGE)
+def test_a_figure_of_the_page_is_as_wide_as_a_phone_can_show(name):
+    assert EVERY[name]().get_figwidth() == canvas.WIDTH
+
+
+def test_figures_share_a_page_without_sharing_an_id():
+    ids = [set(re.findall(r'\bid="([^"]+)"', canvas.to_svg(EVERY[name]()))) for name in ("minutes", "anytime")]
     assert ids[0] and not ids[0] & ids[1]
+
+
+@pytest.mark.parametrize(("name", "in_a_row"), [("svm", 4), ("a_study_of_21_letters", 2), ("x" * 60, 1)])
+def test_a_legend_stays_inside_however_long_its_names_are(name, in_a_row):
+    studies = {f"{name}{n}": [(60.0, 0.5)] for n in range(4)}
+    fig = search_figures.anytime(studies, 600)
+    fig.draw_without_rendering()
+    (box,) = (legend.get_window_extent() for legend in fig.legends)
+    assert box.x0 >= 0 and box.x1 <= fig.bbox.x1
+    assert len({round(text.get_window_extent().x0) for text in fig.legends[0].texts}) == in_a_row
+    assert box.y0 > max(ax.get_window_extent().y1 for ax in fig.axes), "above the axes"
 
 
 def test_svg_reaches_for_nothing(svg):
