@@ -84,7 +84,7 @@ def axes(
     ax: Axes = fig.add_subplot(*place, **options)
     ax.spines[["top", "right"]].set_visible(False)
     ax.spines[["left", "bottom"]].set_color(GREY)
-    ax.tick_params(color=GREY, labelcolor=INK, labelsize=9)
+    ax.tick_params(which="both", color=GREY, labelcolor=INK, labelsize=9)
     ax.grid(color=GRID, lw=0.8)
     ax.set_axisbelow(True)
     ax.set_xlabel(xlabel, color=INK)

@@ -94,8 +94,9 @@ def accuracy_against_cost(scores: Mapping[str, Score], limit: float | None = Non
         _draw_score(ax, scores[name], color=colour, marker=marker, ms=7, label=plain(name))
     ax.set_xscale("log")
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    few = bool(np.divide(*ax.get_xlim()[::-1]) < 30)
-    ax.xaxis.set_minor_formatter(FuncFormatter(partial(_between_powers, few=few)))
+    low, high = ax.get_xlim()
+    digits = "" if high > 30 * low else "25" if high > 4 * low else "23456789"
+    ax.xaxis.set_minor_formatter(FuncFormatter(partial(_between_powers, digits=digits)))
     ax.yaxis.set_major_formatter(PERCENT)
     legend(fig)
     return fig
@@ -106,9 +107,9 @@ def _draw_score(ax: Axes, score: Score, color: str, **look: Any) -> None:
     ax.plot(score.cost, score.accuracy, color=color, ls="", **look)
 
 
-def _between_powers(value: float, _: int, few: bool) -> str:
-    """Write the twos and fives between the powers of ten of an axis that shows but a few of those."""
-    return f"{value:g}" if few and f"{value:e}"[0] in "25" else ""
+def _between_powers(value: float, _: int, digits: str) -> str:
+    """Write what begins with one of the `digits` between the powers of ten, of which a short axis shows few."""
+    return f"{value:g}" if f"{value:e}"[0] in digits else ""
 
 
 def front(scores: Mapping[str, Score]) -> list[str]:

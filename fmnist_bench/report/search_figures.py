@@ -113,7 +113,7 @@ def learning_curves(studies: Mapping[str, Sequence[Training]]) -> Figure:
     """Draw the validation accuracy of every trial by step, one panel a study: best in colour, pruned in grey."""
     columns = min(2, max(1, len(studies)))
     n_rows = max(1, -(-len(studies) // columns))
-    fig = figure("Learning curves by study", 0.6 + PANEL * n_rows)
+    fig = figure("Learning curves by study", 0.6 + max(PANEL * n_rows, 2.0))
     share = max(10, MAX_POINTS // max(1, sum(map(len, studies.values()))))
     first: Axes | None = None
     for place, (study, trials) in enumerate(studies.items()):

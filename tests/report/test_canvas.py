@@ -95,6 +95,12 @@ def test_every_colour_of_the_svg_is_the_pages_own(svg):
         assert f": {colour}" not in svg
 
 
+@pytest.mark.parametrize("name", ON_A_PAGE)
+def test_every_text_on_a_page_can_be_read_in_the_dark(name):
+    texts = re.findall("<text [^>]*>", canvas.to_svg(EVERY[name]()))
+    assert texts and all("fill: var(--ink" in text for text in texts)
+
+
 def test_png_is_a_png(figure):
     assert canvas.to_png(figure).startswith(b"\x89PNG")
 

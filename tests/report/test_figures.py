@@ -43,7 +43,12 @@ def test_the_limit_of_the_ensemble_is_a_line():
 
 
 @pytest.mark.parametrize(
-    ("costs", "written"), [((0.003, 0.03), ["0.005", "0.01", "0.02"]), ((0.02, 40), ["0.1", "1", "10"])]
+    ("costs", "written"),
+    [
+        ((0.45, 0.95), ["0.5", "0.6", "0.7", "0.8", "0.9"]),
+        ((0.003, 0.03), ["0.005", "0.01", "0.02"]),
+        ((0.02, 40), ["0.1", "1", "10"]),
+    ],
 )
 def test_an_axis_of_costs_is_written_in_plain_numbers(costs, written):
     figure = figures.accuracy_against_cost({str(cost): score(0.9, cost) for cost in costs})
