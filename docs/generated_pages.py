@@ -1,11 +1,10 @@
 """Pages of the reference that follow from the command line's parser and from the JSON Schemas."""
 
-import json
 import os
 from pathlib import Path
 
 from fmnist_bench.cli import _parser
-from fmnist_bench.config.schemas import NAMES, schema_file
+from fmnist_bench.config.schemas import NAMES, schema
 
 
 def write_pages(folder: Path) -> None:
@@ -13,7 +12,7 @@ def write_pages(folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     (folder / "commands.md").write_text(command_page())
     for name in NAMES:
-        (folder / f"{name}.md").write_text(schema_page(json.loads(schema_file(name).read_text())))
+        (folder / f"{name}.md").write_text(schema_page(schema(name)))
 
 
 def _table(properties: dict, required: list) -> list[str]:

@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import json
 import logging
 import os
 import sys
@@ -12,7 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from fmnist_bench._utils.errors import InputError
-from fmnist_bench.config.schemas import NAMES, schema_file
+from fmnist_bench.config.schemas import NAMES, schema
 
 if TYPE_CHECKING:
     from fmnist_bench.report.findings import Findings
@@ -191,9 +192,9 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--json", action="store_true", help="print one JSON object for each check")
     doctor.set_defaults(verb=_doctor)
 
-    schema = verbs.add_parser("schema", parents=[shared], help="print the JSON Schema of what is written or read")
-    schema.add_argument("name", choices=NAMES, help="a study's file, a benchmark's file, or a line of run --json")
-    schema.set_defaults(verb=_schema)
+    described = verbs.add_parser("schema", parents=[shared], help="print the JSON Schema of what is written or read")
+    described.add_argument("name", choices=NAMES, help="a study's file, a benchmark's file, or a line of run --json")
+    described.set_defaults(verb=_schema)
     return parser
 
 
@@ -328,5 +329,5 @@ def _doctor(options: argparse.Namespace, started: float) -> int:
 
 
 def _schema(options: argparse.Namespace, started: float) -> int:
-    print(schema_file(options.name).read_text(encoding="utf-8"), end="")
+    print(json.dumps(schema(options.name), indent=2, ensure_ascii=False))
     return 0

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fmnist_bench.cli import main
-from fmnist_bench.config.schemas import schema_file
+from fmnist_bench.config.schemas import schema
 
 STUDY = '[model]\nuse = "sklearn.naive_bayes.GaussianNB"\nvar_smoothing = { low = 1e-9, high = 1e-1, log = true }\n'
 BENCHMARK = 'data = "digits"\nvalid_size = 0.2\ntrials = 1\nstudies = ["bayes"]\n'
@@ -72,14 +72,8 @@ def test_json_prints_events_of_the_schema_alone(place, capsys):
     assert main(["run", "tiny", "--json"]) == 0
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     for event in events:
-        jsonschema.validate(event, json.loads(schema_file("event").read_text()), jsonschema.Draft7Validator)
-    assert [event["event"] for event in events if event["event"] != "message"] == [
-        "run_started",
-        "trial_started",
-        "trial_ended",
-        "run_ended",
-        "result",
-    ]
+        jsonschema.validate(event, schema("event"), jsonschema.Draft7Validator)
+    assert [event["event"] for event in events if event["event"] != "message"] == ["started", "trial", "result"]
     result = events[-1]
     assert Path(result["report"]).is_file() and Path(result["ensemble"]).is_dir()
     assert [model["name"] for model in result["models"]] == ["ensemble", "bayes"]

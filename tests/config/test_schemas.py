@@ -13,16 +13,12 @@ from hypothesis import strategies as st
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench.config.loader import BENCHMARK_KEYS, find_files, load_benchmark, load_space
 from fmnist_bench.config.parsing import ENGINES, SPACE_KEYS
-from fmnist_bench.config.schemas import NAMES, schema_file
+from fmnist_bench.config.schemas import NAMES, schema, schema_file
 from fmnist_bench.config.study import EnsembleConfig
 from fmnist_bench.storage.results import STATUSES
 
 MODEL = '[model]\nuse = "sklearn.svm.SVC"\n'
 LOADERS = {"study": load_space, "benchmark": load_benchmark}
-
-
-def schema(name):
-    return json.loads(schema_file(name).read_text())
 
 
 def is_valid(name, table):
@@ -45,7 +41,7 @@ def test_schemas_and_parser_know_the_same_keys():
 
 
 def test_a_trial_that_ended_has_a_status_of_the_store():
-    ended = next(event for event in schema("event")["oneOf"] if event["title"] == "trial_ended")
+    ended = next(event for event in schema("event")["oneOf"] if event["title"] == "trial")
     assert ended["properties"]["status"]["enum"] == list(STATUSES)
 
 

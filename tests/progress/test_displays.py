@@ -9,11 +9,16 @@ import jsonschema
 import pytest
 from rich.console import Console
 
-from fmnist_bench.config.schemas import schema_file
+from fmnist_bench.config.schemas import schema
 from fmnist_bench.progress import displays
 from fmnist_bench.progress.displays import JsonLines, PlainLines, Progress, make_progress
 from fmnist_bench.progress.events import clock
 from fmnist_bench.progress.live_table import LiveTable
+
+MODEL = {
+    **{"name": "ensemble", "valid_accuracy": 0.94, "test_accuracy": 0.93, "test_low": 0.92, "test_high": 0.94},
+    **{"test_log_loss": 0.2, "test_calibration_error": 0.01},
+}
 
 
 class Terminal(io.StringIO):
@@ -185,19 +190,31 @@ def test_json_lines_are_events_of_the_schema():
     out = io.StringIO()
     show = make_progress(out, as_json=True)
     list(play(show))
-    show.trial_stage("svm", 1, "HOG", 0.123456)
-    show.trial_progress("cnn", 7, 1, float("nan"))
+    show.trial_ended("cnn", 7, "failed", float("nan"), 1.0, "probabilities are not finite")
+    show.result({**dict.fromkeys(("folder", "report"), "here"), "ensemble": None, "seconds": 2.0, "models": [MODEL]})
     events = [json.loads(line) for line in out.getvalue().splitlines()]
     for event in events:
-        jsonschema.validate(event, json.loads(schema_file("event").read_text()), jsonschema.Draft7Validator)
-    names = [event["event"] for event in events]
-    assert names[:4] == ["run_started", "study_state", "trial_started", "trial_progress"]
-    assert names.count("run_ended") == 1
-    ended = next(event for event in events if event.get("status") == "out_of_memory")
-    assert ended["study"] == "svm" and ended["valid_accuracy"] is None
+        jsonschema.validate(event, schema("event"), jsonschema.Draft7Validator)
+    assert [event["event"] for event in events] == ["started", "trial", "trial", "message", "trial", "result"]
+    started, _, ended, _, diverged, result = events
+    assert started["studies"] == ["cnn", "cnn+gan", "svm"]
+    assert (ended["study"], ended["status"], ended["valid_accuracy"]) == ("svm", "out_of_memory", None)
     assert ended["reason"] == "used 5 GiB\nof 4 GiB [bold]"
-    assert events[-1]["valid_accuracy"] is None
-    assert (events[-2]["stage"], events[-2]["share"]) == ("HOG", 0.1235)
+    assert diverged["valid_accuracy"] is None
+    assert result["models"] == [MODEL]
+
+
+@pytest.mark.parametrize(
+    "change", [{"event": "ended"}, {"status": "lost"}, {"valid_accuracy": 1.5}, {"trial": "six"}, {"more": 1}]
+)
+def test_the_schema_of_events_refuses_what_no_event_is(change):
+    out = io.StringIO()
+    JsonLines(out).trial_ended("cnn", 6, "complete", 0.93, 12.0)
+    event = json.loads(out.getvalue())
+    check = jsonschema.Draft7Validator(schema("event"))
+    assert check.is_valid(event) and not check.is_valid(event | change)
+    for key in event:
+        assert not check.is_valid({name: value for name, value in event.items() if name != key})
 
 
 def test_a_long_computation_has_a_bar_until_the_model_trains(now):
