@@ -21,8 +21,9 @@ from fmnist_bench.data.fashion_mnist import is_fashion_mnist
 from fmnist_bench.progress.displays import Progress, make_progress
 from fmnist_bench.progress.events import listed
 from fmnist_bench.report.findings import Findings
-from fmnist_bench.report.gather import open_test_set, report_files, write_report
+from fmnist_bench.report.gather import report_files, write_report
 from fmnist_bench.report.mlflow_notes import renew
+from fmnist_bench.report.opening import open_test_set
 from fmnist_bench.search._optuna_space import check_drawing
 from fmnist_bench.search.allocation import Clock
 from fmnist_bench.session import END_SECONDS, Options, Outcome, Session

@@ -19,7 +19,8 @@ from fmnist_bench.ensemble.choose import choose_ensemble
 from fmnist_bench.progress.displays import Progress
 from fmnist_bench.report import mlflow_notes
 from fmnist_bench.report.findings import Findings
-from fmnist_bench.report.gather import open_test_set, report_files, write_report
+from fmnist_bench.report.gather import report_files, write_report
+from fmnist_bench.report.opening import open_test_set
 from fmnist_bench.search.allocation import Clock
 from fmnist_bench.search.loop import Search, SearchSettings
 from fmnist_bench.search.study import StudySearch, make_study_searches

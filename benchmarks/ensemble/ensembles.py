@@ -25,8 +25,8 @@ from fmnist_bench._utils.environment import cores, machine
 from fmnist_bench._utils.files import write_text
 from fmnist_bench.data.dataset import load_dataset
 from fmnist_bench.ensemble.selection import METHODS, fit_temperature, learn_combination, with_temperature
-from fmnist_bench.report.gather import predict_test
 from fmnist_bench.report.metrics import expected_calibration_error, log_loss, mcnemar
+from fmnist_bench.report.opening import predict_test
 from fmnist_bench.storage.records import best
 from fmnist_bench.storage.run_folder import Run, Store
 

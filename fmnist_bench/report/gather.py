@@ -1,12 +1,10 @@
-"""Opens the test set, once the ensemble is fixed, and writes what was found."""
+"""Collects what a run found, the test predictions with it, and writes the report."""
 
 import hashlib
-import logging
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,64 +12,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_bench._utils.environment import cores
-from fmnist_bench._utils.errors import InputError
 from fmnist_bench._utils.files import write_text
-from fmnist_bench._utils.probabilities import check_probabilities
-from fmnist_bench.data.dataset import NAMES, Dataset, load_dataset
-from fmnist_bench.ensemble.choose import choose_again, offered
+from fmnist_bench.data.dataset import Dataset
 from fmnist_bench.ensemble.manifest import MANIFEST
 from fmnist_bench.ensemble.selection import Combination, weighted_mean
-from fmnist_bench.ensemble.usable import Key, Say, faults_of_files, give_up, given_up, records_left
+from fmnist_bench.ensemble.usable import given_up, records_left
 from fmnist_bench.report.findings import Contestant, Findings, Importances, TrialRow
 from fmnist_bench.report.importance import importances
-from fmnist_bench.storage.records import TrialRecord, best
+from fmnist_bench.report.opening import Opened, Probabilities, members_of, winners
+from fmnist_bench.storage.records import TrialRecord
 from fmnist_bench.storage.results import PREPARATION
 from fmnist_bench.storage.run_folder import Run
 from fmnist_bench.storage.trial_folder import SAMPLES
-from fmnist_bench.trials.process import predict_in_worker
 
-Probabilities = NDArray[np.float32]
-LEAST_PATIENCE, PATIENCE = 300.0, 20.0  # seconds, and times what a prediction should take, until it counts as hung
 FIGURES = "figures"  # folder of the PNG files
-
-log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, eq=False)
-class Opened:
-    """The test rows, and what the models that can be used predict for them, by study and trial."""
-
-    test: Dataset
-    predicted: Mapping[Key, Probabilities]
-
-
-def open_test_set(run: Run, allow_import: Sequence[str] = (), say: Say = log.warning) -> Opened:
-    """Let the members of the ensemble and the best trial of every study predict the test rows.
-
-    A trial that cannot is given up: the next best of its study stands for it, and the ensemble is chosen again, by
-    validation rows, without it. Nothing else about the test rows decides anything.
-
-    Parameters
-    ----------
-    run : Run
-        Its ensemble is chosen and saved.
-    allow_import : sequence of str
-        Prefixes of further types that saved models may be made of.
-    say : callable
-        Is told, in one line each, which trials are given up.
-    """
-    test = _test_rows(run)
-    while True:
-        members = {(study, number) for study, number, _ in _members(run)}
-        wanted = members | {(study, record.number) for study, record in _winners(run).items()}
-        faults = faults_of_files(run, sorted(wanted), len(test.class_names))
-        predicted, failed = predict_test(run, wanted - faults.keys(), test, allow_import)
-        if not (faults := faults | failed):
-            return Opened(test, predicted)
-        give_up(run, faults, say)
-        if members & faults.keys():
-            choose_again(run, _train_rows(run), say, allow_import)
 
 
 def write_report(run: Run, opened: Opened, environment: Mapping[str, str]) -> Findings:
@@ -108,8 +62,8 @@ def report_files(run: Run) -> list[Path]:
 def gather(run: Run, opened: Opened, environment: Mapping[str, str]) -> Findings:
     """Collect what the store knows of a run, and the test predictions of its best models."""
     records = {study: records_left(run, study) for study in run.state["studies"]}
-    winners, members, test, predicted = _winners(run), _members(run), opened.test, opened.predicted
-    contestants = [_contestant(run, records[study], winner, predicted) for study, winner in winners.items()]
+    members, test, predicted = members_of(run), opened.test, opened.predicted
+    contestants = [_contestant(run, records[study], winner, predicted) for study, winner in winners(run).items()]
     contestants.sort(key=lambda who: -float((who.valid_probabilities.argmax(axis=1) == run.y_valid()).mean()))
     findings = Findings(
         title=run.state["benchmark"],
@@ -133,29 +87,6 @@ def gather(run: Run, opened: Opened, environment: Mapping[str, str]) -> Findings
         given_up=tuple((*key, reason) for key, reason in sorted(given_up(run).items())),
     )
     return replace(findings, how_to_open={**findings.how_to_open, **_how_to_load(run, findings)})
-
-
-def _members(run: Run) -> list[tuple[str, int, float]]:
-    return [(study, int(number), float(weight)) for study, number, weight in run.state.get("members", [])]
-
-
-def _winners(run: Run) -> dict[str, TrialRecord]:
-    """Find the best trial of each study that has one, among those whose models are kept and that are not given up."""
-    kept = set(offered(run))
-    left = {study: [r for r in records_left(run, study) if (study, r.number) in kept] for study in run.state["studies"]}
-    return {study: found[0] for study, records in left.items() if (found := best(records, 1))}
-
-
-def _train_rows(run: Run) -> Dataset:
-    return load_dataset(run.state["data"], "train", path=run.state["data_path"])
-
-
-def _test_rows(run: Run) -> Dataset:
-    """Load the test rows, of the data that the run learnt from: those of a user's own may have changed meanwhile."""
-    name, where = run.state["data"], run.state["data_path"]
-    if name not in NAMES and load_dataset(name, "train").fingerprint != run.state["fingerprint"]:
-        raise InputError(f"{name}: has changed since the run began; put back what it learnt from, or run it anew")
-    return load_dataset(name, "test", path=where)
 
 
 def _data(run: Run, test: Dataset) -> dict[str, str]:
@@ -233,54 +164,6 @@ def _registered(run: Run) -> dict[str, Any] | None:
 def _short(path: Path) -> str:
     """Give the path as seen from the working directory, where it lies below."""
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
-
-
-def predict_test(
-    run: Run, wanted: Iterable[Key], test: Dataset, allow_import: Sequence[str]
-) -> tuple[dict[Key, Probabilities], dict[Key, str]]:
-    """Predict the test rows with saved models, each in a worker, or read what they predicted before.
-
-    Returns
-    -------
-    predicted : dict of (str, int) to ndarray of shape (n_test, n_classes)
-        By study and number of the trial.
-    faults : dict of (str, int) to str
-        Why the others cannot.
-    """
-
-    def predict(key: Key) -> Probabilities | str:
-        path = run.trial_folder(*key) / f"test_probabilities-{test.fingerprint[:16]}.npy"
-        if (known := _read(path, test)) is not None:
-            return known
-        try:
-            predict_in_worker(run.model_file(*key), test.X, path, allow_import, _patience(run, key, len(test.y)))
-        except InputError as error:
-            return str(error)
-        found = _read(path, test)
-        return "its prediction of the test rows cannot be read" if found is None else found
-
-    keys = sorted(wanted)
-    with ThreadPoolExecutor(cores()) as threads:
-        found = dict(zip(keys, threads.map(predict, keys), strict=True))
-    predicted = {key: each for key, each in found.items() if not isinstance(each, str)}
-    return predicted, {key: each for key, each in found.items() if isinstance(each, str)}
-
-
-def _read(path: Path, test: Dataset) -> Probabilities | None:
-    """Read what a model predicted for the test rows; None where there is nothing whole."""
-    try:
-        found: Probabilities = np.load(path, allow_pickle=False)
-        check_probabilities(found, len(test.y), len(test.class_names))
-        return found
-    except (OSError, ValueError, EOFError):
-        return None
-
-
-def _patience(run: Run, key: Key, n: int) -> float:
-    """Seconds that a model may take for `n` rows, from what it took for the validation rows in its trial."""
-    record = run.record(*key)
-    seconds = 0.0 if record is None else record.result.predict_seconds * n / len(run.y_valid())
-    return LEAST_PATIENCE + PATIENCE * seconds
 
 
 def _contestant(

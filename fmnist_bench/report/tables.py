@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_bench.report.findings import KINDS, Contestant, Findings, TrialRow
+from fmnist_bench.report.metrics import McNemarResult
 from fmnist_bench.storage.results import STATUSES
 
 MAX_MATRIX = 30  # classes; above it the most frequent confusions say more than a matrix
@@ -123,8 +124,7 @@ def pairs(findings: Findings, ensemble: Contestant) -> Table:
     for who in (who for who in findings.contestants if who.scored):
         found = findings.compare(ensemble, who)
         counts = [number(found.only_first_correct, 0), number(found.only_second_correct, 0)]
-        difference = [percent(found.difference, sign="+"), interval(found.low, found.high, "+")]
-        rows.append([text(who.name), *counts, *difference, Cell(p_value(found.p_value), found.p_value)])
+        rows.append([text(who.name), *counts, *_difference(found)])
     return Table("The ensemble against each single model", columns, rows)
 
 
@@ -136,10 +136,13 @@ def augmented(findings: Findings) -> Table:
         found = findings.compare(who, plain)
         verdict = "inside the interval" if found.low <= 0 <= found.high else "outside the interval"
         accuracies = [percent(findings.scores(one)["test_accuracy"]) for one in (plain, who)]
-        difference = [percent(found.difference, sign="+"), interval(found.low, found.high, "+")]
-        p = Cell(p_value(found.p_value), found.p_value)
-        rows.append([text(who.name), text(plain.name), text(verdict), *accuracies, *difference, p])
+        rows.append([text(who.name), text(plain.name), text(verdict), *accuracies, *_difference(found)])
     return Table("Gain of each augmentation", columns, rows, n_text=3)
+
+
+def _difference(found: McNemarResult) -> list[Cell]:
+    p = Cell(p_value(found.p_value), found.p_value)
+    return [percent(found.difference, sign="+"), interval(found.low, found.high, "+"), p]
 
 
 def generators(findings: Findings) -> Table:
@@ -176,16 +179,10 @@ def _matrix(findings: Findings, title: str, matrix: NDArray[np.int64], sign: str
     # Errors are few beside hits: each kind has a scale of its own, or only the diagonal would show.
     top = np.where(good > 0, np.abs(np.diag(matrix)).max(), np.abs(matrix * (good < 0)).max())
     shades = signed / np.maximum(top, 1)
-    rows = [
-        [
-            text(name),
-            *(
-                Cell(number(n, 0, sign=sign).text if n else "·", int(n), float(shade))
-                for n, shade in zip(*pair, strict=True)
-            ),
-        ]
-        for name, *pair in zip(findings.class_names, matrix, shades, strict=True)
-    ]
+    rows = []
+    for name, counts, strengths in zip(findings.class_names, matrix, shades, strict=True):
+        texts = [number(n, 0, sign=sign).text if n else "·" for n in counts]
+        rows.append([text(name), *map(Cell, texts, counts.tolist(), strengths.tolist())])
     return Table(title, ("True class", *findings.class_names), rows, sortable=False)
 
 
@@ -259,14 +256,8 @@ def trials(findings: Findings) -> Table:
     """Tabulate every trial, up to `MAX_ROWS`, the best first."""
     ordered: Sequence[TrialRow] = sorted(findings.trials, key=lambda trial: -(trial.valid_accuracy or 0.0))
     columns = (
-        "Study",
-        "Trial",
-        "Status",
-        "Parameters",
-        "Validation accuracy, %",
-        "Validation log loss",
-        "Seconds",
-        "Ended at, s",
+        *("Study", "Trial", "Status", "Parameters", "Validation accuracy, %"),
+        *("Validation log loss", "Seconds", "Ended at, s"),
     )
     return Table("Every trial", columns, [_trial(trial) for trial in ordered[:MAX_ROWS]], n_text=4)
 

@@ -13,7 +13,7 @@ from fmnist_bench.data.dataset import load_dataset
 from fmnist_bench.ensemble.loading import load_ensemble
 from fmnist_bench.models.saved import load_model
 from fmnist_bench.progress.displays import Progress
-from fmnist_bench.report import gather as module
+from fmnist_bench.report import opening
 from fmnist_bench.storage.run_folder import Store
 from fmnist_bench.storage.trial_folder import MODEL, PROBABILITIES
 
@@ -37,7 +37,7 @@ def test_the_test_set_is_opened_after_the_ensemble_is_fixed_and_by_the_report_al
         return load
 
     monkeypatch.setattr(runner, "load_dataset", watch("runner"))
-    monkeypatch.setattr(module, "load_dataset", watch("report"))
+    monkeypatch.setattr(opening, "load_dataset", watch("report"))
     runner.run_benchmark("tiny", progress=Progress())
     assert opened == [("runner", "train", False), ("report", "test", True)]
 
