@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import os
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from fmnist_bench.report import figures, search_figures
+from fmnist_bench.report import figures, parameter_slices, search_figures
 from fmnist_bench.report.canvas import to_png
 from fmnist_bench.report.figures import Gain, Picture, Score
-from fmnist_bench.report.findings import Contestant, Findings, TrialRow
-from fmnist_bench.report.search_figures import Slice, Training
-
-FEWEST = 4  # complete trials of a study, to draw its parameters
-MOST = 400  # trials of a study whose parameters are drawn: the best
+from fmnist_bench.report.findings import Contestant, Findings
+from fmnist_bench.report.search_figures import Training
 
 
 def draw(findings: Findings) -> dict[str, Figure]:
@@ -51,8 +47,8 @@ def draw(findings: Findings) -> dict[str, Figure]:
     if findings.trials:
         drawn["minutes"] = search_figures.minutes(findings.seconds_by_kind())
     for study in findings.studies:
-        if parameters := slices(findings, study):
-            drawn[f"slices_{study}"] = search_figures.slices(study, parameters)
+        if parameters := parameter_slices.of_study(findings, study):
+            drawn[f"slices_{study}"] = parameter_slices.draw(study, parameters)
     return drawn
 
 
@@ -85,30 +81,6 @@ def mistakes(findings: Findings, who: Contestant) -> list[Picture]:
         for pixels, one in found
         if pixels is not None
     ]
-
-
-def slices(findings: Findings, study: str) -> list[Slice]:
-    """Give a study's searched parameters with the accuracies of its complete trials, the most important first."""
-    trials = [
-        t for t in findings.trials if t.study == study and t.status == "complete" and t.valid_accuracy is not None
-    ]
-    known = findings.importances.get(study)
-    if known is None or len(trials) < FEWEST:
-        return []
-    trials.sort(key=lambda trial: -(trial.valid_accuracy or 0))
-    ordered = dict.fromkeys([*known.shares, *known.searched])
-    columns = {name: _columns(trials[:MOST], name) for name in ordered}
-    return [
-        Slice(name, *columns[name], known.shares.get(name, math.nan), known.searched.get(name, False))
-        for name in ordered
-        if len(set(map(str, columns[name][0]))) > 1
-    ]
-
-
-def _columns(trials: list[TrialRow], name: str) -> tuple[list[object], list[float], list[int]]:
-    own = [trial for trial in trials if name in trial.parameters]
-    scores = [float(trial.valid_accuracy or 0) for trial in own]
-    return [trial.parameters[name] for trial in own], scores, [trial.rung for trial in own]
 
 
 def _scores(findings: Findings) -> dict[str, Score]:

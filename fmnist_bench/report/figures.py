@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from itertools import cycle
 from typing import Any, NamedTuple
 
@@ -80,26 +79,26 @@ def accuracy_against_cost(scores: Mapping[str, Score], limit: float | None = Non
     A dashed line is the `limit`, in milliseconds, that the ensemble was chosen under.
     """
     fig = figure("Test accuracy against the cost of a prediction", 2.9)
-    xlabel = "time to predict one row, ms" + (f"\ndashed: limit of the ensemble, {limit:g} ms" if limit else "")
-    ax = axes(fig, xlabel=xlabel, ylabel="test accuracy, %")
-    if limit:
-        ax.axvline(limit, color=GREY, lw=1.2, ls="--")
+    ax = axes(fig, xlabel="time to predict one row, ms", ylabel="test accuracy, %")
     best = front(scores)
-    steps = np.array([(scores[name].cost, scores[name].accuracy) for name in best])
-    ax.plot(*steps.T, drawstyle="steps-post", color=GREY, lw=1.2)
     for name in (name for name in scores if name not in best):
         _draw_score(ax, scores[name], color=GREY, marker="o", ms=4)
-    looks = zip(cycle(PALETTE), cycle(MARKERS))  # together they repeat late
-    for name, (colour, marker) in zip(best, looks, strict=False):
-        _draw_score(ax, scores[name], color=colour, marker=marker, ms=7, label=plain(name))
-    ax.set_xscale("log")
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    low, high = ax.get_xlim()
-    digits = "" if high > 30 * low else "25" if high > 4 * low else "23456789"
-    ax.xaxis.set_minor_formatter(FuncFormatter(partial(_between_powers, digits=digits)))
+    _draw_front(ax, {name: scores[name] for name in best})
+    if limit:
+        ax.axvline(limit, color=GREY, lw=1.2, ls="--", label=f"limit of the ensemble, {limit:g} ms")
+    _write_costs(ax)
     ax.yaxis.set_major_formatter(PERCENT)
     legend(fig)
     return fig
+
+
+def _draw_front(ax: Axes, scores: Mapping[str, Score]) -> None:
+    """Draw the models of the front, each with a look of its own, and the line that joins them."""
+    steps = np.array([(score.cost, score.accuracy) for score in scores.values()])
+    ax.plot(*steps.T, drawstyle="steps-post", color=GREY, lw=1.2)
+    looks = zip(cycle(PALETTE), cycle(MARKERS))  # of other lengths: a pair of both comes back late
+    for (name, score), (colour, marker) in zip(scores.items(), looks, strict=False):
+        _draw_score(ax, score, color=colour, marker=marker, ms=7, label=plain(name))
 
 
 def _draw_score(ax: Axes, score: Score, color: str, **look: Any) -> None:
@@ -107,9 +106,13 @@ def _draw_score(ax: Axes, score: Score, color: str, **look: Any) -> None:
     ax.plot(score.cost, score.accuracy, color=color, ls="", **look)
 
 
-def _between_powers(value: float, _: int, digits: str) -> str:
-    """Write what begins with one of the `digits` between the powers of ten, of which a short axis shows few."""
-    return f"{value:g}" if f"{value:e}"[0] in digits else ""
+def _write_costs(ax: Axes) -> None:
+    """Make the axis of costs logarithmic, in plain numbers; a short axis shows some between the powers of ten."""
+    ax.set_xscale("log")
+    low, high = ax.get_xlim()
+    digits = "" if high > 30 * low else "25" if high > 4 * low else "23456789"
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.xaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in digits else ""))
 
 
 def front(scores: Mapping[str, Score]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -10,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 
 from fmnist_bench.report.canvas import (
     DASHED,
@@ -21,7 +20,6 @@ from fmnist_bench.report.canvas import (
     PALETTE,
     PERCENT,
     ROW,
-    WIDTH,
     Parts,
     axes,
     figure,
@@ -37,7 +35,6 @@ MEASURES = {"accuracy": "accuracy, %", "loss": "loss"}
 ROWS: dict[str, Any] = {"fit": ("train rows", DASHED), "valid": ("validation rows", LINE)}
 KINDS = {"complete": PALETTE[0], "prepared": PALETTE[2], "pruned": GREY, "failed or stopped": PALETTE[1]}
 PANEL = 1.5  # inches: height of one of many panels
-MOST_SLICES = 4  # parameters drawn of a study
 
 
 class Training(NamedTuple):
@@ -49,21 +46,6 @@ class Training(NamedTuple):
     history: Mapping[str, Sequence[float]]
     status: str = "complete"
     best: bool = False
-
-
-class Slice(NamedTuple):
-    """One parameter of a study and the validation accuracy of the complete trials that set it: lists of one length.
-
-    `rungs` say how thorough each trial was, from 0, or below 0 for one beside the ladder; `share` is the
-    parameter's importance, NaN where it is not known.
-    """
-
-    name: str
-    values: Sequence[Any]
-    scores: Sequence[float]
-    rungs: Sequence[int]
-    share: float = math.nan
-    log: bool = False
 
 
 def anytime(studies: Mapping[str, Sequence[tuple[float, float]]], end: float, parts: Parts | None = None) -> Figure:
@@ -126,7 +108,7 @@ def learning_curves(studies: Mapping[str, Sequence[Training]]) -> Figure:
         ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     if first is not None:
         scores = [[s for trial in trials for s in trial.history["valid_accuracy"]] for trials in studies.values()]
-        first.set_ylim(_range([score for found in scores for score in found], min(map(max, scores))))
+        first.set_ylim(score_range([score for found in scores for score in found], min(map(max, scores))))
         first.yaxis.set_major_formatter(PERCENT)
         _name_axes(fig, "step (epoch or boosting round)", "validation accuracy, %")
         looks = {"best": Training({}, best=True), "complete": Training({}), "pruned or stopped": Training({}, "pruned")}
@@ -164,7 +146,7 @@ def _ordered(trials: Sequence[Training]) -> list[Training]:
     return sorted(trials, key=lambda trial: (trial.best, trial.status != "pruned"))
 
 
-def _range(scores: Sequence[float], shown: float = 1.0) -> tuple[float, float]:
+def score_range(scores: Sequence[float], shown: float = 1.0) -> tuple[float, float]:
     """Give the range in which scores differ, `shown` included; a trial that learned nothing must not flatten it."""
     top = float(np.nanmax(scores))
     low = max(min(float(np.nanquantile(scores, 0.1)), shown), top - 0.5)
@@ -223,60 +205,3 @@ def minutes(studies: Mapping[str, Mapping[str, float]]) -> Figure:
     if left.any():
         legend(fig)
     return fig
-
-
-def slices(study: str, parameters: Sequence[Slice]) -> Figure:
-    """Draw the validation accuracy of a study's trials against its parameters, one panel each, two in a row.
-
-    The more thorough a trial was, the stronger the colour of its point; the best is orange.
-    """
-    shown = parameters[:MOST_SLICES]
-    columns = min(2, len(shown))
-    n_rows = -(-len(shown) // columns)
-    fig = Figure(figsize=(WIDTH, height := 0.1 + PANEL * n_rows))
-    fig.set_label(f"Validation accuracy by parameter: {study}")
-    # Placed by hand: to let matplotlib find the room takes most of the time, and every figure here is alike.
-    fig.subplots_adjust(0.62 / WIDTH, 0.24 / height, 1 - 0.12 / WIDTH, 1 - 0.24 / height, 0.1, 0.5)
-    scores = [score for one in shown for score in one.scores]
-    for place, one in enumerate(shown):
-        left = place % columns == 0
-        ax = axes(fig, (n_rows, columns, place + 1), ylabel="valid. accuracy, %" if left else "")
-        _draw_slice(ax, one, max(scores))
-        ax.set_ylim(_range(scores))
-        ax.yaxis.set_major_formatter(PERCENT)
-        ax.yaxis.label.set_fontsize(9)
-        ax.tick_params(labelsize=8.5, labelleft=left)
-    return fig
-
-
-def _draw_slice(ax: Axes, one: Slice, top: float) -> None:
-    scores, rungs = np.asarray(one.scores, float), np.asarray(one.rungs, float)
-    places, names = _places(one.values)
-    best, highest = scores == top, max(rungs.max(), 1)
-    alpha = 0.4 + 0.6 * np.where(rungs < 0, highest, rungs) / highest
-    if not best.all():  # matplotlib trips over an empty list of alphas
-        ax.scatter(places[~best], scores[~best], s=16, color=PALETTE[0], alpha=alpha[~best], linewidths=0)
-    ax.scatter(places[best], scores[best], s=34, color=PALETTE[1], linewidths=0)
-    importance = "" if math.isnan(one.share) else f" · {100 * one.share:.0f} %"
-    name = one.name.rpartition("__")[2]
-    ax.set_title(plain(shortened(name, 17) + importance), loc="left", fontsize=9, color=INK)
-    if names:
-        ax.set_xticks(range(len(names)), [plain(shortened(name, 10)) for name in names])
-        ax.set_xlim(-0.5, len(names) - 0.5)
-    elif one.log and places.min() > 0:
-        ax.set_xscale("log")
-        ticks = sorted({float(f"{tick:.1g}") for tick in np.geomspace(places.min(), places.max(), 3)})
-        ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-        ax.get_xticklabels()[-1].set_horizontalalignment("right")  # or they would run into the next panel's
-        ax.get_xticklabels()[0].set_horizontalalignment("left")
-        ax.xaxis.set_minor_locator(NullLocator())
-    else:
-        ax.xaxis.set_major_locator(MaxNLocator(3, integer=bool((places == places.round()).all())))
-
-
-def _places(values: Sequence[Any]) -> tuple[Any, list[str]]:
-    """Give where values stand on an axis, and names of the places where they are no numbers."""
-    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
-        return np.asarray(values, float), []
-    names = sorted({str(value) for value in values})
-    return np.array([names.index(str(value)) for value in values], float), names

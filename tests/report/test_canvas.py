@@ -6,9 +6,10 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from fmnist_bench.report import canvas, figures, search_figures
+from fmnist_bench.report import canvas, figures, parameter_slices, search_figures
 from fmnist_bench.report.figures import Gain, Picture, Score
-from fmnist_bench.report.search_figures import Slice, Training
+from fmnist_bench.report.parameter_slices import Slice
+from fmnist_bench.report.search_figures import Training
 
 SCORES = {"cnn": Score(0.93, 0.92, 0.94, 0.5), "a $x$ <b>": Score(0.9, 0.89, 0.91, 0.1)}
 EVERY = {
@@ -22,7 +23,7 @@ EVERY = {
     ),
     "fidelity": lambda: search_figures.fidelity({name: {"step": [1, 2], "fidelity": [0.1, 0.9]} for name in "ab"}),
     "minutes": lambda: search_figures.minutes({"cnn": {"complete": 500.0, "pruned": 20.0}}),
-    "slices": lambda: search_figures.slices("<b>", [Slice("C", [0.1, 9], [0.5, 0.6], [0, 1], 0.4, True)]),
+    "slices": lambda: parameter_slices.draw("<b>", [Slice("C", [0.1, 9], [0.5, 0.6], [0, 1], 0.4, True)]),
     "confusion": lambda: figures.confusion(np.array([[9, 1], [0, 10]]), ["<b>", "_bag"], "Confusion matrix"),
     "pictures": lambda: figures.pictures([Picture(np.zeros((8, 8), np.uint8), "$ <b>")], "Mistakes"),
 }

@@ -35,11 +35,11 @@ def test_no_two_models_of_the_front_look_alike():
 
 def test_the_limit_of_the_ensemble_is_a_line():
     scores = {"quick": score(0.8, 0.1), "slow": score(0.9, 3.0)}
-    free, limited = (figures.accuracy_against_cost(scores, limit=limit).axes[0] for limit in (None, 0.5))
-    dashed = [[line for line in ax.lines if line.get_linestyle() == "--"] for ax in (free, limited)]
+    free, limited = (figures.accuracy_against_cost(scores, limit) for limit in (None, 0.5))
+    dashed = [[line for line in fig.axes[0].lines if line.get_linestyle() == "--"] for fig in (free, limited)]
     assert dashed[0] == []
     assert list(dashed[1][0].get_xdata()) == [0.5, 0.5]
-    assert limited.get_xlabel().endswith("limit of the ensemble, 0.5 ms")
+    assert limited.legends[0].texts[-1].get_text() == "limit of the ensemble, 0.5 ms"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from sklearn.metrics import accuracy_score
 
 from fmnist_bench.ensemble.selection import with_temperature
 from fmnist_bench.report import draw as drawing
-from fmnist_bench.report import render, tables
+from fmnist_bench.report import parameter_slices, render, tables
 from fmnist_bench.report.findings import Contestant, Findings, TrialRow
 from fmnist_bench.report.metrics import expected_calibration_error
 
@@ -227,9 +227,9 @@ def test_large_colour_pictures_are_scaled_down(findings):
 
 def test_importances_and_slices_of_a_study_that_has_enough_trials(findings):
     assert "| linear | alpha 88 % | 9 |" in render.render_markdown(findings)
-    assert drawing.slices(findings, "linear") == []
+    assert parameter_slices.of_study(findings, "linear") == []
     rows = [dataclasses.replace(findings.trials[1], number=n, parameters={"alpha": 0.1**n}) for n in range(5)]
-    (one,) = drawing.slices(dataclasses.replace(findings, trials=tuple(rows)), "linear")
+    (one,) = parameter_slices.of_study(dataclasses.replace(findings, trials=tuple(rows)), "linear")
     assert (one.name, one.share, one.log) == ("alpha", 0.875, True)
     assert sorted(one.values, reverse=True) == [0.1**n for n in range(5)]
     assert "slices_linear" in drawing.draw(dataclasses.replace(findings, trials=tuple(rows)))

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from fmnist_bench.report import search_figures
+from fmnist_bench.report import parameter_slices, search_figures
 from fmnist_bench.report.canvas import GREY, MAX_POINTS, PALETTE
-from fmnist_bench.report.search_figures import Slice, Training
+from fmnist_bench.report.parameter_slices import Slice
+from fmnist_bench.report.search_figures import Training
 
 
 def test_anytime_line_is_the_running_best_up_to_the_end():
@@ -75,22 +76,22 @@ def test_slices_show_the_first_parameters_each_on_its_own_scale():
         Slice("model__kernel", ["rbf", None, True], scores, rungs, 0.2),
         Slice("model__degree", [2, 3, 4], scores, rungs),
     ]
-    logarithmic, named, linear = search_figures.slices("svm", parameters).axes
+    logarithmic, named, linear = parameter_slices.draw("svm", parameters).axes
     assert (logarithmic.get_xscale(), linear.get_xscale()) == ("log", "linear")
     assert [label.get_text() for label in named.get_xticklabels()] == ["None", "True", "rbf"]
     titles = [ax.get_title(loc="left") for ax in (logarithmic, named, linear)]
     assert titles == ["C · 75 %", "kernel · 20 %", "degree"]
-    assert len(search_figures.slices("svm", parameters * 2).axes) == 4
+    assert len(parameter_slices.draw("svm", parameters * 2).axes) == 4
 
 
 def test_the_best_trial_stands_out_in_the_slices_where_it_sets_the_parameter():
     both = [Slice("a", [1, 2], [0.5, 0.9], [0, 0]), Slice("only_the_worse_one", [3, 4], [0.5, 0.6], [0, 0])]
     counts = [
-        [len(points.get_offsets()) for points in ax.collections] for ax in search_figures.slices("svm", both).axes
+        [len(points.get_offsets()) for points in ax.collections] for ax in parameter_slices.draw("svm", both).axes
     ]
     assert counts == [[1, 1], [2, 0]]
 
 
 def test_slices_of_trials_that_are_all_as_good_show_each_as_the_best():
-    (ax,) = search_figures.slices("svm", [Slice("C", [1.0, 2.0], [0.5, 0.5], [0, 0], log=True)]).axes
+    (ax,) = parameter_slices.draw("svm", [Slice("C", [1.0, 2.0], [0.5, 0.5], [0, 0], log=True)]).axes
     assert [len(points.get_offsets()) for points in ax.collections] == [2]
