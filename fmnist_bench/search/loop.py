@@ -29,7 +29,7 @@ LIMIT_FACTOR = 2.0  # a trial may take so many times longer than expected; a net
 MOST_THREADS = 1024  # that attend to workers; they are made as they are needed
 SAVE_SECONDS = 15.0  # how often to save the elapsed time and look for new workers while no trial finishes
 FIRST_SHARE, FIRST_LIMIT = 0.25, 20.0  # of the time left, and seconds, that a trial of an unknown cost may take
-TRAINING = 0.85  # of the time for trials, kept for the last training of a network that one core is too slow for
+TRAINING = 0.8  # of the time for trials, kept for the last training of a network that one core is too slow for
 
 
 @dataclass(frozen=True)
