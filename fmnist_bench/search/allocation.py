@@ -16,8 +16,8 @@ class StudyClaim:
 
     Attributes
     ----------
-    study : str
-        The studies of one study get equal time.
+    space : str
+        Name of the search space; the studies over one space get equal time.
     promise : float
         Accuracy that its best configuration is likely to have at the top of its ladder, 0 where nothing is known.
     spent : float

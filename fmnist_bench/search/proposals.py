@@ -25,7 +25,7 @@ class Proposal:
     ----------
     parameters : mapping or None
         None for a new configuration, which the asker chooses.
-    known : str
+    default : str
         Name of the default configuration.
     rung : int
     seconds : float

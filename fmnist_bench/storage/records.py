@@ -23,7 +23,7 @@ class TrialRecord:
 
     Attributes
     ----------
-    known : str
+    default : str
         Name of the default configuration; empty for parameters that Optuna chose.
     seconds : float
         Wall-clock time from its start to its end, start of the worker included.
