@@ -42,7 +42,7 @@ def _seconds(text: str) -> float | None:
 
 
 def load_space(name: str | Path) -> SearchSpace:
-    """Load a study by its name, by ``study-default`` for one of its named configurations, or by its path."""
+    """Load a study by its name, by ``cnn-6conv`` for one of its named configurations, or by its path."""
     if str(name).endswith(".toml"):
         return parse_space(Path(name))
     files = find_files("studies")
@@ -205,5 +205,5 @@ def _load_spaces(names: Any, augment: bool, path: Path) -> tuple[SearchSpace, ..
     if not augment:
         spaces = tuple(replace(space, augments=()) for space in spaces)
     if twice := repeated([study.name for space in spaces for study in space.studies]):
-        raise InputError(f"{path}, studies: there would be two studies {twice}; rename the study of that name")
+        raise InputError(f"{path}, studies: there would be two studies {twice}; rename one of the files")
     return spaces

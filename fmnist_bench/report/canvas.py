@@ -19,7 +19,7 @@ from matplotlib.ticker import FuncFormatter
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 LINE, DASHED = "-", (0, (4, 1.5))
 INK, GREY, GRID = "#24292f", "#868e97", "#dfe3e8"
-Parts = Mapping[str, Sequence[str]]  # study and augmentations of each study, by its name
+Parts = Mapping[str, Sequence[str]]  # search space and augmentations of each study, by its name
 WIDTH = 4.4  # inches: nine-point text is then as large as a phone's, and two figures stand side by side on a desk
 ROW = 0.33  # inches: height of a named row
 DOTS = 200  # of PNG, an inch
@@ -57,7 +57,7 @@ def to_png(fig: Figure) -> bytes:
 
 
 def study_styles(studies: Sequence[str], parts: Parts | None = None) -> dict[str, dict[str, Any]]:
-    """Give each study a colour and line style: one colour a study, dashed for its variant with an augmentation.
+    """Give each study a colour and line style: one colour for each space, dashed for the study with an augmentation.
 
     Studies beyond the number of colours are grey, so give first what matters most.
     """

@@ -151,7 +151,7 @@ class Findings:
     max_latency : float or None
         Milliseconds a row that the ensemble was allowed to take.
     parts : dict of str to tuple of str
-        Study and augmentations of each study, by its name; a study that is left out is a study of that name.
+        Search space and augmentations of each study, by its name; one that is left out is the space of that name.
     given_up : tuple of (study, trial, reason)
         Complete trials that could not be used at the end: damaged, or they cannot predict the test rows.
     """
@@ -236,7 +236,7 @@ class Findings:
         return [(less, more) for less, more in pairs if self._is_one_less(less.name, more.name)]
 
     def _is_one_less(self, less: str, more: str) -> bool:
-        """Whether two studies are of one study, and the first has an augmentation less."""
+        """Whether two studies search one space, and the first has an augmentation less."""
         (space, *fewer), (other, *augments) = (self.parts.get(study, (study,)) for study in (less, more))
         return space == other and len(fewer) + 1 == len(augments) and set(fewer) < set(augments)
 

@@ -111,7 +111,7 @@ def test_what_climbs_without_an_augmentation_climbs_with_it_beside(run):
 
 
 def augmented_beside(plain, run, **parameters):
-    """The study of the same study with an augmentation, which has learnt."""
+    """The study over the same space with an augmentation, which has learnt."""
     study = replace(plain.study, augments=(Spec("fmnist_bench.models.ConditionalGAN", parameters),))
     augmented = StudySearch(study, run, OptunaAsker(study, run, seed=0), plain=plain)
     augmented.tell(TrialRecord(study.name, PREPARATION, {}, "", TrialResult(PREPARED), 40.0, 0.0, AS_IT_STANDS, {}))
