@@ -189,7 +189,7 @@ def test_what_a_kill_left_running_is_gone_on_with_or_closed(arena, tmp_path, cou
     store = Store(tmp_path / "mlruns")
     assert levels(store.folder) == sorted((level, "RUNNING") for level in left)
     ((said, cure),) = database_notes(store.folder / "mlflow.db")
-    assert f"{countdown} runs are shown as running" in said and "the next run closes them" in cure
+    assert f"{countdown} runs are marked as running" in said and "the next run closes them" in cure
     (store.folder / "runs" / "other").mkdir()
     with Run(store, store.folder / "runs" / "other", "b") as run:
         tracker = Tracker(run, "b", {})
