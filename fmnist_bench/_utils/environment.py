@@ -19,6 +19,7 @@ from fmnist_bench._utils.version import __version__
 
 # What multiplies matrices on a processor, fastest first, and the word for it in /proc/cpuinfo. Virtual machines call
 # quite different processors by one name, and networks train several times as fast on some as on others.
+LIMITS_OF_ONEDNN = "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"  # variables; TensorFlow computes with oneDNN
 UNITS = {"amx_bf16": "AMX", "avx512_bf16": "AVX-512 BF16", "avx512f": "AVX-512", "avx2": "AVX2"}
 CPUINFO = Path("/proc/cpuinfo")
 GROUPS, OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
@@ -135,7 +136,7 @@ def machine() -> dict[str, str]:
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         found = gpus() if reaches_gpus() else []
     return {
-        "processor": f"{_processor()}{f' ({unit})' if (unit := matrix_unit()) else ''}, {cores()} cores used",
+        "processor": f"{_processor()}{f' ({unit})' if (unit := _units_used()) else ''}, {cores()} cores used",
         **({"GPU": f"{', '.join(found)} (networks on {backend()})"} if found else {}),
         "memory": f"{min([psutil.virtual_memory().total, *(limit for limit, _ in _containers())]) / 2**30:.0f} GiB",
         "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
@@ -148,6 +149,12 @@ def matrix_unit() -> str:
     """Name of the fastest instructions that multiply matrices; empty where it is not known."""
     flags = set(_processor_line("flags").split())
     return next((name for flag, name in UNITS.items() if flag in flags), "")
+
+
+def _units_used() -> str:
+    """What multiplies matrices, and the limit that a user has set to it, which changes every figure."""
+    limit = next((f"{name}={os.environ[name]}" for name in LIMITS_OF_ONEDNN if name in os.environ), "")
+    return ", ".join(filter(None, (matrix_unit(), limit)))
 
 
 def _processor() -> str:

@@ -57,6 +57,14 @@ def test_processors_of_one_name_are_told_apart_by_what_multiplies_matrices(flags
     assert machine()["processor"].startswith(f"AMD EPYC ({expected}), " if expected else "AMD EPYC, ")
 
 
+def test_a_limit_of_its_instructions_is_said_with_the_processor(tmp_path, monkeypatch):
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text("model name\t: AMD EPYC\nflags\t\t: avx2 avx512f avx512_bf16\n")
+    monkeypatch.setattr("fmnist_bench._utils.environment.CPUINFO", cpuinfo)
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert machine()["processor"].startswith("AMD EPYC (AVX-512 BF16, ONEDNN_MAX_CPU_ISA=AVX2), ")
+
+
 def test_a_machine_without_cpuinfo_has_a_processor_too(tmp_path, monkeypatch):
     monkeypatch.setattr("fmnist_bench._utils.environment.CPUINFO", tmp_path / "missing")
     assert not matrix_unit()
