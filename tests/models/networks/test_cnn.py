@@ -510,7 +510,7 @@ def test_unusable_weights_are_refused(digits, given, words):
 
 def test_metadata_routing_reaches_a_network(digits):
     with config_context(enable_metadata_routing=True):
-        network = CNNClassifier(**{**SMALL, "epochs": 1}).set_fit_request(sample_weight=True)
+        network = CNNClassifier(**SMALL).set_fit_request(sample_weight=True)
         ensemble = StackedEnsemble([("cnn", network)], random_state=0)
         ensemble.fit(digits[0][:300], digits[1][:300], sample_weight=np.where(digits[1][:300] == 3, 1.0, 0.0))
     assert (ensemble.predict(digits[2]) == 3).mean() > 0.5
