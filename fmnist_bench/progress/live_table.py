@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 BAR = 10  # characters of the bar of a long computation
+COLUMNS = {"Done": 4, "Pruned": 6, "Failed": 6, "Valid, %": 8, "Time": 7}  # with their least widths
+WIDE, SPARED, LONGEST_NAME = 80, {"Pruned", "Time"}, 22  # a terminal of fewer columns goes without these two
 
 
 @dataclass
@@ -139,23 +141,25 @@ class LiveTable(Progress):
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-        table.add_column("Study", overflow="fold")
-        for title, width in (("Done", 4), ("Pruned", 6), ("Failed", 6), ("Valid, %", 8), ("Time", 7)):
-            table.add_column(title, justify="right", no_wrap=True, min_width=width)
-        table.add_column("Now", no_wrap=True, min_width=20)
+        table, narrow = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True), self._console.width < WIDE
+        longest = max(map(len, self._studies), default=0)
+        table.add_column("Study", overflow="fold", min_width=min(longest, LONGEST_NAME) if narrow else None)
+        for title, width in COLUMNS.items():
+            if not (narrow and title in SPARED):
+                table.add_column(title, justify="right", no_wrap=True, min_width=width)
+        table.add_column("Now", no_wrap=True, min_width=None if narrow else 20)
         top = max((study.best for study in self._studies.values() if study.best is not None), default=None)
         for name, study in self._rows():
-            done, pruned, failed = (
-                str(n or "–") for n in (study.counts["complete"], study.counts["pruned"], study.failed)
-            )
-            best = Text(
-                percent(study.best, unit=""), "bold green" if study.best is not None and study.best == top else ""
-            )
-            stopped = Text(failed, "red" if study.failed else "")
-            table.add_row(
-                Text(name), done, pruned, stopped, best, clock(study.spent(now)), Text(_now(study, now), "cyan")
-            )
+            is_top = study.best is not None and study.best == top
+            cells: dict[str, str | Text] = {
+                "Done": str(study.counts["complete"] or "–"),
+                "Pruned": str(study.counts["pruned"] or "–"),
+                "Failed": Text(str(study.failed or "–"), "red" if study.failed else ""),
+                "Valid, %": Text(percent(study.best, unit=""), "bold green" if is_top else ""),
+                "Time": clock(study.spent(now)),
+            }
+            kept = (cell for title, cell in cells.items() if not (narrow and title in SPARED))
+            table.add_row(Text(name), *kept, Text(_now(study, now), "cyan"))
         return table
 
     def _rows(self) -> list[tuple[str, _Study]]:

@@ -123,6 +123,18 @@ def test_live_table_fits_eighty_columns_with_all_numbers_whole(now):
     list(events)
 
 
+def test_live_table_of_sixty_columns_keeps_the_names_of_studies(now):
+    show = live(60)
+    show.run_started("smoke", 60.0, ["cnn", "hist_gradient_boosting"])
+    show.trial_started("cnn", 0)
+    show.trial_ended("hist_gradient_boosting", 0, "complete", 0.9123, 5.0)
+    text = drawn(show, 60)
+    assert max(map(len, text.splitlines())) <= 60
+    assert row(text, "hist_gradient_boosting").split() == ["hist_gradient_boosting", "1", "–", "91.23"]
+    assert row(text, "cnn").split()[-2:] == ["#0", "0:00"]
+    show.run_ended()
+
+
 def test_live_table_beyond_its_budget_says_so(now):
     show = live()
     show.run_started("smoke", 60.0, ["cnn"])
