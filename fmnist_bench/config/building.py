@@ -142,9 +142,9 @@ def resolve(use: str, where: str, allow_import: Sequence[str] = ()) -> Any:
     module_name, _, name = use.rpartition(".")
     try:
         module = importlib.import_module(module_name)
+        target = getattr(module, name, None)  # which a package may import only now
     except ImportError as error:
         raise InputError(f"{where}.use: cannot import {module_name}: {error}") from error
-    target = getattr(module, name, None)
     if not inspect.isclass(target):
         raise InputError(f"{where}.use: {module_name} has no class {name}{nearest(name, dir(module))}")
     home = f"{target.__module__}."

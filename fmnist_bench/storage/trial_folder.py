@@ -36,7 +36,8 @@ class Rows:
         return np.load(self.folder / "X.npy", mmap_mode="r"), np.load(self.folder / "y.npy")
 
 
-def _write_result(result: TrialResult, folder: Path) -> None:
+def write_result(result: TrialResult, folder: Path) -> None:
+    """Write a result, without its probabilities, into the folder of its trial."""
     (folder / RESULT).write_text(json.dumps(asdict(replace(result, valid_probabilities=None)), indent=1) + "\n")
 
 

@@ -27,9 +27,8 @@ from fmnist_bench.config.building import is_allowed, module_of
 from fmnist_bench.config.study import Study
 from fmnist_bench.storage.results import TrialResult
 from fmnist_bench.storage.trial_folder import LOG, read_result, unfinished
-from fmnist_bench.trials import task as job
 from fmnist_bench.trials.limits import Limits, tail
-from fmnist_bench.trials.task import Task
+from fmnist_bench.trials.task import DONE, Task, check, predict, work
 
 GRACE = 3.0  # seconds between the polite and the hard end of a worker
 STARTS = 3  # times that a worker is started before it is given up
@@ -86,7 +85,7 @@ def run_in_worker(task: Task, on_report: OnReport, stop: threading.Event) -> Tri
     if task.seconds is not None:
         task = replace(task, deadline=time.monotonic() + task.seconds)
     try:
-        with _process(job.work, task) as (process, connection):
+        with _process(work, task) as (process, connection):
             limits = Limits(process.pid, task)
             ended_by = _attend(process, connection, limits, on_report, stop)
     except WorkerError as error:
@@ -111,7 +110,7 @@ def check_in_worker(studies: tuple[Study, ...], allow_import: tuple[str, ...]) -
     InputError
         Where a class or an argument does not exist.
     """
-    answer: str | set[str] = answer_of_worker(job.check, (studies, allow_import))
+    answer: str | set[str] = answer_of_worker(check, (studies, allow_import))
     if isinstance(answer, str):
         raise InputError(answer)
     return answer
@@ -127,7 +126,7 @@ def predict_in_worker(
     InputError
         Where the model cannot be loaded, or cannot predict these rows.
     """
-    if message := answer_of_worker(job.predict, (model, X, target, tuple(allow_import)), seconds):
+    if message := answer_of_worker(predict, (model, X, target, tuple(allow_import)), seconds):
         raise InputError(message)
 
 
@@ -261,8 +260,8 @@ def _attend(
             try:
                 message = connection.recv()
             except (EOFError, ConnectionError):
-                message = job.DONE
-            if message is job.DONE:
+                message = DONE
+            if message is DONE:
                 process.join(GRACE)
                 return None
             step, score = message

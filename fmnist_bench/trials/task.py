@@ -34,8 +34,8 @@ from fmnist_bench.storage.trial_folder import (
     PROBABILITIES,
     SAMPLES,
     Rows,
-    _write_result,
     unfinished,
+    write_result,
 )
 from fmnist_bench.trials.evaluate import ended_by, run_preparation, run_trial
 from fmnist_bench.trials.model_check import CHECKED_ROWS, fault_of_model, save_checked
@@ -103,7 +103,7 @@ def work(task: Task, connection: Connection) -> None:
     folder = unfinished(task.folder)
     folder.mkdir(parents=True, exist_ok=True)
     _redirect_output(folder / LOG)
-    _write_result(_outcome(task, folder, _monitor_over(connection)), folder)
+    write_result(_outcome(task, folder, _monitor_over(connection)), folder)
     os.replace(folder, task.folder)
     sys.stdout.flush()
     sys.stderr.flush()

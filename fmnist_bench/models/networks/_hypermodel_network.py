@@ -1,14 +1,11 @@
-"""What can be told of a network that somebody else has built and compiled, and how its training is followed."""
+"""What can be told of a network that somebody else has built and compiled: its width, its labels, its outputs."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
-
-if TYPE_CHECKING:
-    pass
 
 PROBABILITIES = ("softmax", "sigmoid")
 
