@@ -71,7 +71,7 @@ def test_a_benchmark_runs_on_other_back_ends(backend, tmp_path):
 def test_jax_trains_no_gan_and_samples_one_that_was_trained_elsewhere(tmp_path):
     code = """
 from fmnist_bench.models.augmentation.gan import ConditionalGAN
-from fmnist_bench.models.networks._backend import to_bytes
+from fmnist_bench.models.networks._saved import to_bytes
 from fmnist_bench.models.augmentation._gan_networks import build_generator
 """
     make = 'Path("gan.keras").write_bytes(to_bytes(build_generator((8, 8, 1), 10, 4, 4)))'
