@@ -15,7 +15,7 @@ from fmnist_bench._utils.errors import InputError
 from fmnist_bench._utils.files import write_text
 from fmnist_bench.config.loader import load_benchmark, parse_duration
 from fmnist_bench.config.space import is_number
-from fmnist_bench.config.study import HIGHEST_SEED, Benchmark
+from fmnist_bench.config.study import HIGHEST_SEED, MOST_VALIDATION, Benchmark
 from fmnist_bench.data.dataset import NAMES, Dataset, Split, load_dataset, make_split
 from fmnist_bench.data.fashion_mnist import is_fashion_mnist
 from fmnist_bench.progress.displays import Progress, make_progress
@@ -225,9 +225,12 @@ def _with_data(benchmark: Benchmark, data: str | Path | None) -> tuple[Benchmark
 
 def _split(benchmark: Benchmark, dataset: Dataset) -> Split:
     """Divide the rows; a benchmark that wants more than there are gets all, and the same share of them is valid."""
-    rows, valid_size = benchmark.rows, benchmark.valid_size
-    if rows is not None and rows > (n := len(dataset.y)):
-        rows, valid_size = None, valid_size if isinstance(valid_size, float) else max(1, round(valid_size * n / rows))
+    n, rows, valid_size = len(dataset.y), benchmark.rows, benchmark.valid_size
+    if rows is not None and rows > n:
+        valid_size = max(1, round(valid_size * n / rows)) if isinstance(valid_size, int) else valid_size
+        rows = None
+    if valid_size is None:
+        valid_size = max(1, min(round((rows or n) / 6), MOST_VALIDATION))
     return make_split(dataset.y, valid_size, benchmark.seed, rows, dataset.class_names)
 
 

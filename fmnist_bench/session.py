@@ -183,7 +183,7 @@ class Session:
     def _search(self, tracker: Tracker) -> Search:
         benchmark, counted = self.benchmark, self.benchmark.budget is None or self.benchmark.trials is not None
         self._withdraw_damaged(tracker)
-        studies = make_study_searches(benchmark.studies, self.run, benchmark.seed, counted, self.workers.speedup)
+        studies = make_study_searches(benchmark.studies, self.run, benchmark.seed, counted)
         settings = SearchSettings(
             partial(self.run.store.rows, self.dataset),
             self.split,

@@ -1,6 +1,7 @@
 """Studies without worker processes, for the tests of what is asked and told."""
 
 import math
+from dataclasses import replace
 
 from fmnist_bench.config.space import Range, Spec
 from fmnist_bench.config.study import DefaultConfiguration, Fidelity, SearchSpace, Study
@@ -10,7 +11,7 @@ from fmnist_bench.storage.records import TrialRecord
 from fmnist_bench.storage.results import TrialResult
 from fmnist_bench.storage.run_folder import Run, Store
 
-EPOCHS = {"model__epochs": (2, 6, 14)}
+EPOCHS = {"rows": (0.5, 1.0, 1.0), "model__epochs": (2, 6, 14)}
 SPACE = Spec("sklearn.svm.SVC", {"C": Range(0.1, 10.0, log=True), "degree": Range(1, 5)})
 LEVELS = {"model__max_iter": (10, 30, 90)}
 KNOWN = [DefaultConfiguration("one", {"model__C": 3.0, "model__degree": 2})]
@@ -22,28 +23,29 @@ def make_run(folder):
     return Run(Store(folder / "mlruns"), folder / "run", "b")
 
 
-def make(run, defaults=(), spec=SPACE, levels=None, thorough=False, speedup=1.0):
+def make(run, defaults=(), spec=SPACE, levels=None, thorough=False):
     network, ladder = spec.class_name == "CNNClassifier", Fidelity(levels or {})
     study = Study(SearchSpace("svm", spec, defaults=tuple(defaults), fidelity=ladder, compresses_schedule=network))
-    return StudySearch(study, run, OptunaAsker(study, run, seed=0), thorough, speedup=speedup)
+    return StudySearch(study, run, OptunaAsker(study, run, seed=0), thorough)
 
 
-def ask(search):
+def ask(search, box=math.inf):
     """Ask for what the study would try next."""
-    proposal = search.propose(math.inf)
+    proposal = search.search(math.inf, box)
     return proposal and search.ask(proposal)
 
 
 def answer(search, run, ask, accuracy=0.5, status="complete", seconds=1.0, schedule_share=1.0):
     result = TrialResult(status, accuracy=accuracy, log_loss=1.0, fit_seconds=seconds, schedule_share=schedule_share)
-    fidelity = search.fidelity(ask)
+    fidelity, phase = search.fidelity(ask), search.phase(ask)
     record = TrialRecord("svm", ask.number, dict(ask.parameters), ask.default, result, seconds, 0.0, ask.rung, fidelity)
+    record = replace(record, phase=phase)
     run.save_record(record)
     search.tell(record)
     return record
 
 
-def network(run, speedup=1.0):
+def network(run):
     """The search of a network with a default configuration, on a ladder of epochs."""
     spec = Spec("fmnist_bench.models.CNNClassifier", {"learning_rate": Range(0.1, 1.0)})
-    return make(run, [DefaultConfiguration("one", {"model__learning_rate": 0.5})], spec, levels=EPOCHS, speedup=speedup)
+    return make(run, [DefaultConfiguration("one", {"model__learning_rate": 0.5})], spec, levels=EPOCHS)

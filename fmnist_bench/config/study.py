@@ -18,9 +18,11 @@ from fmnist_bench.pipeline import Augmentations, Pipeline
 
 HIGHEST_SEED = 2**32 - 3  # of numpy's generators the highest but two: the best network is trained again with those
 DEFAULT_BUDGET = 1800.0  # seconds
+MOST_VALIDATION = 5000  # rows: more do not choose better, see benchmarks/ensemble/selection.md
 SEARCHED = ("ratio", "balance")  # of an augmentation that learns once for all trials
 QUICK = "sklearn.", "fmnist_bench.models.svm"
 ROWS = "rows"  # the one fidelity that is no argument: share of the train rows
+SEED = "model__random_state"
 
 
 @dataclass(frozen=True)
@@ -250,12 +252,18 @@ class EnsembleConfig:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What is compared: data set, split, seed, budget, studies, ensemble."""
+    """What is compared: data set, split, seed, budget, studies, ensemble.
+
+    Attributes
+    ----------
+    valid_size : float, int or None
+        Share or number of the rows that choose between models; None is a sixth of them, at most `MOST_VALIDATION`.
+    """
 
     name: str
     data: str = "fashion-mnist"
     rows: int | None = None
-    valid_size: float = 1 / 6
+    valid_size: float | None = None
     seed: int = 0
     budget: float | None = DEFAULT_BUDGET
     trials: int | None = None

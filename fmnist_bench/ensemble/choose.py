@@ -113,10 +113,15 @@ def _limit(limit: float | None, cheapest: float, say: Say) -> float:
 
 
 def _save(run: Run, records: Sequence[TrialRecord], dataset: Dataset, found: Combination) -> list[tuple[Any, ...]]:
-    """Write the ensemble's folder; give study, number and weight of each member, the weightiest first."""
-    chosen = [(r, float(weight)) for r, weight in zip(records, found.weights, strict=True) if weight > 0]
-    chosen.sort(key=lambda pair: -pair[1])
-    files = [(f"{r.study}-{r.number}", weight, run.model_file(r.study, r.number)) for r, weight in chosen]
+    """Write the ensemble's folder; give study, number, weight, temperature of each member, weightiest first."""
+    temperatures = np.ones(len(records)) if found.temperatures is None else found.temperatures
+    pairs = zip(records, found.weights.tolist(), temperatures.tolist(), strict=True)
+    chosen = sorted(
+        ((r, weight, temperature) for r, weight, temperature in pairs if weight > 0), key=lambda each: -each[1]
+    )
+    files = [
+        (f"{r.study}-{r.number}", w, temperature, run.model_file(r.study, r.number)) for r, w, temperature in chosen
+    ]
     about = {
         "method": "greedy",
         "temperature": found.temperature,
@@ -129,4 +134,4 @@ def _save(run: Run, records: Sequence[TrialRecord], dataset: Dataset, found: Com
         "class_names": list(dataset.class_names),
     }
     write_bundle(run.ensemble_folder, files, about, own_place=True)
-    return [(r.study, r.number, weight) for r, weight in chosen]
+    return [(r.study, r.number, weight, temperature) for r, weight, temperature in chosen]

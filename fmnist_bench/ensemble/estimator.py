@@ -70,6 +70,8 @@ class StackedEnsemble(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
         Summing to one; with the logistic method each member's share of the coefficients' sizes.
     temperature_ : float
         1 without calibration.
+    member_temperatures_ : ndarray of shape (n_members,)
+        By which the logarithms of each member's probabilities are divided before the greedy method's mean; else 1.
     stacker_ : LogisticRegression or None
     classes_, class_names_ : ndarray and list of shape (n_classes,)
         The labels, sorted, and their names: the labels as text where nobody has named them.
@@ -275,7 +277,8 @@ class StackedEnsemble(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
             "encoded": self.encoded_,
             "class_names": self.class_names_ if self.class_names_ != list(map(str, self.classes_)) else None,
         }
-        members = [(name, weight, model) for (name, model), weight in zip(self.members_, self.weights_, strict=True)]
+        numbers = zip(self.weights_.tolist(), self.member_temperatures_.tolist(), strict=True)
+        members = [(name, *pair, model) for (name, model), pair in zip(self.members_, numbers, strict=True)]
         save_bundle(Path(folder), members, about, self.stacker_, allow_import)
 
     def _check_parameters(self) -> None:
@@ -303,13 +306,16 @@ class StackedEnsemble(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
         weights, self.temperature_, self.stacker_ = combination.weights, combination.temperature, combination.stacker
         kept = np.flatnonzero(weights) if self.stacker_ is None else np.arange(len(members))
         self.members_, self.weights_ = [members[i] for i in kept], weights[kept]
+        found = combination.temperatures
+        self.member_temperatures_ = np.ones(len(kept)) if found is None else found[kept]
         self.class_names_ = list(map(str, self.classes_))
         return self.members_
 
     def _predict_batch(self, X: Any) -> NDArray[np.float64]:
         known = np.arange(len(self.classes_)) if self.encoded_ else self.classes_
         found = Parallel(self.n_jobs, prefer="threads")(delayed(aligned)(m, X, known) for _, m in self.members_)
-        return Combination(self.weights_, self.temperature_, self.stacker_).apply(np.stack(list(found)))
+        how = self.weights_, self.temperature_, self.stacker_, self.member_temperatures_
+        return Combination(*how).apply(np.stack(list(found)))
 
     def __repr__(self, N_CHAR_MAX: int = 700) -> str:
         members = zip(getattr(self, "members_", ()), getattr(self, "weights_", ()), strict=True)

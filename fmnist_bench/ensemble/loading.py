@@ -34,6 +34,7 @@ def load_ensemble(folder: str | Path, allow_import: Sequence[str] = (), n_jobs: 
     ensemble.class_names_ = list(manifest.get("class_names") or map(str, ensemble.classes_))
     ensemble.weights_ = np.array([entry["weight"] for entry in manifest["members"]])
     ensemble.temperature_ = float(manifest["temperature"])
+    ensemble.member_temperatures_ = np.array([entry["temperature"] for entry in manifest["members"]])
     ensemble.n_features_in_, ensemble.pixels_ = int(manifest["n_features_in"]), bool(manifest["pixels"])
     ensemble.image_shape_ = tuple(manifest.get("image_shape") or ()) or None
     ensemble.background_, ensemble.data_fingerprint_ = manifest.get("background"), str(manifest.get("fingerprint", ""))

@@ -67,7 +67,7 @@ def _faults(manifest: Mapping[str, Any]) -> Iterator[str]:
         yield from _file_faults(stacker) if isinstance(stacker, dict) else ["stacker must be a table, or null"]
     if manifest.get("method") not in METHODS:
         yield f"method must be one of {', '.join(METHODS)}"
-    if not (_is_number(manifest.get("temperature"), 0, inf) and 0 < manifest["temperature"] < inf):
+    if not _is_temperature(manifest.get("temperature")):
         yield f"temperature {manifest.get('temperature')!r}: must be a number above zero"
     if not isinstance(manifest.get("pixels"), bool):
         yield "pixels must be true or false"
@@ -80,6 +80,8 @@ def _faults(manifest: Mapping[str, Any]) -> Iterator[str]:
 def _member_faults(member: Mapping[str, Any]) -> Iterator[str]:
     if not isinstance(member.get("name"), str):
         yield "every member must have a name"
+    if not _is_temperature(member.get("temperature")):
+        yield f"temperature {member.get('temperature')!r} of a member: must be a number above zero"
     yield from _file_faults(member)
 
 
@@ -115,6 +117,10 @@ def _column_faults(manifest: Mapping[str, Any]) -> Iterator[str]:
 
 def _is_number(value: Any, low: float, high: float) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= min(high, LARGEST)
+
+
+def _is_temperature(value: Any) -> bool:
+    return _is_number(value, 0, inf) and 0 < value < inf
 
 
 def _is_list_of(value: Any, kind: type) -> bool:

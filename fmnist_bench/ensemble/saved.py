@@ -18,7 +18,7 @@ from fmnist_bench.models.saved import load_named, save_model
 
 def write_bundle(
     folder: Path,
-    members: Sequence[tuple[str, float, Path]],
+    members: Sequence[tuple[str, float, float, Path]],
     about: Mapping[str, Any],
     stacker: Path | None = None,
     own_place: bool = False,
@@ -29,8 +29,8 @@ def write_bundle(
     ----------
     folder : Path
         New, empty, or an ensemble that was saved earlier.
-    members : list of (str, float, Path)
-        Name, weight and file of each, as `save_model` wrote it.
+    members : list of (str, float, float, Path)
+        Name, weight, temperature and file of each, as `save_model` wrote it.
     about : mapping
         What else the manifest says; JSON.
     stacker : Path or None
@@ -50,8 +50,8 @@ def write_bundle(
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     entries = [
-        {"name": name, "weight": weight, **_add(temporary, f"{number}-{name}", path)}  # two may have one name
-        for number, (name, weight, path) in enumerate(members)
+        {"name": name, "weight": weight, "temperature": temperature, **_add(temporary, f"{i}-{name}", path)}
+        for i, (name, weight, temperature, path) in enumerate(members)  # two may have one name
     ]
     combined = {"members": entries, "stacker": None if stacker is None else _add(temporary, "stacker", stacker)}
     write_manifest(temporary, {"versions": dict(versions()), **about, **combined})
@@ -60,7 +60,7 @@ def write_bundle(
 
 def save_bundle(
     folder: Path,
-    members: Sequence[tuple[str, float, Any]],
+    members: Sequence[tuple[str, float, float, Any]],
     about: Mapping[str, Any],
     stacker: Any = None,
     allow_import: Sequence[str] = (),
@@ -79,7 +79,10 @@ def save_bundle(
             load_named(file, name, allow_import)  # better refused now than when it is needed
             return file
 
-        saved = [(name, float(w), save(i, f"member {name}", each)) for i, (name, w, each) in enumerate(members)]
+        saved = [
+            (name, w, temperature, save(i, f"member {name}", each))
+            for i, (name, w, temperature, each) in enumerate(members)
+        ]
         write_bundle(folder, saved, about, None if stacker is None else save(len(members), "stacker", stacker))
 
 

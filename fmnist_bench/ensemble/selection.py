@@ -1,7 +1,7 @@
 """From the members' probabilities to one prediction: which members, with which weights, how sure. Pure functions."""
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,8 @@ class Combination:
         Summing to one; where there is a stacker, each member's share of the coefficients' sizes.
     temperature : float
         By which the logarithms are divided in the end.
+    temperatures : ndarray of shape (n_members,) or None
+        By which the logarithms of each member are divided first; None changes nothing.
     stacker : LogisticRegression or None
         Combines the logarithms of all members' probabilities, instead of the weighted mean.
     """
@@ -36,15 +38,22 @@ class Combination:
     weights: NDArray[np.float64]
     temperature: float = 1.0
     stacker: Any = None
+    temperatures: NDArray[np.float64] | None = None
 
     def apply(self, probabilities: Floats) -> NDArray[np.float64]:
         """Combine probabilities of shape (n_members, n_rows, n_classes) into (n_rows, n_classes)."""
         if self.stacker is None:
-            combined = weighted_mean(probabilities, self.weights)
+            combined = weighted_mean(self._brought_together(probabilities), self.weights)
         else:
             stacked = self.stacker.predict_proba(log_features(probabilities))
             combined = _in_all_classes(stacked, self.stacker.classes_, probabilities.shape[2])
         return combined if self.temperature == 1 else with_temperature(combined, self.temperature)
+
+    def _brought_together(self, probabilities: Floats) -> Floats:
+        if self.temperatures is None:
+            return probabilities
+        pairs = zip(probabilities, self.temperatures, strict=True)
+        return np.stack([with_temperature(member, float(temperature)) for member, temperature in pairs])
 
 
 def learn_combination(
@@ -68,7 +77,9 @@ def learn_combination(
     max_steps : int
         Of the greedy selection.
     calibrate : bool
-        Find a temperature; for a stacker on what it predicts for rows that it was not fitted on.
+        Find a temperature; for a stacker on what it predicts for rows that it was not fitted on. Greedy selection finds
+        one of each member before it chooses: of two equally accurate ones the mean would follow the one that is more
+        sure of itself, and networks trained with smoothed labels are not.
     costs, max_cost
         See `greedy_selection`; other methods take every member.
 
@@ -84,11 +95,13 @@ def learn_combination(
         stacker, weights = _stack(probabilities, y)
         temperature = _stacked_temperature(stacker, probabilities, y) if calibrate else 1.0
         return Combination(weights, temperature, stacker)
+    weights, temperatures = np.full(len(probabilities), 1 / len(probabilities)), None
     if method == "greedy":
-        weights = greedy_selection(probabilities, y, max_steps, costs, max_cost)
-    else:
-        weights = np.full(len(probabilities), 1 / len(probabilities))
-    return Combination(weights, fit_temperature(weighted_mean(probabilities, weights), y) if calibrate else 1.0)
+        temperatures = np.array([fit_temperature(member, y) if calibrate else 1.0 for member in probabilities])
+        together = Combination(weights, temperatures=temperatures)._brought_together(probabilities)
+        weights = greedy_selection(together, y, max_steps, costs, max_cost)
+    found = Combination(weights, temperatures=temperatures)
+    return replace(found, temperature=fit_temperature(found.apply(probabilities), y) if calibrate else 1.0)
 
 
 def _stack(probabilities: Floats, y: Integers) -> tuple[Any, NDArray[np.float64]]:
@@ -125,11 +138,10 @@ def greedy_selection(
     costs: ArrayLike | None = None,
     max_cost: float = np.inf,
 ) -> NDArray[np.float64]:
-    """Choose members with replacement so that their mean predicts best (Caruana et al., 2004).
+    """Choose members with replacement so that their mean has the lowest log loss (Caruana et al., 2004).
 
-    Each step adds the member that gives the mean the highest accuracy, where a tie between classes counts as wrong;
-    equal accuracies are decided by the lower log loss, then by the lower index. The best step of all is kept, the
-    earliest among equals.
+    Each step adds the member that lowers it most, the first of equals; the best step of all is kept. Log loss chooses
+    better than accuracy, of which few rows decide: `benchmarks/ensemble/selection.md`.
 
     Parameters
     ----------
@@ -156,40 +168,25 @@ def greedy_selection(
     Examples
     --------
     >>> sure, unsure, wrong = [[0.9, 0.1], [0.4, 0.6]], [[0.6, 0.4], [0.1, 0.9]], [[0.2, 0.8], [0.7, 0.3]]
-    >>> greedy_selection(np.array([sure, unsure, wrong]), np.array([0, 1]))
+    >>> greedy_selection(np.array([sure, unsure, wrong]), np.array([0, 1]), max_steps=4)
     array([0.5, 0.5, 0. ])
     """
-    members = np.ascontiguousarray(np.moveaxis(probabilities, 2, 1))  # classes before rows: four times as fast
-    price = np.zeros(len(members)) if costs is None else np.asarray(costs, dtype=np.float64)
-    counts = np.zeros(len(members), dtype=np.int64)
-    total = np.zeros(members.shape[1:], dtype=np.float64)
-    spent, best_score, best_counts = 0.0, (-1.0, 0.0), counts.copy()
+    right = np.asarray(probabilities, dtype=np.float64)[:, np.arange(len(y)), y]
+    price = np.zeros(len(right)) if costs is None else np.asarray(costs, dtype=np.float64)
+    counts, total, spent = np.zeros(len(right), dtype=np.int64), np.zeros(len(y)), 0.0
+    best_score, best_counts = -np.inf, counts.copy()
     for step in range(1, max_steps + 1):
         affordable = np.flatnonzero((counts > 0) | (spent + price <= max_cost))  # what was chosen costs no more
         if not len(affordable):
             raise ValueError(f"max_cost={max_cost:g}: the cheapest member costs {price.min():.4g}")
-        hits = {int(i): _hits(total + members[i], y) for i in affordable}
-        level = [i for i, hit in hits.items() if hit == max(hits.values())]
-        chosen = max(level, key=lambda i: (_log_likelihood((total + members[i]) / step, y), -i))
+        scores = {int(i): float(np.log((total + right[i]) / step + TINY).mean()) for i in affordable}
+        chosen = max(scores, key=lambda i: (scores[i], -i))
         spent += 0.0 if counts[chosen] else price[chosen]
         counts[chosen] += 1
-        total += members[chosen]
-        score = hits[chosen] / len(y), _log_likelihood(total / step, y)
-        if score > best_score:
-            best_score, best_counts = score, counts.copy()
+        total += right[chosen]
+        if scores[chosen] > best_score:
+            best_score, best_counts = scores[chosen], counts.copy()
     return np.asarray(best_counts / best_counts.sum())
-
-
-def _hits(total: NDArray[np.float64], y: Integers) -> int:
-    """Count the rows whose right class is ahead of every other; changes `total`."""
-    rows = np.arange(len(y))
-    right = total[y, rows]
-    total[y, rows] = -1.0
-    return int((right > total.max(axis=0)).sum())
-
-
-def _log_likelihood(mean: NDArray[np.float64], y: Integers) -> float:
-    return float(np.log(np.clip(mean[y, np.arange(len(y))], TINY, None)).mean())
 
 
 def weighted_mean(probabilities: Floats, weights: ArrayLike) -> NDArray[np.float64]:

@@ -15,13 +15,12 @@ from numpy.typing import NDArray
 from fmnist_bench._utils.files import write_text
 from fmnist_bench.data.dataset import Dataset
 from fmnist_bench.ensemble.manifest import MANIFEST
-from fmnist_bench.ensemble.selection import Combination, weighted_mean
 from fmnist_bench.ensemble.usable import given_up, records_left
 from fmnist_bench.report.findings import Contestant, Findings, Importances, TrialRow
 from fmnist_bench.report.importance import importances
-from fmnist_bench.report.opening import Opened, Probabilities, members_of, winners
+from fmnist_bench.report.opening import Opened, Probabilities, combination_of, members_of, winners
 from fmnist_bench.storage.records import TrialRecord
-from fmnist_bench.storage.results import PREPARATION
+from fmnist_bench.storage.results import NOT_BEGUN, PREPARATION
 from fmnist_bench.storage.run_folder import Run
 from fmnist_bench.storage.trial_folder import SAMPLES
 
@@ -73,11 +72,11 @@ def gather(run: Run, opened: Opened, environment: Mapping[str, str]) -> Findings
         contestants=tuple(contestants),
         ensemble=_ensemble(run, members, records, predicted) if members else None,
         members=tuple(members),
-        trials=tuple(_row(record) for rows in records.values() for record in rows),
+        trials=(*(_row(record) for rows in records.values() for record in rows), *_not_begun(run)),
         environment={**_data(run, test), **environment},
         how_to_open=how_to_open(run),
-        temperature=_temperature(run),
-        uncalibrated=weighted_mean(*_parts(members, predicted)) if members else None,
+        temperature=combination_of(run).temperature if members else 1.0,
+        uncalibrated=_uncalibrated(run, _of_members(members, predicted)) if members else None,
         X_test=test.X,
         image_shape=test.image_shape,
         importances=_importances(run, records),
@@ -191,8 +190,7 @@ def _ensemble(
     records: Mapping[str, Sequence[TrialRecord]],
     predicted: Mapping[tuple[str, int], Probabilities],
 ) -> Contestant:
-    probabilities, weights = _parts(members, predicted)
-    combination = Combination(weights, _temperature(run))
+    combination = combination_of(run)
     results = [next(r.result for r in records[study] if r.number == number) for study, number, _ in members]
     return Contestant(
         name="ensemble",
@@ -200,22 +198,22 @@ def _ensemble(
         parameters={f"{study} {number}": round(weight, 3) for study, number, weight in members},
         n_trials={},
         valid_probabilities=combination.apply(np.stack([run.valid_probabilities(study, n) for study, n, _ in members])),
-        test_probabilities=combination.apply(probabilities),
+        test_probabilities=combination.apply(_of_members(members, predicted)),
         fit_seconds=sum(result.fit_seconds for result in results),
         predict_seconds=sum(result.predict_seconds for result in results),
         search_seconds=sum(record.seconds for rows in records.values() for record in rows),
     )
 
 
-def _parts(
+def _of_members(
     members: Sequence[tuple[str, int, float]], predicted: Mapping[tuple[str, int], Probabilities]
-) -> tuple[Probabilities, NDArray[np.float64]]:
-    """Give what a weighted mean is made of: the members' probabilities of the test rows, and their weights."""
-    return np.stack([predicted[study, n] for study, n, _ in members]), np.array([weight for *_, weight in members])
+) -> Probabilities:
+    """Give the members' probabilities of the test rows, of shape (n_members, n_test, n_classes)."""
+    return np.stack([predicted[study, n] for study, n, _ in members])
 
 
-def _temperature(run: Run) -> float:
-    return float(run.state.get("temperature", 1.0))
+def _uncalibrated(run: Run, probabilities: Probabilities) -> NDArray[np.float64]:
+    return replace(combination_of(run), temperature=1.0).apply(probabilities)
 
 
 def _row(record: TrialRecord) -> TrialRow:
@@ -233,6 +231,12 @@ def _row(record: TrialRecord) -> TrialRow:
         ended=record.ended,
         rung=record.rung,
     )
+
+
+def _not_begun(run: Run) -> list[TrialRow]:
+    """Studies that had no trial, each as a row with its reason."""
+    reasons = run.state.get("not_begun", {})
+    return [TrialRow(study, 0, NOT_BEGUN, str(why), 0.0, None, None, {}, {}, 0.0) for study, why in reasons.items()]
 
 
 def serve_hint(registered: Mapping[str, Any] | None, mlruns: str, tracking_uri: str) -> dict[str, str]:

@@ -14,6 +14,7 @@ from fmnist_bench._utils.errors import InputError
 from fmnist_bench._utils.probabilities import check_probabilities
 from fmnist_bench.data.dataset import NAMES, Dataset, load_dataset
 from fmnist_bench.ensemble.choose import choose_again, offered
+from fmnist_bench.ensemble.selection import Combination
 from fmnist_bench.ensemble.usable import Key, Say, faults_of_files, give_up, records_left
 from fmnist_bench.storage.records import TrialRecord, best
 from fmnist_bench.storage.run_folder import Run
@@ -63,7 +64,13 @@ def open_test_set(run: Run, allow_import: Sequence[str] = (), say: Say = log.war
 
 def members_of(run: Run) -> list[tuple[str, int, float]]:
     """Give study, trial and weight of each member of the ensemble; none where no trial was complete."""
-    return [(study, int(number), float(weight)) for study, number, weight in run.state.get("members", [])]
+    return [(study, int(number), float(weight)) for study, number, weight, _ in run.state.get("members", [])]
+
+
+def combination_of(run: Run) -> Combination:
+    """Give how the members become one prediction."""
+    numbers = np.array([entry[2:] for entry in run.state["members"]], dtype=np.float64)
+    return Combination(numbers[:, 0], float(run.state["temperature"]), temperatures=numbers[:, 1])
 
 
 def winners(run: Run) -> dict[str, TrialRecord]:

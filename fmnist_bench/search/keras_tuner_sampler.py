@@ -17,7 +17,7 @@ from fmnist_bench.config.study import Fidelity, Study
 from fmnist_bench.search._keras_tuner_space import decode, encode, hyperparameters, keras_tuner
 from fmnist_bench.search.optuna_sampler import DRAWS, STARTUP_TRIALS
 from fmnist_bench.search.sampler import Ask, Asker, agree
-from fmnist_bench.search.successive_halving import Ladder
+from fmnist_bench.search.successive_halving import SuccessiveHalving
 from fmnist_bench.storage.records import TrialRecord
 from fmnist_bench.storage.results import PREPARATION
 from fmnist_bench.storage.run_folder import Run
@@ -93,7 +93,7 @@ class OracleAsker(Asker):
             self._oracle = self._make_oracle(study, seed)  # without what was read before it became clear
             self._begin_from(records)
 
-    def ask(self, ladder: Ladder, rung: int) -> Ask | None:
+    def ask(self, ladder: SuccessiveHalving, rung: int) -> Ask | None:
         """Ask; what the ladder has seen already the oracle is told from memory."""
         if not self.climbs:
             self._teach(rung)
@@ -273,7 +273,7 @@ def factor_of(fidelity: Fidelity) -> int:
     return max(2, round(whole ** (1 / (fidelity.n_rungs - 1))))
 
 
-def _remembered(ladder: Ladder, ask: Ask) -> float | None:
+def _remembered(ladder: SuccessiveHalving, ask: Ask) -> float | None:
     accuracies = (a.accuracy for a in ladder.attempts if (a.config, a.rung) == (ask.config, ask.rung))
     return next(accuracies, None)
 

@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from fmnist_bench.config.study import ROWS
 from fmnist_bench.data.dataset import Split
 from fmnist_bench.progress.displays import Progress
-from fmnist_bench.search.allocation import Clock, next_study
-from fmnist_bench.search.proposals import Proposal
+from fmnist_bench.search.allocation import Clock
+from fmnist_bench.search.phases import Phases
+from fmnist_bench.search.plan import box_seconds
 from fmnist_bench.search.sampler import Ask
-from fmnist_bench.search.study import StudySearch
-from fmnist_bench.storage.records import TrialRecord
+from fmnist_bench.search.study import Proposal, StudySearch
+from fmnist_bench.storage.records import TRAIN, TrialRecord
 from fmnist_bench.storage.results import PREPARATION, TrialResult
 from fmnist_bench.storage.run_folder import Run
 from fmnist_bench.storage.trial_folder import Rows, unfinished
@@ -24,12 +25,9 @@ from fmnist_bench.tracking.tracker import Tracker
 from fmnist_bench.trials.local import Workers
 from fmnist_bench.trials.task import Task
 
-LEARNING_SHARES = 1.0  # even shares of the time that an augmentation may take to learn, once for all its trials
-LIMIT_FACTOR = 2.0  # a trial may take so many times longer than expected; a network then ends its schedule early
 MOST_THREADS = 1024  # that attend to workers; they are made as they are needed
 SAVE_SECONDS = 15.0  # how often to save the elapsed time and look for new workers while no trial finishes
-FIRST_SHARE, FIRST_LIMIT = 0.25, 20.0  # of the time left, and seconds, that a trial of an unknown cost may take
-TRAINING = 0.8  # of the time for trials, kept for the last training of a network that one core is too slow for
+Trials = dict[Future[tuple[TrialResult, float]], tuple[StudySearch, Ask]]
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ class Search:
         self.studies, self.run, self.tracker, self.clock, self.workers = studies, run, tracker, clock, workers
         self.settings, self.progress = settings, progress
         self.stop = threading.Event()  # set by Ctrl-C: ends the trials in progress and the search
-        self._until = math.inf  # seconds until a network is trained last, which nothing else may delay
+        self.phases = Phases(studies, clock, workers, settings.seed, settings.trials, self._write_down)
         self._lock = threading.RLock()  # the threads that attend to workers hand in scores
 
     def settle(self) -> None:
@@ -91,20 +89,32 @@ class Search:
 
     def loop(self, reserve: Callable[[], float]) -> None:
         """Run trials until budget or count is used up; `reserve` says how many seconds the end phase needs."""
-        running: dict[Future[tuple[TrialResult, float]], tuple[StudySearch, Ask]] = {}
+        running: Trials = {}
         with ThreadPoolExecutor(MOST_THREADS) as threads, self._stops_on_error():  # a cluster may grow
             while True:
-                while len(running) < self.workers.capacity and (started := self._start(threads, reserve())):
+                while self.phases.free_places() and (started := self._start(threads, reserve())):
                     running |= started
                 if not running:
+                    self._note_what_was_not_begun(reserve())
                     return
                 done = wait(running, SAVE_SECONDS, FIRST_COMPLETED).done
                 self.run.save_state(seconds=self.clock.elapsed)
                 for future in done:
                     search, ask = running.pop(future)
                     result, seconds = future.result()
-                    earlier = search.learning_seconds if ask.number == PREPARATION else 0.0
+                    earlier = search.preparation_seconds if ask.number == PREPARATION else 0.0
                     self._close(search, self._record(search, ask, result, earlier + seconds))
+
+    def _write_down(self, trainings: list[str]) -> None:
+        """Keep and say what the train phase is going to train."""
+        self.run.save_state(plan=trainings)
+        for line in trainings:
+            self.progress.message(f"Training {line}")
+
+    def _note_what_was_not_begun(self, reserve: float) -> None:
+        box = math.inf if self.phases.is_counted else box_seconds((self.clock.budget or 0.0) - reserve)
+        reasons = {search.study.name: search.why_not_begun(box) for search in self.studies if not search.records}
+        self.run.save_state(not_begun=reasons)
 
     @contextlib.contextmanager
     def _stops_on_error(self) -> Iterator[None]:
@@ -115,30 +125,16 @@ class Search:
             self.stop.set()
             raise
 
-    def _start(
-        self, threads: ThreadPoolExecutor, reserve: float
-    ) -> dict[Future[tuple[TrialResult, float]], tuple[StudySearch, Ask]]:
-        """Begin the next trial, if there is one that is likely to end in time.
-
-        The last training of a network has the machine to itself: it waits for the trials in progress, and then nothing
-        is begun beside it.
-        """
-        running = [trial for search in self.studies for trial in search.running.values()]
-        if any(trial.all_cores for trial in running):
-            return {}
-        while not self.stop.is_set() and (chosen := self._next(reserve)) is not None:
+    def _start(self, threads: ThreadPoolExecutor, reserve: float) -> Trials:
+        """Begin the next trial, if there is one that is likely to end in time and that the free places suffice for."""
+        while not self.stop.is_set() and (chosen := self.phases.next(reserve)) is not None:
             search, proposal = chosen
-            if proposal.all_cores and running:
-                return {}
-            longest = math.inf if proposal.all_cores or search.count() == 0 else max(self._until, FIRST_LIMIT)
             with self._lock:
                 ask = search.ask(proposal)
             if ask is not None:
                 self._clear(search.study.name, ask.number)
-                limit = self._limit(search.running[ask.number].expected, reserve, proposal.preparation)
-                limit = None if limit is None else min(limit, longest)
                 self.progress.trial_started(search.study.name, ask.number)
-                return {threads.submit(self._attend, search, ask, limit): (search, ask)}
+                return {threads.submit(self._attend, search, ask, self.phases.limit(proposal, reserve)): (search, ask)}
         return {}
 
     def _clear(self, study: str, number: int) -> None:
@@ -153,62 +149,6 @@ class Search:
         shutil.rmtree(folder, ignore_errors=True)
         if number != PREPARATION:  # the images that it drew before it was stopped are worth having
             shutil.rmtree(unfinished(folder), ignore_errors=True)
-
-    def _next(self, reserve: float) -> tuple[StudySearch, Proposal] | None:
-        until_end = self.clock.left(reserve)
-        left = math.inf if until_end is None else until_end
-        proposals = [search.propose(left) if self._is_due(search) else None for search in self.studies]
-        if any(PREPARATION in search.running for search in self.studies):  # others may find in a file what it learns
-            proposals = [None if proposal and proposal.preparation else proposal for proposal in proposals]
-        pairs = [(search, proposal) for search, proposal in zip(self.studies, proposals, strict=True) if proposal]
-        if self._counted or not pairs:
-            return min(pairs, key=lambda pair: pair[0].count(), default=None)
-        last = [pair for pair in pairs if pair[1].all_cores]
-        waits = {search.study.space.name for search, _ in last}  # what else these studies would try has had its time
-        self._until = self._until_last(last, left, reserve)
-        others = [
-            (search, proposal)
-            for search, proposal in pairs
-            if search.study.space.name not in waits and (search.count() == 0 or proposal.seconds <= self._until)
-        ]
-        if not others:
-            return max(last, key=lambda pair: pair[0].ladder.promise())
-        fair, proposed = self._fair(reserve), {search.study.name: proposal for search, proposal in others}
-        claims = [search.claim(proposed.get(search.study.name), fair) for search in self.studies]
-        # One worker looks at what takes long, while the others look at quick families: these make an
-        # ensemble within the first minute, and where there is one worker they come first.
-        busy = any(search.running for search in self.studies if not search.study.space.is_quick)
-        chosen = next_study(claims, quick=busy or self.workers.capacity == 1)
-        return self.studies[chosen], proposed[self.studies[chosen].study.name]
-
-    def _until_last(self, last: Sequence[tuple[StudySearch, Proposal]], left: float, reserve: float) -> float:
-        """Seconds until the last training begins, of a network that promises most; infinite where there is none."""
-        promises = [search.ladder.promise() for search in self.studies]
-        best = any(search.ladder.promise() == max(promises) for search, _ in last)
-        budget = self.clock.budget
-        return left - TRAINING * (budget - reserve) if best and budget is not None else math.inf
-
-    @property
-    def _counted(self) -> bool:
-        return self.settings.trials is not None or self.clock.budget is None
-
-    def _is_due(self, search: StudySearch) -> bool:
-        return not self._counted or search.count() < (self.settings.trials or 1)
-
-    def _limit(self, expected: float, reserve: float, preparation: bool = False) -> float | None:
-        """Seconds that a trial may take: one that goes wrong must not use up the time of the others."""
-        left = self.clock.left(reserve)
-        if left is None or self._counted:
-            return left
-        if preparation:
-            return min(left / 2, max(LEARNING_SHARES * self._fair(reserve), FIRST_LIMIT))
-        first = 0.0 if expected else max(FIRST_SHARE * left, FIRST_LIMIT)
-        return min(left, max(LIMIT_FACTOR * expected, self._fair(reserve), first))
-
-    def _fair(self, reserve: float) -> float:
-        """Seconds that each study would get if what is left were shared evenly."""
-        left = self.clock.left(reserve)
-        return math.inf if left is None else left * self.workers.capacity / len(self.studies)
 
     def _attend(self, search: StudySearch, ask: Ask, limit: float | None) -> tuple[TrialResult, float]:
         """Run a trial; in a thread of its own."""
@@ -247,11 +187,18 @@ class Search:
             resources=search.study.space.resources,
             allow_import=shared.allow_import,
             weights_dir=shared.weights_dir,
-            all_cores=search.running[ask.number].all_cores,
+            fit_seconds=self._fit_seconds(search.running[ask.number].proposal),
+            places=search.running[ask.number].proposal.places,
             generator=self.run.generator_file(search.study.name) if search.study.augmented else None,
         )
 
+    def _fit_seconds(self, proposal: Proposal) -> float | None:
+        """Seconds in which a network's schedule ends; in the train phase they are what its limit leaves."""
+        return None if proposal.phase == TRAIN else proposal.limit
+
     def _record(self, search: StudySearch, ask: Ask, result: TrialResult, seconds: float) -> TrialRecord:
+        if search.phase(ask) == TRAIN and result.status == "complete":
+            result = replace(result, reason="")  # its schedule was meant to end by the clock
         record = TrialRecord(
             search.study.name,
             ask.number,
@@ -262,6 +209,7 @@ class Search:
             self.clock.elapsed,
             ask.rung,
             search.fidelity(ask),
+            search.phase(ask),
         )
         self.run.save_record(record)
         return record

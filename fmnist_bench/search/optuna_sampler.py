@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from fmnist_bench.config.study import Study
 from fmnist_bench.search._optuna_space import decode, distribution, encode
 from fmnist_bench.search.sampler import Ask, Asker, agree
-from fmnist_bench.search.successive_halving import AS_IT_STANDS, Ladder
+from fmnist_bench.search.successive_halving import AS_IT_STANDS, SuccessiveHalving
 from fmnist_bench.storage.journal import _read_journal, open_journal
 from fmnist_bench.storage.records import TrialRecord
 from fmnist_bench.storage.run_folder import Run
@@ -49,7 +49,7 @@ class OptunaAsker(Asker):
         if not agree(map(_as_ask, self._trials()), records.values()) or self._is_told_otherwise(records):
             self._begin_from(records)
 
-    def ask(self, ladder: Ladder, rung: int) -> Ask | None:  # noqa: D102
+    def ask(self, ladder: SuccessiveHalving, rung: int) -> Ask | None:  # noqa: D102
         for draw in range(DRAWS):
             self._seed_sampler(ladder.count, draw)
             ask = self._ask(rung=rung)

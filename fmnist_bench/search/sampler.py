@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fmnist_bench.search.successive_halving import Ladder
+from fmnist_bench.search.successive_halving import SuccessiveHalving
 from fmnist_bench.storage.records import TrialRecord
 from fmnist_bench.storage.results import PREPARATION
 
@@ -50,7 +50,7 @@ class Asker(ABC):
     climbs = False  # whether it chooses the rungs as well
 
     @abstractmethod
-    def ask(self, ladder: Ladder, rung: int) -> Ask | None:
+    def ask(self, ladder: SuccessiveHalving, rung: int) -> Ask | None:
         """Ask for a configuration that the ladder has not seen on this rung; None where there is none left."""
 
     @abstractmethod

@@ -1,26 +1,26 @@
-"""Which configuration of a study to try next, and how thoroughly: a ladder of rungs, climbed by the better ones."""
+"""Successive halving over the configurations of one study: what was tried at which fidelity, and what it cost."""
 
 import statistics
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-ETA = 3  # of so many configurations on a rung one may climb to the next
+REDUCTION_FACTOR = 3  # of so many configurations on a rung one is promoted to the next
 GAIN = 0.15  # errors fall with this power of the work that goes into a trial
 MORE = 2.0  # times what it had is what a trial that ran out of time needs at least
-AS_IT_STANDS = -1  # rung of a trial whose study and parameters say all; it costs about what the top costs
+AS_IT_STANDS = -1  # rung of a trial that runs at the fidelity its own parameters set; it costs about what the top costs
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One trial as the ladder sees it.
+    """One trial that has ended, as successive halving sees it.
 
     Attributes
     ----------
     config : hashable
         What was tried; the same on every rung.
     rung : int
-        How thoroughly, from 0.
+        Its fidelity, from 0.
     seconds : float
         What it took, or would have taken had its limit not compressed its schedule.
     accuracy : float or None
@@ -36,11 +36,8 @@ class Attempt:
     fixed: float = 0.0
 
 
-class Ladder:
-    """Asynchronous successive halving: the best third of a rung climbs, without waiting for the others.
-
-    Unlike in the source the best one of a rung may climb when it is still alone there, where a study began with a
-    configuration that is known to be good: a short run has no time for three of each.
+class SuccessiveHalving:
+    """Asynchronous successive halving: the best third of a rung is promoted, without waiting for the others.
 
     Parameters
     ----------
@@ -86,63 +83,46 @@ class Ladder:
         """Whether this was tried or is being tried."""
         return (config, rung) in self.begun
 
-    def knows(self, config: Hashable) -> bool:
-        """Whether this has completed on any rung."""
-        return any(a.config == config and a.accuracy is not None for a in self.attempts)
+    def reached(self, rung: int) -> bool:
+        """Whether any configuration was tried, or is being tried, on this rung or above, or as it stands."""
+        return any(other >= rung or other == AS_IT_STANDS for _, other in self.begun)
 
-    def failed(self, config: Hashable) -> set[int]:
-        """Rungs on which a configuration did not complete."""
-        own = [a for a in self.attempts if a.config == config]
-        return {a.rung for a in own if a.accuracy is None} - {a.rung for a in own if a.accuracy is not None}
-
-    def cut(self, config: Hashable, rung: int) -> int:
+    def timeouts(self, config: Hashable, rung: int) -> int:
         """How often a configuration was tried there and did not complete."""
         return sum(a.accuracy is None for a in self.attempts if (a.config, a.rung) == (config, rung))
 
-    def is_climbing(self, config: Hashable, rung: int) -> bool:
-        """Whether this is being tried on a rung above `rung`."""
-        ended = {a.rung for a in self.attempts if a.config == config}
-        return any(self.has(config, r) for r in range(rung + 1, self.top + 1) if r not in ended)
+    def best(self) -> tuple[Hashable, int] | None:
+        """The best configuration of the highest rung that any has completed, and that rung."""
+        complete = [a for a in self.attempts if a.accuracy is not None]
+        found = max(complete, key=lambda a: (a.rung, a.accuracy), default=None)
+        return None if found is None else (found.config, found.rung)
 
-    def highest(self, config: Hashable, rung: int) -> int:
-        """The highest rung, from `rung` up, on which this has completed or is being tried."""
-        if rung == AS_IT_STANDS:
-            return rung
-        failed = self.failed(config)
-        return max((r for r in range(rung + 1, self.top + 1) if self.has(config, r) and r not in failed), default=rung)
-
-    def promotions(self, least: int = 1) -> list[tuple[Hashable, int]]:
-        """Configurations that may climb, each with its next rung; from the highest rung down, the better ones first.
-
-        `least` of each rung may climb however few there are.
-        """
+    def promotions(self) -> list[tuple[Hashable, int]]:
+        """Configurations that have earned the next rung, each with that rung; from the highest rung down."""
         found = []
         for rung in reversed(range(self.top)):
             complete = [a for a in self.attempts if a.rung == rung and a.accuracy is not None]
             complete.sort(key=lambda a: -(a.accuracy or 0.0))
-            best = complete[: max(least, len(complete) // ETA)]
-            found += [(a.config, rung + 1) for a in best if self._may_climb(a.config, rung)]
+            best = complete[: len(complete) // REDUCTION_FACTOR]
+            found += [(a.config, rung + 1) for a in best if not self._was_above(a.config, rung)]
         return found
 
-    def promise(self, gain: float = GAIN) -> float:
+    def promise(self) -> float:
         """Accuracy that the best configuration is likely to have on the top rung; 0 where none has completed.
 
         Errors fall with a power of what a model learns from (Hestness et al., "Deep Learning Scaling is Predictable,
         Empirically", 2017).
         """
         errors = [
-            (1 - a.accuracy) * (self.work[a.rung if a.rung >= 0 else self.top] / self.work[self.top]) ** gain
+            (1 - a.accuracy) * (self.work[a.rung if a.rung >= 0 else self.top] / self.work[self.top]) ** GAIN
             for a in self.attempts
             if a.accuracy is not None
         ]
         return 1 - min(errors, default=1.0)
 
-    def seconds(self, config: Hashable | None, rung: int, speedup: float = 1.0) -> float:
-        """Seconds that a trial is likely to take, 0 where nothing is known; `config` None is a new configuration.
-
-        `speedup` is how many times faster than the trials before it learns, with more cores.
-        """
-        factors = {low: self._factor(low, rung) / speedup for low in {a.rung for a in self.attempts}}
+    def seconds(self, config: Hashable | None, rung: int) -> float:
+        """Seconds that a trial is likely to take, 0 where nothing is known; `config` None is a new configuration."""
+        factors = {low: self._factor(low, rung) for low in {a.rung for a in self.attempts}}
         scaled = [(a, a.fixed + (a.seconds - a.fixed) * factors[a.rung]) for a in self.attempts]
         own = [seconds for a, seconds in scaled if a.config == config and a.accuracy is not None]
         if own:
@@ -151,10 +131,8 @@ class Ladder:
         cut = [MORE * seconds for a, seconds in scaled if a.accuracy is None and (not ended or a.config == config)]
         return max([*cut, statistics.median(ended or [0.0])])
 
-    def _may_climb(self, config: Hashable, rung: int) -> bool:
-        """Whether nothing above was tried, or failed alone, and that higher up than the next rung."""
-        above = [r for r in range(rung + 1, self.top + 1) if self.has(config, r)]
-        return all(r in self.failed(config) for r in above) and rung + 1 not in above
+    def _was_above(self, config: Hashable, rung: int) -> bool:
+        return any(self.has(config, above) for above in range(rung + 1, self.top + 1))
 
     def _factor(self, low: int, high: int) -> float:
         """How many times longer a trial takes on the rung `high` than on the rung `low`."""

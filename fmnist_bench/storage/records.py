@@ -15,6 +15,7 @@ from fmnist_bench.storage.results import TrialResult
 from fmnist_bench.storage.trial_folder import PROBABILITIES
 
 RECORD = "trial.json"
+LOOK, SEARCH, TRAIN = PHASES = ("look", "search", "train")  # of a run; each trial belongs to one
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,9 @@ class TrialRecord:
     rung : int
         Of the ladder of fidelities, from 0.
     fidelity : dict
-        What the rung set: arguments under their full names, or the share of the fit ``rows``.
+        What the rung and the plan set: arguments under their full names, or the share of the train ``rows``.
+    phase : str
+        One of `PHASES`.
     """
 
     study: str
@@ -44,6 +47,7 @@ class TrialRecord:
     ended: float
     rung: int = 0
     fidelity: dict[str, Any] = field(default_factory=dict)
+    phase: str = SEARCH
 
     @property
     def whole_seconds(self) -> float:

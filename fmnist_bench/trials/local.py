@@ -26,9 +26,8 @@ class Workers(ABC):
     def capacity(self) -> int:
         """Number of trials that may run at once."""
 
-    @property
-    def speedup(self) -> float:
-        """How many times faster a network learns with everything than with what one trial has: 1 where it cannot."""
+    def speedup(self, places: int) -> float:
+        """How many times faster a network learns with so many places than with one: 1 where it cannot take several."""
         return 1.0
 
     @abstractmethod
@@ -69,9 +68,9 @@ class LocalWorkers(Workers):
     def capacity(self) -> int:  # noqa: D102
         return self._capacity
 
-    @property
-    def speedup(self) -> float:  # noqa: D102
-        return float(min(self._capacity, cores()) ** EFFICIENCY)
+    def speedup(self, places: int) -> float:  # noqa: D102
+        each = max(1.0, cores() / self._capacity)  # cores that one place has
+        return float((min(places * each, cores()) / each) ** EFFICIENCY)
 
     def check(self, resources: Mapping[str, float], who: str) -> None:  # noqa: D102
         gpus = len(list(Path("/dev").glob("nvidia[0-9]*")))
@@ -80,7 +79,7 @@ class LocalWorkers(Workers):
                 raise InputError(f"{who}: needs {name} = {amount:g}, this machine has {found}")
 
     def run(self, task: Task, on_report: OnReport, stop: threading.Event) -> TrialResult:  # noqa: D102
-        places = [self._places.get() for _ in range(self._capacity if task.all_cores else 1)]
+        places = [self._places.get() for _ in range(task.places)]
         cpus = tuple(sorted({cpu for place in places for cpu in place}))
         memory = self._memory * len(places)
         try:

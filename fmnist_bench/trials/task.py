@@ -65,8 +65,10 @@ class Task:
         Share of the train rows, above 0 to 1.
     cpus : tuple of int
         Numbers of the cores that it may use; empty for all.
-    all_cores : bool
-        It runs alone, with what else several trials share.
+    fit_seconds : float or None
+        Seconds in which the schedule of a network ends, from the beginning of its fit; None takes what `seconds` leave.
+    places : int
+        Trials that could run at once where this one runs: it has the cores and the memory of all of them.
     resources : mapping of str to float
         What a machine of a cluster must offer.
     weights_dir : str or None
@@ -89,7 +91,8 @@ class Task:
     stall: float | None = None
     rows_share: float = 1.0
     cpus: tuple[int, ...] = ()
-    all_cores: bool = False
+    fit_seconds: float | None = None
+    places: int = 1
     resources: Mapping[str, float] = field(default_factory=dict)
     allow_import: tuple[str, ...] = ()
     weights_dir: str | None = None
@@ -176,7 +179,8 @@ def _fill(pipeline: Any, task: Task) -> None:
     if task.generator is not None:
         set_where_none(pipeline, generator=str(task.generator))
     if task.seconds is not None and task.deadline is not None:
-        set_where_none(pipeline, max_seconds=time_to_fit(task.deadline - time.monotonic()))
+        left = time_to_fit(task.deadline - time.monotonic())
+        set_where_none(pipeline, max_seconds=min(left, task.fit_seconds or left))
 
 
 def time_to_fit(left: float) -> float:

@@ -28,7 +28,7 @@ def saved(digits, tmp_path):
         ("two", RandomForestClassifier(10, random_state=0)),
     ):
         save_model(Pipeline(model).fit(digits.X, digits.y), tmp_path / f"{name}.skops")
-        members.append((name, 0.5, tmp_path / f"{name}.skops"))
+        members.append((name, 0.5, 1.0, tmp_path / f"{name}.skops"))
     write_bundle(tmp_path / "ensemble", members, ABOUT)
     return tmp_path / "ensemble"
 
@@ -43,14 +43,14 @@ def test_a_saved_ensemble_is_the_weighted_mean_of_its_members(saved, digits):
 
 def test_saving_again_replaces_the_whole_folder(saved, digits):
     save_model(Pipeline(GaussianNB()).fit(digits.X, digits.y), saved.parent / "three.skops")
-    write_bundle(saved, [("three", 1.0, saved.parent / "three.skops")], ABOUT)
+    write_bundle(saved, [("three", 1.0, 1.0, saved.parent / "three.skops")], ABOUT)
     assert sorted(p.name for p in saved.iterdir()) == ["0-three.skops", "manifest.json"]
 
 
 def test_in_a_place_of_its_own_what_is_damaged_is_replaced(saved):
     (saved / "manifest.json").write_text("half")
     (saved / "stray").touch()
-    members = [("one", 1.0, saved.parent / "one.skops")]
+    members = [("one", 1.0, 1.0, saved.parent / "one.skops")]
     with pytest.raises(InputError, match="is no saved ensemble"):
         write_bundle(saved, members, ABOUT)
     write_bundle(saved, members, ABOUT, own_place=True)
@@ -78,7 +78,7 @@ def test_what_is_no_ensemble_is_left_alone(saved, name):
         (place / "manifest.json").write_text("{}")
         (place / "thesis.txt").write_text("mine")
     with pytest.raises(InputError, match=f"{name}: is there and is no saved ensemble"):
-        write_bundle(place, [("one", 1.0, saved.parent / "one.skops")], ABOUT)
+        write_bundle(place, [("one", 1.0, 1.0, saved.parent / "one.skops")], ABOUT)
     assert (place if name == "file" else place / "thesis.txt").read_text() == "mine"
     assert not list(saved.parent.glob(".*"))
 
@@ -91,21 +91,21 @@ def test_somebodys_models_and_manifest_are_not_deleted(saved, manifest):
     if manifest is not None:
         (place / "manifest.json").write_text(manifest)
     with pytest.raises(InputError, match="models: is there and is no saved ensemble"):
-        write_bundle(place, [("one", 1.0, saved.parent / "one.skops")], ABOUT)
+        write_bundle(place, [("one", 1.0, 1.0, saved.parent / "one.skops")], ABOUT)
     assert (place / "svm.skops").read_text() == "mine"
 
 
 def test_a_save_that_fails_leaves_the_earlier_one(saved, digits, monkeypatch):
     expected = load_ensemble(saved).predict_proba(digits.X[:10])
     with pytest.raises(FileNotFoundError):
-        write_bundle(saved, [("gone", 1.0, saved.parent / "gone.skops")], ABOUT)
+        write_bundle(saved, [("gone", 1.0, 1.0, saved.parent / "gone.skops")], ABOUT)
     assert np.array_equal(load_ensemble(saved).predict_proba(digits.X[:10]), expected)
 
 
 def test_an_empty_folder_and_the_present_one_can_be_written_into(saved, tmp_path, monkeypatch):
     (tmp_path / "new").mkdir()
     monkeypatch.chdir(tmp_path / "new")
-    write_bundle(Path("."), [("one", 1.0, saved.parent / "one.skops")], ABOUT)
+    write_bundle(Path("."), [("one", 1.0, 1.0, saved.parent / "one.skops")], ABOUT)
     assert len(load_ensemble(tmp_path / "new").members_) == 1
 
 
@@ -140,6 +140,8 @@ def test_no_byte_of_the_manifest_can_change(saved, byte):
         (lambda content: content["members"][0].update(weight=9), "numbers that sum to one"),
         (lambda content: content["members"][0].update(weight=float("nan")), "numbers that sum to one"),
         (lambda content: content["members"][0].update(weight="1"), "numbers that sum to one"),
+        (lambda content: content["members"][0].update(temperature=0), "temperature 0 of a member"),
+        (lambda content: content["members"][0].pop("temperature"), "temperature None of a member"),
         (lambda content: content.update(temperature=0), "must be a number above zero"),
         (lambda content: content.update(temperature="warm"), "must be a number above zero"),
         (lambda content: content.update(temperature=10**400), "must be a number above zero"),
@@ -210,14 +212,14 @@ def test_a_manifest_that_its_members_contradict_is_refused(saved, change, words)
 
 def test_a_stacker_of_others_is_refused(saved):
     one, two = saved.parent / "one.skops", saved.parent / "two.skops"
-    write_bundle(saved, [("one", 0.5, one), ("two", 0.5, two)], ABOUT, stacker=one)
+    write_bundle(saved, [("one", 0.5, 1.0, one), ("two", 0.5, 1.0, two)], ABOUT, stacker=one)
     with pytest.raises(InputError, match="the stacker belongs to other members or classes"):
         load_ensemble(saved)
 
 
 def test_the_member_that_is_not_trusted_is_named(saved, digits):
     save_model(Trouble().fit(digits.X, digits.y), saved.parent / "odd.skops")
-    write_bundle(saved, [("odd", 1.0, saved.parent / "odd.skops")], ABOUT)
+    write_bundle(saved, [("odd", 1.0, 1.0, saved.parent / "odd.skops")], ABOUT)
     with pytest.raises(InputError, match=r"member odd: holds types that are not trusted: troublemakers\.Trouble"):
         load_ensemble(saved)
     assert load_ensemble(saved, allow_import=["troublemakers"]).predict(digits.X[:3]).shape == (3,)
@@ -233,6 +235,6 @@ def test_a_path_in_the_manifest_cannot_leave_the_folder(saved):
 def test_members_of_one_name_keep_their_own_files(saved, digits):
     one, two = saved.parent / "one.skops", saved.parent / "two.skops"
     before = one.read_bytes(), two.read_bytes()
-    write_bundle(saved, [("stacker", 0.5, one), ("stacker", 0.5, two)], ABOUT, stacker=one)
+    write_bundle(saved, [("stacker", 0.5, 1.0, one), ("stacker", 0.5, 1.0, two)], ABOUT, stacker=one)
     assert (one.read_bytes(), two.read_bytes()) == before
     assert len(list(saved.glob("*.skops"))) == 3

@@ -30,17 +30,6 @@ def three():
     return exponents / exponents.sum(axis=2, keepdims=True), y
 
 
-def accuracy(probabilities, weights, y):
-    return (np.tensordot(weights, probabilities, 1).argmax(axis=1) == y).mean()
-
-
-def sure_accuracy(member, y):
-    """Accuracy where a tie counts as wrong."""
-    right = np.take_along_axis(member, y[:, None], axis=1)
-    others = np.where(np.arange(member.shape[1]) == y[:, None], -1.0, member)
-    return (right[:, 0] > others.max(axis=1)).mean()
-
-
 @given(
     arrays(np.float64, (4, 20, 3), elements=st.floats(0.01, 1)),
     arrays(np.int64, 20, elements=st.integers(0, 2)),
@@ -50,8 +39,18 @@ def test_selection_is_never_worse_than_the_best_member(raw, y):
     weights = greedy_selection(probabilities, y)
     assert weights.min() >= 0
     assert weights.sum() == pytest.approx(1)
-    best = max(sure_accuracy(member, y) for member in probabilities)
-    assert accuracy(probabilities, weights, y) >= best - 1e-9
+    losses = [log_loss(y, member, labels=[0, 1, 2]) for member in probabilities]
+    assert log_loss(y, weighted_mean(probabilities, weights), labels=[0, 1, 2]) <= min(losses) + 1e-9
+
+
+def test_a_member_that_is_too_modest_gets_the_weight_it_deserves(three):
+    probabilities, y = three
+    modest = np.stack([with_temperature(probabilities[0], 3.0), probabilities[1]])
+    raw, learned = greedy_selection(modest, y), learn_combination(modest, y)
+    assert learned.temperatures[0] < 0.5 < learned.temperatures[1]
+    assert learned.weights[0] > raw[0]
+    assert np.allclose(learned.weights, learn_combination(probabilities[:2], y).weights, atol=0.05)
+    assert log_loss(y, learned.apply(modest)) < log_loss(y, weighted_mean(modest, raw))
 
 
 def test_selection_finds_members_that_complete_each_other():
@@ -63,7 +62,7 @@ def test_selection_finds_members_that_complete_each_other():
     assert weights.tolist() == [0, 0.5, 0.5]
 
 
-def test_log_loss_breaks_ties():
+def test_the_member_with_the_lower_log_loss_is_chosen():
     y = np.array([0, 1])
     vague = np.array([[0.6, 0.4], [0.4, 0.6]])
     sure = np.array([[0.9, 0.1], [0.1, 0.9]])

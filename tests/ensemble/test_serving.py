@@ -52,7 +52,7 @@ def test_the_owner_of_the_server_says_whom_to_trust(folder, digits, monkeypatch)
 
     save_model(Foreign().fit(digits.X, digits.y), folder.parent / "foreign.skops")
     about = {"method": "greedy", "temperature": 1.0, "pixels": True, "n_features_in": 64, "classes": list(range(10))}
-    write_bundle(folder, [("foreign", 1.0, folder.parent / "foreign.skops")], about)
+    write_bundle(folder, [("foreign", 1.0, 1.0, folder.parent / "foreign.skops")], about)
     with pytest.raises(InputError, match="not trusted"):
         _load_pyfunc(str(folder.parent))
     monkeypatch.setenv(ALLOW_IMPORT, "other,tests.ensemble.test_serving")

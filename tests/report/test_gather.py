@@ -11,6 +11,7 @@ from mlflow import MlflowClient
 from fmnist_bench import runner, session
 from fmnist_bench.data.dataset import load_dataset
 from fmnist_bench.ensemble.loading import load_ensemble
+from fmnist_bench.ensemble.selection import with_temperature
 from fmnist_bench.models.saved import load_model
 from fmnist_bench.progress.displays import Progress
 from fmnist_bench.report import opening
@@ -76,10 +77,11 @@ def test_the_report_says_which_parameters_mattered_and_how_to_load_the_model_to_
     )
 
 
-def test_the_ensemble_without_its_temperature_is_the_mean_of_its_members(place):
+def test_without_its_temperature_the_ensemble_is_the_mean_of_calibrated_members(place):
     outcome = runner.run_benchmark("tiny", trials=3, progress=Progress())
     found, ensemble = outcome.findings, load_ensemble(outcome.folder / "ensemble")
-    members = np.stack([member.predict_proba(found.X_test) for _, member in ensemble.members_])
+    pairs = zip(ensemble.members_, ensemble.member_temperatures_, strict=True)
+    members = np.stack([with_temperature(member.predict_proba(found.X_test), t) for (_, member), t in pairs])
     np.testing.assert_allclose(found.uncalibrated, np.average(members, axis=0, weights=ensemble.weights_), atol=1e-6)
 
 

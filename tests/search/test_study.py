@@ -8,12 +8,13 @@ import pytest
 from scenes import KNOWN, LEVELS, answer, ask, make, make_run, network
 
 from fmnist_bench.config.space import Range, Spec
-from fmnist_bench.config.study import DefaultConfiguration, Study
-from fmnist_bench.search.allocation import LATE_FACTOR
+from fmnist_bench.config.study import DefaultConfiguration
 from fmnist_bench.search.optuna_sampler import OptunaAsker
-from fmnist_bench.search.study import StudySearch
-from fmnist_bench.storage.records import TrialRecord
-from fmnist_bench.storage.results import TrialResult
+from fmnist_bench.search.plan import LEAST_FULL_BOX
+from fmnist_bench.search.study import STALE, StudySearch
+from fmnist_bench.search.successive_halving import AS_IT_STANDS
+from fmnist_bench.storage.records import LOOK, TrialRecord
+from fmnist_bench.storage.results import PREPARATION, PREPARED, TrialResult
 
 
 @pytest.fixture
@@ -71,27 +72,27 @@ def test_without_a_budget_trials_run_as_the_study_says(run):
         asked = ask(search)
         assert search.fidelity(asked) == {}
         answer(search, run, asked)
-    assert all(trial.state == optuna.trial.TrialState.COMPLETE for trial in search._asker._optuna.trials)
+    assert all(trial.state == optuna.trial.TrialState.COMPLETE for trial in search.sampler._optuna.trials)
 
 
 def test_a_record_of_a_rung_that_the_study_does_not_have_is_not_believed(run):
     search = make(run, KNOWN, levels=LEVELS)
     record = answer(search, run, ask(search))
     run.save_record(replace(record, rung=99))
-    assert make(run, KNOWN, levels=LEVELS).propose(math.inf) is not None
+    assert make(run, KNOWN, levels=LEVELS).search(math.inf) is not None
 
 
-def test_an_interrupted_climb_is_tried_again(run):
+def test_an_interrupted_promotion_is_tried_again(run):
     search = make(run, KNOWN, levels=LEVELS)
     first = ask(search)
     answer(search, run, first)
     ask(search)  # and here the process dies
     again = make(run, KNOWN, levels=LEVELS)
     (left,) = again.left_running()
-    assert (left.parameters, left.rung) == (first.parameters, 1)
+    assert (left.parameters, left.rung) == (first.parameters, 2)
     answer(again, run, left, accuracy=None, status="interrupted")
     retried = ask(again)
-    assert (retried.parameters, retried.rung) == (first.parameters, 1)
+    assert (retried.parameters, retried.rung) == (first.parameters, 2)
 
 
 def test_a_configuration_that_is_for_itself_alone_is_not_queued(run):
@@ -109,16 +110,16 @@ def test_without_weights_a_study_ends(run):
         run, defaults=[DefaultConfiguration("one", {"model__C": 3.0}), DefaultConfiguration("two", {"model__C": 1.0})]
     )
     answer(search, run, ask(search), status="no_weights", accuracy=None)
-    assert search.propose(math.inf) is None
+    assert search.search(math.inf) is None
 
 
 def test_the_same_command_looks_for_weights_again(run):
     search = make(run, defaults=[DefaultConfiguration("one", {"model__C": 3.0})])
     answer(search, run, ask(search), status="no_weights", accuracy=None)
     again = make(run, defaults=[DefaultConfiguration("one", {"model__C": 3.0})])
-    assert again.propose(math.inf).default == "one"
+    assert again.search(math.inf).default == "one"
     answer(again, run, ask(again), status="no_weights", accuracy=None)
-    assert again.propose(math.inf) is None
+    assert again.search(math.inf) is None
 
 
 def test_lists_are_values_like_any_other(run):
@@ -127,7 +128,7 @@ def test_lists_are_values_like_any_other(run):
     search = make(run, defaults, spec)
     record = answer(search, run, ask(search))
     assert record.parameters == {"model__hidden_layer_sizes": [64, 32], "model__alpha": 0.5}
-    assert make(run, defaults, spec).propose(math.inf).parameters is None, "it is known again when it is read back"
+    assert make(run, defaults, spec).search(math.inf).parameters is None, "it is known again when it is read back"
 
 
 def test_what_runs_alone_may_lie_outside_of_what_is_searched(run):
@@ -136,58 +137,156 @@ def test_what_runs_alone_may_lie_outside_of_what_is_searched(run):
     assert ask(search).parameters == {"model__kernel": "linear", "model__C": 20.0}
 
 
-def test_a_second_default_configuration_has_to_earn_its_time(run):
-    search = make(
-        run, defaults=[DefaultConfiguration("one", {"model__C": 3.0}), DefaultConfiguration("two", {"model__C": 1.0})]
-    )
-    assert search.claim(search.propose(math.inf), fair=31.0).untried
-    answer(search, run, ask(search), seconds=30.0)
-    proposal = search.propose(math.inf)
-    assert (proposal.default, proposal.seconds) == ("two", 30.0)
-    assert not search.claim(proposal, fair=31.0).untried
-
-
-def test_what_was_interrupted_comes_first_unless_it_takes_more_than_its_share(run):
-    search = make(
-        run, defaults=[DefaultConfiguration("one", {"model__C": 3.0}), DefaultConfiguration("two", {"model__C": 1.0})]
-    )
-    answer(search, run, ask(search), seconds=30.0)
-    answer(search, run, ask(search), accuracy=None, status="interrupted")
-    again = search.propose(math.inf)
-    assert search.claim(again, fair=31.0).untried
-    assert not search.claim(again, fair=29.0).untried
-
-
-def test_what_waits_and_does_not_fit_lends_its_turn_to_nobody(run):
-    search = network(run)
-    answer(search, run, ask(search), accuracy=0.8, seconds=20.0)
-    answer(search, run, search.ask(search.propose(200.0)), accuracy=None, status="interrupted", seconds=1.0)
-    fits, beyond = search.propose(150.0), search.propose(30.0)
-    assert search.claim(fits, fair=150.0).untried
-    assert not search.claim(beyond, fair=150.0).untried
-    assert search.claim(fits, fair=50.0).slack == pytest.approx(150 - 140), "it can come too late like any other"
-
-
-def test_only_what_takes_long_has_a_last_moment(run):
-    search = network(run)
-    first = search.propose(200.0)
-    assert search.claim(first, fair=200.0).slack == math.inf
-    answer(search, run, ask(search), accuracy=0.8, seconds=20.0)
-    climb = search.propose(200.0)
-    assert search.claim(climb, fair=200.0).slack == pytest.approx(200 - 140), "the highest rung's"
-    assert search.claim(search.propose(math.inf), fair=math.inf).slack == math.inf
-
-
-def test_what_an_augmentation_learns_may_take_an_even_share(run):
-    plain = make(run)
-    answer(plain, run, ask(plain))
-    study = Study(plain.study.space, (Spec("imblearn.SMOTE", {}),))
-    augmented = StudySearch(study, run, OptunaAsker(study, run, seed=0), plain=plain)
-    assert augmented.claim(augmented.propose(math.inf), fair=70.0).seconds == 70.0 / LATE_FACTOR, "and no more"
-
-
 def test_a_trial_that_its_limit_cut_short_counts_for_what_its_schedule_would_have_cost(run):
     search = make(run, KNOWN, levels=LEVELS)
     answer(search, run, ask(search), seconds=20.0, schedule_share=0.5)
-    assert search.ladder.seconds(None, 0) == pytest.approx(20 + 20)
+    assert search.halving.seconds(None, 0) == pytest.approx(20 + 20)
     assert search.spent == 20.0
+
+
+def test_a_look_is_the_first_default_and_once_it_ends_the_look_is_over(run):
+    search = make(run, [*KNOWN, DefaultConfiguration("two", {"model__C": 1.0})])
+    look = search.look(60.0)
+    assert (look.default, look.phase, look.limit) == ("one", LOOK, None)
+    first = search.ask(look)
+    assert search.look(60.0) is None, "it is having it"
+    answer(search, run, first)
+    assert search.look(60.0) is None
+    assert search.search(math.inf, 60.0).default == "two"
+
+
+def test_where_the_first_default_failed_the_second_one_is_looked_at(run):
+    search = make(run, [*KNOWN, DefaultConfiguration("two", {"model__C": 1.0})])
+    answer(search, run, search.ask(search.look(60.0)), status="failed", accuracy=None)
+    answer(search, run, search.ask(second := search.look(60.0)), status="failed", accuracy=None)
+    assert (second.default, search.look(60.0)) == ("two", None)
+
+
+def test_a_study_without_defaults_is_looked_at_with_a_new_configuration(run):
+    search = make(run)
+    assert search.look(60.0).parameters is None
+    answer(search, run, search.ask(search.look(60.0)))
+    assert search.look(60.0) is None
+
+
+def test_the_look_of_a_network_has_so_many_seconds_and_twice_as_many_after_a_timeout(run):
+    search = network(run)
+    assert search.look(48.0).limit == 48.0
+    answer(search, run, search.ask(search.look(48.0)), accuracy=None, status="timeout", seconds=60.0)
+    assert (search.look(48.0).default, search.look(48.0).limit) == ("one", 96.0)
+    for _ in range(2):
+        answer(search, run, search.ask(search.look(48.0)), accuracy=None, status="timeout", seconds=60.0)
+    assert search.look(48.0) is None, "three times are enough"
+
+
+def test_the_best_configuration_is_tried_on_all_rows_before_new_ones(run):
+    search = make(run, KNOWN, levels=LEVELS)
+    answer(search, run, ask(search), accuracy=0.7, seconds=2.0)
+    assert not search.is_compared
+    full = search.search(30.0)
+    assert (full.default, full.rung, full.seconds) == ("one", 2, 18.0)
+    assert search.search(17.0).parameters is None, "it does not fit, a new one on the lowest rung does"
+    answer(search, run, search.ask(full), accuracy=0.9, seconds=18.0)
+    assert search.is_compared
+    assert search.search(30.0).parameters is None
+
+
+def test_the_best_third_is_promoted_and_optuna_takes_the_rungs_apart(run):
+    search = make(run, KNOWN, levels=LEVELS)
+    for accuracy in (0.7, 0.9, 0.8, 0.5):
+        answer(search, run, ask(search), accuracy=accuracy)
+    promoted = ask(search)
+    assert (promoted.rung, search.fidelity(promoted)) == (1, {"model__max_iter": 30})
+    states = [trial.state for trial in search.sampler._optuna.trials[:2]]
+    assert states == [optuna.trial.TrialState.PRUNED, optuna.trial.TrialState.COMPLETE]
+
+
+def test_in_a_short_run_a_network_has_its_look_alone(run):
+    search = network(run)
+    answer(search, run, search.ask(search.look(20.0)), accuracy=0.8, seconds=20.0)
+    assert search.search(1000.0, LEAST_FULL_BOX - 1) is None
+    longer = search.search(1000.0, 150.0)
+    assert (longer.rung, longer.seconds, longer.limit) == (1, 120.0, 150.0)
+    assert search.search(1000.0, 110.0).seconds == 110.0, "its schedule is compressed"
+
+
+def beside(plain, run, **parameters):
+    """The study over the same space with an augmentation."""
+    study = replace(plain.study, augments=(Spec("fmnist_bench.models.ConditionalGAN", parameters),))
+    return StudySearch(study, run, OptunaAsker(study, run, seed=0), plain=plain)
+
+
+def prepare(augmented):
+    result = TrialResult(PREPARED)
+    augmented.tell(TrialRecord(augmented.study.name, PREPARATION, {}, "", result, 40.0, 0.0, AS_IT_STANDS, {}))
+
+
+def test_an_augmentation_learns_once_there_is_a_result_without_it(run):
+    plain = make(run, KNOWN)
+    augmented = beside(plain, run)
+    assert (augmented.look(60.0), augmented.search(math.inf)) == (None, None)
+    answer(plain, run, ask(plain), status="interrupted", accuracy=None)
+    assert augmented.search(math.inf) is None, "that is no result"
+    answer(plain, run, ask(plain))
+    learning = augmented.search(math.inf, 150.0)
+    assert (learning.preparation, learning.seconds, learning.limit) == (True, 150.0, 150.0)
+    assert augmented.ask(learning).number == PREPARATION
+    assert augmented.search(math.inf) is None, "it learns once"
+    prepare(augmented)
+    assert augmented.spent == 40.0
+    assert augmented.search(math.inf).parameters == KNOWN[0].parameters
+
+
+def test_a_network_s_augmentation_does_not_learn_in_a_short_run(run):
+    plain = network(run)
+    answer(plain, run, plain.ask(plain.look(20.0)), accuracy=0.8, seconds=20.0)
+    assert beside(plain, run).search(1000.0, LEAST_FULL_BOX - 1) is None
+    assert beside(plain, run).search(1000.0, LEAST_FULL_BOX).preparation
+
+
+def test_an_augmentation_is_compared_at_the_fidelity_and_time_of_the_plain_study(run):
+    plain = network(run)
+    augmented = beside(plain, run, ratio=Range(0.1, 1.0))
+    answer(plain, run, plain.ask(plain.look(150.0)), accuracy=0.8, seconds=20.0)
+    running = plain.ask(plain.search(1000.0, 150.0))
+    prepare(augmented)
+    proposal = augmented.search(1000.0, 150.0)
+    assert (proposal.parameters, proposal.rung, proposal.limit) == (running.parameters, running.rung, 150.0)
+    asked = augmented.ask(proposal)
+    assert asked.parameters.keys() == {*running.parameters, "augment__ratio"}
+    answer(plain, run, running, accuracy=0.9, seconds=140.0)
+    assert augmented.search(1000.0, 150.0) is None, "a configuration is compared once"
+    answer(augmented, run, asked, accuracy=None, status="interrupted")
+    again = augmented.search(1000.0, 150.0)
+    assert again.parameters == asked.parameters
+
+
+def test_three_configurations_are_compared_with_an_augmentation(run):
+    defaults = [DefaultConfiguration(str(C), {"model__C": C, "model__degree": 2}) for C in (1.0, 2.0, 3.0, 4.0)]
+    plain = make(run, defaults)
+    for accuracy in (0.6, 0.9, 0.8, 0.7):
+        answer(plain, run, ask(plain), accuracy=accuracy)
+    augmented, taken = beside(plain, run, ratio=Range(0.1, 1.0)), []
+    prepare(augmented)
+    while (proposal := augmented.search(math.inf)).parameters is not None:
+        taken.append(proposal.parameters["model__C"])
+        augmented.ask(proposal)
+    assert taken == [2.0, 3.0, 4.0]
+
+
+def test_a_study_whose_last_trials_gained_nothing_is_stale(run):
+    search = make(run)
+    answer(search, run, ask(search), accuracy=0.9)
+    for _ in range(STALE):
+        assert not search.claim(ready=True).stale
+        answer(search, run, ask(search), accuracy=0.9)
+    assert search.claim(ready=True).stale
+    answer(search, run, ask(search), accuracy=0.92)
+    assert not search.claim(ready=True).stale
+
+
+def test_an_epoch_costs_what_the_last_trial_of_look_or_search_took_for_one(run):
+    search = network(run)
+    assert search.epoch_seconds() == 0.0
+    answer(search, run, search.ask(search.look(60.0)), seconds=30.0, schedule_share=0.5)
+    assert search.epoch_seconds() == pytest.approx(60.0), "half of two epochs of half of the rows"

@@ -1,0 +1,172 @@
+"""Which trial is next: look at every family, search, train networks with the rest of the time."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from fmnist_bench.search.allocation import Clock, next_study
+from fmnist_bench.search.plan import LEAST_FULL_BOX, SEARCH_SHARE, box_seconds
+from fmnist_bench.search.study import Proposal, StudySearch
+from fmnist_bench.search.training import Training, plan_training
+from fmnist_bench.storage.records import TRAIN
+from fmnist_bench.storage.results import PREPARATION
+from fmnist_bench.trials.local import Workers
+
+LIMIT_FACTOR, LEAST_LIMIT = 2.0, 30.0  # times what is expected, and seconds, that a trial may take
+FIRST_SHARE = 0.5  # of the time left that a trial of an unknown cost may take
+SHORTEST = 1.0  # seconds; less than this is not worth starting a trial in
+PLANS = 2  # times that networks are chosen for the train phase, if those that were chosen first have failed
+Chosen = tuple[StudySearch, Proposal]
+
+
+class Phases:
+    """The phases of a run, as the rule that chooses its next trial.
+
+    Parameters
+    ----------
+    studies : sequence of StudySearch
+    clock : Clock
+    workers : Workers
+    seed : int
+    trials : int or None
+        Of each study; None leaves their number to the clock.
+    write_down : callable
+        Gets what is decided for the train phase, a line a network, before any is trained.
+    """
+
+    def __init__(
+        self,
+        studies: Sequence[StudySearch],
+        clock: Clock,
+        workers: Workers,
+        seed: int,
+        trials: int | None,
+        write_down: Callable[[list[str]], None],
+    ) -> None:
+        self.studies, self.clock, self.workers, self.seed = studies, clock, workers, seed
+        self.trials, self._write_down = trials, write_down
+        self._trainings: list[Training] = []  # networks that wait for their turn in the train phase
+        self._plans = 0
+
+    def free_places(self) -> int:
+        """Trials that could be begun now."""
+        taken = sum(trial.proposal.places for search in self.studies for trial in search.running.values())
+        return self.workers.capacity - taken
+
+    def next(self, reserve: float) -> Chosen | None:
+        """Choose the next trial; look, search, train, and search again where networks have left time.
+
+        `reserve` are the seconds that the end phase needs. None where nothing fits, or all waits for what is running.
+        """
+        left = self.clock.left(reserve)
+        if left is not None and left < SHORTEST:
+            return None
+        if left is None or self.is_counted:
+            return self._next_counted(math.inf if left is None else left)
+        span = (self.clock.budget or 0.0) - reserve
+        if (found := self._look(span)) is not None:
+            return found
+        if not self._trains_networks():
+            return self._search(left, span)
+        before_training = SEARCH_SHARE * span - self.clock.elapsed
+        short = box_seconds(span) < LEAST_FULL_BOX
+        return self._search(before_training, span, short) or self._train(left)
+
+    def _next_counted(self, left: float) -> Chosen | None:
+        """Choose the study with the fewest trials; each gets as many, as far as the time goes."""
+        due = [search for search in self.studies if search.count() < (self.trials or 1)]
+        return min(self._proposals(due, left, math.inf), key=lambda pair: pair[0].count(), default=None)
+
+    def _proposals(self, studies: Sequence[StudySearch], left: float, box: float) -> list[Chosen]:
+        """What the studies would try next; one augmentation learns at a time, others may find in a file what it did."""
+        found = [(search, proposal) for search in studies if (proposal := search.search(left, box)) is not None]
+        if any(PREPARATION in search.running for search in self.studies):
+            found = [(search, proposal) for search, proposal in found if not proposal.preparation]
+        return found
+
+    def _look(self, span: float) -> Chosen | None:
+        """Choose the next first look: one worker takes the slow families, the others the quick ones.
+
+        So there is an ensemble within the first minute; with one worker the quick ones come first.
+        """
+        box = box_seconds(span)
+        looks = [(search, proposal) for search in self.studies if (proposal := search.look(box)) is not None]
+        busy = any(search.running for search in self.studies if not search.study.space.is_quick)
+        quick = busy or self.workers.capacity == 1
+        return min(looks, key=lambda pair: pair[0].study.space.is_quick != quick, default=None)
+
+    def _trains_networks(self) -> bool:
+        """Whether the train phase is to come, or going on: a network has had its look, or is having it."""
+        if self._trainings or self._is_training():
+            return True
+        return (
+            self._plans < PLANS
+            and not self._trained()
+            and any(
+                search.is_network and search.plain is None and (search.running or search.best(1))
+                for search in self.studies
+            )
+        )
+
+    def _is_training(self) -> bool:
+        running = (trial for search in self.studies for trial in search.running.values())
+        return any(trial.proposal.phase == TRAIN for trial in running)
+
+    def _trained(self) -> bool:
+        """Whether the train phase has given a network in this call."""
+        return self._plans > 0 and any(
+            record.phase == TRAIN and record.result.status == "complete" for s in self.studies for record in s.records
+        )
+
+    def _search(self, left: float, span: float, short: bool = False) -> Chosen | None:
+        """Choose what is likely to end in time: first each family on all rows, then by what the studies promise.
+
+        In a `short` run that is all: minutes are worth more to a network that has too few of them.
+        """
+        pairs = self._proposals(self.studies, left, box_seconds(span)) if left >= SHORTEST else []
+        if not pairs:
+            return None
+        if first := [pair for pair in pairs if not pair[0].is_compared and pair[1].parameters is not None]:
+            return max(first, key=lambda pair: pair[0].promise)
+        if short:
+            return None
+        ready = {search.study.name: (search, proposal) for search, proposal in pairs}
+        claims = [search.claim(ready=search.study.name in ready) for search in self.studies]
+        return ready[self.studies[next_study(claims)].study.name]
+
+    def _train(self, left: float) -> Chosen | None:
+        """Choose the next network of the train phase; None where it waits for places."""
+        if not self._trainings and (self._is_training() or not self._plan(left)):
+            return None
+        training = self._trainings[0]
+        if training.proposal.places > self.free_places():
+            return None
+        self._trainings.pop(0)
+        return training.study, replace(training.proposal, limit=training.until - self.clock.elapsed)
+
+    def _plan(self, left: float) -> bool:
+        """Decide which networks are trained, and write it down before they are."""
+        if not any(search.is_network and search.best(1) for search in self.studies):
+            return False  # the look goes on
+        self._plans += 1
+        self._trainings = plan_training(
+            self.studies, self.clock.elapsed, left, self.workers.capacity, self.workers.speedup, self.seed
+        )
+        self._write_down([training.about() for training in self._trainings])
+        return bool(self._trainings)
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether each study gets a number of trials instead of a part of the time."""
+        return self.trials is not None or self.clock.budget is None
+
+    def limit(self, proposal: Proposal, reserve: float) -> float | None:
+        """Seconds that a trial may take: one that goes wrong must not use up the time of the others."""
+        left = self.clock.left(reserve)
+        if left is None or self.is_counted:
+            return left
+        if proposal.phase == TRAIN:
+            return proposal.limit
+        known = proposal.seconds or proposal.limit
+        expected = FIRST_SHARE * left if known is None else LIMIT_FACTOR * known
+        return min(left, max(expected, LEAST_LIMIT))

@@ -1,0 +1,84 @@
+"""The plan of the minutes: how much of a run looks and searches, and which networks are trained with the rest.
+
+Pure functions. `docs/explanation/budget.md` explains them on one page.
+"""
+
+import math
+from collections.abc import Callable
+
+SEARCH_SHARE = 0.3  # of the time for trials, first looks included; the rest trains networks
+BOX_SHARE, LEAST_BOX = 0.08, 20.0  # of the time for trials, and seconds, that one network has in look or search
+LEAST_FULL_BOX = 100.0  # seconds; a network that has fewer learns nothing worth comparing from all rows
+LEAST_TRAINING = 20.0  # seconds; fewer are not worth starting a network for
+ENOUGH_EPOCHS, MANY_EPOCHS = 10.0, 30.0  # that each of two networks, and each of more, must get
+MOST_NETWORKS = 4
+ROOM = 1.5  # times the epochs that are expected is the longest schedule: it ends by the clock, not before
+SCHEDULE_ROOM = 0.75  # of a rung's epochs are enough to train with that rung's regularisation
+LONGEST = 4  # times the epochs of the top rung are the most that a network is trained
+
+
+def box_seconds(span: float) -> float:
+    """Seconds that one network may take in look or search, of the `span` for all trials.
+
+    Its schedule is compressed to end in them, so the look of a network costs the same share on every machine.
+
+    Examples
+    --------
+    >>> box_seconds(600.0), box_seconds(120.0)
+    (48.0, 20.0)
+    """
+    return max(BOX_SHARE * span, LEAST_BOX)
+
+
+def minutes_for_augmentation() -> int:
+    """Minutes of budget from which on a network is compared with and without augmentation."""
+    return math.ceil(LEAST_FULL_BOX / BOX_SHARE / 60) + 1
+
+
+def share_out(epochs: float, places: int, speedup: Callable[[int], float]) -> tuple[int, int, float]:
+    """Decide how many networks to train.
+
+    One network on all cores, while two would get fewer than ten epochs each; three and four where each still gets
+    thirty. Past some thirty epochs another network buys more than more epochs (Lakshminarayanan et al., "Deep
+    Ensembles", 2017); under ten one well-trained network is better than two poor ones.
+
+    Parameters
+    ----------
+    epochs : float
+        That one network would make with one place in all of the time.
+    places : int
+        Trials that may run at once, at least 1.
+    speedup : callable
+        How many times faster a network learns with so many places than with one.
+
+    Returns
+    -------
+    n, places, epochs : int, int, float
+        Number of networks; places and epochs of each.
+
+    Examples
+    --------
+    >>> share_out(5.0, 2, float), share_out(12.0, 2, float), share_out(70.0, 2, float)
+    ((1, 2, 10.0), (2, 1, 12.0), (4, 1, 35.0))
+    """
+    alone = epochs * speedup(places)
+    chosen = 1, places, alone
+    for n in range(2, MOST_NETWORKS + 1):
+        if places % n and n % places:
+            continue
+        each = max(1, places // n)
+        got = epochs * speedup(each) / max(1, n // places)
+        if got >= (ENOUGH_EPOCHS if n == 2 else MANY_EPOCHS) or got >= alone:
+            chosen = n, each, got
+    return chosen
+
+
+def rung_for(epochs: float, rungs: tuple[float, ...]) -> int:
+    """Give the highest rung whose schedule so many epochs nearly complete, the lowest where they complete none.
+
+    Examples
+    --------
+    >>> rung_for(5.0, (2, 6, 14, 35)), rung_for(30.0, (2, 6, 14, 35)), rung_for(0.5, (2, 6, 14, 35))
+    (1, 3, 0)
+    """
+    return max((rung for rung, needed in enumerate(rungs) if SCHEDULE_ROOM * needed <= epochs), default=0)

@@ -1,0 +1,130 @@
+"""The train phase: which networks get the rest of the budget, for how long, on how many cores."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fmnist_bench.config.study import SEED, Study
+from fmnist_bench.search.plan import LEAST_TRAINING, LONGEST, ROOM, rung_for, share_out
+from fmnist_bench.search.study import EPOCHS, Proposal, StudySearch
+from fmnist_bench.storage.records import TRAIN, TrialRecord
+
+WITH_AUGMENTATION = 0.005  # of accuracy that an augmentation must have gained in the search to be trained with
+CLOSE = 0.01  # of accuracy that another architecture may be behind the best one to be trained beside it
+
+
+@dataclass(frozen=True)
+class Training:
+    """A network of the train phase: its study, its trial, and when it ends, s since the run began."""
+
+    study: StudySearch
+    proposal: Proposal
+    until: float
+
+    def about(self) -> str:
+        """Say in a line what is trained, for how long, on how many places."""
+        name = self.proposal.default or "best configuration"
+        where = f" x {self.proposal.places} cores" if self.proposal.places > 1 else ""
+        return f"{self.study.study.name} ({name}), {self.proposal.seconds:.0f} s{where}"
+
+
+def plan_training(
+    studies: Sequence[StudySearch],
+    now: float,
+    left: float,
+    places: int,
+    speedup: Callable[[int], float],
+    seed: int,
+) -> list[Training]:
+    """Decide which networks are trained in the `left` seconds, by the validation rows and what an epoch costs here.
+
+    Parameters
+    ----------
+    studies : sequence of StudySearch
+    now : float
+        Seconds since the run began.
+    left : float
+        Seconds until the last network must have ended.
+    places : int
+        Trials that may run at once.
+    speedup : callable
+        How many times faster a network learns with so many places than with one.
+    seed : int
+        Of the run; a configuration that is trained twice gets the next one.
+
+    Returns
+    -------
+    list of Training
+        In the order in which they begin; empty where there is no network or no time.
+    """
+    chosen = choose_study(studies)
+    if chosen is None or left < LEAST_TRAINING:
+        return []
+    record = chosen.best(1)[0]
+    seconds = max(left - record.fixed_seconds, 1.0)
+    n, each, epochs = share_out(seconds / max(chosen.epoch_seconds(), 1e-9), places, speedup)
+    at_once = max(1, places // each)
+    rounds = math.ceil(n / at_once)
+    trainings = []
+    for i, (parameters, default) in enumerate(choose_configurations(chosen, n, seed)):
+        proposal = _proposal(chosen.study, parameters, default, epochs, left / rounds, each)
+        trainings.append(Training(chosen, proposal, now + left * (i // at_once + 1) / rounds))
+    return trainings
+
+
+def choose_study(studies: Sequence[StudySearch]) -> StudySearch | None:
+    """Give the study whose networks are trained; one with an augmentation must have gained by it at equal time."""
+    plain = [s for s in studies if s.is_network and s.plain is None and s.best(1)]
+    if not plain:
+        return None
+    chosen = max(plain, key=lambda s: s.halving.promise())
+    rivals = [s for s in studies if s.plain is chosen and _gain(s, chosen) > WITH_AUGMENTATION]
+    return max(rivals, key=lambda s: _gain(s, chosen), default=chosen)
+
+
+def _gain(augmented: StudySearch, plain: StudySearch) -> float:
+    """Difference of the best accuracies on the highest rung that both have completed; below 0 where there is none."""
+    scores = [{a.rung: 0.0 for a in s.halving.attempts if a.accuracy is not None} for s in (augmented, plain)]
+    both = scores[0].keys() & scores[1].keys()
+    if not both:
+        return -1.0
+    found = (max(a.accuracy or 0.0 for a in s.halving.attempts if a.rung == max(both)) for s in (augmented, plain))
+    return next(found) - next(found)
+
+
+def choose_configurations(chosen: StudySearch, n: int, seed: int) -> list[tuple[Mapping[str, Any], str]]:
+    """Give parameters and names of `n` networks: the best configuration, then others that are nearly as good.
+
+    A configuration that only had a first look does not stand before a default one: a look is too short to tell. Where
+    there are too few the best ones are trained again with other seeds: networks that differ in their architecture err
+    most differently, those that differ in their seed alone still do (Lakshminarayanan et al., "Deep Ensembles", 2017).
+    """
+    complete = [r for r in chosen.records if r.result.status == "complete" and r.phase != TRAIN]
+    complete.sort(key=_worth, reverse=True)
+    first = complete[0]
+    near = [r for r in complete if r.rung == first.rung > 0 and (r.result.accuracy or 0.0) > _accuracy(first) - CLOSE]
+    pool = list({str(sorted(r.parameters.items())): r for r in near or [first]}.values())[:n]
+    found: list[tuple[Mapping[str, Any], str]] = []
+    for i in range(n):
+        record, again = pool[i % len(pool)], i // len(pool)
+        parameters = {**record.parameters, SEED: seed + again} if again else record.parameters
+        found.append((parameters, f"{record.default or record.number}{f' seed {seed + again}' if again else ''}"))
+    return found
+
+
+def _worth(record: TrialRecord) -> tuple[int, bool, float]:
+    return record.rung, bool(record.default) or record.rung > 0, _accuracy(record)
+
+
+def _accuracy(record: TrialRecord) -> float:
+    return record.result.accuracy or 0.0
+
+
+def _proposal(
+    study: Study, parameters: Mapping[str, Any], default: str, epochs: float, seconds: float, places: int
+) -> Proposal:
+    rungs = tuple(float(value) for value in study.space.fidelity.levels[EPOCHS])
+    rung = rung_for(epochs, rungs)
+    planned = max(1, min(math.ceil(ROOM * epochs), round(LONGEST * rungs[-1])))
+    return Proposal(parameters, default, rung, seconds, phase=TRAIN, settings={EPOCHS: planned}, places=places)

@@ -1,0 +1,168 @@
+"""The phases of a run: what begins next, limits of time."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+from scenes import KNOWN, LEVELS, answer, make, make_run, network
+
+from fmnist_bench.progress.displays import Progress
+from fmnist_bench.search.allocation import Clock
+from fmnist_bench.search.loop import Search
+from fmnist_bench.search.study import Proposal
+from fmnist_bench.storage.records import LOOK, SEARCH, TRAIN
+
+
+@pytest.fixture
+def run(tmp_path):
+    return make_run(tmp_path)
+
+
+class Nowhere:
+    """Workers of which the search asks only how many there are, and how fast several are."""
+
+    capacity = 2
+
+    def speedup(self, places):
+        return places**0.9
+
+
+def make_loop(run, studies, budget, spent=0.0, trials=None):
+    settings = SimpleNamespace(trials=trials, seed=0)
+    return Search(studies, run, None, Clock(budget, spent=spent), Nowhere(), settings, Progress())
+
+
+def two_studies(run):
+    """A network and an SVM, each with one default configuration."""
+    cnn, svm = network(run), make(run, KNOWN, levels=LEVELS)
+    cnn.study = replace(cnn.study, space=replace(cnn.study.space, name="cnn"))
+    return cnn, svm
+
+
+def begin(loop, reserve=0.0):
+    """Begin the next trial, as `_start` does, without a worker."""
+    chosen = loop.phases.next(reserve)
+    return chosen and (*chosen, chosen[0].ask(chosen[1]))
+
+
+def look(run, loop, accuracies=(0.9, 0.8)):
+    for search, _, ask in [begin(loop), begin(loop)]:
+        network = search.study.space.name == "cnn"
+        answer(search, run, ask, accuracy=accuracies[not network], seconds=100.0 if network else 2.0)
+
+
+def test_looks_come_first_and_one_worker_takes_the_slow_ones(run):
+    cnn, svm = two_studies(run)
+    loop = make_loop(run, [svm, cnn], 600.0)
+    first, second = begin(loop), begin(loop)
+    assert [(search, proposal.phase) for search, proposal, _ in (first, second)] == [(cnn, LOOK), (svm, LOOK)]
+    assert begin(loop) is None, "the network is looked at, and the plan waits for what it makes of its time"
+
+
+def test_in_a_short_run_families_are_compared_and_then_a_network_is_trained(run):
+    cnn, svm = two_studies(run)
+    loop = make_loop(run, [cnn, svm], 600.0, spent=60.0)
+    look(run, loop)
+    search, proposal, ask = begin(loop)
+    assert (search, proposal.phase, proposal.rung) == (svm, SEARCH, 2)
+    assert begin(loop) is None, "a training on both cores waits for the other trial"
+    answer(search, run, ask, accuracy=0.85, seconds=20.0)
+    search, proposal, ask = begin(loop)
+    assert (search, proposal.phase, proposal.places) == (cnn, TRAIN, 2)
+    assert proposal.limit == pytest.approx(540.0, abs=1.0)
+    assert loop.phases.free_places() == 0
+
+
+def test_what_is_decided_is_written_down_before_it_is_trained(run):
+    loop = make_loop(run, list(two_studies(run)), 600.0, spent=200.0)
+    look(run, loop)
+    begin(loop)
+    (line,) = run.state["plan"]
+    assert line == "cnn (one), 400 s x 2 cores"
+
+
+def test_a_long_run_goes_on_searching_until_its_share_is_over(run):
+    cnn, svm = two_studies(run)
+    loop = make_loop(run, [cnn, svm], 3600.0, spent=100.0)
+    look(run, loop)
+    begun = [begin(loop) for _ in range(2)]
+    assert {(search.study.space.name, proposal.rung) for search, proposal, _ in begun} == {("cnn", 1), ("svm", 2)}
+    for search, proposal, ask in begun:
+        assert proposal.phase == SEARCH
+        answer(search, run, ask, accuracy=0.91, seconds=20.0)
+    assert begin(loop)[1].parameters is None, "then new configurations"
+    late = make_loop(run, [cnn, svm], 3600.0, spent=1100.0)
+    assert late.phases.next(0.0)[1].phase == TRAIN
+
+
+def test_when_networks_are_trained_the_search_goes_on_with_what_is_left(run):
+    cnn, svm = two_studies(run)
+    loop = make_loop(run, [cnn, svm], 600.0, spent=200.0)
+    look(run, loop)
+    search, _, ask = begin(loop)
+    answer(search, run, ask, accuracy=0.95, seconds=300.0)
+    search, proposal, _ = begin(loop)
+    assert (search, proposal.phase) == (svm, SEARCH)
+
+
+def test_networks_are_chosen_twice_where_the_first_ones_failed(run):
+    cnn, svm = two_studies(run)
+    loop, phases = make_loop(run, [cnn, svm], 600.0, spent=200.0), []
+    look(run, loop)
+    for _ in range(3):
+        search, proposal, ask = begin(loop)
+        phases.append(proposal.phase)
+        answer(search, run, ask, accuracy=None, status="out_of_memory")
+    assert phases == [TRAIN, TRAIN, SEARCH]
+
+
+def test_a_larger_budget_trains_networks_again(run):
+    cnn, svm = two_studies(run)
+    loop = make_loop(run, [cnn, svm], 600.0, spent=200.0)
+    look(run, loop)
+    search, _, ask = begin(loop)
+    answer(search, run, ask, accuracy=0.95, seconds=300.0)
+    assert make_loop(run, [cnn, svm], 1800.0, spent=600.0).phases.next(0.0)[1].phase == TRAIN
+
+
+def test_without_a_network_all_of_the_time_is_searched(run):
+    svm = make(run, KNOWN, levels=LEVELS)
+    loop = make_loop(run, [svm], 600.0, spent=500.0)
+    answer(svm, run, begin(loop)[2], seconds=2.0)
+    assert [begin(loop)[1].rung for _ in range(2)] == [2, 0]
+
+
+def test_each_study_gets_as_many_trials_where_they_are_counted(run):
+    cnn, svm = two_studies(run)
+    loop, order = make_loop(run, [cnn, svm], None, trials=2), []
+    while (begun := begin(loop)) is not None:
+        search, proposal, ask = begun
+        order.append(search.study.space.name)
+        assert loop.phases.limit(proposal, 0.0) is None
+        answer(search, run, ask)
+    assert order == ["cnn", "svm"] * 2
+
+
+def test_counted_trials_end_with_the_budget_where_there_is_one(run):
+    svm = make(run, KNOWN)
+    loop = make_loop(run, [svm], 600.0, spent=500.0, trials=5)
+    answer(svm, run, begin(loop)[2], seconds=60.0)
+    assert begin(loop)[1].seconds == 60.0
+    late = make_loop(run, [svm], 600.0, spent=550.0, trials=5)
+    assert late.phases.next(0.0) is None
+
+
+@pytest.mark.parametrize(
+    ("proposal", "limit"),
+    [
+        (Proposal({}, "", 0, 0.0), 50.0),  # half of the time where nothing is known
+        (Proposal({}, "", 0, 20.0), 40.0),
+        (Proposal({}, "", 0, 2.0), 30.0),
+        (Proposal({}, "", 0, 90.0), 100.0),
+        (Proposal({}, "", 0, 0.0, limit=20.0), 40.0),  # its schedule ends after 20 s, what goes wrong after 40
+        (Proposal({}, "", 0, 0.0, phase=TRAIN, limit=98.0), 98.0),
+    ],
+)
+def test_a_trial_may_take_twice_what_is_expected(run, proposal, limit):
+    loop = make_loop(run, [], 120.0)
+    assert loop.phases.limit(proposal, reserve=20.0) == pytest.approx(limit, rel=0.01)

@@ -1,0 +1,105 @@
+"""The train phase: which networks, how long, on how many places."""
+
+from dataclasses import replace
+
+import pytest
+from scenes import answer, make_run, network
+
+from fmnist_bench.config.space import Range, Spec
+from fmnist_bench.config.study import SEED
+from fmnist_bench.search.optuna_sampler import OptunaAsker
+from fmnist_bench.search.study import EPOCHS, Proposal, StudySearch
+from fmnist_bench.search.successive_halving import AS_IT_STANDS
+from fmnist_bench.search.training import choose_study, plan_training
+from fmnist_bench.storage.records import TRAIN, TrialRecord
+from fmnist_bench.storage.results import PREPARATION, PREPARED, TrialResult
+
+
+@pytest.fixture
+def run(tmp_path):
+    return make_run(tmp_path)
+
+
+def looked(run, accuracy=0.88, seconds=10.0):
+    """A network that has had its look: two epochs of half of the rows in 10 seconds."""
+    search = network(run)
+    answer(search, run, search.ask(search.look(60.0)), accuracy=accuracy, seconds=seconds)
+    return search
+
+
+def tried(search, run, rate, rung, accuracy):
+    proposal = Proposal({"model__learning_rate": rate}, "", rung, 1.0)
+    return answer(search, run, search.ask(proposal), accuracy=accuracy, seconds=60.0)
+
+
+def test_one_network_has_all_places_while_two_would_make_too_few_epochs(run):
+    (training,) = plan_training([looked(run)], now=100.0, left=80.0, places=2, speedup=lambda n: n**0.9, seed=0)
+    proposal = training.proposal
+    assert (proposal.phase, proposal.places, proposal.seconds, training.until) == (TRAIN, 2, 80.0, 180.0)
+    assert (proposal.default, proposal.rung) == ("one", 2), "80 s make 8 epochs on one place, 15 on two"
+    assert proposal.settings[EPOCHS] > 15, "the clock ends its schedule"
+
+
+def test_two_networks_have_one_place_each_where_the_time_suffices(run):
+    trainings = plan_training([looked(run)], now=0.0, left=200.0, places=2, speedup=lambda n: n**0.9, seed=3)
+    assert [(t.proposal.places, t.proposal.seconds, t.until) for t in trainings] == [(1, 200.0, 200.0)] * 2
+    assert [t.proposal.parameters.get(SEED) for t in trainings] == [None, 4]
+
+
+def test_four_networks_train_in_two_rounds_where_each_gets_thirty_epochs(run):
+    trainings = plan_training([looked(run)], now=50.0, left=700.0, places=2, speedup=lambda n: n**0.9, seed=0)
+    assert [t.until for t in trainings] == [400.0, 400.0, 750.0, 750.0]
+    assert len({str(t.proposal.parameters) for t in trainings}) == 4
+
+
+def test_a_second_network_is_another_architecture_that_is_nearly_as_good(run):
+    search = looked(run)
+    tried(search, run, 0.5, 1, 0.920)
+    tried(search, run, 0.3, 1, 0.915)
+    tried(search, run, 0.9, 1, 0.900)
+    trainings = plan_training([search], now=0.0, left=400.0, places=2, speedup=lambda n: n**0.9, seed=0)
+    assert [t.proposal.parameters for t in trainings] == [{"model__learning_rate": rate} for rate in (0.5, 0.3)]
+
+
+def test_a_first_look_alone_does_not_put_a_configuration_before_a_default_one(run):
+    search = looked(run, accuracy=0.88)
+    tried(search, run, 0.3, 0, 0.89)
+    (training,) = plan_training([search], now=0.0, left=60.0, places=2, speedup=lambda n: n**0.9, seed=0)
+    assert training.proposal.default == "one"
+
+
+def test_a_network_that_was_trained_counts_for_nothing_in_the_next_choice(run):
+    search = looked(run)
+    (training,) = plan_training([search], now=0.0, left=80.0, places=2, speedup=lambda n: n**0.9, seed=0)
+    record = answer(search, run, search.ask(training.proposal), accuracy=0.94, seconds=80.0)
+    assert (record.phase, record.fidelity[EPOCHS]) == (TRAIN, training.proposal.settings[EPOCHS])
+    assert (search.count(), search.halving.promise() < 0.94, search.best(1)) == (1, True, [record])
+    again = plan_training([search], now=80.0, left=80.0, places=2, speedup=lambda n: n**0.9, seed=0)
+    assert again[0].proposal == training.proposal
+
+
+def augmented(plain, run, rung, accuracy):
+    study = replace(plain.study, augments=(Spec("fmnist_bench.models.ConditionalGAN", {"ratio": Range(0.1, 1.0)}),))
+    search = StudySearch(study, run, OptunaAsker(study, run, seed=0), plain=plain)
+    search.tell(TrialRecord(study.name, PREPARATION, {}, "", TrialResult(PREPARED), 40.0, 0.0, AS_IT_STANDS, {}))
+    tried(search, run, 0.5, rung, accuracy)
+    return search
+
+
+@pytest.mark.parametrize(("accuracy", "with_it"), [(0.93, True), (0.922, False)])
+def test_an_augmentation_is_trained_with_where_it_gained_at_equal_time(run, accuracy, with_it):
+    plain = looked(run)
+    tried(plain, run, 0.5, 1, 0.92)
+    other = augmented(plain, run, 1, accuracy)
+    assert choose_study([plain, other]) is (other if with_it else plain)
+
+
+def test_an_augmentation_is_not_judged_on_different_fidelities(run):
+    plain = looked(run)
+    assert choose_study([plain, augmented(plain, run, 1, 0.99)]) is plain
+
+
+def test_without_a_network_or_without_time_nothing_is_trained(run):
+    search = network(run)
+    assert plan_training([search], 0.0, 100.0, 2, float, 0) == []
+    assert plan_training([looked(run)], 0.0, 10.0, 2, float, 0) == []
