@@ -88,7 +88,7 @@ def asked(space, folder, n=8):
     folder.mkdir()
     searches, found = make_study_searches(space.studies, make_run(folder), seed=7, thorough=True), []
     for number, search in itertools.product(range(n), searches):
-        if (proposal := search.propose(math.inf)) is None or (ask := search.ask(proposal)) is None:
+        if (proposal := search.search(math.inf)) is None or (ask := search.ask(proposal)) is None:
             continue
         found.append((search.study.name, dict(ask.parameters)))
         ready = proposal.preparation

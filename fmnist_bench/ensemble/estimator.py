@@ -43,14 +43,15 @@ class StackedEnsemble(ClassifierMixin, _BaseComposition):  # type: ignore[misc]
         Candidates for membership; None takes scaled logistic regression, a random forest and extra trees. Their
         parameters are those of the ensemble, as ``name__parameter``; one that is "drop" is left out.
     method : {"greedy", "logistic", "mean"}
-        Weighted mean of the members that greedy selection takes (Caruana et al., 2004); multinomial logistic
-        regression on the log probabilities of all (Wolpert, "Stacked generalization", 1992), its temperature found by
-        cross-fitting; plain mean of all.
+        Weighted mean of the members that greedy selection by log loss takes (Caruana et al., 2004); multinomial
+        logistic regression on the log probabilities of all (Wolpert, "Stacked generalization", 1992), its temperature
+        found by cross-fitting; plain mean of all.
     valid_size : float
         Share of the rows given to `fit` that members are not trained on and the method learns from, between 0 and 1.
         A class of one row is in no such part.
     calibrate : bool
-        Scale the logarithms of the probabilities by one temperature, found on these rows (Guo et al., 2017).
+        Scale the logarithms of the probabilities by a temperature, found on these rows (Guo et al., 2017); with the
+        greedy method also those of each member before the choice, so that none decides by being surer of itself.
     refit : {"no", "full"}
         Whether members are trained again on all rows, when it is settled which and with what weights; those that
         stopped early, for as many rounds or epochs as were best.

@@ -53,7 +53,7 @@ class Combination:
         if self.temperatures is None:
             return probabilities
         pairs = zip(probabilities, self.temperatures, strict=True)
-        return np.stack([with_temperature(member, float(temperature)) for member, temperature in pairs])
+        return np.stack([member if t == 1 else with_temperature(member, float(t)) for member, t in pairs])
 
 
 def learn_combination(

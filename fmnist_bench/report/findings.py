@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix
 
 from fmnist_bench.report import metrics
-from fmnist_bench.storage.results import PREPARATION, PREPARED, STATUSES
+from fmnist_bench.storage.results import PREPARATION, PREPARED, ROW_STATUSES
 
 Array = NDArray[Any]
 N_MISTAKES = 24  # four rows of six pictures
@@ -252,7 +252,7 @@ class Findings:
     def scores(self, who: Contestant) -> dict[str, Any]:
         """Give a contestant's row of the leaderboard by column name; no scores where it has no predictions."""
         row = {name: value for name, value in vars(who).items() if not name.endswith("probabilities")}
-        row |= {status: who.n_trials.get(status, 0) for status in STATUSES}
+        row |= {status: who.n_trials.get(status, 0) for status in ROW_STATUSES}
         row["parameters"] = ", ".join(f"{name}={value}" for name, value in who.parameters.items())
         row["predict_ms"] = self._predict_ms(who)
         if not who.scored:

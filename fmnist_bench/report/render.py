@@ -19,7 +19,7 @@ import jinja2
 from fmnist_bench.report import tables
 from fmnist_bench.report.findings import Findings
 from fmnist_bench.report.markdown import block, code, md
-from fmnist_bench.storage.results import STATUSES
+from fmnist_bench.storage.results import ROW_STATUSES
 
 THUMBNAIL = 64  # pixels; larger pictures are scaled down to it
 
@@ -81,7 +81,7 @@ def _context(findings: Findings) -> dict[str, Any]:
         "test": findings.compare(pair[1], pair[0]) if pair else None,
         "ensemble_error": None if pair is None else findings.scores(pair[1])["test_calibration_error"],
         "changes": findings.recall_changes(),
-        "statuses": {status.replace("_", " "): counts[status] for status in STATUSES if counts[status]},
+        "statuses": {status.replace("_", " "): counts[status] for status in ROW_STATUSES if counts[status]},
         "search_seconds": sum(who.search_seconds for who in searched),
         "leaderboard": tables.leaderboard(findings),
         "members": tables.members(findings),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fmnist_bench.report.findings import KINDS, Contestant, Findings, TrialRow
 from fmnist_bench.report.metrics import McNemarResult
-from fmnist_bench.storage.results import STATUSES
+from fmnist_bench.storage.results import ROW_STATUSES
 
 MAX_MATRIX = 30  # classes; above it the most frequent confusions say more than a matrix
 MAX_ROWS = 500  # trials listed on the page
@@ -103,7 +103,7 @@ def interval(low: float | None, high: float | None, sign: str = "") -> Cell:
 
 
 def _statuses(who: Contestant) -> Cell:
-    counts = {status: who.n_trials[status] for status in STATUSES if who.n_trials.get(status)}
+    counts = {status: who.n_trials[status] for status in ROW_STATUSES if who.n_trials.get(status)}
     words = ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in counts.items())
     if set(counts) == {"complete"}:  # most are, and one number is easier to read
         words = str(counts["complete"])

@@ -15,8 +15,9 @@ from fmnist_bench.progress.displays import Progress
 from fmnist_bench.search.allocation import Clock
 from fmnist_bench.search.phases import Phases
 from fmnist_bench.search.plan import box_seconds
+from fmnist_bench.search.proposal import Proposal
 from fmnist_bench.search.sampler import Ask
-from fmnist_bench.search.study import Proposal, StudySearch
+from fmnist_bench.search.study import StudySearch
 from fmnist_bench.storage.records import TRAIN, TrialRecord
 from fmnist_bench.storage.results import PREPARATION, TrialResult
 from fmnist_bench.storage.run_folder import Run
@@ -134,7 +135,11 @@ class Search:
             if ask is not None:
                 self._clear(search.study.name, ask.number)
                 self.progress.trial_started(search.study.name, ask.number)
-                return {threads.submit(self._attend, search, ask, self.phases.limit(proposal, reserve)): (search, ask)}
+                return {
+                    threads.submit(
+                        self._attend, search, ask, self.phases.limit(search.running[ask.number].proposal, reserve)
+                    ): (search, ask)
+                }
         return {}
 
     def _clear(self, study: str, number: int) -> None:

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from fmnist_bench.search.allocation import Clock, next_study
 from fmnist_bench.search.plan import LEAST_FULL_BOX, SEARCH_SHARE, box_seconds
-from fmnist_bench.search.study import Proposal, StudySearch
+from fmnist_bench.search.proposal import Proposal
+from fmnist_bench.search.study import StudySearch
 from fmnist_bench.search.training import Training, plan_training
 from fmnist_bench.storage.records import TRAIN
 from fmnist_bench.storage.results import PREPARATION

@@ -3,13 +3,14 @@
 import math
 import time
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Any
 
 from fmnist_bench.config.study import ROWS, Study
 from fmnist_bench.search.allocation import StudyClaim
 from fmnist_bench.search.optuna_sampler import OptunaAsker
 from fmnist_bench.search.plan import LEAST_FULL_BOX, minutes_for_augmentation
+from fmnist_bench.search.proposal import Proposal, Running
 from fmnist_bench.search.sampler import Ask, Asker
 from fmnist_bench.search.successive_halving import AS_IT_STANDS, MORE, Attempt, SuccessiveHalving
 from fmnist_bench.storage.records import LOOK, SEARCH, TRAIN, TrialRecord, best
@@ -20,55 +21,6 @@ EPOCHS = "model__epochs"
 TAKEN_OVER = 3  # best configurations of the study without augmentation that the other one tries as well
 TRIES = 3  # of a default configuration that runs out of time
 STALE, GAIN = 8, 0.001  # trials without a gain of so much accuracy after which a study waits for the others
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """A trial that could be begun next.
-
-    Attributes
-    ----------
-    parameters : mapping or None
-        None for a new configuration, which the sampler chooses.
-    default : str
-        Name of the default configuration.
-    rung : int
-    seconds : float
-        What it is likely to take, 0 where nothing is known.
-    preparation : bool
-        An augmentation is to learn.
-    phase : str
-        One of `PHASES`.
-    settings : mapping
-        Parameters of the model that the plan sets, beside those of the rung.
-    places : int
-        Trials that could run at once where this one runs.
-    limit : float or None
-        Seconds that it may take; None leaves that to the search.
-    """
-
-    parameters: Mapping[str, Any] | None
-    default: str
-    rung: int
-    seconds: float
-    preparation: bool = False
-    phase: str = SEARCH
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    places: int = 1
-    limit: float | None = None
-
-
-@dataclass(frozen=True)
-class Running:
-    """A trial in progress, and when it began by ``time.monotonic()``."""
-
-    proposal: Proposal
-    started: float
-
-    @property
-    def seconds(self) -> float:
-        """Seconds that it is likely to take, or has taken already."""
-        return max(self.proposal.seconds, time.monotonic() - self.started)
 
 
 class StudySearch:
@@ -296,6 +248,8 @@ class StudySearch:
         if ask is None:
             self.exhausted = True
             return None
+        if ask.rung != proposal.rung:  # KerasTuner's Hyperband chooses the rung itself
+            proposal = replace(proposal, rung=ask.rung, seconds=self.halving.seconds(ask.config, ask.rung))
         self.running[ask.number] = Running(proposal, time.monotonic())
         if not proposal.preparation and proposal.phase != TRAIN:
             self.queue.pop(_key(ask), None)

@@ -7,7 +7,8 @@ from typing import Any
 
 from fmnist_bench.config.study import SEED, Study
 from fmnist_bench.search.plan import LEAST_TRAINING, LONGEST, ROOM, rung_for, share_out
-from fmnist_bench.search.study import EPOCHS, Proposal, StudySearch
+from fmnist_bench.search.proposal import Proposal
+from fmnist_bench.search.study import EPOCHS, StudySearch
 from fmnist_bench.storage.records import TRAIN, TrialRecord
 
 WITH_AUGMENTATION = 0.005  # of accuracy that an augmentation must have gained in the search to be trained with

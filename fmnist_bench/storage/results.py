@@ -12,11 +12,9 @@ from fmnist_bench._utils.errors import printable
 Monitor = Callable[[int, float], None]
 NO_WEIGHTS = "no_weights"  # `status` of an error that says that pretrained weights are missing
 PREPARED = "prepared"  # the augmentation of a study has learnt what it needs for all trials
+STATUSES = ("complete", PREPARED, "pruned", "timeout", "out_of_memory", "crashed", "failed", NO_WEIGHTS, "interrupted")
 NOT_BEGUN = "not_begun"  # of a study whose turn did not come, in a report
-STATUSES = (
-    *("complete", PREPARED, "pruned", "timeout", "out_of_memory", "crashed", "failed", NO_WEIGHTS, "interrupted"),
-    NOT_BEGUN,
-)
+ROW_STATUSES = (*STATUSES, NOT_BEGUN)
 LAST_STEP = 2**53  # above it floats skip whole numbers, which databases then cannot hold
 PREPARATION = -1  # number of what is done before the first trial of a study with an augmentation
 

@@ -50,7 +50,7 @@ def make(run, oracle="random", defaults=(), spec=SPACE, ladder=LADDER):
 
 
 def ask_next(search):
-    proposal = search.propose(math.inf)
+    proposal = search.search(math.inf)
     return None if proposal is None else search.ask(proposal)
 
 
@@ -183,8 +183,8 @@ def test_a_trial_of_hyperband_is_expected_to_take_what_its_own_rung_takes(run):
     for _ in range(13):
         ask = ask_next(search)
         rungs.append(ask.rung)
-        if ask.rung and search.ladder.seconds(None, 0):
-            assert search.running[ask.number].expected == search.ladder.seconds(ask.config, ask.rung) > 0
+        if ask.rung and search.halving.seconds(None, 0):
+            assert search.running[ask.number].proposal.seconds == search.halving.seconds(ask.config, ask.rung) > 0
         answer(search, run, ask, accuracy=0.5)
     assert any(rungs)
 
@@ -214,11 +214,11 @@ def test_default_configurations_come_first_and_the_oracle_learns_of_them(run):
         "one",
         "two",
         "one",
-    )  # the better of the two climbs at once
+    )  # the better of the two is tried on all rows
     assert {**first.parameters, "model__C": 3.0, "model__coef0": 2} == first.parameters
     assert first.parameters.keys() == {f"model__{n}" for n in (*SPACE, "coef0") if n != "gamma"}
     assert second.parameters["model__share"] == 1
-    assert (third.config, third.rung) == (first.config, 1)
+    assert (third.config, third.rung) == (first.config, 2)
     while ask_next(search).default:
         pass
     taught = {name: trial for name, trial in state(run)["trials"].items() if trial["status"] == "COMPLETED"}

@@ -57,7 +57,7 @@ def test_a_resumed_search_asks_what_it_would_have_asked(run, tmp_path):
 def test_a_question_that_was_cut_off_is_withdrawn_and_asked_again(run):
     defaults = [DefaultConfiguration("one", {"model__C": 3.0, "model__degree": 2})]
     search = make(run, defaults)
-    search._asker._optuna.ask({})  # the process dies before the parameters of the default configuration are written
+    search.sampler._optuna.ask({})  # the process dies before the parameters of the default configuration are written
     again = make(run, defaults)
     assert again.left_running() == []
     asks = ask(again)
@@ -71,7 +71,7 @@ def test_nothing_is_tried_twice_and_a_small_space_is_exhausted(run):
         tried.append(asks.parameters["model__kernel"])
         answer(search, run, asks)
     assert sorted(tried) == ["linear", "poly", "rbf"]
-    assert search.propose(math.inf) is None
+    assert search.search(math.inf) is None
 
 
 def test_a_bad_trial_is_pruned_and_a_known_one_never(run):
@@ -132,12 +132,12 @@ def test_a_journal_that_others_changed_is_made_again_from_the_records(run, harm)
     assert {record.number: record.parameters for record in search.records} == {
         number: dict(each.parameters) for number, each in asked.items()
     }
-    assert search.ladder.attempts == before.ladder.attempts
+    assert search.halving.attempts == before.halving.attempts
     again = make(run, KNOWN, levels=LEVELS)  # what was made holds
     asks = ask(again)
     assert asks.number == len(asked)
-    states = [trial.state.name for trial in again._asker._trials()]
-    assert states[:3] == ["PRUNED", "PRUNED", "FAIL"]
+    states = [trial.state.name for trial in again.sampler._trials()]
+    assert states[:3] == ["PRUNED", "COMPLETE", "FAIL"]
 
 
 def test_a_journal_of_other_trials_is_not_believed(run, tmp_path):
@@ -148,7 +148,7 @@ def test_a_journal_of_other_trials_is_not_believed(run, tmp_path):
     for _ in range(8):
         answer(search, other, ask(search))
     run.journal.write_bytes(other.journal.read_bytes())
-    found = make(run, KNOWN, levels=LEVELS)._asker._trials()
+    found = make(run, KNOWN, levels=LEVELS).sampler._trials()
     assert [trial.params for trial in found] == [dict(each.parameters) for each in asked.values()]
 
 
@@ -158,7 +158,7 @@ def test_what_was_withdrawn_since_it_was_told_has_failed(run):
         record = run.record("svm", number)
         result = replace(record.result, status="interrupted", accuracy=None, log_loss=None)
         run.save_record(replace(record, result=result))
-    trials = make(run, KNOWN, levels=LEVELS)._asker._trials()
+    trials = make(run, KNOWN, levels=LEVELS).sampler._trials()
     assert [trial.state.name for trial in trials[:3]] == ["FAIL"] * 3
     assert not any(trial.intermediate_values for trial in trials[:2])
     assert trials[3].params, "the others are kept"

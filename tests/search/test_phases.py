@@ -9,7 +9,7 @@ from scenes import KNOWN, LEVELS, answer, make, make_run, network
 from fmnist_bench.progress.displays import Progress
 from fmnist_bench.search.allocation import Clock
 from fmnist_bench.search.loop import Search
-from fmnist_bench.search.study import Proposal
+from fmnist_bench.search.proposal import Proposal
 from fmnist_bench.storage.records import LOOK, SEARCH, TRAIN
 
 

@@ -8,7 +8,8 @@ from scenes import answer, make_run, network
 from fmnist_bench.config.space import Range, Spec
 from fmnist_bench.config.study import SEED
 from fmnist_bench.search.optuna_sampler import OptunaAsker
-from fmnist_bench.search.study import EPOCHS, Proposal, StudySearch
+from fmnist_bench.search.proposal import Proposal
+from fmnist_bench.search.study import EPOCHS, StudySearch
 from fmnist_bench.search.successive_halving import AS_IT_STANDS
 from fmnist_bench.search.training import choose_study, plan_training
 from fmnist_bench.storage.records import TRAIN, TrialRecord

@@ -24,7 +24,7 @@ STEPS_AN_EPOCH = 100  # of the history
 EPOCHS_A_CHECKPOINT = 10
 JUDGED = 2000  # rows by which a GAN is judged
 LEAST_FIDELITY = 0.6  # of a plain classifier's accuracy on real rows that it must reach on synthetic ones
-LEAST_STEPS = 0.4  # of those that were planned, for which there must be time
+LEAST_STEPS = 0.05  # of those that were planned, for which there must be time
 LEAST_SPREAD = 0.15  # of the deviation of real pixels within a class that synthetic ones must reach
 
 
