@@ -8,7 +8,6 @@ from typing import Any
 
 from fmnist_bench.config.study import ROWS, Study
 from fmnist_bench.search.allocation import StudyClaim
-from fmnist_bench.search.optuna_sampler import OptunaAsker
 from fmnist_bench.search.plan import LEAST_FULL_BOX, minutes_for_augmentation
 from fmnist_bench.search.proposal import Proposal, Running
 from fmnist_bench.search.sampler import Ask, Asker
@@ -337,20 +336,3 @@ def _of_model(config: Any) -> frozenset[tuple[str, Any]]:
 def _counts(record: TrialRecord) -> bool:
     """Whether the seconds of a trial are time of the search."""
     return record.result.status != "interrupted" and record.phase != TRAIN
-
-
-def make_study_searches(studies: Sequence[Study], run: Run, seed: int, thorough: bool) -> list[StudySearch]:
-    """Open every study; the plain one over a space stands before those with an augmentation."""
-    searches: dict[str, StudySearch] = {}
-    for study in studies:
-        plain = searches.get(study.space.name) if study.augmented else None
-        searches[study.name] = StudySearch(study, run, _make_sampler(study, run, seed), thorough, plain)
-    return list(searches.values())
-
-
-def _make_sampler(study: Study, run: Run, seed: int) -> Asker:
-    if study.space.engine.name == "keras-tuner":
-        from fmnist_bench.search.keras_tuner_sampler import OracleAsker
-
-        return OracleAsker(study, run, seed)
-    return OptunaAsker(study, run, seed, study.space.engine.oracle)
