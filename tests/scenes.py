@@ -24,8 +24,8 @@ def make_run(folder):
 
 
 def make(run, defaults=(), spec=SPACE, levels=None, thorough=False):
-    network, ladder = spec.class_name == "CNNClassifier", Fidelity(levels or {})
-    study = Study(SearchSpace("svm", spec, defaults=tuple(defaults), fidelity=ladder, compresses_schedule=network))
+    network, fidelity = spec.class_name == "CNNClassifier", Fidelity(levels or {})
+    study = Study(SearchSpace("svm", spec, defaults=tuple(defaults), fidelity=fidelity, compresses_schedule=network))
     return StudySearch(study, run, OptunaAsker(study, run, seed=0), thorough)
 
 
@@ -46,6 +46,6 @@ def answer(search, run, ask, accuracy=0.5, status="complete", seconds=1.0, sched
 
 
 def network(run):
-    """The search of a network with a default configuration, on a ladder of epochs."""
+    """The search of a network with a default configuration, with rungs of epochs."""
     spec = Spec("fmnist_bench.models.CNNClassifier", {"learning_rate": Range(0.1, 1.0)})
     return make(run, [DefaultConfiguration("one", {"model__learning_rate": 0.5})], spec, levels=EPOCHS)

@@ -119,7 +119,7 @@ def _parse_fidelity(table: Mapping[str, Any], space: SearchSpace, where: str) ->
         raise InputError(f"{where} rows: shares of the train rows, above 0, the last one 1, found {list(levels[ROWS])}")
     for name in levels:
         if name in space.ranges():
-            raise InputError(f"{where}: {name} has a range already; a ladder's argument is not searched")
+            raise InputError(f"{where}: {name} has a range already; an argument of [fidelity] is not searched")
     fidelity = Fidelity(levels)
     if levels and not (fidelity.paid and all(low < high for low, high in itertools.pairwise(fidelity.work))):
         raise InputError(f"{where}: each rung must cost more than the last: one list that begins above 0 must rise")

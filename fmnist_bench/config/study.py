@@ -36,7 +36,7 @@ class DefaultConfiguration:
 
 @dataclass(frozen=True)
 class Fidelity:
-    """The rungs of a study's ladder: cheap trials first, the better ones again for more.
+    """The rungs of a study: cheap trials first, the better ones again for more.
 
     Attributes
     ----------
@@ -112,7 +112,7 @@ class SearchSpace:
 
     @property
     def trains_network(self) -> bool:
-        """Whether its model is a network whose schedule a limit compresses, on a ladder of epochs."""
+        """Whether its model is a network whose schedule a limit compresses, with rungs of epochs."""
         return self.compresses_schedule and "model__epochs" in self.fidelity.levels
 
     @property

@@ -20,7 +20,7 @@ from fmnist_bench.storage.run_folder import Run
 
 STARTUP_TRIALS = 5  # random trials before TPE learns: a run has tens of trials a study, not hundreds
 DRAWS = 20  # tries at parameters that have not been tried; a small discrete space runs out of them
-STEPS = 100_000  # steps that Optuna sees on one rung of the ladder: scores are compared within a rung alone
+STEPS = 100_000  # steps that Optuna sees on one rung: scores are compared within a rung alone
 
 
 class OptunaAsker(Asker):
@@ -49,11 +49,11 @@ class OptunaAsker(Asker):
         if not agree(map(_as_ask, self._trials()), records.values()) or self._is_told_otherwise(records):
             self._begin_from(records)
 
-    def ask(self, ladder: SuccessiveHalving, rung: int) -> Ask | None:  # noqa: D102
+    def ask(self, halving: SuccessiveHalving, rung: int) -> Ask | None:  # noqa: D102
         for draw in range(DRAWS):
-            self._seed_sampler(ladder.count, draw)
+            self._seed_sampler(halving.count, draw)
             ask = self._ask(rung=rung)
-            if not ladder.has(ask.config, rung):
+            if not halving.has(ask.config, rung):
                 return ask
             self._optuna.tell(self._live.pop(ask.number), state=TrialState.FAIL)
         return None

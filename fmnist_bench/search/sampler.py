@@ -50,8 +50,8 @@ class Asker(ABC):
     climbs = False  # whether it chooses the rungs as well
 
     @abstractmethod
-    def ask(self, ladder: SuccessiveHalving, rung: int) -> Ask | None:
-        """Ask for a configuration that the ladder has not seen on this rung; None where there is none left."""
+    def ask(self, halving: SuccessiveHalving, rung: int) -> Ask | None:
+        """Ask for a configuration that was not tried on this rung; None where there is none left."""
 
     @abstractmethod
     def repeat(self, parameters: Mapping[str, Any], default: str, rung: int) -> Ask:

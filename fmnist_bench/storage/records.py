@@ -31,7 +31,7 @@ class TrialRecord:
     ended : float
         Seconds since the run began.
     rung : int
-        Of the ladder of fidelities, from 0.
+        Its fidelity, from 0.
     fidelity : dict
         What the rung and the plan set: arguments under their full names, or the share of the train ``rows``.
     phase : str

@@ -101,7 +101,7 @@ def test_uses_are_all_classes_that_a_study_names():
     )
 
 
-def test_a_network_is_what_compresses_its_schedule_on_a_ladder_of_epochs():
+def test_a_network_is_what_compresses_its_schedule_with_rungs_of_epochs():
     epochs = Fidelity({"model__epochs": (2, 6)})
     spaces = (SearchSpace("a", TREE, fidelity=epochs), SearchSpace("b", TREE, fidelity=epochs), SearchSpace("c", TREE))
     benchmark = Benchmark("b", spaces=spaces).with_compressing({"a", "c"})

@@ -274,7 +274,7 @@ def test_a_default_configuration_that_cannot_be_set_is_refused():
 
 
 @pytest.mark.parametrize("level", [{"model__depth": (1, 2)}, {"augment__steps": (1, 2)}])
-def test_a_ladder_of_what_is_no_argument_is_refused(level):
+def test_rungs_of_what_is_no_argument_are_refused(level):
     space = SearchSpace("bad", Spec("sklearn.tree.DecisionTreeClassifier", {}), fidelity=Fidelity(level))
     with pytest.raises(InputError, match=rf"\[fidelity\]: there is no parameter {next(iter(level))}"):
         check_in_worker((Study(space),), ())
