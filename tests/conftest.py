@@ -1,3 +1,5 @@
+import contextlib
+import io
 import os
 import shutil
 
@@ -12,6 +14,7 @@ from fmnist_bench.config.study import SearchSpace, Study
 from fmnist_bench.data.dataset import find_fashion_mnist, load_dataset, make_split
 from fmnist_bench.storage.run_folder import Store
 from fmnist_bench.storage.trial_folder import Rows
+from fmnist_bench.tracking.folder import settle
 from fmnist_bench.trials.process import prepare
 from fmnist_bench.trials.task import Task
 
@@ -80,11 +83,28 @@ def arena(tmp_path, monkeypatch, empty_database):
     return write
 
 
-@pytest.fixture
-def small_benchmark(arena, tmp_path, capsys):
-    """Run a small benchmark on digits; return the folder of its results, and what it printed."""
+@pytest.fixture(scope="session")
+def finished_benchmark(tmp_path_factory, empty_database):
+    """Run a small benchmark on digits once; return its folder, and what it printed."""
+    folder = tmp_path_factory.mktemp("finished")
     space = '[model]\nuse = "sklearn.naive_bayes.GaussianNB"\nvar_smoothing = { low = 1e-3, high = 1e-1, log = true }\n'
-    arena("studies/bayes.toml", space)
-    arena("benchmarks/all.toml", 'data = "digits"\nvalid_size = 0.2\ntrials = 2\nstudies = ["bayes"]\n')
-    assert main(["run", "all"]) == 0
-    return tmp_path / "mlruns", capsys.readouterr().out
+    benchmark = 'data = "digits"\nvalid_size = 0.2\ntrials = 2\nstudies = ["bayes"]\n'
+    for name, text in {"studies/bayes.toml": space, "benchmarks/all.toml": benchmark}.items():
+        (folder / name).parent.mkdir()
+        (folder / name).write_text(text)
+    (folder / "mlruns").mkdir()
+    shutil.copy(empty_database, folder / "mlruns")
+    printed = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
+        patch.chdir(folder)
+        assert main(["run", "all"]) == 0
+    return folder, printed.getvalue()
+
+
+@pytest.fixture
+def small_benchmark(arena, tmp_path, finished_benchmark):
+    """Copy the small benchmark that has run into the working directory; return its results, and what it printed."""
+    folder, printed = finished_benchmark
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    settle(tmp_path / "mlruns" / "mlflow.db")
+    return tmp_path / "mlruns", printed

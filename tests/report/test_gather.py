@@ -1,5 +1,6 @@
 """The report opens the test set, once, when nothing is left to choose."""
 
+import dataclasses
 import re
 import shutil
 from pathlib import Path
@@ -21,13 +22,39 @@ from fmnist_bench.storage.trial_folder import MODEL, PROBABILITIES
 STUDY = '[model]\nuse = "sklearn.naive_bayes.GaussianNB"\nvar_smoothing = { low = 1e-9, high = 1e-1, log = true }\n'
 
 
+BENCHMARK = 'data = "digits"\nvalid_size = 0.2\ntrials = 2\nstudies = ["bayes"]\n'
+
+
 @pytest.fixture
 def place(arena):
     arena("studies/bayes.toml", STUDY)
-    return arena("benchmarks/tiny.toml", 'data = "digits"\nvalid_size = 0.2\ntrials = 2\nstudies = ["bayes"]\n')
+    return arena("benchmarks/tiny.toml", BENCHMARK)
 
 
-def test_the_test_set_is_opened_after_the_ensemble_is_fixed_and_by_the_report_alone(place, monkeypatch):
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, empty_database):
+    """The folder in which nine trials have run, and what came of them."""
+    folder = tmp_path_factory.mktemp("whole")
+    for name, text in {"studies/bayes.toml": STUDY, "benchmarks/tiny.toml": BENCHMARK}.items():
+        (folder / name).parent.mkdir()
+        (folder / name).write_text(text)
+    (folder / "mlruns").mkdir()
+    shutil.copy(empty_database, folder / "mlruns")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        return folder, runner.run_benchmark("tiny", trials=9, progress=Progress())
+
+
+@pytest.fixture
+def copied(whole, tmp_path, monkeypatch):
+    """The same in a copy of its folder, for those who change something."""
+    folder, outcome = whole
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    monkeypatch.chdir(copy)
+    return dataclasses.replace(outcome, folder=copy / outcome.folder.relative_to(folder))
+
+
+def test_the_report_alone_opens_the_test_set_when_the_ensemble_is_fixed(place, monkeypatch):
     opened = []
 
     def watch(who):
@@ -43,32 +70,33 @@ def test_the_test_set_is_opened_after_the_ensemble_is_fixed_and_by_the_report_al
     assert opened == [("runner", "train", False), ("report", "test", True)]
 
 
-def test_no_test_row_is_in_the_folder_that_the_workers_read(place):
-    runner.run_benchmark("tiny", progress=Progress())
-    mlruns = place.parent.parent / "mlruns"
+def test_no_test_row_is_in_the_folder_that_the_workers_read(whole):
+    mlruns = whole[0] / "mlruns"
     (rows,) = mlruns.glob("cache/rows-*")
     assert sorted(path.name for path in rows.iterdir()) == ["X.npy", "y.npy"]
     assert not list(mlruns.rglob("test_rows*"))
 
 
-def test_figures_and_pages_are_mlflows_artifacts(place):
-    outcome = runner.run_benchmark("tiny", progress=Progress())
-    (page,) = place.parent.parent.glob("mlruns/artifacts/*/artifacts/report.html")
+def test_figures_and_pages_are_mlflows_artifacts(whole):
+    folder, outcome = whole
+    (page,) = folder.glob("mlruns/artifacts/*/artifacts/report.html")
     assert page.read_text() == (outcome.folder / "report.html").read_text()
     names = sorted(path.name for path in (outcome.folder / "figures").iterdir())
     assert {"anytime.png", "confusion_ensemble.png", "mistakes.png"} <= set(names)
     assert sorted(path.name for path in (page.parent / "figures").iterdir()) == names
 
 
-def test_the_report_says_which_parameters_mattered_and_how_to_load_the_model_to_use(place):
-    outcome = runner.run_benchmark("tiny", trials=9, progress=Progress())
+def test_the_report_says_which_parameters_mattered(whole):
+    outcome = whole[1]
     found = outcome.findings.importances["bayes"]
     assert found.n_trials == 9
     assert found.shares == {"model__var_smoothing": 1.0}
     assert found.searched == {"model__var_smoothing": True}
     assert (outcome.folder / "figures" / "slices_bayes.png").exists()
 
-    single = runner.run_benchmark("tiny", trials=1, fresh=True, progress=Progress()).findings
+
+def test_the_report_says_how_to_load_the_model_to_use(place):
+    single = runner.run_benchmark("tiny", trials=1, progress=Progress()).findings
     assert single.choice.name == "bayes"  # the ensemble of this one model can be no better
     path = re.fullmatch(r'fmnist_bench\.load_model\("(.+)"\)', single.how_to_open["Model"])[1]
     test = load_dataset("digits", "test")
@@ -77,23 +105,23 @@ def test_the_report_says_which_parameters_mattered_and_how_to_load_the_model_to_
     )
 
 
-def test_without_its_temperature_the_ensemble_is_the_mean_of_calibrated_members(place):
-    outcome = runner.run_benchmark("tiny", trials=3, progress=Progress())
-    found, ensemble = outcome.findings, load_ensemble(outcome.folder / "ensemble")
+def test_the_ensemble_uncalibrated_is_the_mean_of_calibrated_members(whole):
+    found, ensemble = whole[1].findings, load_ensemble(whole[1].folder / "ensemble")
     pairs = zip(ensemble.members_, ensemble.member_temperatures_, strict=True)
     members = np.stack([with_temperature(member.predict_proba(found.X_test), t) for (_, member), t in pairs])
     np.testing.assert_allclose(found.uncalibrated, np.average(members, axis=0, weights=ensemble.weights_), atol=1e-6)
 
 
-def test_models_that_were_changed_are_given_up_when_the_report_needs_them(place):
-    outcome = runner.run_benchmark("tiny", progress=Progress())
-    for path in outcome.folder.glob("trials/bayes/*/test_probabilities*"):
+def test_models_that_were_changed_are_given_up_when_the_report_needs_them(copied):
+    for path in copied.folder.glob("trials/bayes/*/test_probabilities*"):
         path.unlink()
-    for path in outcome.folder.glob("trials/bayes/*/model.skops"):
+    for path in copied.folder.glob("trials/bayes/*/model.skops"):
         path.write_bytes(b"not a model")
     findings = runner.rewrite_report("tiny")
     assert findings.ensemble is None
-    assert len(findings.given_up) == 2
+    assert {member[:2] for member in copied.findings.members} <= {
+        (name, number) for name, number, _ in findings.given_up
+    }
     assert all("the saved model: not a readable model file" in reason for *_, reason in findings.given_up)
 
 
@@ -101,7 +129,7 @@ def odd(kind):
     return f'[model]\nuse = "troublemakers.Odd"\nkind = "{kind}"\n'
 
 
-PAIR = 'data = "digits"\nvalid_size = 0.2\ntrials = 1\nstudies = ["bayes", "odd"]\n'
+THREE = 'data = "digits"\nvalid_size = 0.2\ntrials = 1\nstudies = ["bayes", "nan", "dies"]\n'
 
 
 def told(folder):
@@ -109,33 +137,35 @@ def told(folder):
     return [" ".join((folder / name).read_text().split()) for name in ("report.md", "report.html")]
 
 
-@pytest.mark.parametrize(
-    ("kind", "reason"), [("test_nan", "predicts probabilities that are not finite"), ("test_dies", "killed by SIGKILL")]
-)
-def test_a_member_that_fails_on_test_rows_alone_is_given_up(arena, place, kind, reason):
+def test_members_that_fail_on_test_rows_alone_are_given_up(arena, place):
     """It ended the run after the whole budget, the ensemble with it registered already."""
-    arena("studies/odd.toml", odd(kind))
-    arena("benchmarks/pair.toml", PAIR)
-    outcome = runner.run_benchmark("pair", progress=Progress(), allow_import=("troublemakers",))
+    reasons = {"nan": "predicts probabilities that are not finite", "dies": "killed by SIGKILL"}
+    for kind in reasons:
+        arena(f"studies/{kind}.toml", odd(f"test_{kind}"))
+    arena("benchmarks/three.toml", THREE)
+    outcome = runner.run_benchmark("three", progress=Progress(), allow_import=("troublemakers",))
     findings = outcome.findings
-    assert [(who.name, who.scored) for who in findings.everyone] == [
-        ("ensemble", True),
-        ("bayes", True),
-        ("odd", False),
-    ]
-    assert [(study, number) for study, number, _ in findings.given_up] == [("odd", 0)]
-    assert reason in findings.given_up[0][2]
-    (row,) = findings.failed
-    assert (row.study, row.status) == ("odd", "failed")
-    assert row.reason.startswith("given up at the end: ")
+    assert {who.name: who.scored for who in findings.everyone} == {
+        "ensemble": True,
+        "bayes": True,
+        "nan": False,
+        "dies": False,
+    }
+    given_up = {study: reason for study, _, reason in findings.given_up}
+    assert given_up.keys() == reasons.keys()
+    assert all(reason in given_up[study] for study, reason in reasons.items())
+    assert {row.study: row.status for row in findings.failed} == dict.fromkeys(reasons, "failed")
+    assert all(row.reason.startswith("given up at the end: ") for row in findings.failed)
     assert {study for study, *_ in findings.members} == {"bayes"}
     ensemble = load_ensemble(outcome.folder / "ensemble")
     np.testing.assert_allclose(ensemble.predict_proba(findings.X_test), findings.ensemble.test_probabilities, atol=1e-6)
-    assert all("Given up at the end" in text and reason in text for text in told(outcome.folder))
+    for text in told(outcome.folder):
+        assert "Given up at the end" in text
+        assert all(reason in text for reason in reasons.values())
     models = MlflowClient(Store("mlruns").tracking_uri).search_model_versions()
     assert len(models) == 1, "what cannot predict is not registered"
     assert "Serve" in findings.how_to_open
-    again = runner.rewrite_report("pair", allow_import=("troublemakers",))
+    again = runner.rewrite_report("three", allow_import=("troublemakers",))
     assert again.given_up == findings.given_up
     assert np.array_equal(again.ensemble.test_probabilities, findings.ensemble.test_probabilities)
 
@@ -149,7 +179,7 @@ def test_a_model_of_scikit_learn_that_fails_on_test_rows_alone_is_given_up(arena
     assert [(study, "No neighbors found" in reason) for study, _, reason in findings.given_up] == [("radius", True)]
 
 
-def test_the_next_best_trial_stands_for_one_that_was_damaged_after_the_search(place, monkeypatch):
+def test_the_next_best_trial_stands_for_one_that_was_damaged_since(place, monkeypatch):
     """Each damage costs one trial, wherever it is found: when the ensemble is chosen, or when it predicts."""
     said, choose = [], session.choose_ensemble
 
@@ -175,18 +205,17 @@ def test_the_next_best_trial_stands_for_one_that_was_damaged_after_the_search(pl
 
 
 def test_where_no_trial_is_left_the_report_says_so(arena, place):
-    arena("studies/odd.toml", odd("test_nan"))
-    arena("benchmarks/lone.toml", PAIR.replace('"bayes", ', ""))
+    arena("studies/nan.toml", odd("test_nan"))
+    arena("benchmarks/lone.toml", THREE.replace('["bayes", "nan", "dies"]', '["nan"]'))
     outcome = runner.run_benchmark("lone", progress=Progress(), allow_import=("troublemakers",))
     assert outcome.findings.ensemble is None
     assert outcome.findings.choice is None
     assert all("Given up at the end" in text for text in told(outcome.folder))
 
 
-def test_test_predictions_that_are_damaged_are_made_again(place):
-    outcome = runner.run_benchmark("tiny", progress=Progress())
-    for path in outcome.folder.glob("trials/bayes/*/test_probabilities*"):
+def test_test_predictions_that_are_damaged_are_made_again(copied):
+    for path in copied.folder.glob("trials/bayes/*/test_probabilities*"):
         path.write_bytes(path.read_bytes()[:200])
     again = runner.rewrite_report("tiny")
     assert again.given_up == ()
-    assert np.array_equal(again.ensemble.test_probabilities, outcome.findings.ensemble.test_probabilities)
+    assert np.array_equal(again.ensemble.test_probabilities, copied.findings.ensemble.test_probabilities)
