@@ -33,6 +33,7 @@ from fmnist_bench.pipeline import Pipeline
 from fmnist_bench.trials.evaluate import run_trial
 
 SMALL = {"filters": 8, "batch_size": 32, "epochs": 4, "flip": False, "learning_rate": 0.2, "random_state": 0}
+TINY = {**SMALL, "n_convs": 1, "convs_per_block": 1, "epochs": 1}  # where any network will do
 
 
 @pytest.fixture(scope="module")
@@ -108,24 +109,28 @@ def test_what_an_earlier_version_saved_lacks_some_parameters(fitted, digits):
     assert restored.get_params() == fitted[0].get_params()
 
 
-def test_images_of_another_shape_are_refused(digits):
-    model = CNNClassifier(**{**SMALL, "epochs": 1}).fit(digits[0][:64].reshape(-1, 4, 16), digits[1][:64])
-    assert model.network_.input_shape == (None, 4, 16, 1)
+@pytest.fixture(scope="module")
+def wide(digits):
+    """A network for images of four rows, whose pixels lie between whole numbers."""
+    images = 0.97 * digits[0][:64].reshape(-1, 4, 16)
+    return CNNClassifier(**TINY).fit(images, digits[1][:64])
+
+
+def test_images_of_another_shape_are_refused(wide, digits):
+    assert wide.network_.input_shape == (None, 4, 16, 1)
     with pytest.raises(ValueError, match=r"images of \(8, 8\): this model was fitted on images of \(4, 16\)"):
-        model.predict(digits[0][:5].reshape(-1, 8, 8))
+        wide.predict(digits[0][:5].reshape(-1, 8, 8))
 
 
-def test_pixels_between_whole_numbers_are_known_by_their_scale(digits):
+def test_pixels_between_whole_numbers_are_known_by_their_scale(wide, digits):
     X = digits[0][:64] * 0.97
-    model = CNNClassifier(**{**SMALL, "epochs": 1}).fit(X, digits[1][:64])
     with pytest.raises(ValueError, match="was fitted on pixels from 0 to 255"):
-        model.predict(X / 255)
+        wide.predict(X / 255)
     with pytest.raises(ValueError, match="channels must be last"):
-        model.fit(np.moveaxis(X.reshape(-1, 8, 8, 1), -1, 1), digits[1][:64])
+        CNNClassifier(**TINY).fit(np.moveaxis(X.reshape(-1, 8, 8, 1), -1, 1), digits[1][:64])
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("kind", [np.uint8, np.float64])
+@pytest.mark.parametrize(("channels", "kind"), [(1, np.uint8), (3, np.float64)])
 def test_networks_are_members_that_take_images_of_any_kind(digits, channels, kind):
     images = np.repeat(digits[0].reshape(-1, 8, 8, 1), channels, axis=3).astype(kind)
     images = images[..., 0] if channels == 1 else images
@@ -219,8 +224,8 @@ def test_flips_and_their_average_with_colours_strings_and_few_rows():
     assert set(model.history_) == {"step", "fit_loss", "fit_accuracy"}
 
 
-def test_the_rows_scored_after_each_epoch_are_scored_without_their_mirror_images(digits):
-    model = CNNClassifier(**SMALL | {"flip_average": True}).fit(*digits[:2], validation_data=digits[2:])
+def test_rows_are_scored_after_an_epoch_without_their_mirror_images(digits):
+    model = CNNClassifier(**TINY | {"flip_average": True}).fit(*digits[:2], validation_data=digits[2:])
     losses = {
         average: log_loss(digits[3], model.set_params(flip_average=average).predict_proba(digits[2]))
         for average in (False, True)
@@ -245,7 +250,7 @@ def test_monitor_stops_training_with_a_readable_history(digits):
 
 
 def test_time_limit_completes_the_schedule(digits, fitted, monkeypatch):
-    seconds, rates = 10.0, []
+    seconds, rates = 6.0, []
 
     def note(course, batch, logs=None):
         follow(course, batch, logs)
@@ -267,7 +272,7 @@ def test_time_limit_completes_the_schedule(digits, fitted, monkeypatch):
 
 def test_a_limit_that_is_over_before_the_training_begins_is_said(digits):
     with pytest.warns(UserWarning, match=r"max_seconds=0\.01 were over when the training began: it made \d+ steps"):
-        CNNClassifier(**{**SMALL, "max_seconds": 0.01}).fit(*digits[:2])
+        CNNClassifier(**{**TINY, "max_seconds": 0.01}).fit(*digits[:2])
 
 
 def test_infinite_loss_is_an_error_at_once(digits):
@@ -294,16 +299,16 @@ def test_what_is_scored_after_an_epoch_is_of_all_classes(digits, monkeypatch):
     monkeypatch.setattr(
         TrainingCallback, "_score", lambda course, images, codes: scored.append(codes) or {"valid_accuracy": 0.0}
     )
-    CNNClassifier(**{**SMALL, "epochs": 1}).fit(X[:200], y[:200], (X[order], y[order]))
+    CNNClassifier(**TINY).fit(X[:200], y[:200], (X[order], y[order]))
     assert len(scored[0]) == 100
     assert set(scored[0]) == set(range(10))
 
 
-def test_networks_are_trained_one_at_a_time_because_seeds_are_those_of_the_process(digits):
+def test_networks_are_trained_one_at_a_time_as_seeds_are_of_the_process(digits):
     from joblib import Parallel, delayed
 
     X, y = digits[0][:300], digits[1][:300]
-    models = [CNNClassifier(**{**SMALL, "epochs": 1, "random_state": seed}) for seed in (1, 2)]
+    models = [CNNClassifier(**{**TINY, "random_state": seed}) for seed in (1, 2)]
     apart = [clone(model).fit(X, y).predict_proba(X) for model in models]
     together = Parallel(2, prefer="threads")(delayed(clone(model).fit)(X, y) for model in models)
     for one, other in zip(apart, together, strict=True):
@@ -330,7 +335,7 @@ def test_bfloat16_is_chosen_where_the_processor_has_it(flags, precision, rewritt
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="asks TensorFlow")
-def test_a_gpu_is_used_in_mixed_precision_and_lends_its_memory_as_it_is_needed(monkeypatch):
+def test_a_gpu_is_used_in_mixed_precision_and_lends_memory_as_needed(monkeypatch):
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [f"{kind}:0", f"{kind}:1"])
     assert _backend.dtype_policy("auto") == "mixed_bfloat16"
     assert os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] == "true", "TensorFlow takes nearly all of it otherwise"
@@ -341,7 +346,7 @@ def test_training_leaves_the_random_generators_of_the_process_alone(digits):
     np.random.seed(1)
     random.seed(1)
     before = np.random.get_state()[1].tolist(), random.getstate()
-    CNNClassifier(**SMALL).fit(*digits[:2])
+    CNNClassifier(**TINY).fit(*digits[:2])
     assert (np.random.get_state()[1].tolist(), random.getstate()) == before
 
 
@@ -369,18 +374,17 @@ class Hungry(CNNClassifier):
 
 def test_a_batch_that_does_not_fit_is_halved_once_and_said(digits):
     X, y = digits[0][:200], digits[1][:200]
-    small = {**SMALL, "epochs": 1}
     with pytest.warns(UserWarning, match="batch_size=32 does not fit in memory"):
-        model = Hungry(**small).fit(X, y)
-    same = CNNClassifier(**{**small, "batch_size": 16}).fit(X, y)
+        model = Hungry(**TINY).fit(X, y)
+    same = CNNClassifier(**{**TINY, "batch_size": 16}).fit(X, y)
     np.testing.assert_array_equal(model.predict_proba(X), same.predict_proba(X))
     with (
         pytest.raises(MemoryError, match="OOM when allocating 32 rows"),
         pytest.warns(UserWarning, match="batch_size=64"),
     ):
-        Hungry(**{**small, "batch_size": 64}).fit(X, y)
+        Hungry(**{**TINY, "batch_size": 64}).fit(X, y)
     with pytest.warns(UserWarning, match="batch_size=20"):
-        assert Hungry(**{**small, "batch_size": 500}).fit(X[:20], y[:20])  # 20 rows are halved, not 500
+        assert Hungry(**{**TINY, "batch_size": 500}).fit(X[:20], y[:20])  # 20 rows are halved, not 500
 
 
 @pytest.mark.parametrize(
@@ -401,7 +405,7 @@ def test_running_out_of_memory_is_known_by_the_words_of_the_back_ends(error, exp
 
 
 def test_one_row_in_a_batch(digits):
-    model = CNNClassifier(**{**SMALL, "batch_size": 1, "n_dense": 1, "epochs": 1}).fit(digits[0][:40], digits[1][:40])
+    model = CNNClassifier(**{**TINY, "batch_size": 1, "n_dense": 1}).fit(digits[0][:40], digits[1][:40])
     assert np.isfinite(model.predict_proba(digits[0][:40])).all()
 
 
@@ -489,7 +493,7 @@ def test_weights_of_rows_change_what_is_learnt(digits):
 def test_balanced_classes_weigh_alike_and_only_ratios_count(digits):
     X, y = digits[0][:320], np.arange(320) % 2
     found = [
-        CNNClassifier(**{**SMALL, "epochs": 1}, class_weight=weight).fit(X, y, sample_weight=rows).predict_proba(X)
+        CNNClassifier(**TINY, class_weight=weight).fit(X, y, sample_weight=rows).predict_proba(X)
         for weight, rows in (("balanced", None), (None, np.full(320, 7.0)))
     ]
     np.testing.assert_array_equal(*found)
