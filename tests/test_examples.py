@@ -51,6 +51,7 @@ def test_a_cross_validation(run):
     assert accuracies["ensemble"] > accuracies["bayes"]
 
 
+@pytest.mark.slow
 def test_data_of_ones_own(run, tmp_path):
     *_, last = run("own_data.py")
     assert "first images [" in last

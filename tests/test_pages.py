@@ -1,7 +1,8 @@
 """Every command and every block of Python in the documents does what they say.
 
 A block runs in the order of its page, in one folder a page. A TOML or Python block whose first lines name a file
-(``# studies/mine.toml``) is written there. A comment just above a block says why it is not run, or that it is slow.
+(``# studies/mine.toml``) is written there. A comment just above a block says why it is not run, or that it is slow. A page that
+runs a benchmark is slow, too.
 """
 
 import contextlib
@@ -26,6 +27,7 @@ PAGES = [
 ]
 BLOCK = re.compile(r"(?:<!-- (?P<note>[^>]*) -->\n)?```(?P<language>\w+)\n(?P<text>.*?)```", re.DOTALL)
 FILE = re.compile(r"(?:#:schema .*\n)?# (?P<file>[\w/]+\.(?:toml|py))\n")
+A_RUN = re.compile(r"fmnist_bench run |run_benchmark\(")
 LINE = re.compile(r"python -m fmnist_bench (?P<rest>[^>|&]*?)(?: > (?P<target>\S+))?(?P<any> \|\| true)?")
 COMMAND = re.compile(r"python -m fmnist_bench (?P<rest>(?:\\\n|[^`\n#|>\")\]])*)")
 
@@ -55,7 +57,12 @@ def blocks(page):
 
 
 def pages_with(kind):
-    return [pytest.param(page, id=str(page.relative_to(ROOT))) for page in PAGES if any(map(kind, blocks(page)))]
+    return [a_page(page, kind) for page in PAGES if any(map(kind, blocks(page)))]
+
+
+def a_page(page, kind):
+    slow = any(kind(block) and A_RUN.search(block.text) for block in blocks(page))
+    return pytest.param(page, id=str(page.relative_to(ROOT)), marks=[pytest.mark.slow] if slow else [])
 
 
 def play(page, wanted, run_shell):

@@ -37,6 +37,34 @@ def small(**arguments):
     return TransferClassifier(**{"image_size": 32, "epochs": 2, "batch_size": 32, "random_state": 0, **arguments})
 
 
+@pytest.fixture(scope="module")
+def embedder(digits, lite0_file):
+    """A network of which hardly more than the head was trained, for those who ask what its frozen part makes."""
+    return small(epochs=1).fit(digits.X[:40], digits.y[:40])
+
+
+def tail_of(digits, **arguments):
+    return small(**{"unfreeze": 2, "epochs": 1, "learning_rate": 0.1, **arguments}).fit(digits.X[:64], digits.y[:64])
+
+
+@pytest.fixture(scope="module")
+def fresh(digits, lite0_file):
+    """A network with two blocks to train, as it began."""
+    return tail_of(digits, learning_rate=1e-12)
+
+
+@pytest.fixture(scope="module")
+def still(digits, lite0_file):
+    """The same, of which the head alone has learnt."""
+    return tail_of(digits, tail_rate=1e-9)
+
+
+@pytest.fixture(scope="module")
+def alive(digits, lite0_file):
+    """The same, which has learnt at one rate."""
+    return tail_of(digits, tail_rate=1.0)
+
+
 def test_weights_are_read_without_torch(lite0_file):
     tensors = read_torch_weights(lite0_file)
     assert len(tensors) == 296
@@ -111,39 +139,33 @@ def test_it_learns_is_saved_and_repeats(digits, lite0_file, unfreeze, tmp_path, 
     assert np.allclose(loaded.predict_proba(X), model.predict_proba(X), atol=1e-5)
 
 
-def test_features_are_rounded_in_files_alone(digits, lite0_file, tmp_path):
-    X, y = digits.X[:40], digits.y[:40]
-    model = small(epochs=1).fit(X, y)
-    exact = model._embed(model._to_images(X))
-    kept = model.set_params(cache_dir=str(tmp_path))._embed(model._to_images(X))
+def test_features_are_rounded_in_files_alone(digits, embedder, tmp_path):
+    images = embedder._to_images(digits.X[:40])
+    exact = embedder._embed(images)
+    kept = embedder.set_params(cache_dir=str(tmp_path))._embed(images)
+    embedder.set_params(cache_dir=None)
     assert (exact.dtype, kept.dtype) == (np.float32, np.float16)
     np.testing.assert_allclose(kept, exact, rtol=1e-3, atol=1e-3)
 
 
-def test_only_what_is_unfrozen_changes(digits, lite0_file):
-    model = small(unfreeze=2).fit(digits.X[:200], digits.y[:200])
-    fresh = small(unfreeze=2, epochs=1, learning_rate=1e-12).fit(digits.X[:200], digits.y[:200])
+def test_only_what_is_unfrozen_changes(alive, fresh):
     changed = {
         part: [
             not np.allclose(a, b, atol=1e-6)
             for a, b in zip(
-                model.network_.get_layer(part).get_weights(), fresh.network_.get_layer(part).get_weights(), strict=True
+                alive.network_.get_layer(part).get_weights(), fresh.network_.get_layer(part).get_weights(), strict=True
             )
         ]
         for part in ("frozen", "learner")
     }
-    tail = model.network_.get_layer("learner").get_layer("unfrozen")
-    moved = {weight.path for weight, has in zip(model._learner().weights, changed["learner"], strict=True) if has}
+    tail = alive.network_.get_layer("learner").get_layer("unfrozen")
+    moved = {weight.path for weight, has in zip(alive._learner().weights, changed["learner"], strict=True) if has}
     assert not any(changed["frozen"])
     assert {weight.path for weight in tail.trainable_variables} & moved
     assert not {weight.path for weight in tail.non_trainable_variables} & moved
 
 
-def test_the_tail_learns_at_its_share_of_the_rate(digits, lite0_file):
-    X, y = digits.X[:200], digits.y[:200]
-    fresh = small(unfreeze=2, epochs=1, learning_rate=1e-12).fit(X, y)
-    still, alive = (small(unfreeze=2, epochs=1, tail_rate=rate).fit(X, y) for rate in (1e-9, 1.0))
-
+def test_the_tail_learns_at_its_share_of_the_rate(fresh, still, alive):
     def way(model, part):
         pairs = zip(part(model).trainable_variables, part(fresh).trainable_variables, strict=True)
         return max(float(np.abs(np.asarray(a) - np.asarray(b)).max()) for a, b in pairs)
@@ -155,12 +177,10 @@ def test_the_tail_learns_at_its_share_of_the_rate(digits, lite0_file):
     assert way(still, lambda model: model._learner().layers[-1]) > 1e-4
 
 
-def test_weight_decay_is_of_the_head_alone(digits, lite0_file):
-    X, y = digits.X[:64], digits.y[:64]
-    heavy = {"unfreeze": 2, "epochs": 1, "tail_rate": 1e-9, "learning_rate": 0.1}
-    plain, decayed = (small(**heavy, weight_decay=decay).fit(X, y) for decay in (0.0, 5.0))
-    tail, head = ([model._learner().layers[i].get_weights() for model in (plain, decayed)] for i in (1, -1))
-    assert plain._learner().layers[1].name == "unfrozen"
+def test_weight_decay_is_of_the_head_alone(digits, still):
+    decayed = tail_of(digits, tail_rate=1e-9, weight_decay=5.0)
+    tail, head = ([model._learner().layers[i].get_weights() for model in (still, decayed)] for i in (1, -1))
+    assert still._learner().layers[1].name == "unfrozen"
     assert all(np.allclose(a, b, atol=1e-6) for a, b in zip(*tail, strict=True))
     assert np.linalg.norm(head[1][0]) < 0.97 * np.linalg.norm(head[0][0])
 
@@ -186,20 +206,18 @@ def test_what_the_frozen_part_made_is_found_by_its_content(digits, lite0_file, t
     assert computed == [64, 64, 64, 63]
 
 
-def test_features_are_put_away_part_by_part(digits, lite0_file, monkeypatch):
-    model = small(epochs=1).fit(digits.X[:40], digits.y[:40])
-    whole = model._embed(model._to_images(digits.X[:40]))
+def test_features_are_put_away_part_by_part(digits, embedder, monkeypatch):
+    whole = embedder._embed(embedder._to_images(digits.X[:40]))
     monkeypatch.setattr("fmnist_bench.models.networks.transfer.EMBEDDED", 16)
     told = []
     monkeypatch.setattr("fmnist_bench._utils.stage_progress.tell", lambda what, share: told.append((what, share)))
-    parts = model._embed(model._to_images(digits.X[:40]))
+    parts = embedder._embed(embedder._to_images(digits.X[:40]))
     np.testing.assert_allclose(parts, whole, atol=1e-5)
     assert told == [("features", 1 / 3), ("features", 2 / 3), ("features", 1.0)]
 
 
-def test_a_batch_of_features_that_does_not_fit_is_halved(digits, lite0_file, monkeypatch):
-    model, sizes = small(epochs=1).fit(digits.X[:40], digits.y[:40]), []
-    whole = model._embed(model._to_images(digits.X[:40]))
+def test_a_batch_of_features_that_does_not_fit_is_halved(digits, embedder, monkeypatch):
+    sizes, whole = [], embedder._embed(embedder._to_images(digits.X[:40]))
     own = transfer.outputs_of
 
     def short(network, inputs, batch_size):
@@ -210,7 +228,7 @@ def test_a_batch_of_features_that_does_not_fit_is_halved(digits, lite0_file, mon
 
     monkeypatch.setattr(transfer, "outputs_of", short)
     with pytest.warns(UserWarning, match=f"batch_size={transfer.EMBED_BATCH} does not fit in memory"):
-        halved = model._embed(model._to_images(digits.X[:40]))
+        halved = embedder._embed(embedder._to_images(digits.X[:40]))
     np.testing.assert_allclose(halved, whole, atol=1e-5)
     assert sizes == [transfer.EMBED_BATCH, transfer.EMBED_BATCH // 2]
 
@@ -220,8 +238,8 @@ def test_one_row_in_a_batch(digits, lite0_file):
     assert np.isfinite(model.predict_proba(digits.X[:20])).all()
 
 
-def test_it_says_what_weights_it_began_with(digits, lite0_file):
-    assert small(epochs=1).fit(digits.X[:40], digits.y[:40]).weights_ == "imagenet 579344248a93"
+def test_it_says_what_weights_it_began_with(digits, embedder):
+    assert embedder.weights_ == "imagenet 579344248a93"
     assert small(epochs=1, weights=None).fit(digits.X[:40], digits.y[:40]).weights_ == "random"
 
 
@@ -339,7 +357,7 @@ def test_bad_arguments_are_refused(digits, arguments, words):
         small(**arguments).fit(digits.X[:50], digits.y[:50])
 
 
-@pytest.mark.parametrize("backbone", ["resnet50", "convnext_tiny"])
+@pytest.mark.parametrize("backbone", ["resnet50", pytest.param("convnext_tiny", marks=pytest.mark.slow)])
 def test_the_other_backbones_run_and_are_saved(digits, backbone):
     X, y = digits.X[:40], digits.y[:40]
     model = small(backbone=backbone, weights=None, unfreeze=1, epochs=1).fit(X, y)
