@@ -168,7 +168,7 @@ def test_what_a_users_own_class_means_by_such_a_name_stays():
     assert (pipeline.model.generator, pipeline.cache_dir) == ("keep", None)
 
 
-def test_what_comes_before_the_model_takes_from_its_limit(digits, split):
+def test_what_comes_before_the_model_takes_from_its_limit(digits):
     class Slow(Doubler):
         def fit_resample(self, X, y):
             time.sleep(0.3)
@@ -179,7 +179,7 @@ def test_what_comes_before_the_model_takes_from_its_limit(digits, split):
             super().__init__()
             self.max_seconds = max_seconds
 
-    rows = digits.X[split.train], digits.y[split.train]
+    rows = digits.X[:100], digits.y[:100]
     assert 5 < Pipeline(Limited(10.0), augment=Slow()).fit(*rows).model_.max_seconds <= 9.7
     assert Pipeline(Limited(1.1), augment=Slow()).fit(*rows).model_.max_seconds == 1.0
     assert Pipeline(Limited(), augment=Slow()).fit(*rows).model_.max_seconds is None

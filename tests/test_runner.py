@@ -434,7 +434,7 @@ def test_an_augmentation_learns_once_and_starts_from_the_best_without_it(arena, 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("status", ["interrupted", "timeout"])
-def test_an_augmentation_that_was_stopped_learns_when_the_same_command_goes_on(arena, place, status):
+def test_an_augmentation_that_was_stopped_learns_when_the_run_goes_on(arena, place, status):
     arena("studies/forest.toml", FOREST + COPYIST.format(talent="true"))
     outcome = run_benchmark("tiny", progress=Progress(), trials=1, allow_import=("troublemakers",))
     learnt = outcome.folder / "trials/forest+copyist/-1"
@@ -476,7 +476,7 @@ def test_the_report_can_be_made_again(copied):
             rewrite_report("tiny", markdown=place_of_file)
 
 
-def test_a_call_that_was_cut_off_leaves_no_mixed_report_and_nothing_running(copied, monkeypatch):
+def test_a_call_that_was_cut_off_leaves_no_mixed_report_nor_runs(copied, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("fmnist_bench.session.choose_ensemble", raise_interrupt)
         with pytest.raises(KeyboardInterrupt):

@@ -145,7 +145,7 @@ def test_the_command_says_no_password(monkeypatch):
     assert command() == "python -m fmnist_bench report a/b/ --tracking-uri postgresql://host/db?user=me"
 
 
-def test_a_repository_that_the_package_lies_in_and_is_not_part_of_has_no_say(tmp_path, monkeypatch):
+def test_a_repository_around_the_package_that_is_not_its_own_has_no_say(tmp_path, monkeypatch):
     def git(*words):
         who = ["-c", "user.name=n", "-c", "user.email=e@x"]
         return subprocess.run(["git", "-C", str(tmp_path), *who, *words], check=True, capture_output=True, text=True)

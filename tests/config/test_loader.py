@@ -142,7 +142,7 @@ def test_a_study_may_not_be_called_like_the_ensemble(folder):
         load_space("ensemble")
 
 
-def test_a_study_whose_name_ends_like_a_configuration_is_searched_all_the_same(folder):
+def test_a_study_whose_name_ends_like_a_configuration_is_searched_too(folder):
     (folder / "studies" / "net-0.toml").write_text('[model]\nuse = "sklearn.svm.SVC"\nC = 1.0\n[[default]]\nC = 3.0\n')
     whole, one = load_benchmark("net-0"), load_benchmark("net-0-0")
     assert (whole.trials, whole.budget is None) == (None, False)

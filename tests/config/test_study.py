@@ -117,7 +117,7 @@ def test_the_digest_ignores_the_budget():
     assert benchmark.digest() != Benchmark("b", spaces=defaults).digest()
 
 
-def test_an_augmentation_that_learns_once_may_be_searched_in_what_does_not_matter_to_it_alone():
+def test_an_augmentation_that_learns_once_is_searched_in_free_parameters():
     gan = "fmnist_bench.models.ConditionalGAN"
     ratio, latent = {"ratio": Range(0.1, 1.0)}, {"latent": Range(32, 128)}
     assert Study(SearchSpace("tree", TREE), (Spec(gan, ratio),)).learner() is not None

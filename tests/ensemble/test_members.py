@@ -21,7 +21,7 @@ def test_classes_are_held_out_in_proportion():
     assert list(np.bincount(codes[valid])) == [12, 6, 2]
 
 
-def test_a_class_of_one_row_is_learnt_and_the_others_are_held_out_all_the_same():
+def test_a_class_of_one_row_is_learnt_and_the_others_are_held_out():
     codes = np.array([0] * 50 + [1] + [2] * 49)
     fit, valid = hold_out(codes, 0.2, 0)
     assert 50 in fit
@@ -77,7 +77,7 @@ def test_the_rounds_that_were_found_are_trained_again_and_no_more(digits, estima
             assert getattr(done(again.fit(digits.X[rows] / 16, digits.y[rows])), settled) <= found
 
 
-def test_a_perceptron_that_went_back_to_its_best_epoch_is_trained_for_as_many(digits):
+def test_a_perceptron_is_trained_for_as_many_epochs_as_its_best_one_took(digits):
     perceptron = MLPClassifier([8], max_iter=300, early_stopping=True, n_iter_no_change=7, random_state=0)
     perceptron.fit(digits.X[:300] / 255, digits.y[:300])
     again = with_length_found(perceptron, perceptron)

@@ -156,7 +156,7 @@ def test_a_stack_gives_a_class_that_it_has_not_seen_a_column_of_its_own():
     assert combined[:, 1].max() < 1e-6
 
 
-def test_members_that_fit_together_stay_affordable_however_their_costs_are_rounded():
+def test_members_that_fit_together_stay_affordable_however_one_rounds():
     y = np.array([0, 1] * 30)
     rng = np.random.default_rng(0)
     for _ in range(20):

@@ -90,7 +90,7 @@ def test_live_table_counts_trials_and_keeps_the_best(now):
     list(events)
 
 
-def test_live_table_leaves_the_last_state_and_messages_without_markup_on_the_screen(now):
+def test_the_live_table_leaves_its_last_state_and_messages_as_plain_text(now):
     show = live()
     list(play(show))
     screen = show._console.file.getvalue()

@@ -72,7 +72,7 @@ def test_intervals_are_drawn_at_their_ends():
     np.testing.assert_allclose(ax.lines[1].get_xdata(), [0.9])
 
 
-def test_a_difference_is_signed_and_shows_gains_in_blue_and_losses_in_orange():
+def test_a_difference_is_signed_with_gains_in_blue_and_losses_in_orange():
     ax = figures.confusion(np.array([[3, -3], [2, -2]]), ["a", "b"], "Difference", signed=True).axes[0]
     assert texts(ax) == ["+3", "−3", "+2", "−2"]
     gains = ax.collections[0].get_array().reshape(2, 2)

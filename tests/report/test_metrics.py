@@ -46,7 +46,7 @@ def test_calibration_error_by_hand():
     assert expected_calibration_error(probabilities, y, n_bins=10) == pytest.approx(0.5 * 0.2 + 0.5 * 0.1)
 
 
-def test_calibration_error_is_zero_for_sure_and_right_and_one_for_sure_and_wrong():
+def test_calibration_error_is_0_for_sure_and_right_1_for_sure_and_wrong():
     y = np.array([0, 1, 2])
     assert expected_calibration_error(np.eye(3), y) == 0
     assert expected_calibration_error(np.eye(3), (y + 1) % 3) == 1

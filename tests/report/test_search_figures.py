@@ -36,7 +36,7 @@ def test_learning_curves_stress_the_best_and_grey_out_the_pruned():
     assert [line.get_color() for line in axes[0].lines] == [GREY, PALETTE[0], PALETTE[1]]
 
 
-def test_learning_curves_show_the_weakest_study_and_cut_off_what_learned_nothing():
+def test_learning_curves_show_the_weakest_study_not_what_learned_nothing():
     strong = [learnt(*[0.9] * 20), learnt(0.1)]
     low, high = search_figures.learning_curves({"a": strong, "b": [learnt(0.7)]}).axes[0].get_ylim()
     assert 0.1 < low < 0.7
@@ -84,7 +84,7 @@ def test_slices_show_the_first_parameters_each_on_its_own_scale():
     assert len(parameter_slices.draw("svm", parameters * 2).axes) == 4
 
 
-def test_the_best_trial_stands_out_in_the_slices_where_it_sets_the_parameter():
+def test_the_best_trial_stands_out_in_slices_where_it_sets_the_parameter():
     both = [Slice("a", [1, 2], [0.5, 0.9], [0, 0]), Slice("only_the_worse_one", [3, 4], [0.5, 0.6], [0, 0])]
     counts = [
         [len(points.get_offsets()) for points in ax.collections] for ax in parameter_slices.draw("svm", both).axes

@@ -6,7 +6,7 @@ from fmnist_bench.cli import main
 from fmnist_bench.storage.run_folder import Store
 
 
-def test_a_result_that_lies_in_the_place_of_a_trial_is_not_taken_for_its_own(small_benchmark):
+def test_a_result_in_the_place_of_a_trial_is_not_taken_for_its_own(small_benchmark):
     run = Store(small_benchmark[0]).latest_run("all")
     before = run.records("bayes")
     run.journal.unlink()

@@ -137,7 +137,7 @@ def test_what_runs_alone_may_lie_outside_of_what_is_searched(run):
     assert ask(search).parameters == {"model__kernel": "linear", "model__C": 20.0}
 
 
-def test_a_trial_that_its_limit_cut_short_counts_for_what_its_schedule_would_have_cost(run):
+def test_a_trial_that_was_cut_short_counts_for_its_whole_schedule(run):
     search = make(run, KNOWN, levels=LEVELS)
     answer(search, run, ask(search), seconds=20.0, schedule_share=0.5)
     assert search.halving.seconds(None, 0) == pytest.approx(20 + 20)

@@ -155,7 +155,7 @@ HARMS = {
 }
 
 
-def test_a_trial_whose_files_are_damaged_is_a_row_with_its_reason_and_asked_again(small_benchmark, capsys, tmp_path):
+def test_a_trial_with_damaged_files_is_a_row_and_is_asked_again(small_benchmark, capsys, tmp_path):
     run = Store(small_benchmark[0]).latest_run("all")
     before = run.records("bayes")
     assert run.withdraw_damaged("bayes", 3) == []

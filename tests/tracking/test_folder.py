@@ -74,7 +74,7 @@ def test_every_place_lies_within_the_folder_whatever_its_name(finished):
 
 
 @pytest.mark.parametrize("bring", [copy, link, move])
-def test_a_folder_at_another_place_is_complete_and_writes_nothing_elsewhere(finished, bring, tmp_path, monkeypatch):
+def test_a_folder_at_another_place_is_whole_and_writes_nothing_elsewhere(finished, bring, tmp_path, monkeypatch):
     here, before = tmp_path / "elsewhere" / "results", checksums(finished)
     here.parent.mkdir()
     bring(finished, here)

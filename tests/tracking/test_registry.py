@@ -37,7 +37,7 @@ def test_a_name_for_each_data_set_and_benchmark(data, benchmark, name):
         ({}, None, "on other rows and stays"),
     ],
 )
-def test_only_what_is_better_on_as_many_rows_of_the_same_data_is_the_champion(champion, better, words):
+def test_the_champion_is_better_on_as_many_rows_of_the_same_data(champion, better, words):
     assert is_better(TAGS, champion) is better
     assert words in describe("digits-ensemble", "3", TAGS, champion)
 

@@ -594,7 +594,7 @@ def test_half_a_preparation_is_written_anew(run, tracker):
     assert trials(run)[PREPARATION].info.run_id == whole.run_id
 
 
-def test_an_experiment_that_was_deleted_comes_back_without_what_was_discarded(run, tracker, tmp_path, caplog):
+def test_a_deleted_experiment_comes_back_without_what_was_discarded(run, tracker, tmp_path, caplog):
     for number in range(2):
         finish(run, tracker, number)
     tracker.forget_trial("svm", 1)

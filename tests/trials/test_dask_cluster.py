@@ -207,7 +207,7 @@ def test_the_answer_to_a_report_prunes_across_the_wire(cluster, make_task):
     assert seen == [(1, 0.1), (2, 0.2), (3, 0.3)]
 
 
-def test_an_answer_that_comes_too_late_holds_nobody_up_and_counts_for_nothing(cluster, make_task):
+def test_an_answer_that_comes_too_late_holds_nobody_up(cluster, make_task):
     patience = _dask_supervisor.ANSWER
     cluster.client.run(wait_for_answers, 0.5)
     try:

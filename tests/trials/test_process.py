@@ -302,7 +302,7 @@ def test_a_trial_that_is_stopped_when_all_is_done_is_complete(make_task):
     assert run(slow, stop=stop) == whole
 
 
-def test_a_server_that_was_started_for_less_is_replaced_when_nobody_needs_it():
+def test_a_server_that_was_started_for_less_is_replaced_when_it_idles():
     prepare(["wave.Wave_read"], ("wave",))
     assert answer_of_worker(troublemakers.is_loaded, "wave")
     child = multiprocessing.get_context("forkserver").Process(target=time.sleep, args=(60,))
