@@ -1,8 +1,8 @@
 """Every command and every block of Python in the documents does what they say.
 
 A block runs in the order of its page, in one folder a page. A TOML or Python block whose first lines name a file
-(``# studies/mine.toml``) is written there. A comment just above a block says why it is not run, or that it is slow. A page that
-runs a benchmark is slow, too.
+(``# studies/mine.toml``) is written there. A comment just above a block says why it is not run, or that it is slow.
+A page that runs a benchmark is slow, too.
 """
 
 import contextlib
