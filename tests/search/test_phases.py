@@ -59,7 +59,7 @@ def test_looks_come_first_and_one_worker_takes_the_slow_ones(run):
     assert begin(loop) is None, "the network is looked at, and the plan waits for what it makes of its time"
 
 
-def test_in_a_short_run_families_are_compared_and_then_a_network_is_trained(run):
+def test_a_short_run_compares_families_and_then_trains_a_network(run):
     cnn, svm = two_studies(run)
     loop = make_loop(run, [cnn, svm], 600.0, spent=60.0)
     look(run, loop)

@@ -169,7 +169,7 @@ def test_a_study_without_defaults_is_looked_at_with_a_new_configuration(run):
     assert search.look(60.0) is None
 
 
-def test_the_look_of_a_network_has_so_many_seconds_and_twice_as_many_after_a_timeout(run):
+def test_the_look_of_a_network_has_twice_its_seconds_after_a_timeout(run):
     search = network(run)
     assert search.look(48.0).limit == 48.0
     answer(search, run, search.ask(search.look(48.0)), accuracy=None, status="timeout", seconds=60.0)
@@ -244,7 +244,7 @@ def test_a_network_s_augmentation_does_not_learn_in_a_short_run(run):
     assert beside(plain, run).search(1000.0, LEAST_FULL_BOX).preparation
 
 
-def test_an_augmentation_is_compared_at_the_fidelity_and_time_of_the_plain_study(run):
+def test_an_augmentation_is_compared_at_what_the_plain_study_had(run):
     plain = network(run)
     augmented = beside(plain, run, ratio=Range(0.1, 1.0))
     answer(plain, run, plain.ask(plain.look(150.0)), accuracy=0.8, seconds=20.0)

@@ -62,7 +62,7 @@ def test_a_second_network_is_another_architecture_that_is_nearly_as_good(run):
     assert [t.proposal.parameters for t in trainings] == [{"model__learning_rate": rate} for rate in (0.5, 0.3)]
 
 
-def test_a_first_look_alone_does_not_put_a_configuration_before_a_default_one(run):
+def test_a_first_look_puts_no_configuration_before_a_default_one(run):
     search = looked(run, accuracy=0.88)
     tried(search, run, 0.3, 0, 0.89)
     (training,) = plan_training([search], now=0.0, left=60.0, places=2, speedup=lambda n: n**0.9, seed=0)
