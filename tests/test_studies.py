@@ -102,7 +102,7 @@ def asked(space, folder, n=8):
     return found
 
 
-@pytest.mark.parametrize("engine", [Engine(), Engine("optuna", "random"), Engine("keras-tuner", "random")])
+@pytest.mark.parametrize("engine", [Engine(), Engine("optuna", "random"), Engine("keras-tuner", "bayesian")])
 @pytest.mark.parametrize("name", STUDIES)
 def test_a_study_asks_the_same_again(name, engine, tmp_path):
     space = replace(load_space(name), engine=engine)

@@ -33,7 +33,7 @@ STUDIES = {
     "ladder": '[model]\nuse = "sklearn.ensemble.RandomForestClassifier"\nrandom_state = 0\n'
     "max_features = {low = 0.05, high = 0.5}\n[fidelity]\nn_estimators = [4, 12, 36]\n",
     "asker": '[model]\nuse = "sklearn.naive_bayes.GaussianNB"\nvar_smoothing = {low = 1e-6, high = 0.1, log = true}\n'
-    '[search]\nengine = "keras-tuner"\noracle = "random"\n',
+    '[search]\nengine = "keras-tuner"\noracle = "bayesian"\n',
     "network": '[model]\nuse = "fmnist_bench.models.CNNClassifier"\nn_convs = 1\nfilters = 4\nn_dense = 0\n'
     'head = "max"\nflip_average = false\nepochs = 2\nlearning_rate = {low = 0.01, high = 0.1}\n',
 }

@@ -12,7 +12,7 @@ from fmnist_bench.config.space import is_number, parse_spec, parse_value
 from fmnist_bench.config.study import ROWS, DefaultConfiguration, Engine, Fidelity, SearchSpace
 
 SPACE_KEYS = {"augment", "features", "model", "default", "fidelity", "search", "resources"}
-ENGINES = {"optuna": ("tpe", "random"), "keras-tuner": ("hyperband", "bayesian", "random")}
+ENGINES = {"optuna": ("tpe", "random"), "keras-tuner": ("hyperband", "bayesian")}
 KINDS = {
     bool: "true or false, found {found!r}",
     str: "a string, found {found!r}",

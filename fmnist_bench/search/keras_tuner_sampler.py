@@ -47,19 +47,19 @@ class Question:
 
 
 class OracleAsker(Asker):
-    """An oracle of KerasTuner: Hyperband, Bayesian optimisation or random search.
+    """An oracle of KerasTuner: Hyperband or Bayesian optimisation.
 
     What it knows lies beside the run as JSON, written under a temporary name and renamed: a process that is killed
     loses at most the question that it was asking. Where the file is damaged, or does not agree with the records of the
-    trials, the questions are taken from these; random and Bayesian search learn of them as of default configurations,
-    and Hyperband begins its brackets again.
+    trials, the questions are taken from these; Bayesian search learns of them as of default configurations, and
+    Hyperband begins its brackets again.
 
     Hyperband chooses the rungs itself. Its resource counts the rungs of the study's ladder, `factor` to the power
     of the rung, with the mean step between two of them as `factor`; the ladder says what a rung is, epochs or rows.
     As in the source every trial trains from scratch and to the end of its own schedule: no weights are carried from
     one rung to the next, unlike in KerasTuner's own loop. When all brackets have ended it begins again.
 
-    Random and Bayesian search ask for the first rung, and the better configurations climb as they do with Optuna.
+    Bayesian search asks for the first rung, and the better configurations climb as they do with Optuna.
     The Gaussian process learns of what ended on the rung on which it asks, default configurations included; scores of
     other rungs do not compare with these. It takes over after as many random trials as TPE does: KerasTuner's own
     three for each dimension would use up most of a search.
@@ -158,10 +158,8 @@ class OracleAsker(Asker):
             self._rungs = {factor**rung: rung for rung in range(fidelity.n_rungs)}
             budget = {"max_epochs": max(self._rungs), "factor": factor, "hyperband_iterations": MANY}
             oracle = keras_tuner.oracles.HyperbandOracle(**shared, **budget)
-        elif name == "bayesian":
-            oracle = keras_tuner.oracles.BayesianOptimizationOracle(**shared, max_trials=MANY)
         else:
-            oracle = keras_tuner.oracles.RandomSearchOracle(**shared, max_trials=MANY)
+            oracle = keras_tuner.oracles.BayesianOptimizationOracle(**shared, max_trials=MANY)
         oracle.verbose = 0
         oracle.save = lambda: None  # it would write its files in place, where a kill cuts them off
         oracle._save_trial = lambda trial: None
@@ -171,7 +169,7 @@ class OracleAsker(Asker):
     def _draw(self, draw: int) -> Any:
         """Let the oracle ask; in one thread, since over tens of trials several only get in each other's way."""
         oracle, number = self._oracle, len(self._questions)
-        if hasattr(oracle, "num_initial_points"):
+        if not self.climbs:
             # Seeded by position, so that a run which was interrupted asks what it would have asked. The process may
             # ask for the same for ever; after a repetition it is chance that asks.
             oracle._random_state = np.random.RandomState((oracle.seed + number) % 2**32)

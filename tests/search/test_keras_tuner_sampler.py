@@ -24,7 +24,7 @@ from fmnist_bench.storage.records import TrialRecord
 from fmnist_bench.storage.results import TrialResult
 from fmnist_bench.storage.run_folder import Run, Store
 
-ORACLES = ("random", "bayesian", "hyperband")
+ORACLES = ("bayesian", "hyperband")
 LADDER = Fidelity({"model__epochs": (2, 6, 14)})
 SPACE = {
     "C": Range(0.1, 10.0, log=True),
@@ -43,7 +43,7 @@ def run(tmp_path):
     return Run(Store(tmp_path / "mlruns"), tmp_path / "run", "b")
 
 
-def make(run, oracle="random", defaults=(), spec=SPACE, ladder=LADDER):
+def make(run, oracle="bayesian", defaults=(), spec=SPACE, ladder=LADDER):
     space = SearchSpace("svm", Spec("sklearn.svm.SVC", spec), defaults=tuple(defaults), fidelity=ladder)
     study = Study(SearchSpace(**{**vars(space), "engine": Engine("keras-tuner", oracle)}))
     return StudySearch(study, run, OracleAsker(study, run, seed=0))
@@ -128,15 +128,14 @@ def test_both_ends_of_a_range_are_reached():
         assert [decode(own, parameter.prob_to_value(place)) for place in (0.0, 1.0)] == [own.low, own.high]
 
 
-@pytest.mark.parametrize("oracle", ["random", "bayesian"])
-def test_lists_dictionaries_and_none_are_asked_and_read_again(run, oracle):
+def test_lists_dictionaries_and_none_are_asked_and_read_again(run):
     spec = {"C": Range(0.1, 10.0), "layers": Range(choices=([64], None, {"0": 2.0}))}
     defaults = [DefaultConfiguration("one", {"model__C": 1.0, "model__layers": {"0": 2.0}})]
-    search = make(run, oracle, defaults, spec, Fidelity())
+    search = make(run, "bayesian", defaults, spec, Fidelity())
     asked = play(search, run, 8)
     assert asked[0].parameters == defaults[0].parameters
     assert all(spec["layers"].contains(asks.parameters["model__layers"]) for asks in asked)
-    again = make(run, oracle, defaults, spec, Fidelity())
+    again = make(run, "bayesian", defaults, spec, Fidelity())
     assert ask_next(again).config == ask_next(search).config
 
 
