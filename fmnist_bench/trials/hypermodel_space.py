@@ -3,7 +3,7 @@
 import inspect
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -14,25 +14,6 @@ from fmnist_bench.config.study import Benchmark, SearchSpace, Study
 from fmnist_bench.trials.process import answer_of_worker
 
 WRAPPER = "fmnist_bench.models.HyperModelClassifier"
-
-
-@dataclass(frozen=True)
-class Discovery:
-    """What a worker has found out of a HyperModel.
-
-    Attributes
-    ----------
-    hyperparameters : list of dict
-        What it asks for, as ``HyperModelClassifier.discover`` gives it.
-    arguments : tuple of str
-        Of the classifier around it.
-    constructor : tuple of str
-        Of the HyperModel itself.
-    """
-
-    hyperparameters: list[dict[str, Any]]
-    arguments: tuple[str, ...]
-    constructor: tuple[str, ...]
 
 
 def with_hyperspaces(benchmark: Benchmark, allow_import: Sequence[str] = ()) -> Benchmark:
@@ -49,36 +30,39 @@ def with_hyperspaces(benchmark: Benchmark, allow_import: Sequence[str] = ()) -> 
 def _resolved(space: SearchSpace, allow_import: tuple[str, ...]) -> SearchSpace:
     if space.model.use.startswith(ALLOWED_PREFIXES):
         return space
-    answer = answer_of_worker(_discover, (space.model, f"study {space.name}, [model]", allow_import))
+    answer: str | SearchSpace = answer_of_worker(_resolve, (space, allow_import))
     if isinstance(answer, str):
         raise InputError(answer)
-    return space if answer is None else with_hyperspace(space, answer)
+    return answer
 
 
-def _discover(argument: tuple[Spec, str, tuple[str, ...]], connection: Connection) -> None:
-    """Send the `Discovery` of a HyperModel, None for any other class, or what is wrong; in a worker."""
+def _resolve(argument: tuple[SearchSpace, tuple[str, ...]], connection: Connection) -> None:
+    """Send the search space, with the ranges of a HyperModel, or what is wrong; in a worker."""
     os.setpgrp()
-    model, where, _ = argument
+    model, where = argument[0].model, f"study {argument[0].name}, [model]"
+    answer: str | SearchSpace
     try:
-        connection.send(_look_into(*argument))
+        answer = _look_into(*argument, where)
     except InputError as error:
-        connection.send(str(error))
+        answer = str(error)
     except Exception as error:
         first = next(iter(str(error).splitlines()), "") or type(error).__name__
-        connection.send(f"{where}: {model.use}: {first}")
+        answer = f"{where}: {model.use}: {first}"
+    connection.send(answer)
 
 
-def _look_into(model: Spec, where: str, allow_import: tuple[str, ...]) -> Discovery | None:
+def _look_into(space: SearchSpace, allow_import: tuple[str, ...], where: str) -> SearchSpace:
+    model = space.model
     target = resolve(model.use, where, allow_import)
     if "keras_tuner" not in {base.__module__.partition(".")[0] for base in target.__mro__}:
-        return None
+        return space
     wrapper = resolve(WRAPPER, where)
-    arguments, constructor = _arguments(wrapper), _arguments(target)
-    given = {key: value for key, value in model.arguments.items() if key in constructor and key not in arguments}
+    outer, inner = _arguments(wrapper), _arguments(target)
+    given = {key: value for key, value in model.arguments.items() if key in inner and key not in outer}
     for key, value in given.items():
         if isinstance(value, Range):
             raise InputError(f"{where}.{key}: an argument of {model.use} itself needs a value, not a range")
-    return Discovery(wrapper.discover(target(**given)), arguments, constructor)
+    return with_hyperspace(space, wrapper.discover(target(**given)), outer, inner)
 
 
 def _arguments(target: Any) -> tuple[str, ...]:
@@ -86,31 +70,25 @@ def _arguments(target: Any) -> tuple[str, ...]:
     return tuple(p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
 
 
-def with_hyperspace(space: SearchSpace, found: Discovery) -> SearchSpace:
+def with_hyperspace(
+    space: SearchSpace, found: Sequence[Mapping[str, Any]], outer: Sequence[str], inner: Sequence[str]
+) -> SearchSpace:
     """Write a study of a HyperModel as one of the classifier around it.
 
-    What the study says of a hyperparameter wins: a constant takes it out of the search, a range narrows it. Other
-    keys are arguments of the classifier, such as ``epochs``, or of the HyperModel.
-
-    Raises
-    ------
-    InputError
-        Where the study has a key that is none of these, or a default configuration is outside a range.
+    `found` is what ``HyperModelClassifier.discover`` gives, `outer` are the arguments of that classifier, such as
+    ``epochs``, `inner` those of the HyperModel. What the study says of a hyperparameter wins: a constant takes it out
+    of the search, a range narrows it. A key that is none of these, or a default outside a range, is an `InputError`.
     """
     where, given = f"study {space.name}, [model]", space.model.arguments
-    names = [entry["name"] for entry in found.hyperparameters]
+    names = [entry["name"] for entry in found]
     for key in given:
-        if key not in (allowed := [*names, *found.arguments, *found.constructor]):
+        if key not in (allowed := [*names, *outer, *inner]):
             raise InputError(f"{where}.{key}: {space.model.use} asks for no such thing{nearest(key, allowed)}")
-    own = {key for key in given if key in found.constructor and key not in (*names, *found.arguments)}
-    hypermodel = Spec(space.model.use, {key: given[key] for key in own})
-    outer = {key: value for key, value in given.items() if key not in own}
-    arguments = {
-        **_searched(found.hyperparameters, outer),
-        **{k: v for k, v in outer.items() if not isinstance(v, Range)},
-    }
-    plain = {key: value for key, value in outer.items() if isinstance(value, Range) and key not in names}
-    resolved = replace(space, model=Spec(WRAPPER, {"hypermodel": hypermodel, **plain, **arguments}))
+    own = {key: value for key, value in given.items() if key in inner and key not in (*names, *outer)}
+    rest = {key: value for key, value in given.items() if key not in own}
+    free = {key: value for key, value in rest.items() if key not in names or not isinstance(value, Range)}
+    arguments = {"hypermodel": Spec(space.model.use, own), **free, **_searched(found, rest)}
+    resolved = replace(space, model=Spec(WRAPPER, arguments))
     _check_default(resolved)
     return resolved
 
@@ -122,11 +100,9 @@ def _searched(found: Sequence[Mapping[str, Any]], given: Mapping[str, Any]) -> d
     for entry in found:
         conditions = {name: tuple(values) for name, values in entry["when"]}
         met = all(fixed[name] in values for name, values in conditions.items() if name in fixed)
-        if entry["name"] in fixed or not met:
-            continue
-        when = tuple((f"model__{name}", values) for name, values in conditions.items() if name not in fixed)
-        own = given.get(entry["name"]) or _range(entry)
-        ranges[entry["name"]] = replace(own, when=when)
+        if entry["name"] not in fixed and met:
+            when = tuple((f"model__{name}", values) for name, values in conditions.items() if name not in fixed)
+            ranges[entry["name"]] = replace(given.get(entry["name"]) or _range(entry), when=when)
     return ranges
 
 

@@ -10,32 +10,28 @@ from fmnist_bench.config.study import DefaultConfiguration, Fidelity, SearchSpac
 from fmnist_bench.progress.displays import Progress
 from fmnist_bench.runner import check_benchmark
 from fmnist_bench.storage.run_folder import Run, Store
-from fmnist_bench.trials.hypermodel_space import WRAPPER, Discovery, with_hyperspace
+from fmnist_bench.trials.hypermodel_space import WRAPPER, with_hyperspace
 
-FOUND = Discovery(
-    [
-        {"name": "kind", "choices": ["dense", "conv"], "when": []},
-        {"name": "units", "low": 8, "high": 64, "log": False, "step": 8, "when": [["kind", ["dense"]]]},
-        {"name": "pooled", "choices": [True, False], "when": [["kind", ["conv"]]]},
-        {
-            "name": "size",
-            "low": 2,
-            "high": 4,
-            "log": False,
-            "step": None,
-            "when": [["kind", ["conv"]], ["pooled", [True]]],
-        },
-    ],
-    arguments=("hypermodel", "epochs", "batch_size"),
-    constructor=("n_classes",),
-)
+FOUND = [
+    {"name": "kind", "choices": ["dense", "conv"], "when": []},
+    {"name": "units", "low": 8, "high": 64, "log": False, "step": 8, "when": [["kind", ["dense"]]]},
+    {"name": "pooled", "choices": [True, False], "when": [["kind", ["conv"]]]},
+    {
+        "name": "size",
+        "low": 2,
+        "high": 4,
+        "log": False,
+        "step": None,
+        "when": [["kind", ["conv"]], ["pooled", [True]]],
+    },
+]
 
 
 def resolve(defaults=(), fidelity=(), **arguments):
     space = SearchSpace(
         "own", Spec("theirs.Model", arguments), defaults=tuple(defaults), fidelity=Fidelity(dict(fidelity))
     )
-    return with_hyperspace(space, FOUND)
+    return with_hyperspace(space, FOUND, outer=("hypermodel", "epochs", "batch_size"), inner=("n_classes",))
 
 
 def test_what_a_hypermodel_asks_for_becomes_ranges():

@@ -21,15 +21,14 @@ Values = dict[str, Any]
 def discover(hypermodel: keras_tuner.HyperModel) -> list[dict[str, Any]]:
     """Find out what a HyperModel may ask for, by building its network with one value after the other.
 
-    Every conditional scope is entered, every choice taken and every whole number raised to its upper
-    end once, from the defaults and from where it was met first.
+    As KerasTuner does when it populates a space, every conditional scope is entered. What is asked for without a scope
+    is found with every choice and the upper end of every whole number; KerasTuner meets it while it searches.
 
     Returns
     -------
     list of dict
-        `name`; `choices`, or `low`, `high`, `log` and `step`; `when`, a list of pairs of the name of
-        another hyperparameter and those of its values with which this one takes part. A
-        hyperparameter stands after those on which it depends.
+        `name`; `choices`, or `low`, `high`, `log` and `step`; `when`, a list of pairs of the name of another
+        hyperparameter and those of its values with which this one takes part. It stands after those.
 
     Raises
     ------
@@ -42,19 +41,16 @@ def discover(hypermodel: keras_tuner.HyperModel) -> list[dict[str, Any]]:
     while waiting and len(tried) < MOST_BUILDS:
         if (values := waiting.pop(0)) not in tried:
             tried.append(values)
-            scopes, extremes = _look_around(hypermodel, values, found)
-            waiting = [*scopes, *waiting, *extremes]
+            space = _space_shown(hypermodel, values)
+            new = [parameter for parameter in space.space if _add(parameter, found) and space.is_active(parameter)]
+            scopes = [{condition.name: condition.values[0] for condition in scope} for scope in space.inactive_scopes]
+            extremes = [{parameter.name: value} for parameter in new for value in _extremes(parameter)]
+            waiting = [{**values, **more} for more in scopes] + waiting + [{**values, **more} for more in extremes]
     return list(found.values())
 
 
 def build_network(hypermodel: keras_tuner.HyperModel, space: keras_tuner.HyperParameters) -> keras.Model:
-    """Let a HyperModel say what it asks for and build its network.
-
-    Raises
-    ------
-    ValueError
-        Where it builds something else.
-    """
+    """Let a HyperModel say what it asks for and build its network, which must be one."""
     hypermodel.declare_hyperparameters(space)
     network = hypermodel.build(space)
     if not isinstance(network, keras.Model):
@@ -62,10 +58,8 @@ def build_network(hypermodel: keras_tuner.HyperModel, space: keras_tuner.HyperPa
     return network
 
 
-def _look_around(
-    hypermodel: keras_tuner.HyperModel, values: Values, found: dict[str, dict[str, Any]]
-) -> tuple[list[Values], list[Values]]:
-    """Build with `values` and add to `found`; give what to try next: values that open scopes, and extreme ones."""
+def _space_shown(hypermodel: keras_tuner.HyperModel, values: Values) -> keras_tuner.HyperParameters:
+    """Give what is asked for with these values; without any, the network must be one that can be saved and loaded."""
     space = keras_tuner.HyperParameters()
     space.values = dict(values)
     try:
@@ -76,18 +70,17 @@ def _look_around(
         if not values:
             raise
     keras.utils.clear_session()
-    new = [parameter for parameter in space.space if _add(_plain(parameter), found) and space.is_active(parameter)]
-    extremes = [{**values, parameter.name: value} for parameter in new for value in _extremes(parameter)]
-    keys = [{condition.name: condition.values[0] for condition in scope} for scope in space.inactive_scopes]
-    return [{**values, **key} for key in keys], extremes
+    return space
 
 
-def _add(entry: dict[str, Any], found: dict[str, dict[str, Any]]) -> bool:
+def _add(parameter: Any, found: dict[str, dict[str, Any]]) -> bool:
     """Add to what is known and say whether it is new; of two ranges in one scope the first counts, as in KerasTuner."""
-    known = found.setdefault(entry["name"], entry)
-    if known["when"] != entry["when"]:
-        if {**known, "when": entry["when"]} != entry:
-            raise ValueError(f"{entry['name']} has other values in another scope: give each a name of its own")
+    when = [[condition.name, list(condition.values)] for condition in parameter.conditions]
+    entry = {"name": parameter.name, **_values(parameter), "when": when}
+    known = found.setdefault(parameter.name, entry)
+    if known["when"] != when:
+        if {**known, "when": when} != entry:
+            raise ValueError(f"{parameter.name} has other values in another scope: give each a name of its own")
         known["when"] = []  # asked for in several scopes: it always takes part
     return known is entry
 
@@ -98,11 +91,6 @@ def _extremes(parameter: Any) -> Iterator[Any]:
         yield from (value for value in parameter.values if value != parameter.default)
     elif isinstance(parameter, kinds.Int) and parameter.max_value != parameter.default:
         yield parameter.max_value
-
-
-def _plain(parameter: Any) -> dict[str, Any]:
-    when = [[condition.name, list(condition.values)] for condition in parameter.conditions]
-    return {"name": parameter.name, **_values(parameter), "when": when}
 
 
 def _values(parameter: Any) -> dict[str, Any]:

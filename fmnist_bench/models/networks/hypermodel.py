@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
-from fmnist_bench.models.networks._backend import check_policy, fits, prepare_backend, under_policy
+from fmnist_bench.models.networks._backend import check_policy, prepare_backend, under_policy
 from fmnist_bench.models.networks._base import KerasClassifier, Pair
 from fmnist_bench.models.networks._batches import outputs_of
 from fmnist_bench.models.networks._callbacks import PREDICT_BATCH, Monitor, not_finite, softmax
 from fmnist_bench.models.networks._exclusive import chance_of_its_own
-from fmnist_bench.models.networks._hypermodel_network import bare, gives_logits, has_own_layers, wants_codes, width
+from fmnist_bench.models.networks._hypermodel_network import are_logits, bare, has_own_layers, wants_codes, width
 from fmnist_bench.models.networks._hypermodel_space import build_network, discover
 from fmnist_bench.models.networks._parameters import row_weights
 
@@ -32,20 +32,17 @@ class HyperModelClassifier(KerasClassifier):
     The HyperModel gets images as 32-bit floats, in the shape that its network takes, or else
     `(n, height, width, channels)`. It gets labels as whole numbers from 0 if its loss is called
     sparse or it has compiled none, otherwise as one-hot rows. Its network has an output for each
-    class, or one for two classes. They are logits if the loss says `from_logits=True`, or if the
-    last layer ends in neither softmax nor sigmoid; of a network that is all code the loss alone
-    tells. Keras must be able to load the network again in its safe mode: no Lambda layers, own
-    layers registered as serializable.
+    class, or one for two classes: probabilities or logits, whichever they are when it is trained.
+    Keras must be able to load the network again in its safe mode: no Lambda layers, own layers
+    registered as serializable.
 
     Parameters
     ----------
     hypermodel : keras_tuner.HyperModel or its class
         A model that was saved may have a name in its place: it can predict, and not be fitted again.
     epochs, batch_size : int or None
-        Are passed on to the `fit` of the HyperModel; None leaves them to it. One that has a `fit`
-        of its own, and asks for a hyperparameter of that name in `build` or `declare_hyperparameters`, is not passed
-        it. A batch that does not fit in memory is halved once, with a warning, unless its size is left to the
-        HyperModel.
+        Are passed on to the `fit` of the HyperModel; None leaves them to it. One that has a `fit` of its own, and asks
+        for a hyperparameter of that name, is not passed it.
     divide_by : float
         The pixels are divided by this; 1 leaves them.
     precision : str
@@ -122,27 +119,18 @@ class HyperModelClassifier(KerasClassifier):
         weights = row_weights(self.class_weight, sample_weight, rows, labels)
         valid = self._check_valid(validation_data, len(rows))
         prepare_backend(self.precision)
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-
-        def train(batch_size: int | None) -> None:
-            keras.utils.set_random_seed(seed)
-            hypermodel, space = self._hypermodel(), self._space(batch_size)
+        with chance_of_its_own():
+            keras.utils.set_random_seed(int(check_random_state(self.random_state).randint(2**31 - 1)))
+            hypermodel, space = self._hypermodel(), self._space()
             self.network_ = self._network(hypermodel, space)
-            self.logits_ = gives_logits(self.network_)
+            self.logits_: bool | None = None
             watch = _Watch(self, started, valid, monitor)
             keywords = self._keywords(hypermodel, space, None if valid is None else self._pair(*valid), watch)
             if weights is not None:
                 keywords["sample_weight"] = weights
             hypermodel.fit(space, self.network_, *self._pair(self._to_images(rows), codes), **keywords)
-
-        size = self.values.get("batch_size", self.batch_size)
-        with chance_of_its_own():
-            if size is None:
-                train(None)
-            elif not fits(train, size):
-                train(size // 2)
-        self.logits_ = gives_logits(self.network_)  # `fit` may have compiled it
         self.network_ = bare(self.network_)
+        self.logits_ = are_logits(self._outputs(self._to_images(rows[:PREDICT_BATCH])))
         return self
 
     def __getstate__(self) -> dict[str, Any]:
@@ -155,7 +143,7 @@ class HyperModelClassifier(KerasClassifier):
         return state
 
     def _build(self, image_shape: tuple[int, int, int], n_classes: int) -> keras.Model:
-        return self._network(self._hypermodel(), self._space(self.batch_size))
+        return self._network(self._hypermodel(), self._space())
 
     def _check_parameters(self) -> None:
         for name in ("epochs", "batch_size", "max_seconds"):
@@ -172,10 +160,10 @@ class HyperModelClassifier(KerasClassifier):
             raise ValueError(f"hypermodel={made!r}: must be a keras_tuner.HyperModel, or its class")
         return made
 
-    def _space(self, batch_size: int | None) -> keras_tuner.HyperParameters:
+    def _space(self) -> keras_tuner.HyperParameters:
         """Keep the values until the HyperModel asks for them, `epochs` and `batch_size` perhaps among them."""
         space = keras_tuner.HyperParameters()
-        values = {"epochs": self.epochs, **self.values, "batch_size": batch_size}
+        values = {"epochs": self.epochs, "batch_size": self.batch_size, **self.values}
         space.values = {name: value for name, value in values.items() if value is not None}
         return space
 
@@ -195,14 +183,12 @@ class HyperModelClassifier(KerasClassifier):
     def _keywords(
         self, hypermodel: keras_tuner.HyperModel, space: keras_tuner.HyperParameters, valid: Any, watch: _Watch
     ) -> dict[str, Any]:
-        """Give what the `fit` of the HyperModel takes."""
-        given: dict[str, Any] = {"validation_data": valid, "callbacks": [watch]}
-        batch_size = self.batch_size if "batch_size" in self.values else space.values.get("batch_size")
-        passed = {"epochs": self.epochs, "batch_size": batch_size, "verbose": 0}
-        if type(hypermodel).fit is not keras_tuner.HyperModel.fit:
-            asked = {"verbose", *(parameter.name for parameter in space.space)}
-            passed = {name: value for name, value in passed.items() if name not in asked}
-        given |= {name: value for name, value in passed.items() if value is not None}
+        """Give what the `fit` of the HyperModel takes, without what one of its own asks the space for."""
+        own_fit = type(hypermodel).fit is not keras_tuner.HyperModel.fit
+        asked = {"verbose", *(parameter.name for parameter in space.space)} if own_fit else {}
+        given: dict[str, Any] = {"epochs": self.epochs, "batch_size": space.values.get("batch_size"), "verbose": 0}
+        given = {name: value for name, value in given.items() if value is not None and name not in asked}
+        given |= {"validation_data": valid, "callbacks": [watch]}
         parameters = inspect.signature(hypermodel.fit).parameters
         takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
         return {name: value for name, value in given.items() if takes_all or name in parameters}
@@ -224,14 +210,18 @@ class HyperModelClassifier(KerasClassifier):
         return divided
 
     def _probabilities(self, images: NDArray[Any]) -> NDArray[np.float32]:
+        outputs = self._outputs(images)
+        logits = are_logits(outputs) if self.logits_ is None else self.logits_  # None while it is trained
+        if outputs.shape[1] == 1:
+            outputs = np.hstack([0 * outputs, outputs] if logits else [1 - outputs, outputs])
+        result = softmax(outputs) if logits else outputs / outputs.sum(axis=1, keepdims=True)
+        return np.asarray(result, dtype=np.float32)
+
+    def _outputs(self, images: NDArray[Any]) -> NDArray[np.float64]:
         prepare_backend(self.precision)
         outputs = outputs_of(self.network_, self._inputs(images), PREDICT_BATCH).astype(np.float64)
-        if (outputs.shape[1], len(self.classes_)) == (1, 2):
-            second = 1 / (1 + np.exp(-outputs)) if self.logits_ else outputs
-            return np.hstack([1 - second, second]).astype(np.float32)
         self._check_width(outputs.shape[1])  # of a network that was built when it saw its first rows
-        result = softmax(outputs) if self.logits_ else outputs / outputs.sum(axis=1, keepdims=True)
-        return np.asarray(result, dtype=np.float32)
+        return outputs
 
 
 def _dotted(kind: type) -> str:
@@ -247,7 +237,7 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
         super().__init__()
         self.estimator, self.valid, self.monitor = model, valid, monitor
         self.deadline = math.inf if model.max_seconds is None else started + model.max_seconds
-        self.step_seconds = self.test_seconds = 0.0
+        self.step_ended, self.test_seconds = started, 0.0
         self.last_loss: float | None = None
         model.history_ = {}
 
@@ -259,36 +249,27 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
         if not math.isfinite(loss):
             epoch = len(self.estimator.history_.get("step", ())) + 1
             raise ValueError(not_finite(loss, epoch, self.last_loss))
-        self.last_loss = loss
-        now = time.monotonic()
-        self.step_seconds = now - self.step_started if batch else 0.0  # the first one traces the graph
-        if now + self.step_seconds + 2.2 * self.test_seconds >= self.deadline:  # scored now, predicted after `fit`
+        self.last_loss, self.step_ended = loss, time.monotonic()
+        step_seconds = self.step_ended - self.step_started if batch else 0.0  # the first one traces the graph
+        left = self.deadline - self.step_ended
+        if left <= step_seconds + 2.2 * self.test_seconds:  # scored now, predicted after `fit`
             self.model.stop_training = True
-
-    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self.test_started = time.monotonic()
-
-    def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
-        self.test_seconds = time.monotonic() - self.test_started
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         entry = {"step": float(epoch + 1), **_entry(logs or {})}
         if self.valid is not None and "valid_accuracy" not in entry:
-            entry["valid_accuracy"] = self._accuracy(*self.valid)
+            images, codes = self.valid
+            entry["valid_accuracy"] = float((self.estimator._probabilities(images).argmax(axis=1) == codes).mean())
+        self.test_seconds = time.monotonic() - self.step_ended
         for name, value in entry.items():
             self.estimator.history_.setdefault(name, []).append(value)
         if self.monitor is not None and "valid_accuracy" in entry:
             self.monitor(epoch + 1, entry["valid_accuracy"])
 
-    def _accuracy(self, images: NDArray[Any], codes: NDArray[np.int64]) -> float:
-        return float((self.estimator._probabilities(images).argmax(axis=1) == codes).mean())
-
 
 def _entry(logs: dict[str, Any]) -> dict[str, float]:
     """Take losses and accuracies out of what Keras has logged of an epoch."""
-    entry: dict[str, float] = {}
-    for prefix, part in (("", "fit"), ("val_", "valid")):
-        named = {"loss": ("loss",), "accuracy": ACCURACIES}
-        for kind, names in named.items():
-            entry |= {f"{part}_{kind}": float(logs[prefix + name]) for name in names if prefix + name in logs}
-    return entry
+    kinds = {"loss": "loss", **dict.fromkeys(ACCURACIES, "accuracy")}
+    parts = {"": "fit", "val_": "valid"}
+    found = ((part, kind, prefix + name) for prefix, part in parts.items() for name, kind in kinds.items())
+    return {f"{part}_{kind}": float(logs[name]) for part, kind, name in found if name in logs}

@@ -8,6 +8,7 @@ import pytest
 from sklearn.base import clone
 
 from fmnist_bench._utils.errors import InputError
+from fmnist_bench.models.networks._hypermodel_network import are_logits
 from fmnist_bench.models.networks.hypermodel import HyperModelClassifier
 from fmnist_bench.models.saved import load_model, save_model
 from fmnist_bench.pipeline import Pipeline
@@ -33,36 +34,25 @@ def conv(rows):
     return model.fit(X, y, validation_data=valid, monitor=lambda *report: reports.append(report)), reports
 
 
-class Hungry(hypermodels.Conditional):
-    """A HyperModel for whose batches there is memory up to 16 rows."""
-
-    def fit(self, hp, model, x, y, batch_size=20, **kwargs):
-        if batch_size > 16:
-            raise MemoryError(f"no room for {batch_size} rows")
-        return model.fit(x, y, batch_size=batch_size, **kwargs)
-
-
-def test_a_batch_that_does_not_fit_is_halved_once_and_said(rows):
-    X, y = rows[0][:100], rows[1][:100]
-    shared = {"epochs": 1, "random_state": 0}
-    with pytest.warns(UserWarning, match="batch_size=32 does not fit in memory"):
-        model = HyperModelClassifier(Hungry(), batch_size=32, **shared).fit(X, y)
-    same = HyperModelClassifier(hypermodels.Conditional(), batch_size=16, **shared).fit(X, y)
-    np.testing.assert_array_equal(model.predict_proba(X), same.predict_proba(X))
-    with (
-        pytest.raises(MemoryError, match="no room for 32 rows"),
-        pytest.warns(UserWarning, match="batch_size=64"),
-    ):
-        HyperModelClassifier(Hungry(), batch_size=64, **shared).fit(X, y)
-    with pytest.raises(MemoryError, match="no room for 20 rows"):
-        HyperModelClassifier(Hungry(), **shared).fit(X, y)
-
-
 def test_outputs_that_are_seen_late_are_counted_too(rows):
     few = np.isin(rows[1], [0, 1, 2])
-    model = HyperModelClassifier(hypermodels.Unbuilt(), epochs=1).fit(rows[0][few], rows[1][few])
     with pytest.raises(ValueError, match="hypermodels.Unbuilt has 4 outputs for 3 classes"):
-        model.predict_proba(rows[0])
+        HyperModelClassifier(hypermodels.Unbuilt(), epochs=1).fit(rows[0][few], rows[1][few])
+
+
+@pytest.mark.parametrize(
+    ("outputs", "logits"),
+    [
+        ([[0.1, 0.9], [0.503, 0.5]], False),
+        ([[0.1, 0.9], [2.0, 3.0]], True),
+        ([[0.1, 0.9], [-1.0, 2.0]], True),
+        ([[0.1], [1.0]], False),
+        ([[0.1], [1.1]], True),
+        ([[-0.1], [0.5]], True),
+    ],
+)
+def test_logits_are_what_are_no_probabilities(outputs, logits):
+    assert are_logits(np.array(outputs)) is logits
 
 
 def test_every_scope_is_entered():
