@@ -1,11 +1,9 @@
 """The coordinator's connection to a Dask scheduler: made, checked, asked what its workers offer."""
 
-import asyncio
 import importlib
 import platform
-from collections import Counter
+import socket
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 from fmnist_bench._utils.environment import versions
@@ -24,47 +22,22 @@ class Offer(NamedTuple):
 
 
 def connect(address: str, timeout: float) -> Any:
-    """Make a Dask client; the scheduler has `timeout` seconds to answer.
-
-    Raises
-    ------
-    InputError
-        Where ``distributed`` is not installed, or no scheduler answers.
-    """
+    """Make a Dask client, or say in an `InputError` that no scheduler answers within `timeout` seconds."""
     try:
         dask: Any = importlib.import_module("distributed")
     except ImportError as error:
         raise InputError('a Dask cluster needs a package more: pip install "distributed>=2025.1"') from error
     try:
-        with ThreadPoolExecutor(1) as thread:  # of its own: the caller's may run an event loop already
-            thread.submit(asyncio.run, _knock(address, timeout)).result()
+        # A client that cannot connect holds up the end of its process for 20 s.
+        socket.create_connection(dask.comm.get_address_host_port(address), timeout).close()
         return dask.Client(address, timeout=timeout, set_as_default=False, name="fmnist_bench")
     except Exception as error:  # what is no Dask scheduler may answer anything
         raise InputError(f"{address}: no Dask scheduler answers there ({described(error)})") from error
 
 
-async def _knock(address: str, timeout: float) -> None:
-    """See whether somebody answers: a client that cannot connect holds up the end of its process for 20 s."""
-    core: Any = importlib.import_module("distributed.core")
-    security: Any = importlib.import_module("distributed.security").Security()
-    connection = core.connect(address, timeout=timeout, **security.get_connection_args("client"))
-    comm = await asyncio.wait_for(connection, timeout + 1)  # its own limit leaves out the greeting
-    await comm.close()
-
-
 def check_workers(client: Any, address: str) -> None:
-    """See that every worker can run trials, and that those of one can be compared with those of another.
-
-    Raises
-    ------
-    InputError
-        Where there is no worker, or one lacks the package or has other versions of what results depend on.
-    """
-    ours = _versions()
-    try:
-        theirs = client.run(_versions, on_error="return")
-    except (OSError, RuntimeError) as error:
-        raise lost(address) from error
+    """Raise an `InputError` where no worker is there, or one lacks the package or what results depend on differs."""
+    ours, theirs = _versions(), client.run(_versions, on_error="return")
     if not theirs:
         raise InputError(f"{address}: the Dask scheduler has no workers; start some: dask worker {address}")
     for worker, found in theirs.items():
@@ -80,13 +53,7 @@ def _versions() -> dict[str, str]:
 
 
 def ask_offers(client: Any, address: str) -> dict[str, Offer]:
-    """Ask the scheduler what each worker offers, by the worker's address.
-
-    Raises
-    ------
-    InputError
-        Where the scheduler is gone, or lacks the package.
-    """
+    """Ask the scheduler what each worker offers, by the worker's address."""
     try:
         offers: dict[str, Offer] = client.run_on_scheduler(_offers)
     except ImportError as error:
@@ -100,12 +67,6 @@ def _offers(dask_scheduler: Any) -> dict[str, Offer]:
     states = dask_scheduler.workers.items()
     there = {address: state for address, state in states if state.status.name in ("running", "paused")}
     return {address: Offer(state.nthreads, dict(state.resources)) for address, state in there.items()}
-
-
-def inventory(offers: Mapping[str, Offer]) -> str:
-    """Say how many workers have which resources."""
-    there = Counter(listed(offer.resources) for offer in offers.values())
-    return "; ".join(f"{n} worker{'s' * (n > 1)} with {what}" for what, n in there.items()) or "no worker"
 
 
 def listed(resources: Mapping[str, float]) -> str:
