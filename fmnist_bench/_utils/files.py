@@ -1,5 +1,6 @@
 """Files that are written whole or not at all, and second names of files."""
 
+import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -31,3 +32,9 @@ def unshare(path: Path) -> None:
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         shutil.copy2(path, temporary)
         os.replace(temporary, path)
+
+
+def sha256_of_file(path: Path) -> str:
+    """SHA-256 of what a file holds."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

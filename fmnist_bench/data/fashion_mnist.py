@@ -12,16 +12,14 @@ import os
 import shutil
 import subprocess
 import tempfile
-import threading
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+from fmnist_bench._utils.downloads import fetch
 from fmnist_bench._utils.errors import InputError, one_line
 from fmnist_bench.data.readers import find_file, locate, read_chunks
-from fmnist_bench.progress.download_bar import download_bar
 
 __all__ = ["DATA_VARIABLE", "find_fashion_mnist", "first_usable", "is_fashion_mnist", "read_verified"]
 
@@ -45,7 +43,6 @@ MIRRORS = (
     "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
 )
 CONNECT_SECONDS = 5.0
-READ_SECONDS = 20.0
 APT_UPDATE_SECONDS = 120.0
 APT_DOWNLOAD_SECONDS = 300.0
 
@@ -181,50 +178,17 @@ def _check(file: Path, stem: str, found: str) -> None:
 
 def download(cache: Path) -> Path:
     """Download the four files into `cache` from the first mirror that answers and is right."""
-    from pooch import HTTPDownloader
-
-    fetch = HTTPDownloader(download_bar("Fashion-MNIST"), 1 << 16, timeout=(CONNECT_SECONDS, READ_SECONDS))
     reasons = []
-    for mirror, refusal in _probe(MIRRORS).items():
-        if refusal is not None:
-            reasons.append(f"{mirror}: {refusal}")
-            continue
+    for mirror in MIRRORS:
         log.info("Fashion-MNIST: downloading 31 MB from %s", mirror)
         try:
             with _workplace(cache) as folder:
                 for stem in SHA256:
-                    fetch(f"{mirror}{stem}.gz", str(Path(folder, f"{stem}.gz")), None)
+                    fetch(f"{mirror}{stem}.gz", Path(folder, f"{stem}.gz"), CONNECT_SECONDS, log)
                 return _install(Path(folder), cache)
         except (OSError, ValueError) as error:  # requests' errors are OSErrors
             reasons.append(f"{mirror}: {one_line(error)}")
     raise AbsentError("; ".join(reasons))
-
-
-def _probe(mirrors: tuple[str, ...]) -> dict[str, str | None]:
-    """Ask all mirrors at once whether they answer; None means yes.
-
-    A time-out of requests counts for each address of a host and not for its resolver, so only
-    threads that are left behind keep a network that drops packets from taking minutes.
-    """
-    import requests
-
-    answers: dict[str, str | None] = dict.fromkeys(mirrors, f"no answer in {CONNECT_SECONDS:g} s")
-
-    def ask(mirror: str) -> None:
-        try:
-            url = f"{mirror}train-labels-idx1-ubyte.gz"
-            requests.head(url, timeout=CONNECT_SECONDS, allow_redirects=True).raise_for_status()
-            answers[mirror] = None
-        except requests.RequestException as error:
-            answers[mirror] = type(error).__name__
-
-    threads = [threading.Thread(target=ask, args=(mirror,), daemon=True) for mirror in mirrors]
-    for thread in threads:
-        thread.start()
-    deadline = time.monotonic() + CONNECT_SECONDS
-    for thread in threads:
-        thread.join(max(0.0, deadline - time.monotonic()))
-    return dict(answers)
 
 
 def fetch_from_debian(cache: Path) -> Path:

