@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from fmnist_bench._utils.errors import InputError
+from fmnist_bench._utils.errors import InputError, one_line
 from fmnist_bench.config.schemas import NAMES, schema
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def _warning_in_one_line(
 ) -> str:
     """Show what is said to the user without the line of the program that says it; other warnings with it."""
     where = "" if category is UserWarning else f" ({category.__name__}, {filename}, line {lineno})"
-    return f"warning: {' '.join(str(message).split())}{where}\n"
+    return f"warning: {one_line(message)}{where}\n"
 
 
 def _in_one_line(error: Exception) -> tuple[int, str]:
@@ -105,7 +105,7 @@ def _in_one_line(error: Exception) -> tuple[int, str]:
 
     with tempfile.NamedTemporaryFile("w", prefix="fmnist_bench-", suffix=".txt", delete=False) as file:
         traceback.print_exception(error, file=file)
-    what = " ".join(f"{type(error).__name__}: {error}".split())
+    what = one_line(f"{type(error).__name__}: {error}")
     return 70, f"{what}; a bug in fmnist_bench; its trace is in {file.name}, --debug prints it"
 
 

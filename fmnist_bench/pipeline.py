@@ -1,6 +1,5 @@
 """A `Pipeline`, what a trial fits: rows of pixels -> augment -> features -> model -> class probabilities."""
 
-import hashlib
 import inspect
 import time
 import warnings
@@ -18,6 +17,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, has_fit_parameter, validate_data
 
 from fmnist_bench._utils.cache import cached_array, source_digest
+from fmnist_bench._utils.digests import digest_of
 from fmnist_bench._utils.probabilities import as_probabilities, check_classes
 from fmnist_bench.data.pixels import as_rows, check_image_shape, check_scale, image_shape_of, white_of
 
@@ -282,6 +282,5 @@ def _take_from_limit(model: BaseEstimator, seconds: float) -> None:
 def _cached_transform(step: Any, X: NDArray[Any], folder: Path) -> Any:
     kind, settings = type(step), sorted(step.get_params().items())
     made_by = f"{kind.__module__}.{kind.__qualname__} {source_digest(kind)}"  # whoever mends it needs other features
-    digest = hashlib.sha256(f"{made_by} {settings} {X.dtype} {X.shape}".encode())
-    digest.update(np.ascontiguousarray(X).data)
-    return cached_array(folder / f"{digest.hexdigest()}.npy", lambda: np.asarray(step.transform(X)))
+    digest = digest_of(f"{made_by} {settings} {X.dtype} {X.shape}", X)
+    return cached_array(folder / f"{digest}.npy", lambda: np.asarray(step.transform(X)))

@@ -1,9 +1,6 @@
 """Cache of arrays that take long to compute, in files named by all that they depend on."""
 
-import hashlib
 import inspect
-import os
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +8,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fmnist_bench._utils.digests import digest_of_file
+from fmnist_bench._utils.files import replacing
 
 WORTH_KEEPING = 1.0  # seconds; what is computed faster than this costs more to store than to repeat
 
@@ -20,7 +20,7 @@ _saved: list[float] = []
 def source_digest(kind: type) -> str:
     """SHA-256 of the file that a class is written in; empty where there is none."""
     try:
-        return hashlib.sha256(Path(inspect.getfile(kind)).read_bytes()).hexdigest()
+        return digest_of_file(Path(inspect.getfile(kind)))
     except (OSError, TypeError):
         return ""
 
@@ -61,13 +61,8 @@ def _seconds_file(path: Path) -> Path:
 def _keep(path: Path, array: NDArray[Any], seconds: float) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-            try:
-                np.save(file, array, allow_pickle=False)
-                _seconds_file(path).write_text(f"{seconds:.3f}")
-                os.replace(file.name, path)
-            except OSError:
-                os.unlink(file.name)
-                raise
+        with replacing(path) as temporary:
+            np.save(temporary, array, allow_pickle=False)
+            _seconds_file(path).write_text(f"{seconds:.3f}")
     except OSError:
         return

@@ -1,19 +1,30 @@
 """Files that are written whole or not at all, and second names of files."""
 
-import hashlib
+import contextlib
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from fmnist_bench._utils.errors import InputError
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file under a temporary name and rename it; an InputError where its folder was deleted."""
-    temporary = path.with_name(path.name + ".tmp")
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a name to write a file under, which takes the place of `path` when it is whole."""
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:
-        temporary.write_text(text, encoding="utf-8")
+        yield temporary
         os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all; an InputError where its folder was deleted."""
+    try:
+        with replacing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
     except FileNotFoundError as error:
         raise InputError(f"{path.parent}: was deleted while it was in use; nothing can go on from it") from error
 
@@ -29,12 +40,5 @@ def link_or_copy(source: Path, target: Path) -> None:
 def unshare(path: Path) -> None:
     """Give a file that is written in place to this folder alone: a copy of the folder may share it by a hard link."""
     if path.exists() and path.stat().st_nlink > 1:
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        shutil.copy2(path, temporary)
-        os.replace(temporary, path)
-
-
-def sha256_of_file(path: Path) -> str:
-    """SHA-256 of what a file holds."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        with replacing(path) as temporary:
+            shutil.copy2(path, temporary)

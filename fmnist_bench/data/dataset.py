@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from fmnist_bench._utils.digests import digest_of
 from fmnist_bench._utils.errors import InputError, nearest
 from fmnist_bench.data import fashion_mnist
 from fmnist_bench.data.fashion_mnist import find_fashion_mnist
@@ -250,12 +250,10 @@ def _load_digits(subset: str) -> Dataset:
 def _dataset(name: str, images: UInt8, y: Int64, classes: Int64, class_names: tuple[str, ...]) -> Dataset:
     image_shape = images.shape[1:3] if images.shape[3:] in ((), (1,)) else images.shape[1:]
     X = np.ascontiguousarray(images.reshape(len(images), -1))
-    digest = hashlib.sha256(repr((len(X), *image_shape)).encode())
-    digest.update(X.data)
-    digest.update(classes[y].astype("<i8").data)
+    digest = digest_of(repr((len(X), *image_shape)), X, classes[y].astype("<i8"))
     # The fingerprint goes into every record of a run, so the arrays must stay what they were.
     X.flags.writeable = y.flags.writeable = classes.flags.writeable = False
-    return Dataset(name, X, y, classes, image_shape, class_names, digest.hexdigest())
+    return Dataset(name, X, y, classes, image_shape, class_names, digest)
 
 
 def _valid_count(valid_size: float, n_rows: int, n_classes: int) -> int:

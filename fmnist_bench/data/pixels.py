@@ -1,6 +1,5 @@
 """On what scale pixels are: data files, image files, the ensemble, pipelines and networks all ask here."""
 
-import hashlib
 import math
 import warnings
 from collections.abc import Sequence
@@ -8,6 +7,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fmnist_bench._utils.digests import digest_of
 
 WHITE, UNIT = 255.0, 1.0  # the two scales, by the number that is white
 OVERSHOOT = 0.1  # share of white by which resizing with splines goes beyond black and white
@@ -228,6 +229,4 @@ def shape_of_images(n_features: int, image_shape: Sequence[int] | None) -> tuple
 
 def fingerprint(X: NDArray[Any], y: NDArray[Any]) -> str:
     """SHA-256 of rows and their labels."""
-    digest = hashlib.sha256(f"{X.shape} {X.dtype} {y.tolist()}".encode())
-    digest.update(np.ascontiguousarray(X).data)
-    return digest.hexdigest()
+    return digest_of(f"{X.shape} {X.dtype} {y.tolist()}", X)

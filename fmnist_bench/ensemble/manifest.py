@@ -1,6 +1,5 @@
 """The manifest of a saved ensemble: read, and checked for contradictions before it is believed."""
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from fmnist_bench._utils.digests import digest_of
 from fmnist_bench._utils.errors import InputError, one_line
 from fmnist_bench.ensemble.selection import METHODS
 
@@ -48,7 +48,7 @@ def read_manifest(folder: Path) -> Mapping[str, Any]:
 
 
 def _digest(manifest: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+    return digest_of(json.dumps(manifest, sort_keys=True))
 
 
 def _faults(manifest: Mapping[str, Any]) -> Iterator[str]:

@@ -1,6 +1,5 @@
 """A saved ensemble: a folder with a manifest and each member's own file; nothing in it is ever unpickled."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -9,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fmnist_bench._utils.digests import digest_of_file
 from fmnist_bench._utils.environment import versions
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench._utils.files import link_or_copy
@@ -131,17 +131,12 @@ def read_bundle(folder: Path, allow_import: Sequence[str] = ()) -> tuple[Mapping
 def _add(folder: Path, name: str, source: Path) -> dict[str, Any]:
     target = folder / (name.replace("/", "-") + source.suffix)
     link_or_copy(source, target)
-    return {"file": target.name, "sha256": _sha256(target)}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return {"file": target.name, "sha256": digest_of_file(target)}
 
 
 def _load(folder: Path, entry: Mapping[str, Any], allow_import: Sequence[str]) -> Any:
     path = folder / Path(entry["file"]).name
-    if not path.is_file() or _sha256(path) != entry["sha256"]:
+    if not path.is_file() or digest_of_file(path) != entry["sha256"]:
         raise InputError(f"{path}: missing or changed since the ensemble was saved")
     return load_named(path, f"{folder}, {_called(entry)}", allow_import)
 

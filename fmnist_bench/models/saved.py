@@ -3,7 +3,6 @@
 import importlib
 import inspect
 import io
-import os
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from fmnist_bench._utils.archives import check_inflation, check_stored
 from fmnist_bench._utils.errors import InputError, one_line
+from fmnist_bench._utils.files import replacing
 
 PLACES = ("cache_dir", "weights_dir", "generator")
 PACKAGES = ("sklearn", "xgboost", "fmnist_bench")
@@ -118,12 +118,11 @@ def _is_public_function(found: Any) -> bool:
 
 
 def save_model(estimator: Any, path: Path) -> None:
-    """Write a fitted estimator to `path` in skops' format, under a temporary name until it is whole."""
+    """Write a fitted estimator to `path` in skops' format, whole or not at all."""
     import skops.io
 
-    temporary = path.with_name(path.name + ".tmp")
-    skops.io.dump(estimator, temporary)
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        skops.io.dump(estimator, temporary)
 
 
 def load_model(path: Path, allow_import: Sequence[str] = ()) -> Any:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from fmnist_bench._utils.files import replacing
 from fmnist_bench.report import figures, parameter_slices, search_figures
 from fmnist_bench.report.canvas import to_png
 from fmnist_bench.report.figures import Gain, Picture, Score
@@ -65,8 +65,8 @@ def write_figures(findings: Findings, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     drawn = {f"{name}.png": fig for name, fig in {**draw(findings), **draw_alone(findings)}.items()}
     for name, fig in drawn.items():
-        (folder / f".{name}.tmp").write_bytes(to_png(fig))
-        os.replace(folder / f".{name}.tmp", folder / name)
+        with replacing(folder / name) as temporary:
+            temporary.write_bytes(to_png(fig))
     for path in folder.iterdir():
         if path.name not in drawn:
             path.unlink()

@@ -1,6 +1,5 @@
 """Collects what a run found, the test predictions with it, and writes the report."""
 
-import hashlib
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fmnist_bench._utils.digests import digest_of_file
 from fmnist_bench._utils.files import write_text
 from fmnist_bench.data.dataset import Dataset
 from fmnist_bench.ensemble.manifest import MANIFEST
@@ -157,7 +157,7 @@ def _registered(run: Run) -> dict[str, Any] | None:
     known, manifest = run.state.get("registered"), run.ensemble_folder / MANIFEST
     if known is None or not manifest.exists():
         return None
-    return dict(known) if known.get("manifest") == hashlib.sha256(manifest.read_bytes()).hexdigest() else None
+    return dict(known) if known.get("manifest") == digest_of_file(manifest) else None
 
 
 def _short(path: Path) -> str:

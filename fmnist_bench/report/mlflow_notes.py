@@ -1,11 +1,11 @@
 """What MLflow's pages show of a benchmark beside its trials: words, marks, the rows learnt from, the newest report."""
 
-import hashlib
 import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
+from fmnist_bench._utils.digests import digest_of
 from fmnist_bench.config.study import Benchmark
 from fmnist_bench.data.dataset import Dataset, Split
 from fmnist_bench.report.findings import Findings
@@ -71,7 +71,7 @@ def begin(store: MlflowStore, run: Run, about: str, dataset: Dataset, split: Spl
     run_id = str(run.state["mlflow_run"])
     store.tag(run_id, {DESCRIPTION: about})
     for context, rows in (("training", split.train), ("validation", split.validation)):
-        digest = hashlib.sha256(dataset.fingerprint.encode() + rows.tobytes()).hexdigest()
+        digest = digest_of(dataset.fingerprint, rows)
         shape = (len(rows), dataset.X.shape[1])
         store.log_input(run_id, context, f"{dataset.name} {context}", digest, str(run.state["data"]), shape)
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from fmnist_bench._utils.addresses import database_uri
 from fmnist_bench._utils.errors import InputError
-from fmnist_bench._utils.files import write_text
+from fmnist_bench._utils.files import replacing, write_text
 from fmnist_bench._utils.intact import fits, holds
 from fmnist_bench.config.study import Benchmark
 from fmnist_bench.data.dataset import Dataset, Split
@@ -87,9 +87,8 @@ class Store:
                 if self._checked.get(path) == (signature := _signature(path)) is not None or holds(path, array):
                     self._checked[path] = signature
                     continue
-                temporary = folder / f".{name}.{os.getpid()}.tmp.npy"  # another benchmark may be at it, too
-                np.save(temporary, array, allow_pickle=False)
-                os.replace(temporary, path)
+                with replacing(path) as temporary:
+                    np.save(temporary, array, allow_pickle=False)
                 self._checked[path] = _signature(path)
         return Rows(folder, dataset.image_shape, tuple(dataset.classes.tolist()))
 
@@ -244,9 +243,8 @@ class Run:
 
     def save_split(self, split: Split, y: NDArray[np.int64]) -> None:
         """Write the numbers of train and validation rows, and the labels of the validation rows."""
-        temporary = self.folder / "split.tmp.npz"
-        np.savez(temporary, train=split.train, validation=split.validation, y_validation=y[split.validation])
-        os.replace(temporary, self.folder / SPLIT)
+        with replacing(self.folder / SPLIT) as temporary:
+            np.savez(temporary, train=split.train, validation=split.validation, y_validation=y[split.validation])
 
     def y_valid(self) -> NDArray[np.int64]:
         """Labels of the validation rows, of shape (n_valid,)."""

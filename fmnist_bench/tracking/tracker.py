@@ -5,7 +5,6 @@ the trial is logged later from its files.
 """
 
 import contextlib
-import hashlib
 import logging
 import math
 import time
@@ -17,6 +16,7 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from fmnist_bench._utils.addresses import without_secrets
+from fmnist_bench._utils.digests import digest_of_file
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench.ensemble.manifest import MANIFEST
 from fmnist_bench.storage.records import RECORD, TrialRecord
@@ -146,7 +146,7 @@ class Tracker:
         columns : sequence of str
             Names of the classes.
         """
-        manifest = hashlib.sha256((self._run.ensemble_folder / MANIFEST).read_bytes()).hexdigest()
+        manifest = digest_of_file(self._run.ensemble_folder / MANIFEST)
         if self._is_registered(manifest):
             return
         labels = {key: str(value) for key, value in tags.items()}

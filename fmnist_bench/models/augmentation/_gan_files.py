@@ -12,6 +12,7 @@ from typing import IO
 
 import keras
 
+from fmnist_bench._utils.files import replacing
 from fmnist_bench._utils.stage_progress import tell
 from fmnist_bench.models.networks._saved import from_bytes, to_bytes
 
@@ -78,10 +79,8 @@ def read_generator(file: str | os.PathLike[str], classes: int, shape: tuple[int,
 
 def keep_network(path: Path, network: keras.Model) -> None:
     """Write a generator, whole or not at all; a full disk costs the file, not the training."""
-    temporary = path.with_suffix(".tmp")
     try:
-        temporary.write_bytes(to_bytes(network))
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            temporary.write_bytes(to_bytes(network))
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         warnings.warn(f"{path.name} was not kept: {error}", stacklevel=3)

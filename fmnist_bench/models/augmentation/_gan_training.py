@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import time
 import zipfile
 from collections.abc import Callable
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
+from fmnist_bench._utils.files import replacing
 from fmnist_bench._utils.stage_progress import tell
 from fmnist_bench.models.augmentation._gan_networks import Adversaries
 
@@ -157,8 +157,6 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc]
 
     def _keep(self, epochs: int) -> None:
         assert self.checkpoint is not None
-        temporary = self.checkpoint.with_suffix(".tmp.npz")
         values = {str(i): keras.ops.convert_to_numpy(v) for i, v in enumerate(self.variables)}
-        with contextlib.suppress(OSError):  # a full disk costs the checkpoint, not the training
-            np.savez(temporary, epochs=epochs, **values)
-            os.replace(temporary, self.checkpoint)
+        with contextlib.suppress(OSError), replacing(self.checkpoint) as temporary:
+            np.savez(temporary, epochs=epochs, **values)  # a full disk costs the checkpoint, not the training

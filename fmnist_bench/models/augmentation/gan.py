@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import time
@@ -17,6 +16,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fmnist_bench._utils.cache import source_digest
+from fmnist_bench._utils.digests import digest_of
+from fmnist_bench._utils.files import replacing
 from fmnist_bench.data.pixels import UNIT, as_rows, image_shape_of, shape_of_images, white_of
 from fmnist_bench.models.augmentation._batch import Augment
 from fmnist_bench.models.augmentation._gan_files import keep_network, load_network, locked, read_generator
@@ -175,9 +176,8 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the generator to a file, whole or not at all, for the parameter `generator`."""
         check_is_fitted(self, "network_")
-        temporary = Path(path).with_suffix(".tmp")
-        temporary.write_bytes(to_bytes(self.network_))
-        os.replace(temporary, path)
+        with replacing(Path(path)) as temporary:
+            temporary.write_bytes(to_bytes(self.network_))
 
     def sample(
         self, n: int, y: ArrayLike | None = None, random_state: Any = None
@@ -269,10 +269,7 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
         free = ("ratio", "balance", "cache_dir", "max_seconds", "generator")
         settings = sorted((name, value) for name, value in self.get_params().items() if name not in free)
         made_by = f"{keras.__version__} {keras.backend.backend()} {source_digest(Adversaries)}"
-        digest = hashlib.sha256(f"{settings} {made_by} {rows.dtype} {rows.shape}".encode())
-        digest.update(np.ascontiguousarray(rows).data)
-        digest.update(np.ascontiguousarray(codes).data)
-        return digest.hexdigest()[:32]
+        return digest_of(f"{settings} {made_by} {rows.dtype} {rows.shape}", rows, codes)[:32]
 
     @one_at_a_time()
     def _trained(

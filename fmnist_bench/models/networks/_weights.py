@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from fmnist_bench._utils.digests import digest_of_file
 from fmnist_bench._utils.downloads import fetch
+from fmnist_bench._utils.files import replacing
 
 TIMEOUT = 10.0  # seconds without an answer after which a download is given up
 SERVER = "https://storage.googleapis.com/tensorflow/keras-applications"
@@ -114,8 +114,7 @@ def _package_folders() -> list[Path]:
 
 
 def _check(path: Path, weights: WeightsFile) -> None:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256" if weights.sha256 else "md5").hexdigest()
+    digest = digest_of_file(path, "sha256" if weights.sha256 else "md5")
     if digest != (weights.sha256 or weights.md5):
         raise ValueError(
             f"{path}: not the published weights, its hash begins with {digest[:12]}; move it away, nothing was deleted"
@@ -129,11 +128,9 @@ def _download(name: str) -> Path:
     target = _keras_cache() / weights.name
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-            part = Path(folder) / weights.name
+        with replacing(target) as part:
             fetch(weights.address, part, TIMEOUT)
             _check(part, weights)
-            os.replace(part, target)
     except (OSError, ValueError) as error:  # requests' errors are OSErrors
         reason = "what came has another hash" if type(error) is ValueError else type(error).__name__
         raise NoWeights(f"{name}: no ImageNet weights on this machine ({reason}); {how_to_get(name)}") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fmnist_bench._utils.cache import cached_array, source_digest
+from fmnist_bench._utils.digests import digest_of
 from fmnist_bench._utils.stage_progress import in_parts
 from fmnist_bench.data.pixels import WHITE, white_of
 from fmnist_bench.models.networks._backbones import BACKBONES, ToBackbone, load_backbone, split_at
@@ -218,9 +218,7 @@ class_weight, random_state
         file = WEIGHTS[self.backbone]
         what = (self.backbone, file.sha256 or file.md5, self.image_size, self.unfreeze, images.shape, images.dtype)
         made_by = f"{keras.__version__} {keras.backend.backend()} {source_digest(ToBackbone)}"
-        digest = hashlib.sha256(f"{what} {made_by}".encode())
-        digest.update(np.ascontiguousarray(images).data)
-        return Path(self.cache_dir) / f"{digest.hexdigest()}.npy"
+        return Path(self.cache_dir) / f"{digest_of(f'{what} {made_by}', images)}.npy"
 
 
 class SlowTail(keras.optimizers.SGD):  # type: ignore[misc]
