@@ -12,11 +12,12 @@ from fmnist_bench.report.findings import Findings
 from fmnist_bench.report.markdown import md
 from fmnist_bench.storage.run_folder import Run
 from fmnist_bench.tracking.client import patience, reason
+from fmnist_bench.tracking.folder import BEGAN
 from fmnist_bench.tracking.servers import FOR_MODELS
 from fmnist_bench.tracking.store import DESCRIPTION, MlflowStore
 
 log = logging.getLogger(__name__)
-MARKS: Mapping[str, str | None] = {"best": None, "weight": None}  # tags of a trial that is neither
+MARKS = "best", "weight"  # tags of a trial
 UPLOAD_SECONDS = 120  # for the answer to a report
 WAY = """
 Each run is one call of the benchmark; below it is a run for each study, and below that one for each trial, with its
@@ -88,17 +89,14 @@ def end(store: MlflowStore, run: Run, about: str, findings: Findings) -> None:
 
 def mark(store: MlflowStore, run: Run, best: Mapping[str, int], members: Iterable[tuple[str, int, float]]) -> None:
     """Mark the best trial of each study, and the members with their weights; nobody else, who may have been before."""
-    before = {(str(study), int(number)) for study, number in run.state.get("marked", [])}
-    marks: dict[tuple[str, int], dict[str, str | None]] = {key: dict(MARKS) for key in before}
-    for study, number in best.items():
-        marks.setdefault((study, number), dict(MARKS))["best"] = "yes"
+    marks = {key: {"best": "yes"} for key in best.items()}
     for study, number, weight in members:
-        marks.setdefault((study, number), dict(MARKS))["weight"] = f"{weight:.3f}"
-    run.save_state(marked=[list(key) for key in marks])  # of whom some will have a mark if the store fails half-way
-    for (study, number), tags in marks.items():
-        for trial in store.find(run.state["studies"][study], number):
-            store.tag(trial.run_id, tags)
-    run.save_state(marked=[list(key) for key, tags in marks.items() if tags != MARKS])
+        marks.setdefault((study, number), {})["weight"] = f"{weight:.3f}"
+    for trial in store.search(level="trial", **{BEGAN: run.state["created"]}):
+        tags = trial.data.tags
+        wanted = marks.get((tags["study"], int(tags["trial"])), {})
+        if changes := {name: wanted.get(name) for name in MARKS if wanted.get(name) != tags.get(name)}:
+            store.tag(trial.info.run_id, changes)
 
 
 def renew(run: Run, files: Iterable[Path]) -> None:

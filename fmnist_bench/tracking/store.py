@@ -16,6 +16,7 @@ from fmnist_bench.tracking.folder import DATABASE, settle
 
 LONGEST_NAME, LONGEST_PARAM, LONGEST_DIGEST = 250, 6000, 36  # characters that MLflow takes
 DESCRIPTION, PARENT = "mlflow.note.content", "mlflow.parentRunId"
+MOST_RUNS = 50_000  # that MLflow gives at once; by itself a thousand
 DISCARDED = "discarded"  # level of a run that was written half
 FORBIDDEN = re.compile(r"[^/\w.\- :]")  # characters in the name of a parameter or metric
 
@@ -115,7 +116,7 @@ class MlflowStore:
     def search(self, **tags: Any) -> list[Any]:
         """Runs, newest first, that have these tags and were not deleted."""
         query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
-        return list(self.client.search_runs([self.experiment], query))
+        return list(self.client.search_runs([self.experiment], query, max_results=MOST_RUNS))
 
     def discard(self, run: Any) -> None:
         """Delete a run for good: it does not come back with an experiment that was deleted and is restored."""
@@ -141,18 +142,12 @@ class MlflowStore:
         self.client.set_experiment_tag(self.experiment, DESCRIPTION, text)
 
     def tag(self, run_id: str, tags: Mapping[str, str | None]) -> None:
-        """Set tags of a run; None takes one away."""
-        from mlflow.exceptions import MlflowException
-
+        """Set tags of a run; None takes one away that is there."""
         for key, value in tags.items():
-            try:
-                if value is None:
-                    self.client.delete_tag(run_id, key)
-                else:
-                    self.client.set_tag(run_id, key, value)
-            except MlflowException as error:
-                if value is not None or error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                    raise
+            if value is None:
+                self.client.delete_tag(run_id, key)
+            else:
+                self.client.set_tag(run_id, key, value)
 
     def log_input(self, run_id: str, context: str, name: str, digest: str, source: str, shape: tuple[int, ...]) -> None:
         """Name rows of pixels, of this shape, as an input of a run; `context` is such as ``training``."""

@@ -172,11 +172,12 @@ def test_marks_that_failed_half_way_are_taken_back_later(run, tracker, monkeypat
         raise ConnectionError("away")
 
     monkeypatch.setattr(MlflowStore, "tag", fails_at_the_second)
-    tracker.show(partial(mlflow_notes.mark, best={"svm": 0}, members=[("svm", 1, 1.0)]))
-    assert trials(run)[0].data.tags["best"] == "yes"
+    tracker.show(partial(mlflow_notes.mark, best={"svm": 2}, members=[("svm", 1, 1.0)]))
+    assert trials(run)[2].data.tags["best"] == "yes"
+    assert "weight" not in trials(run)[1].data.tags
     monkeypatch.setattr(MlflowStore, "tag", tag)
-    tracker.show(partial(mlflow_notes.mark, best={"svm": 2}, members=[]))
-    assert [n for n, trial in trials(run).items() if {"best", "weight"} & trial.data.tags.keys()] == [2]
+    tracker.show(partial(mlflow_notes.mark, best={"svm": 0}, members=[]))
+    assert [n for n, trial in trials(run).items() if {"best", "weight"} & trial.data.tags.keys()] == [0]
 
 
 def test_pages_say_what_is_compared_and_which_rows_are_learnt_from(run, tracker, digits, split):
