@@ -69,9 +69,8 @@ class Phases:
             return found
         if not self._trains_networks():
             return self._search(left, span)
-        before_training = SEARCH_SHARE * span - self.clock.elapsed
         short = box_seconds(span) < LEAST_FULL_BOX
-        return self._search(before_training, span, short) or self._train(left)
+        return self._search(self._before_training(reserve), span, short) or self._train(left)
 
     def _next_counted(self, left: float) -> Chosen | None:
         """Choose the study with the fewest trials; each gets as many, as far as the time goes."""
@@ -162,7 +161,10 @@ class Phases:
         return self.trials is not None or self.clock.budget is None
 
     def limit(self, proposal: Proposal, reserve: float) -> float | None:
-        """Seconds that a trial may take: one that goes wrong must not use up the time of the others."""
+        """Seconds that a trial may take: one that goes wrong must not use up the time of the others.
+
+        What takes longer than was expected may go on while the search does: killed, it would have been for nothing.
+        """
         left = self.clock.left(reserve)
         if left is None or self.is_counted:
             return left
@@ -170,4 +172,8 @@ class Phases:
             return proposal.limit
         known = proposal.seconds or proposal.limit
         expected = FIRST_SHARE * left if known is None else LIMIT_FACTOR * known
-        return min(left, max(expected, LEAST_LIMIT))
+        return min(left, max(expected, LEAST_LIMIT, self._before_training(reserve)))
+
+    def _before_training(self, reserve: float) -> float:
+        """Seconds until the search has had its share of the time."""
+        return SEARCH_SHARE * ((self.clock.budget or 0.0) - reserve) - self.clock.elapsed

@@ -164,5 +164,10 @@ def test_counted_trials_end_with_the_budget_where_there_is_one(run):
     ],
 )
 def test_a_trial_may_take_twice_what_is_expected(run, proposal, limit):
-    loop = make_loop(run, [], 120.0)
+    loop = make_loop(run, [], 220.0, spent=100.0)
     assert loop.phases.limit(proposal, reserve=20.0) == pytest.approx(limit, rel=0.01)
+
+
+def test_what_takes_longer_than_expected_may_go_on_while_the_search_does(run):
+    loop = make_loop(run, [], 600.0, spent=60.0)
+    assert loop.phases.limit(Proposal({}, "", 0, 20.0), reserve=0.0) == pytest.approx(120.0, rel=0.01)
