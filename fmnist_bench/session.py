@@ -6,7 +6,7 @@ import signal
 import stat
 import statistics
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -199,7 +199,7 @@ class Session:
         for study in studies:
             self._show_state(study)
         search.settle()
-        with _stops_on_signal(search.stop, self.progress):
+        with _stops_on_signal(search.interrupt):
             search.loop(lambda: self._end_seconds(studies))
         return search
 
@@ -276,8 +276,8 @@ def _crowding(records: Sequence[TrialRecord]) -> float:
 
 
 @contextlib.contextmanager
-def _stops_on_signal(stop: threading.Event, progress: Progress) -> Iterator[None]:
-    """Let the first Ctrl-C, SIGTERM or SIGHUP end the search alone; a second Ctrl-C or SIGTERM ends the program."""
+def _stops_on_signal(interrupt: Callable[[], bool]) -> Iterator[None]:
+    """Let the first Ctrl-C, SIGTERM or SIGHUP end the search alone; one that is nothing new ends the program."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -290,10 +290,8 @@ def _stops_on_signal(stop: threading.Event, progress: Progress) -> Iterator[None
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
             before.pop(signal.SIGHUP, None)
             _leave_terminal()
-        elif stop.is_set():
+        if not interrupt() and number != signal.SIGHUP:
             raise KeyboardInterrupt
-        stop.set()
-        progress.message("Stopping the search; ensemble and report follow (Ctrl-C again stops at once)")
 
     for number in before:
         signal.signal(number, handle)

@@ -1,5 +1,6 @@
 """Classifiers that misbehave, for the tests of what a benchmark does about it."""
 
+import math
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.naive_bayes import GaussianNB
 from threadpoolctl import threadpool_info
 
+from fmnist_bench._utils import early_end
 from fmnist_bench._utils.stage_progress import in_parts
 
 
@@ -59,6 +61,11 @@ class Trouble(ClassifierMixin, BaseEstimator):
         print(os.getpid(), child.pid, flush=True)
         while True:
             time.sleep(1)
+
+    def _patient(self, monitor):
+        """Train until it is asked to come to an end."""
+        while math.isinf(early_end.moment()):
+            time.sleep(0.05)
 
     def _hang_politely_asked(self, monitor):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -24,6 +24,7 @@ from fmnist_bench.storage.run_folder import Run
 from fmnist_bench.storage.trial_folder import Rows, unfinished
 from fmnist_bench.tracking.tracker import Tracker
 from fmnist_bench.trials.local import Workers
+from fmnist_bench.trials.stop import Stop, seconds_to_finish
 from fmnist_bench.trials.task import Task
 
 MOST_THREADS = 1024  # that attend to workers; they are made as they are needed
@@ -70,7 +71,7 @@ class Search:
     ) -> None:
         self.studies, self.run, self.tracker, self.clock, self.workers = studies, run, tracker, clock, workers
         self.settings, self.progress = settings, progress
-        self.stop = threading.Event()  # set by Ctrl-C: ends the trials in progress and the search
+        self.stop = Stop()  # set by Ctrl-C: ends the trials in progress and the search
         self.phases = Phases(studies, clock, workers, settings.seed, settings.trials, self._write_down)
         self._lock = threading.RLock()  # the threads that attend to workers hand in scores
 
@@ -117,6 +118,27 @@ class Search:
         reasons = {search.study.name: search.why_not_begun(box) for search in self.studies if not search.records}
         self.run.save_state(not_begun=reasons)
 
+    def interrupt(self) -> bool:
+        """Stop as Ctrl-C asks: networks in training end their schedules first, and a second time nothing does.
+
+        Returns
+        -------
+        bool
+            Whether that was something new; False asks to end the program.
+        """
+        training = [r for search in self.studies for r in search.running.values() if r.proposal.phase == TRAIN]
+        if self.stop.is_set() and (self.stop.at_once.is_set() or not training):
+            return False
+        if self.stop.is_set():
+            self.stop.at_once.set()
+            self.progress.message("Stopping at once; ensemble and report follow (Ctrl-C again ends the program)")
+            return True
+        self.stop.set()
+        seconds = max((seconds_to_finish(time.monotonic() - running.started) for running in training), default=0.0)
+        what = f"The training ends its schedule in about {seconds:.0f} s; then" if training else "Stopping the search;"
+        self.progress.message(f"{what} ensemble and report follow (Ctrl-C again stops at once)")
+        return True
+
     @contextlib.contextmanager
     def _stops_on_error(self) -> Iterator[None]:
         """End the trials in progress where the loop cannot go on: nobody would record them."""
@@ -124,6 +146,7 @@ class Search:
             yield
         except BaseException:
             self.stop.set()
+            self.stop.at_once.set()
             raise
 
     def _start(self, threads: ThreadPoolExecutor, reserve: float) -> Trials:
@@ -193,6 +216,7 @@ class Search:
             allow_import=shared.allow_import,
             weights_dir=shared.weights_dir,
             fit_seconds=self._fit_seconds(search.running[ask.number].proposal),
+            finishes=search.running[ask.number].proposal.phase == TRAIN,
             places=search.running[ask.number].proposal.places,
             generator=self.run.generator_file(search.study.name) if search.study.augmented else None,
         )

@@ -8,11 +8,13 @@ from pathlib import Path
 import psutil
 
 from fmnist_bench.storage.trial_folder import LOG, unfinished
+from fmnist_bench.trials.stop import seconds_to_finish
 from fmnist_bench.trials.task import Task
 
 SCAN = 2.0  # seconds between two searches for a worker's children
 TAIL = 2**16  # bytes that the last lines of a log are looked for in
 HAND_IN, LEAST_HAND_IN = 0.25, 10.0  # part of the limit, and seconds, in which what is trained may still be handed in
+LATE = 2.0  # times the seconds in which a training is to end its schedule are over before it is ended
 BUSY = 0.2  # seconds of processor time that count as work: a process that only waits uses some
 
 
@@ -28,12 +30,23 @@ class Limits:
     def __init__(self, pid: int, task: Task) -> None:
         self._task, self._tree, self._scanned = task, _processes(pid), time.monotonic()
         self._deadline = math.inf if task.deadline is None else task.deadline
-        self._sign, self._busy = time.monotonic(), 0.0
+        self._over = f"past its limit of {task.seconds or 0:.0f} s"
+        self._began = self._sign = time.monotonic()
+        self._busy = 0.0
         self.cpu_seconds = 0.0  # that the worker and all below it have used, as far as was seen
 
     def extend(self) -> None:
         """Let a worker that has trained its model hand it in, although its time may be over."""
         self._deadline += max(HAND_IN * (self._task.seconds or 0.0), LEAST_HAND_IN)
+
+    def ask_to_finish(self) -> float | None:
+        """Seconds in which the worker may end its training, since the run is stopped; None where it may not."""
+        if not self._task.finishes:
+            return None
+        seconds = seconds_to_finish(time.monotonic() - self._began)
+        self._deadline = min(self._deadline, time.monotonic() + LATE * seconds)
+        self._over = f"did not end its schedule in {LATE * seconds:.0f} s when the run was stopped"
+        return seconds
 
     def sign_of_life(self) -> None:
         """Take note that the worker is at work."""
@@ -46,7 +59,7 @@ class Limits:
         if busy > self._busy + BUSY:
             self._sign, self._busy = now, busy
         if now > self._deadline:
-            return "timeout", f"past its limit of {self._task.seconds:.0f} s"
+            return "timeout", self._over
         if self._task.memory is not None and size > self._task.memory:
             return "out_of_memory", f"{size / 2**30:.1f} GiB resident, limit {self._task.memory / 2**30:.1f} GiB"
         if self._task.stall is not None and now > self._sign + self._task.stall:

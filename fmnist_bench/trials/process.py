@@ -28,6 +28,7 @@ from fmnist_bench.config.study import Study
 from fmnist_bench.storage.results import TrialResult
 from fmnist_bench.storage.trial_folder import LOG, read_result, unfinished
 from fmnist_bench.trials.limits import Limits, tail
+from fmnist_bench.trials.stop import Stop
 from fmnist_bench.trials.task import DONE, Task, check, predict, work
 
 GRACE = 3.0  # seconds between the polite and the hard end of a worker
@@ -73,7 +74,7 @@ def run_in_worker(task: Task, on_report: OnReport, stop: threading.Event) -> Tri
     on_report : callable
         See `OnReport`.
     stop : Event
-        Ends the trial when it is set.
+        Ends the trial when it is set; a `Stop` lets a task that `finishes` end its training first.
 
     Returns
     -------
@@ -255,6 +256,7 @@ def _attend(
     process: Any, connection: Connection, limits: Limits, on_report: OnReport, stop: threading.Event
 ) -> tuple[str, str] | None:
     """Answer the worker until it ends; return status and reason if it had to be ended."""
+    finishing = False
     while True:
         if connection.poll(WORKER_POLL):
             try:
@@ -274,9 +276,20 @@ def _attend(
                     connection.send(prune)
             limits.sign_of_life()
         if stop.is_set():
-            return "interrupted", "stopped by the user"
+            finishing = finishing or _ask_to_finish(connection, limits, stop)
+            if not finishing or (isinstance(stop, Stop) and stop.at_once.is_set()):
+                return "interrupted", "stopped by the user"
         if (passed := limits.passed()) is not None:
             return passed
+
+
+def _ask_to_finish(connection: Connection, limits: Limits, stop: threading.Event) -> bool:
+    """Ask a worker that trains a network to end its schedule; False where it does not, or must not."""
+    if not isinstance(stop, Stop) or stop.at_once.is_set() or (seconds := limits.ask_to_finish()) is None:
+        return False
+    with contextlib.suppress(ConnectionError):
+        connection.send(seconds)
+    return True
 
 
 def _end(process: Any) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from fmnist_bench._utils import stage_progress
+from fmnist_bench._utils import early_end, stage_progress
 from fmnist_bench._utils.environment import cores
 from fmnist_bench._utils.errors import InputError, describe, printable
 from fmnist_bench.config.checking import check_study, compresses_schedule
@@ -67,6 +67,8 @@ class Task:
         Numbers of the cores that it may use; empty for all.
     fit_seconds : float or None
         Seconds in which the schedule of a network ends, from the beginning of its fit; None takes what `seconds` leave.
+    finishes : bool
+        Where the run is stopped, its training ends its schedule in a tenth of the time that it has had.
     places : int
         Trials that could run at once where this one runs: it has the cores and the memory of all of them.
     resources : mapping of str to float
@@ -92,6 +94,7 @@ class Task:
     rows_share: float = 1.0
     cpus: tuple[int, ...] = ()
     fit_seconds: float | None = None
+    finishes: bool = False
     places: int = 1
     resources: Mapping[str, float] = field(default_factory=dict)
     allow_import: tuple[str, ...] = ()
@@ -212,7 +215,11 @@ def _monitor_over(connection: Connection) -> Monitor:
         # Ends the worker when the coordinator is gone: a trial that nobody waits for must not go on.
         try:
             while True:
-                answers.put(connection.recv())
+                message = connection.recv()
+                if isinstance(message, bool):
+                    answers.put(message)
+                else:
+                    early_end.ask(message)
         except (EOFError, OSError):
             os.killpg(0, signal.SIGKILL)
 

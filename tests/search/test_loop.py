@@ -1,9 +1,45 @@
 """The loop over trials: what earlier calls left."""
 
 import json
+import time
+from types import SimpleNamespace
 
 from fmnist_bench.cli import main
+from fmnist_bench.progress.displays import Progress
+from fmnist_bench.search.allocation import Clock
+from fmnist_bench.search.loop import Search
+from fmnist_bench.search.proposal import Proposal, Running
+from fmnist_bench.storage.records import TRAIN
 from fmnist_bench.storage.run_folder import Store
+
+
+class Said(Progress):
+    def __init__(self):
+        self.lines = []
+
+    def message(self, text):
+        self.lines.append(text)
+
+
+def interruptible(*running):
+    """A search with such trials in progress, and what it says."""
+    study, said = SimpleNamespace(running=dict(enumerate(running))), Said()
+    return Search([study], None, None, Clock(600.0), None, SimpleNamespace(seed=0, trials=None), said), said.lines
+
+
+def test_ctrl_c_stops_the_search_and_a_second_one_the_program():
+    search, said = interruptible(Running(Proposal({}, "", 0, 1.0), time.monotonic()))
+    assert search.interrupt()
+    assert said == ["Stopping the search; ensemble and report follow (Ctrl-C again stops at once)"]
+    assert (search.interrupt(), search.stop.at_once.is_set()) == (False, False)
+
+
+def test_ctrl_c_lets_a_training_end_its_schedule_and_a_second_one_does_not():
+    search, said = interruptible(Running(Proposal({}, "", 0, 1.0, phase=TRAIN), time.monotonic() - 300))
+    assert (search.interrupt(), search.stop.is_set(), search.stop.at_once.is_set()) == (True, True, False)
+    assert "The training ends its schedule in about 30 s; then ensemble and report follow" in said[0]
+    assert (search.interrupt(), search.stop.at_once.is_set()) == (True, True)
+    assert not search.interrupt()
 
 
 def test_a_result_in_the_place_of_a_trial_is_not_taken_for_its_own(small_benchmark):

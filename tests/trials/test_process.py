@@ -25,6 +25,7 @@ from fmnist_bench.runner import check_benchmark
 from fmnist_bench.storage.trial_folder import LOG, MODEL, PROBABILITIES, RESULT
 from fmnist_bench.trials.limits import Limits
 from fmnist_bench.trials.process import answer_of_worker, check_in_worker, predict_in_worker, prepare, run_in_worker
+from fmnist_bench.trials.stop import Stop
 from fmnist_bench.trials.task import _fill
 
 
@@ -240,6 +241,26 @@ def test_a_stop_interrupts(make_task):
     threading.Timer(1.0, stop.set).start()
     result = run(make_task("hang"), stop=stop)
     assert result.status == "interrupted"
+
+
+def test_a_training_that_may_finish_hands_in_what_it_has(make_task):
+    stop = Stop()
+    threading.Timer(1.0, stop.set).start()
+    assert run(replace(make_task("patient"), finishes=True), stop=stop).status == "complete"
+
+
+def test_a_training_that_may_finish_is_ended_where_that_is_asked(make_task):
+    stop = Stop()
+    threading.Timer(0.5, stop.set).start()
+    threading.Timer(1.0, stop.at_once.set).start()
+    assert run(replace(make_task("hang"), finishes=True), stop=stop).status == "interrupted"
+
+
+def test_a_training_that_does_not_finish_in_time_is_ended(make_task, monkeypatch):
+    monkeypatch.setattr("fmnist_bench.trials.stop.LEAST_FINISH", 0.5)
+    stop = Stop()
+    stop.set()
+    assert run(replace(make_task("hang"), finishes=True), stop=stop).status == "timeout"
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from fmnist_bench._utils import early_end
 from fmnist_bench.models.networks._batches import Batches, outputs_of
 
 Monitor = Callable[[int, float], None]
@@ -141,9 +142,10 @@ class TrainingCallback(keras.callbacks.Callback):  # type: ignore[misc]
     def progress(self) -> float:
         """Share of the training that is done, by steps or by the clock, whichever is ahead."""
         by_steps = self.steps / (self.steps_per_epoch * self.settings.epochs)
-        if self.traced is None or math.isinf(self.deadline):
+        deadline = min(self.deadline, early_end.moment())
+        if self.traced is None or math.isinf(deadline):
             return by_steps
-        end = self.deadline - self.seconds_per_execution - self._seconds_after_training()
+        end = deadline - self.seconds_per_execution - self._seconds_after_training()
         by_clock = (time.monotonic() - self.traced) / max(end - self.traced, 1e-9)
         return min(1.0, max(by_steps, by_clock))
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
+from fmnist_bench._utils import early_end
 from fmnist_bench.ensemble.members import with_length_found
 from fmnist_bench.models.augmentation._batch import Augment
 from fmnist_bench.models.networks import _callbacks
@@ -154,3 +155,26 @@ def test_any_number_of_rows_is_computed_by_two_graphs():
     for n in (1, 2, 7, 5, 9):
         outputs_of(network, np.zeros((n, 3), np.float32), 3)
     assert traced == [(1, 3), (None, 3)]
+
+
+def test_a_training_that_is_asked_to_end_early_ends_its_schedule(digits, monkeypatch):
+    monkeypatch.setattr(early_end._End, "moment", math.inf)
+    rates = []
+
+    def monitor(epoch, accuracy):
+        rates.append(float(callback.model.optimizer.learning_rate))
+        if epoch == 2:
+            early_end.ask(1.0)
+
+    class Kept(_callbacks.TrainingCallback):
+        def on_train_begin(self, logs=None):
+            nonlocal callback
+            callback = self
+            super().on_train_begin(logs)
+
+    callback = None
+    monkeypatch.setattr("fmnist_bench.models.networks._base.TrainingCallback", Kept)
+    network = CNNClassifier(**{**SMALL, "epochs": 10_000}, warm_up=0.0, batch_size=64, random_state=0)
+    network.fit(digits.X[:640], digits.y[:640], validation_data=(digits.X[:100], digits.y[:100]), monitor=monitor)
+    assert network.schedule_share_ < 0.5
+    assert rates[1] > 0.009 > rates[-1], "the learning rate falls to its end"
