@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix
 
 from fmnist_bench.report import metrics
-from fmnist_bench.storage.results import PREPARATION, PREPARED, ROW_STATUSES
+from fmnist_bench.storage.records import PHASES, SEARCH
+from fmnist_bench.storage.results import NOT_BEGUN, PREPARATION, PREPARED, ROW_STATUSES
 
 Array = NDArray[Any]
 N_MISTAKES = 24  # four rows of six pictures
@@ -66,6 +67,7 @@ class TrialRow:
     """One trial as the store remembers it; `ended` is in seconds of search since the run began.
 
     `rung` says how thorough it was: 0 for the first, cheapest kind; below 0 for one that its study says all about.
+    `cpu_seconds` are those of all processors that its training took, `phase` is one of `PHASES`.
     """
 
     study: str
@@ -79,6 +81,8 @@ class TrialRow:
     history: dict[str, list[float]]
     ended: float
     rung: int = 0
+    cpu_seconds: float = 0.0
+    phase: str = SEARCH
 
 
 @dataclass(frozen=True)
@@ -309,6 +313,16 @@ class Findings:
         single, ensemble = (self.per_class(who).recall for who in self.pair)
         changes = dict(zip(self.class_names, (ensemble - single).tolist(), strict=True))
         return sorted(((name, value) for name, value in changes.items() if abs(value) > 0), key=lambda pair: -pair[1])
+
+    def cpu_by_phase(self) -> dict[str, tuple[int, float, float]]:
+        """Give number of trials, their processor seconds, and those of the ensemble's members, of each phase."""
+        members = {(study, number) for study, number, _ in self.members}
+        found = {}
+        for phase in PHASES:
+            trials = [trial for trial in self.trials if trial.phase == phase and trial.status != NOT_BEGUN]
+            in_members = sum(trial.cpu_seconds for trial in trials if (trial.study, trial.number) in members)
+            found[phase] = len(trials), sum(trial.cpu_seconds for trial in trials), in_members
+        return {phase: row for phase, row in found.items() if row[0]}
 
     def seconds_by_kind(self) -> dict[str, dict[str, float]]:
         """Give the seconds that each study's trials took, by how they ended."""

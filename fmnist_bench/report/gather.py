@@ -230,6 +230,8 @@ def _row(record: TrialRecord) -> TrialRow:
         history=dict(result.history),
         ended=record.ended,
         rung=record.rung,
+        cpu_seconds=result.fit_cpu_seconds,
+        phase=record.phase,
     )
 
 

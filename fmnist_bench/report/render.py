@@ -94,6 +94,7 @@ def _context(findings: Findings) -> dict[str, Any]:
         "mistakes": tables.mistakes(findings, choice) if choice else None,
         "pictures": _pictures(findings),
         "importances": tables.importances(findings),
+        "phases": tables.phases(findings),
         "minutes": tables.minutes(findings),
         "failures": tables.failures(findings),
         "trials": tables.trials(findings),

@@ -246,6 +246,21 @@ def minutes(findings: Findings) -> Table:
     return Table("Search time by study", columns, rows)
 
 
+def phases(findings: Findings) -> Table:
+    """Tabulate how much of the processors' time each phase took, and how much of it the ensemble's members."""
+    found = findings.cpu_by_phase()
+    total = sum(cpu for _, cpu, _ in found.values()) or math.nan
+    rows = [
+        [text(phase), number(n, 0), seconds(cpu), percent(cpu / total, 0), percent(members / total, 0)]
+        for phase, (n, cpu, members) in found.items()
+    ]
+    if len(rows) > 1:
+        n, in_members = sum(n for n, *_ in found.values()), sum(members for *_, members in found.values())
+        rows.append([text("all"), number(n, 0), seconds(total), percent(1.0, 0), percent(in_members / total, 0)])
+    columns = ("Phase", "Trials", "Processor, s", "Share, %", "In members of the ensemble, %")
+    return Table("Processor time of the trainings by phase", columns, rows, sortable=False)
+
+
 def failures(findings: Findings) -> Table:
     """Tabulate the trials that failed or were stopped, with their reasons."""
     rows = [[*_trial(trial)[:3], text(trial.reason), seconds(trial.seconds)] for trial in findings.failed[:MAX_ROWS]]

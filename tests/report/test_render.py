@@ -78,6 +78,21 @@ def test_what_a_generator_learnt_is_shown_and_is_no_failure(augmented, page):
     assert augmented.seconds_by_kind()["linear+gan"]["prepared"] == 30
 
 
+def test_processor_time_is_told_by_phase_and_how_much_of_it_the_members_took(findings):
+    looked, searched, trained, *rest = findings.trials
+    trials = (
+        dataclasses.replace(looked, phase="look", cpu_seconds=10.0),
+        dataclasses.replace(searched, phase="search", cpu_seconds=30.0),
+        dataclasses.replace(trained, phase="train", cpu_seconds=60.0),
+        dataclasses.replace(rest[0], status="not_begun"),
+    )
+    some = dataclasses.replace(findings, trials=trials, members=((trained.study, trained.number, 1.0),))
+    assert some.cpu_by_phase() == {"look": (1, 10.0, 0.0), "search": (1, 30.0, 0.0), "train": (1, 60.0, 60.0)}
+    text = render.render_markdown(some)
+    assert "| train | 1 | 60.0 | 60 | 60 |" in text
+    assert "| all | 3 | 100 | 100 | 60 |" in text
+
+
 @pytest.fixture(scope="module")
 def page(findings):
     return render.render_html(findings)
@@ -256,7 +271,7 @@ def test_markdown_has_the_leaderboard_and_escapes_names(findings):
     tables = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
     for table in tables:
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
-    assert len(tables) == 13
+    assert len(tables) == 14
 
 
 def test_the_model_to_use_keeps_to_the_limit_of_latency(findings):
