@@ -129,6 +129,20 @@ def test_pages_are_written_of_what_is_there(script):
     assert any("cnn_leads.py --accuracy --minutes 2.5`" in line for line in lines)
 
 
+def test_a_run_and_a_network_are_compared_by_rows(script, tmp_path, monkeypatch):
+    regret = script("no_regret")
+    monkeypatch.setattr(regret, "HERE", tmp_path)
+    shared = {"minutes": 10.0, "seed": 0, "processor": "x", "revision": "abc"}
+    right = {"network": "1110" * 25, "run": "1111" * 20 + "1110" * 5}
+    for what, word in right.items():
+        (tmp_path / "results").mkdir(exist_ok=True)
+        (tmp_path / "results" / f"{what}.json").write_text(json.dumps({**shared, "what": what, "right": word}))
+    (line,) = (line for line in regret.report() if line.startswith("| 10 "))
+    assert line.startswith("| 10 | x | abc | 0 | 75.00 (")
+    assert "| 95.00 (" in line
+    assert "| +20.00 (+" in line
+
+
 def test_whole_runs_are_read_from_mlflow(script, arena):
     whole = script("all")
     arena("studies/bayes.toml", '[model]\nuse = "sklearn.naive_bayes.GaussianNB"\nvar_smoothing = 0.1\n')
