@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from fmnist_bench.config.space import Range, Spec
 from fmnist_bench.config.study import DefaultConfiguration, Fidelity, SearchSpace, Study
-from fmnist_bench.search.optuna_sampler import OptunaAsker
+from fmnist_bench.search.optuna_sampler import OptunaSampler
 from fmnist_bench.search.study import StudySearch
 from fmnist_bench.storage.records import TrialRecord
 from fmnist_bench.storage.results import TrialResult
@@ -26,7 +26,7 @@ def make_run(folder):
 def make(run, defaults=(), spec=SPACE, levels=None, thorough=False):
     network, fidelity = spec.class_name == "CNNClassifier", Fidelity(levels or {})
     study = Study(SearchSpace("svm", spec, defaults=tuple(defaults), fidelity=fidelity, compresses_schedule=network))
-    return StudySearch(study, run, OptunaAsker(study, run, seed=0), thorough)
+    return StudySearch(study, run, OptunaSampler(study, run, seed=0), thorough)
 
 
 def ask(search, box=math.inf):

@@ -16,7 +16,7 @@ from fmnist_bench._utils.intact import put_aside
 from fmnist_bench.config.study import Fidelity, Study
 from fmnist_bench.search._keras_tuner_space import decode, encode, hyperparameters, keras_tuner
 from fmnist_bench.search.optuna_sampler import DRAWS, STARTUP_TRIALS
-from fmnist_bench.search.sampler import Ask, Asker, agree
+from fmnist_bench.search.sampler import Ask, Sampler, agree
 from fmnist_bench.search.successive_halving import SuccessiveHalving
 from fmnist_bench.storage.records import TrialRecord
 from fmnist_bench.storage.results import PREPARATION
@@ -46,7 +46,7 @@ class Question:
         return Ask(self.number, self.parameters, self.default, self.rung)
 
 
-class OracleAsker(Asker):
+class KerasTunerSampler(Sampler):
     """An oracle of KerasTuner: Hyperband or Bayesian optimisation.
 
     What it knows lies beside the run as JSON, written under a temporary name and renamed: a process that is killed
@@ -54,12 +54,12 @@ class OracleAsker(Asker):
     trials, the questions are taken from these; Bayesian search learns of them as of default configurations, and
     Hyperband begins its brackets again.
 
-    Hyperband chooses the rungs itself. Its resource counts the rungs of the study's ladder, `factor` to the power
-    of the rung, with the mean step between two of them as `factor`; the ladder says what a rung is, epochs or rows.
+    Hyperband chooses the rungs itself. Its resource counts the rungs of the study, `factor` to the power
+    of the rung, with the mean step between two of them as `factor`; `[fidelity]` says what a rung is, epochs or rows.
     As in the source every trial trains from scratch and to the end of its own schedule: no weights are carried from
     one rung to the next, unlike in KerasTuner's own loop. When all brackets have ended it begins again.
 
-    Bayesian search asks for the first rung, and the better configurations climb as they do with Optuna.
+    Bayesian search asks for the first rung, and the better configurations are promoted as with Optuna.
     The Gaussian process learns of what ended on the rung on which it asks, default configurations included; scores of
     other rungs do not compare with these. It takes over after as many random trials as TPE does: KerasTuner's own
     three for each dimension would use up most of a search.
@@ -73,7 +73,7 @@ class OracleAsker(Asker):
     Raises
     ------
     InputError
-        Where Hyperband has no ladder.
+        Where Hyperband has no rungs.
 
     References
     ----------
@@ -87,24 +87,24 @@ class OracleAsker(Asker):
         self._file = run.oracle_file(study.name)
         self._file.parent.mkdir(exist_ok=True)
         self._oracle = self._make_oracle(study, seed)
-        self.climbs = bool(self._rungs)
+        self.chooses_rungs = bool(self._rungs)
         records = {record.number: record for record in run.records(study.name)}
         if not self._load() or not agree((question.ask for question in self._questions), records.values()):
             self._oracle = self._make_oracle(study, seed)  # without what was read before it became clear
             self._begin_from(records)
 
-    def ask(self, ladder: SuccessiveHalving, rung: int) -> Ask | None:
-        """Ask; what the ladder has seen already the oracle is told from memory."""
-        if not self.climbs:
+    def ask(self, halving: SuccessiveHalving, rung: int) -> Ask | None:
+        """Ask; what was tried already the oracle is told from memory."""
+        if not self.chooses_rungs:
             self._teach(rung)
         for draw in range(DRAWS):
             trial = self._draw(draw)
             if trial.status != "RUNNING":
                 return None
             ask = self._as_ask(trial, rung)
-            if not ladder.has(ask.config, ask.rung):
+            if not halving.has(ask.config, ask.rung):
                 return self._note(ask, trial.trial_id)
-            self._end(trial.trial_id, _remembered(ladder, ask))
+            self._end(trial.trial_id, _remembered(halving, ask))
         return None
 
     def repeat(self, parameters: Mapping[str, Any], default: str, rung: int) -> Ask:
@@ -169,7 +169,7 @@ class OracleAsker(Asker):
     def _draw(self, draw: int) -> Any:
         """Let the oracle ask; in one thread, since over tens of trials several only get in each other's way."""
         oracle, number = self._oracle, len(self._questions)
-        if not self.climbs:
+        if not self.chooses_rungs:
             # Seeded by position, so that a run which was interrupted asks what it would have asked. The process may
             # ask for the same for ever; after a repetition it is chance that asks.
             oracle._random_state = np.random.RandomState((oracle.seed + number) % 2**32)
@@ -180,7 +180,9 @@ class OracleAsker(Asker):
     def _as_ask(self, trial: Any, rung: int) -> Ask:
         values = trial.hyperparameters.values
         parameters = {name: decode(self._ranges[name], values[name]) for name in values if name in self._ranges}
-        return Ask(len(self._questions), parameters, "", self._rungs[values["tuner/epochs"]] if self.climbs else rung)
+        return Ask(
+            len(self._questions), parameters, "", self._rungs[values["tuner/epochs"]] if self.chooses_rungs else rung
+        )
 
     def _note(self, ask: Ask, trial: str | None) -> Ask:
         self._questions.append(Question(ask.number, dict(ask.parameters), ask.default, ask.rung, trial))
@@ -266,13 +268,13 @@ class OracleAsker(Asker):
 
 
 def factor_of(fidelity: Fidelity) -> int:
-    """Mean step between two rungs of a ladder, as a whole number of at least 2."""
+    """Mean step between two rungs, as a whole number of at least 2."""
     whole = math.prod(float(values[-1] / values[0]) for values in fidelity.paid.values())
     return max(2, round(whole ** (1 / (fidelity.n_rungs - 1))))
 
 
-def _remembered(ladder: SuccessiveHalving, ask: Ask) -> float | None:
-    accuracies = (a.accuracy for a in ladder.attempts if (a.config, a.rung) == (ask.config, ask.rung))
+def _remembered(halving: SuccessiveHalving, ask: Ask) -> float | None:
+    accuracies = (a.accuracy for a in halving.attempts if (a.config, a.rung) == (ask.config, ask.rung))
     return next(accuracies, None)
 
 

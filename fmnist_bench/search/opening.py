@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from fmnist_bench.config.study import Study
-from fmnist_bench.search.optuna_sampler import OptunaAsker
-from fmnist_bench.search.sampler import Asker
+from fmnist_bench.search.optuna_sampler import OptunaSampler
+from fmnist_bench.search.sampler import Sampler
 from fmnist_bench.search.study import StudySearch
 from fmnist_bench.storage.run_folder import Run
 
@@ -18,9 +18,9 @@ def make_study_searches(studies: Sequence[Study], run: Run, seed: int, thorough:
     return list(searches.values())
 
 
-def _make_sampler(study: Study, run: Run, seed: int) -> Asker:
+def _make_sampler(study: Study, run: Run, seed: int) -> Sampler:
     if study.space.engine.name == "keras-tuner":
-        from fmnist_bench.search.keras_tuner_sampler import OracleAsker
+        from fmnist_bench.search.keras_tuner_sampler import KerasTunerSampler
 
-        return OracleAsker(study, run, seed)
-    return OptunaAsker(study, run, seed, study.space.engine.oracle)
+        return KerasTunerSampler(study, run, seed)
+    return OptunaSampler(study, run, seed, study.space.engine.oracle)

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from fmnist_bench.config.study import Study
 from fmnist_bench.search._optuna_space import decode, distribution, encode
-from fmnist_bench.search.sampler import Ask, Asker, agree
+from fmnist_bench.search.sampler import Ask, Sampler, agree
 from fmnist_bench.search.successive_halving import AS_IT_STANDS, SuccessiveHalving
 from fmnist_bench.storage.journal import _read_journal, open_journal
 from fmnist_bench.storage.records import TrialRecord
@@ -23,7 +23,7 @@ DRAWS = 20  # tries at parameters that have not been tried; a small discrete spa
 STEPS = 100_000  # steps that Optuna sees on one rung: scores are compared within a rung alone
 
 
-class OptunaAsker(Asker):
+class OptunaSampler(Sampler):
     """Optuna's TPE, in a journal beside the run.
 
     The records of the trials are the truth. Where the journal is damaged, or does not agree with them, it is made

@@ -32,7 +32,7 @@ class Ask:
 
 
 def agree(asks: Iterable[Ask], records: Iterable[TrialRecord]) -> bool:
-    """Whether an asker remembers every trial that has ended, with the parameters that its record tells."""
+    """Whether a sampler remembers every trial that has ended, with the parameters that its record tells."""
     by_number = {ask.number: ask for ask in asks}
     told = [record for record in records if record.number != PREPARATION]
     return all(record.number in by_number and by_number[record.number].is_of(record) for record in told)
@@ -44,10 +44,10 @@ def _hashable(value: Any) -> Any:
     return tuple(map(_hashable, value)) if isinstance(value, (list, tuple)) else value
 
 
-class Asker(ABC):
+class Sampler(ABC):
     """Chooses parameters of a study's trials, and remembers from call to call what it has asked."""
 
-    climbs = False  # whether it chooses the rungs as well
+    chooses_rungs = False  # instead of successive halving
 
     @abstractmethod
     def ask(self, halving: SuccessiveHalving, rung: int) -> Ask | None:

@@ -10,7 +10,7 @@ from fmnist_bench.config.study import ROWS, Study
 from fmnist_bench.search.allocation import StudyClaim
 from fmnist_bench.search.plan import LEAST_FULL_BOX, minutes_for_augmentation
 from fmnist_bench.search.proposal import Proposal, Running
-from fmnist_bench.search.sampler import Ask, Asker
+from fmnist_bench.search.sampler import Ask, Sampler
 from fmnist_bench.search.successive_halving import AS_IT_STANDS, MORE, Attempt, SuccessiveHalving
 from fmnist_bench.storage.records import LOOK, SEARCH, TRAIN, TrialRecord, best
 from fmnist_bench.storage.results import NO_WEIGHTS, PREPARATION, PREPARED
@@ -29,7 +29,7 @@ class StudySearch:
     ----------
     study : Study
     run : Run
-    sampler : Asker
+    sampler : Sampler
     thorough : bool
         Run every trial as its study says, without successive halving.
     plain : StudySearch or None
@@ -54,7 +54,7 @@ class StudySearch:
     """
 
     def __init__(
-        self, study: Study, run: Run, sampler: Asker, thorough: bool = False, plain: "StudySearch | None" = None
+        self, study: Study, run: Run, sampler: Sampler, thorough: bool = False, plain: "StudySearch | None" = None
     ) -> None:
         self.study, self.plain, self.sampler = study, plain, sampler
         self.halving = SuccessiveHalving(study.space.fidelity.costs, study.space.fidelity.work)
@@ -157,7 +157,7 @@ class StudySearch:
             yield self._proposal(wish.parameters, wish.default, wish.rung, box)
         if self.plain is not None:
             yield from self._of_plain(self.plain, box)
-        if not self.sampler.climbs and self.first_rung == 0:
+        if not self.sampler.chooses_rungs and self.first_rung == 0:
             yield from self._promoted(box)
         if not self.exhausted and (math.isinf(box) or self.halving.attempts) and self._has_room(box):
             yield self._new(box)

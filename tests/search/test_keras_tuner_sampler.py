@@ -18,14 +18,14 @@ from fmnist_bench.config.study import DefaultConfiguration, Engine, Fidelity, Se
 from fmnist_bench.progress.displays import Progress
 from fmnist_bench.search._keras_tuner_space import decode, encode, hyperparameters
 from fmnist_bench.search._optuna_space import check_drawing
-from fmnist_bench.search.keras_tuner_sampler import OracleAsker, factor_of
+from fmnist_bench.search.keras_tuner_sampler import KerasTunerSampler, factor_of
 from fmnist_bench.search.study import StudySearch
 from fmnist_bench.storage.records import TrialRecord
 from fmnist_bench.storage.results import TrialResult
 from fmnist_bench.storage.run_folder import Run, Store
 
 ORACLES = ("bayesian", "hyperband")
-LADDER = Fidelity({"model__epochs": (2, 6, 14)})
+RUNGS = Fidelity({"model__epochs": (2, 6, 14)})
 SPACE = {
     "C": Range(0.1, 10.0, log=True),
     "degree": Range(1, 9, step=2),
@@ -43,10 +43,10 @@ def run(tmp_path):
     return Run(Store(tmp_path / "mlruns"), tmp_path / "run", "b")
 
 
-def make(run, oracle="bayesian", defaults=(), spec=SPACE, ladder=LADDER):
-    space = SearchSpace("svm", Spec("sklearn.svm.SVC", spec), defaults=tuple(defaults), fidelity=ladder)
+def make(run, oracle="bayesian", defaults=(), spec=SPACE, fidelity=RUNGS):
+    space = SearchSpace("svm", Spec("sklearn.svm.SVC", spec), defaults=tuple(defaults), fidelity=fidelity)
     study = Study(SearchSpace(**{**vars(space), "engine": Engine("keras-tuner", oracle)}))
-    return StudySearch(study, run, OracleAsker(study, run, seed=0))
+    return StudySearch(study, run, KerasTunerSampler(study, run, seed=0))
 
 
 def ask_next(search):
@@ -163,11 +163,11 @@ def test_a_search_that_is_opened_again_asks_what_it_would_have_asked(run, tmp_pa
 
 
 def test_bayesian_search_learns_where_it_is_better(run):
-    asked = play(make(run, "bayesian", spec={"C": SPACE["C"]}, ladder=Fidelity()), run, 15)
+    asked = play(make(run, "bayesian", spec={"C": SPACE["C"]}, fidelity=Fidelity()), run, 15)
     assert max(ask.parameters["model__C"] for ask in asked[5:]) > 9.9
 
 
-def test_hyperband_gives_out_the_rungs_of_the_ladder(run):
+def test_hyperband_gives_out_the_rungs_of_the_study(run):
     asked = play(make(run, "hyperband"), run, 13)
     assert [ask.rung for ask in asked] == [0] * 9 + [1, 1, 1, 2]
     best = sorted(asked[:9], key=lambda ask: -ask.parameters["model__C"])
@@ -188,16 +188,16 @@ def test_a_trial_of_hyperband_is_expected_to_take_what_its_own_rung_takes(run):
     assert any(rungs)
 
 
-def test_the_factor_of_hyperband_is_the_mean_step_of_the_ladder():
-    assert factor_of(LADDER) == 3
+def test_the_factor_of_hyperband_is_the_mean_step_between_two_rungs():
+    assert factor_of(RUNGS) == 3
     assert factor_of(Fidelity({"rows": (0.1, 0.3, 1.0)})) == 3
     assert factor_of(Fidelity({"rows": (0.8, 1.0)})) == 2
     assert factor_of(Fidelity({"rows": (0.25, 1.0), "model__epochs": (2, 4)})) == 8
 
 
-def test_hyperband_needs_a_ladder(run):
+def test_hyperband_needs_rungs(run):
     with pytest.raises(InputError, match=r"svm, \[search\] oracle = hyperband: needs a table \[fidelity\]"):
-        make(run, "hyperband", ladder=Fidelity())
+        make(run, "hyperband", fidelity=Fidelity())
 
 
 def test_default_configurations_come_first_and_the_oracle_learns_of_them(run):
@@ -260,7 +260,7 @@ def test_failures_do_not_end_the_search(run, oracle):
 @pytest.mark.parametrize("oracle", ORACLES)
 def test_a_small_space_is_exhausted_and_nothing_is_tried_twice(run, oracle):
     spec = {"kernel": Range(choices=("rbf", "poly", "linear")), "shrinking": Range(choices=(False, True))}
-    search = make(run, oracle, spec=spec, ladder=LADDER if oracle == "hyperband" else Fidelity())
+    search = make(run, oracle, spec=spec, fidelity=RUNGS if oracle == "hyperband" else Fidelity())
     tried = []
     while (ask := ask_next(search)) is not None:
         tried.append((ask.config, ask.rung))

@@ -1,4 +1,4 @@
-"""The askers: what Optuna is asked and told, and what its journal keeps."""
+"""The sampler: what Optuna is asked and told, and what its journal keeps."""
 
 import math
 from dataclasses import replace

@@ -9,7 +9,7 @@ from scenes import KNOWN, LEVELS, answer, ask, make, make_run, network
 
 from fmnist_bench.config.space import Range, Spec
 from fmnist_bench.config.study import DefaultConfiguration
-from fmnist_bench.search.optuna_sampler import OptunaAsker
+from fmnist_bench.search.optuna_sampler import OptunaSampler
 from fmnist_bench.search.plan import LEAST_FULL_BOX
 from fmnist_bench.search.study import STALE, StudySearch
 from fmnist_bench.search.successive_halving import AS_IT_STANDS
@@ -213,7 +213,7 @@ def test_in_a_short_run_a_network_has_its_look_alone(run):
 def beside(plain, run, **parameters):
     """The study over the same space with an augmentation."""
     study = replace(plain.study, augments=(Spec("fmnist_bench.models.ConditionalGAN", parameters),))
-    return StudySearch(study, run, OptunaAsker(study, run, seed=0), plain=plain)
+    return StudySearch(study, run, OptunaSampler(study, run, seed=0), plain=plain)
 
 
 def prepare(augmented):

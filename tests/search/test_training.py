@@ -7,7 +7,7 @@ from scenes import answer, make_run, network
 
 from fmnist_bench.config.space import Range, Spec
 from fmnist_bench.config.study import SEED
-from fmnist_bench.search.optuna_sampler import OptunaAsker
+from fmnist_bench.search.optuna_sampler import OptunaSampler
 from fmnist_bench.search.proposal import Proposal
 from fmnist_bench.search.study import EPOCHS, StudySearch
 from fmnist_bench.search.successive_halving import AS_IT_STANDS
@@ -81,7 +81,7 @@ def test_a_network_that_was_trained_counts_for_nothing_in_the_next_choice(run):
 
 def augmented(plain, run, rung, accuracy):
     study = replace(plain.study, augments=(Spec("fmnist_bench.models.ConditionalGAN", {"ratio": Range(0.1, 1.0)}),))
-    search = StudySearch(study, run, OptunaAsker(study, run, seed=0), plain=plain)
+    search = StudySearch(study, run, OptunaSampler(study, run, seed=0), plain=plain)
     search.tell(TrialRecord(study.name, PREPARATION, {}, "", TrialResult(PREPARED), 40.0, 0.0, AS_IT_STANDS, {}))
     tried(search, run, 0.5, rung, accuracy)
     return search
