@@ -309,6 +309,7 @@ def test_a_terminal_that_is_closed_ends_the_search_alone(place, arena):
     arena("benchmarks/slow.toml", SLOW)
     pid, terminal = pty.fork()
     if not pid:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may have been started by nohup
         os.chdir(place)
         paths = [str(Path(__file__).parent.parent), str(Path(__file__).parent)]
         os.environ["PYTHONPATH"] = os.pathsep.join(paths)
