@@ -373,7 +373,7 @@ def test_troubled_studies_are_rows_with_reasons_and_the_benchmark_goes_on(arena,
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "status"), [("hang", "timeout"), ("eat", "out_of_memory")])
 def test_a_study_that_takes_too_much_is_stopped_and_the_benchmark_goes_on(arena, place, kind, status, monkeypatch):
-    monkeypatch.setattr("fmnist_bench.search.loop.FIRST_LIMIT", 4.0)
+    monkeypatch.setattr("fmnist_bench.search.phases.LEAST_LIMIT", 4.0)
     monkeypatch.setattr("fmnist_bench.trials.local.available_memory", lambda: 2**31)
     arena("studies/bad.toml", TROUBLE.format(kind=kind, seconds=0.0))
     arena("b.toml", BENCHMARK.replace("bayes", "bad").replace("trials = 3", 'budget = "30s"'))
