@@ -29,7 +29,7 @@ from fmnist_bench.storage.results import TrialResult
 from fmnist_bench.storage.trial_folder import LOG, read_result, unfinished
 from fmnist_bench.trials.limits import Limits, tail
 from fmnist_bench.trials.stop import Stop
-from fmnist_bench.trials.task import DONE, Task, check, predict, work
+from fmnist_bench.trials.task import ANSWER, DONE, FINISH, Task, check, predict, work
 
 GRACE = 3.0  # seconds between the polite and the hard end of a worker
 STARTS = 3  # times that a worker is started before it is given up
@@ -273,7 +273,7 @@ def _attend(
             prune = on_report(step, score)  # whoever reads the events may have gone: that is not the worker's end
             if not isinstance(step, str):
                 with contextlib.suppress(ConnectionError):
-                    connection.send(prune)
+                    connection.send((ANSWER, prune))
             limits.sign_of_life()
         if stop.is_set():
             finishing = finishing or _ask_to_finish(connection, limits, stop)
@@ -288,7 +288,7 @@ def _ask_to_finish(connection: Connection, limits: Limits, stop: threading.Event
     if not isinstance(stop, Stop) or stop.at_once.is_set() or (seconds := limits.ask_to_finish()) is None:
         return False
     with contextlib.suppress(ConnectionError):
-        connection.send(seconds)
+        connection.send((FINISH, seconds))
     return True
 
 

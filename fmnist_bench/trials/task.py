@@ -41,6 +41,7 @@ from fmnist_bench.trials.evaluate import ended_by, run_preparation, run_trial
 from fmnist_bench.trials.model_check import CHECKED_ROWS, fault_of_model, save_checked
 
 STEPS_A_GRID, ROWS_A_GRID = 1000, 8
+ANSWER, FINISH = "answer", "finish"  # what a worker is told: whether to prune, and when its training must be over
 DONE = None  # the last word of a worker: all that it was to write is there
 MARGIN, LEAST_MARGIN, MOST_MARGIN = 0.01, 5.0, 30.0  # part of the limit, then seconds: see `time_to_fit`
 
@@ -215,11 +216,11 @@ def _monitor_over(connection: Connection) -> Monitor:
         # Ends the worker when the coordinator is gone: a trial that nobody waits for must not go on.
         try:
             while True:
-                message = connection.recv()
-                if isinstance(message, bool):
-                    answers.put(message)
+                what, value = connection.recv()
+                if what == ANSWER:
+                    answers.put(value)
                 else:
-                    early_end.ask(message)
+                    early_end.ask(value)
         except (EOFError, OSError):
             os.killpg(0, signal.SIGKILL)
 

@@ -223,12 +223,13 @@ def test_a_prediction_that_does_not_end_is_given_up(make_task, digits, tmp_path)
         predict_in_worker(task.folder / MODEL, digits.X, tmp_path / "out.npy", ("troublemakers",), seconds=0.001)
 
 
-def test_the_answer_to_a_report_prunes(make_task):
+@pytest.mark.parametrize("kind", [bool, np.bool_])
+def test_the_answer_to_a_report_prunes(make_task, kind):
     seen = []
 
     def on_report(step, score):
         seen.append((step, score))
-        return step == 3
+        return kind(step == 3)  # Optuna's pruners answer with numpy's
 
     result = run(make_task("report"), on_report)
     assert result.status == "pruned"
