@@ -22,8 +22,7 @@ from fmnist_bench.report.findings import Findings
 from fmnist_bench.report.gather import report_files, write_report
 from fmnist_bench.report.opening import open_test_set
 from fmnist_bench.search.allocation import Clock
-from fmnist_bench.search.loop import Search, SearchSettings
-from fmnist_bench.search.opening import make_study_searches
+from fmnist_bench.search.loop import Search, SearchSettings, make_study_searches
 from fmnist_bench.search.study import StudySearch
 from fmnist_bench.storage.records import TrialRecord, best
 from fmnist_bench.storage.run_folder import Run

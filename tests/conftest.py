@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 from mlflow import MlflowClient
+from places import furnish
 
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench.cli import main
@@ -86,14 +87,10 @@ def arena(tmp_path, monkeypatch, empty_database):
 @pytest.fixture(scope="session")
 def finished_benchmark(tmp_path_factory, empty_database):
     """Run a small benchmark on digits once; return its folder, and what it printed."""
-    folder = tmp_path_factory.mktemp("finished")
     space = '[model]\nuse = "sklearn.naive_bayes.GaussianNB"\nvar_smoothing = { low = 1e-3, high = 1e-1, log = true }\n'
     benchmark = 'data = "digits"\nvalid_size = 0.2\ntrials = 2\nstudies = ["bayes"]\n'
-    for name, text in {"studies/bayes.toml": space, "benchmarks/all.toml": benchmark}.items():
-        (folder / name).parent.mkdir()
-        (folder / name).write_text(text)
-    (folder / "mlruns").mkdir()
-    shutil.copy(empty_database, folder / "mlruns")
+    files = {"studies/bayes.toml": space, "benchmarks/all.toml": benchmark}
+    folder = furnish(tmp_path_factory.mktemp("finished"), empty_database, files)
     printed = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
         patch.chdir(folder)

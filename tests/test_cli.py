@@ -11,6 +11,7 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
+from places import furnish
 
 from fmnist_bench.cli import main
 from fmnist_bench.config.schemas import schema
@@ -28,12 +29,8 @@ def place(arena):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, empty_database):
     """The folder in which the small benchmark has run, and the events that the run printed as JSON."""
-    folder = tmp_path_factory.mktemp("finished")
-    for name, text in {"studies/bayes.toml": STUDY, "benchmarks/tiny.toml": BENCHMARK}.items():
-        (folder / name).parent.mkdir()
-        (folder / name).write_text(text)
-    (folder / "mlruns").mkdir()
-    shutil.copy(empty_database, folder / "mlruns")
+    files = {"studies/bayes.toml": STUDY, "benchmarks/tiny.toml": BENCHMARK}
+    folder = furnish(tmp_path_factory.mktemp("finished"), empty_database, files)
     printed = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
         patch.chdir(folder)

@@ -16,7 +16,7 @@ from fmnist_bench.config.study import Engine, Study
 from fmnist_bench.data.dataset import Split
 from fmnist_bench.models.saved import load_model, save_model
 from fmnist_bench.pipeline import set_where_none
-from fmnist_bench.search.opening import make_study_searches
+from fmnist_bench.search.loop import make_study_searches
 from fmnist_bench.storage.records import TrialRecord
 from fmnist_bench.storage.results import PREPARED, TrialResult
 

@@ -9,14 +9,15 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 
-from fmnist_bench.config.study import ROWS
+from fmnist_bench.config.study import ROWS, Study
 from fmnist_bench.data.dataset import Split
 from fmnist_bench.progress.displays import Progress
 from fmnist_bench.search.allocation import Clock
+from fmnist_bench.search.optuna_sampler import OptunaSampler
 from fmnist_bench.search.phases import Phases
 from fmnist_bench.search.plan import box_seconds
 from fmnist_bench.search.proposal import Proposal
-from fmnist_bench.search.sampler import Ask
+from fmnist_bench.search.sampler import Ask, Sampler
 from fmnist_bench.search.study import StudySearch
 from fmnist_bench.storage.records import TRAIN, TrialRecord
 from fmnist_bench.storage.results import PREPARATION, TrialResult
@@ -153,9 +154,7 @@ class Search:
         """Begin the next trial, if there is one that is likely to end in time and that the free places suffice for."""
         while not self.stop.is_set() and (chosen := self.phases.next(reserve)) is not None:
             search, proposal = chosen
-            with self._lock:
-                ask = search.ask(proposal)
-            if ask is not None:
+            if (ask := self._ask(search, proposal)) is not None:
                 self._clear(search.study.name, ask.number)
                 self.progress.trial_started(search.study.name, ask.number)
                 return {
@@ -164,6 +163,18 @@ class Search:
                     ): (search, ask)
                 }
         return {}
+
+    def _ask(self, search: StudySearch, proposal: Proposal) -> Ask | None:
+        """Begin a trial; note one of the train phase: after a kill the plan is made anew, and nothing repeats it."""
+        with self._lock:
+            ask = search.ask(proposal)
+        if ask is not None and proposal.phase == TRAIN:
+            self.run.save_state(training=[*self.run.state.get("training", []), [search.study.name, ask.number]])
+        return ask
+
+    def _phase(self, search: StudySearch, ask: Ask) -> str:
+        noted = [search.study.name, ask.number] in self.run.state.get("training", [])
+        return TRAIN if noted else search.phase(ask)
 
     def _clear(self, study: str, number: int) -> None:
         """Take away what lies in the place of a trial that begins: nothing there may be taken for its result.
@@ -226,7 +237,7 @@ class Search:
         return None if proposal.phase == TRAIN else proposal.limit
 
     def _record(self, search: StudySearch, ask: Ask, result: TrialResult, seconds: float) -> TrialRecord:
-        if search.phase(ask) == TRAIN and result.status == "complete":
+        if self._phase(search, ask) == TRAIN and result.status == "complete":
             result = replace(result, reason="")  # its schedule was meant to end by the clock
         record = TrialRecord(
             search.study.name,
@@ -238,7 +249,7 @@ class Search:
             self.clock.elapsed,
             ask.rung,
             search.fidelity(ask),
-            search.phase(ask),
+            self._phase(search, ask),
         )
         self.run.save_record(record)
         return record
@@ -255,3 +266,20 @@ class Search:
         self.progress.trial_ended(
             record.study, record.number, result.status, result.accuracy, record.seconds, result.reason
         )
+
+
+def make_study_searches(studies: Sequence[Study], run: Run, seed: int, thorough: bool) -> list[StudySearch]:
+    """Open every study; the plain one over a space stands before those with an augmentation."""
+    searches: dict[str, StudySearch] = {}
+    for study in studies:
+        plain = searches.get(study.space.name) if study.augmented else None
+        searches[study.name] = StudySearch(study, run, _make_sampler(study, run, seed), thorough, plain)
+    return list(searches.values())
+
+
+def _make_sampler(study: Study, run: Run, seed: int) -> Sampler:
+    if study.space.engine.name == "keras-tuner":
+        from fmnist_bench.search.keras_tuner_sampler import KerasTunerSampler
+
+        return KerasTunerSampler(study, run, seed)
+    return OptunaSampler(study, run, seed, study.space.engine.oracle)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mlflow import MlflowClient
+from places import furnish
 
 from fmnist_bench import runner, session
 from fmnist_bench.data.dataset import load_dataset
@@ -34,12 +35,8 @@ def place(arena):
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory, empty_database):
     """The folder in which nine trials have run, and what came of them."""
-    folder = tmp_path_factory.mktemp("whole")
-    for name, text in {"studies/bayes.toml": STUDY, "benchmarks/tiny.toml": BENCHMARK}.items():
-        (folder / name).parent.mkdir()
-        (folder / name).write_text(text)
-    (folder / "mlruns").mkdir()
-    shutil.copy(empty_database, folder / "mlruns")
+    files = {"studies/bayes.toml": STUDY, "benchmarks/tiny.toml": BENCHMARK}
+    folder = furnish(tmp_path_factory.mktemp("whole"), empty_database, files)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         return folder, runner.run_benchmark("tiny", trials=9, progress=Progress())

@@ -4,6 +4,8 @@ import json
 import time
 from types import SimpleNamespace
 
+from scenes import answer, make_run, network
+
 from fmnist_bench.cli import main
 from fmnist_bench.progress.displays import Progress
 from fmnist_bench.search.allocation import Clock
@@ -11,6 +13,19 @@ from fmnist_bench.search.loop import Search
 from fmnist_bench.search.proposal import Proposal, Running
 from fmnist_bench.storage.records import TRAIN
 from fmnist_bench.storage.run_folder import Store
+
+
+class NoTracker:
+    """Logs nothing."""
+
+    def forget_trial(self, study, number):
+        pass
+
+    def log_trial(self, record):
+        pass
+
+    def keep_models(self, study, numbers):
+        pass
 
 
 class Said(Progress):
@@ -25,6 +40,27 @@ def interruptible(*running):
     """A search with such trials in progress, and what it says."""
     study, said = SimpleNamespace(running=dict(enumerate(running))), Said()
     return Search([study], None, None, Clock(600.0), None, SimpleNamespace(seed=0, trials=None), said), said.lines
+
+
+def test_a_training_that_was_killed_is_planned_anew_and_not_repeated(tmp_path):
+    run = make_run(tmp_path)
+    settings = SimpleNamespace(seed=0, trials=None, per_study=3)
+
+    def make_search():
+        return Search([network(run)], run, NoTracker(), Clock(600.0), None, settings, Progress())
+
+    search = make_search()
+    (cnn,) = search.studies
+    answer(cnn, run, search._ask(cnn, cnn.look(60.0)), accuracy=0.9)
+    search._ask(cnn, Proposal({"model__learning_rate": 0.5}, "one", 2, 100.0, phase=TRAIN))  # and here it is killed
+    again = make_search()
+    again.settle()
+    (cnn,) = again.studies
+    assert [(record.phase, record.result.status) for record in cnn.records] == [
+        ("look", "complete"),
+        (TRAIN, "interrupted"),
+    ]
+    assert not cnn.queue
 
 
 def test_ctrl_c_stops_the_search_and_a_second_one_the_program():
