@@ -70,7 +70,8 @@ class Phases:
         if not self._trains_networks():
             return self._search(left, span)
         short = box_seconds(span) < LEAST_FULL_BOX
-        return self._search(self._before_training(reserve), span, short) or self._train(left)
+        found = self._search(self._before_training(reserve), span, short) or self._train(left)
+        return found or (self._search(left, span) if self._is_training() and not self._trainings else None)
 
     def _next_counted(self, left: float) -> Chosen | None:
         """Choose the study with the fewest trials; each gets as many, as far as the time goes."""

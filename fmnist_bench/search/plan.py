@@ -60,17 +60,18 @@ def share_out(epochs: float, places: int, speedup: Callable[[int], float]) -> tu
     --------
     >>> share_out(5.0, 2, float), share_out(12.0, 2, float), share_out(70.0, 2, float)
     ((1, 2, 10.0), (2, 1, 12.0), (4, 1, 35.0))
+    >>> share_out(5.0, 64, lambda places: 1.0)
+    (4, 1, 5.0)
     """
     alone = epochs * speedup(places)
     chosen = 1, places, alone
     for n in range(2, MOST_NETWORKS + 1):
-        if places % n and n % places:
-            continue
         each = max(1, places // n)
-        got = epochs * speedup(each) / max(1, n // places)
+        got = epochs * speedup(each) / math.ceil(n / places)
         if got >= (ENOUGH_EPOCHS if n == 2 else MANY_EPOCHS) or got >= alone:
             chosen = n, each, got
-    return chosen
+    n, each, got = chosen
+    return n, each if speedup(each) > 1 else 1, got  # a network of a cluster learns on one machine
 
 
 def rung_for(epochs: float, rungs: tuple[float, ...]) -> int:

@@ -105,6 +105,16 @@ def test_when_networks_are_trained_the_search_goes_on_with_what_is_left(run):
     assert (search, proposal.phase) == (svm, SEARCH)
 
 
+def test_places_that_no_network_takes_go_on_searching(run):
+    cnn, svm = two_studies(run)
+    loop = make_loop(run, [cnn, svm], 600.0, spent=200.0)
+    loop.phases.workers = SimpleNamespace(capacity=7, speedup=lambda places: 1.0)
+    look(run, loop)
+    begun = [begin(loop) for _ in range(6)]
+    assert [proposal.phase for _, proposal, _ in begun] == [TRAIN] * 4 + [SEARCH] * 2
+    assert {proposal.places for _, proposal, _ in begun} == {1}
+
+
 def test_networks_are_chosen_twice_where_the_first_ones_failed(run):
     cnn, svm = two_studies(run)
     loop, phases = make_loop(run, [cnn, svm], 600.0, spent=200.0), []
