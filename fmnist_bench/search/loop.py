@@ -18,7 +18,7 @@ from fmnist_bench.search.phases import Phases
 from fmnist_bench.search.plan import box_seconds
 from fmnist_bench.search.proposal import Proposal
 from fmnist_bench.search.sampler import Ask, Sampler
-from fmnist_bench.search.study import StudySearch
+from fmnist_bench.search.study import EPOCHS, StudySearch
 from fmnist_bench.storage.records import TRAIN, TrialRecord
 from fmnist_bench.storage.results import PREPARATION, TrialResult
 from fmnist_bench.storage.run_folder import Run
@@ -237,8 +237,10 @@ class Search:
         return None if proposal.phase == TRAIN else proposal.limit
 
     def _record(self, search: StudySearch, ask: Ask, result: TrialResult, seconds: float) -> TrialRecord:
-        if self._phase(search, ask) == TRAIN and result.status == "complete":
-            result = replace(result, reason="")  # its schedule was meant to end by the clock
+        fidelity = search.fidelity(ask)
+        if self._phase(search, ask) == TRAIN and result.status == "complete" and EPOCHS in fidelity:
+            fidelity[EPOCHS] = max(1, round(fidelity[EPOCHS] * result.schedule_share))  # that the clock left it
+            result = replace(result, reason="", schedule_share=1.0)
         record = TrialRecord(
             search.study.name,
             ask.number,
@@ -248,7 +250,7 @@ class Search:
             seconds,
             self.clock.elapsed,
             ask.rung,
-            search.fidelity(ask),
+            fidelity,
             self._phase(search, ask),
         )
         self.run.save_record(record)

@@ -12,9 +12,8 @@ LEAST_FULL_BOX = 100.0  # seconds; a network that has fewer learns nothing worth
 LEAST_TRAINING = 20.0  # seconds; fewer are not worth starting a network for
 ENOUGH_EPOCHS, MANY_EPOCHS = 10.0, 30.0  # that each of two networks, and each of more, must get
 MOST_NETWORKS = 4
-ROOM = 1.5  # times the epochs that are expected is the longest schedule: it ends by the clock, not before
 SCHEDULE_ROOM = 0.75  # of a rung's epochs are enough to train with that rung's regularisation
-LONGEST = 4  # times the epochs of the top rung are the most that a network is trained
+LONGEST = 4  # times the epochs of the top rung are the most that a network is trained; the clock ends it before
 
 
 def box_seconds(span: float) -> float:

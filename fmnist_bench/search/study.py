@@ -139,10 +139,10 @@ class StudySearch:
     @property
     def is_compared(self) -> bool:
         """Whether a trial on all train rows has begun."""
-        return self.first_rung != 0 or self.halving.reached(self._full_rung)
+        return self.first_rung != 0 or self.halving.reached(self.full_rung)
 
     @property
-    def _full_rung(self) -> int:
+    def full_rung(self) -> int:
         """The lowest rung on all train rows of a network, which trains on in the train phase; of others the highest."""
         rows = self.study.space.fidelity.levels.get(ROWS, (1.0,))
         return next((rung for rung, share in enumerate(rows) if share == 1), 0) if self.is_network else self.halving.top
@@ -177,9 +177,9 @@ class StudySearch:
             return
         found = self.halving.best()
         if found is not None and not self.is_compared:
-            yield self._proposal(*self._tried[found[0]], self._full_rung, box)
+            yield self._proposal(*self._tried[found[0]], self.full_rung, box)
         for config, rung in self.halving.promotions():
-            if not self.is_network or rung <= self._full_rung:
+            if not self.is_network or rung <= self.full_rung:
                 yield self._proposal(*self._tried[config], rung, box)
 
     def _of_plain(self, plain: "StudySearch", box: float) -> Iterator[Proposal]:

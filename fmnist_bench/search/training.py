@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fmnist_bench.config.study import SEED, Study
-from fmnist_bench.search.plan import LEAST_TRAINING, LONGEST, ROOM, rung_for, share_out
+from fmnist_bench.config.study import SEED
+from fmnist_bench.search.plan import LEAST_TRAINING, LONGEST, rung_for, share_out
 from fmnist_bench.search.proposal import Proposal
 from fmnist_bench.search.study import EPOCHS, StudySearch
 from fmnist_bench.storage.records import TRAIN, TrialRecord
@@ -69,7 +69,7 @@ def plan_training(
     rounds = math.ceil(n / at_once)
     trainings = []
     for i, (parameters, default) in enumerate(choose_configurations(chosen, n, seed)):
-        proposal = _proposal(chosen.study, parameters, default, epochs, left / rounds, each)
+        proposal = _proposal(chosen, parameters, default, epochs, left / rounds, each)
         trainings.append(Training(chosen, proposal, now + left * (i // at_once + 1) / rounds))
     return trainings
 
@@ -123,9 +123,9 @@ def _accuracy(record: TrialRecord) -> float:
 
 
 def _proposal(
-    study: Study, parameters: Mapping[str, Any], default: str, epochs: float, seconds: float, places: int
+    chosen: StudySearch, parameters: Mapping[str, Any], default: str, epochs: float, seconds: float, places: int
 ) -> Proposal:
-    rungs = tuple(float(value) for value in study.space.fidelity.levels[EPOCHS])
-    rung = rung_for(epochs, rungs)
-    planned = max(1, min(math.ceil(ROOM * epochs), round(LONGEST * rungs[-1])))
-    return Proposal(parameters, default, rung, seconds, phase=TRAIN, settings={EPOCHS: planned}, places=places)
+    """A training on all train rows, however few epochs there will be; the clock ends its schedule."""
+    rungs = tuple(float(value) for value in chosen.study.space.fidelity.levels[EPOCHS])
+    rung, longest = max(rung_for(epochs, rungs), chosen.full_rung), round(LONGEST * rungs[-1])
+    return Proposal(parameters, default, rung, seconds, phase=TRAIN, settings={EPOCHS: longest}, places=places)

@@ -11,7 +11,9 @@ from fmnist_bench.progress.displays import Progress
 from fmnist_bench.search.allocation import Clock
 from fmnist_bench.search.loop import Search
 from fmnist_bench.search.proposal import Proposal, Running
+from fmnist_bench.search.study import EPOCHS
 from fmnist_bench.storage.records import TRAIN
+from fmnist_bench.storage.results import TrialResult
 from fmnist_bench.storage.run_folder import Store
 
 
@@ -61,6 +63,17 @@ def test_a_training_that_was_killed_is_planned_anew_and_not_repeated(tmp_path):
         (TRAIN, "interrupted"),
     ]
     assert not cnn.queue
+
+
+def test_a_training_says_how_many_epochs_the_clock_left_it(tmp_path):
+    run = make_run(tmp_path)
+    settings = SimpleNamespace(seed=0, trials=None, per_study=3)
+    search = Search([network(run)], run, NoTracker(), Clock(600.0), None, settings, Progress())
+    (cnn,) = search.studies
+    proposal = Proposal({"model__learning_rate": 0.5}, "one", 2, 100.0, phase=TRAIN, settings={EPOCHS: 56})
+    result = TrialResult("complete", "a part of its schedule", accuracy=0.9, log_loss=0.3, schedule_share=0.1)
+    record = search._record(cnn, search._ask(cnn, proposal), result, 100.0)
+    assert (record.fidelity[EPOCHS], record.result.schedule_share, record.result.reason) == (6, 1.0, "")
 
 
 def test_ctrl_c_stops_the_search_and_a_second_one_the_program():

@@ -38,7 +38,12 @@ def test_one_network_has_all_places_while_two_would_make_too_few_epochs(run):
     proposal = training.proposal
     assert (proposal.phase, proposal.places, proposal.seconds, training.until) == (TRAIN, 2, 80.0, 180.0)
     assert (proposal.default, proposal.rung) == ("one", 2), "80 s make 8 epochs on one place, 15 on two"
-    assert proposal.settings[EPOCHS] > 15, "the clock ends its schedule"
+    assert proposal.settings[EPOCHS] == 56, "the clock ends its schedule"
+
+
+def test_a_training_that_is_short_has_all_train_rows_as_well(run):
+    (training,) = plan_training([looked(run, seconds=100.0)], now=0.0, left=50.0, places=1, speedup=float, seed=0)
+    assert training.proposal.rung == 1, "half an epoch"
 
 
 def test_two_networks_have_one_place_each_where_the_time_suffices(run):
