@@ -14,7 +14,9 @@ from fmnist_bench.storage.results import PREPARATION
 from fmnist_bench.trials.local import Workers
 
 LIMIT_FACTOR, LEAST_LIMIT = 2.0, 30.0  # times what is expected, and seconds, that a trial may take
-FIRST_SHARE = 0.5  # of the time left that a trial of an unknown cost may take
+FIRST_SHARE = (
+    0.5  # of the time left that a trial of an unknown cost may take, or a family that promises more than networks
+)
 SHORTEST = 1.0  # seconds; less than this is not worth starting a trial in
 PLANS = 2  # times that networks are chosen for the train phase, if those that were chosen first have failed
 Chosen = tuple[StudySearch, Proposal]
@@ -70,7 +72,8 @@ class Phases:
         if not self._trains_networks():
             return self._search(left, span)
         short = box_seconds(span) < LEAST_FULL_BOX
-        found = self._search(self._before_training(reserve), span, short) or self._train(left)
+        found = self._search(self._before_training(reserve), span, short)
+        found = found or self._compare(FIRST_SHARE * left, span, self._promise_of_networks()) or self._train(left)
         return found or (self._search(left, span) if self._is_training() and not self._trainings else None)
 
     def _next_counted(self, left: float) -> Chosen | None:
@@ -124,16 +127,28 @@ class Phases:
 
         In a `short` run that is all: minutes are worth more to a network that has too few of them.
         """
+        found = self._compare(left, span)
+        if short or found is not None:
+            return found
         pairs = self._proposals(self.studies, left, box_seconds(span)) if left >= SHORTEST else []
         if not pairs:
-            return None
-        if first := [pair for pair in pairs if not pair[0].is_compared and pair[1].parameters is not None]:
-            return max(first, key=lambda pair: pair[0].promise)
-        if short:
             return None
         ready = {search.study.name: (search, proposal) for search, proposal in pairs}
         claims = [search.claim(ready=search.study.name in ready) for search in self.studies]
         return ready[self.studies[next_study(claims)].study.name]
+
+    def _compare(self, left: float, span: float, above: float = -1.0) -> Chosen | None:
+        """Choose the most promising family that is to be tried on all rows, if it promises more than `above`.
+
+        In a run of a few minutes a network makes less of them than another family: such a one goes first.
+        """
+        pairs = self._proposals(self.studies, left, box_seconds(span)) if left >= SHORTEST else []
+        first = [pair for pair in pairs if not pair[0].is_compared and pair[1].parameters is not None]
+        better = [pair for pair in first if pair[0].promise > above]
+        return max(better, key=lambda pair: pair[0].promise, default=None)
+
+    def _promise_of_networks(self) -> float:
+        return max((search.promise for search in self.studies if search.is_network), default=0.0)
 
     def _train(self, left: float) -> Chosen | None:
         """Choose the next network of the train phase; None where it waits for places."""

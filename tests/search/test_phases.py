@@ -73,6 +73,15 @@ def test_a_short_run_compares_families_and_then_trains_a_network(run):
     assert loop.phases.free_places() == 0
 
 
+@pytest.mark.parametrize(("accuracy", "phase"), [(0.5, SEARCH), (0.9, TRAIN)])
+def test_a_family_that_promises_more_than_the_network_goes_first(run, accuracy, phase):
+    cnn, svm = two_studies(run)
+    loop = make_loop(run, [cnn, svm], 180.0, spent=80.0)
+    look(run, loop, accuracies=(accuracy, 0.8))
+    search, proposal, _ = begin(loop)
+    assert (search, proposal.phase) == (svm if phase == SEARCH else cnn, phase)
+
+
 def test_what_is_decided_is_written_down_before_it_is_trained(run):
     loop = make_loop(run, list(two_studies(run)), 600.0, spent=200.0)
     look(run, loop)
