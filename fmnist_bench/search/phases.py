@@ -1,6 +1,7 @@
 """Which trial is next: look at every family, search, train networks with the rest of the time."""
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -18,6 +19,7 @@ FIRST_SHARE = (
     0.5  # of the time left that a trial of an unknown cost may take, or a family that promises more than networks
 )
 SHORTEST = 1.0  # seconds; less than this is not worth starting a trial in
+WORTH_WAITING = 0.1  # of the time left that a training waits for places; else it has those that are free
 PLANS = 2  # times that networks are chosen for the train phase, if those that were chosen first have failed
 Chosen = tuple[StudySearch, Proposal]
 
@@ -73,7 +75,10 @@ class Phases:
             return self._search(left, span)
         short = box_seconds(span) < LEAST_FULL_BOX
         found = self._search(self._before_training(reserve), span, short)
-        found = found or self._compare(FIRST_SHARE * left, span, self._promise_of_networks()) or self._train(left)
+        best = max(self.studies, key=lambda search: search.promise)
+        if found is None and not best.is_network:
+            found = self._compare(FIRST_SHARE * left, span, [best])
+        found = found or self._train(left)
         return found or (self._search(left, span) if self._is_training() and not self._trainings else None)
 
     def _next_counted(self, left: float) -> Chosen | None:
@@ -137,18 +142,14 @@ class Phases:
         claims = [search.claim(ready=search.study.name in ready) for search in self.studies]
         return ready[self.studies[next_study(claims)].study.name]
 
-    def _compare(self, left: float, span: float, above: float = -1.0) -> Chosen | None:
-        """Choose the most promising family that is to be tried on all rows, if it promises more than `above`.
+    def _compare(self, left: float, span: float, among: Sequence[StudySearch] | None = None) -> Chosen | None:
+        """Choose the most promising family that is to be tried on all rows.
 
-        In a run of a few minutes a network makes less of them than another family: such a one goes first.
+        In a run of a few minutes a network may make less of them than the best family: that one has half of the time.
         """
-        pairs = self._proposals(self.studies, left, box_seconds(span)) if left >= SHORTEST else []
+        pairs = self._proposals(among or self.studies, left, box_seconds(span)) if left >= SHORTEST else []
         first = [pair for pair in pairs if not pair[0].is_compared and pair[1].parameters is not None]
-        better = [pair for pair in first if pair[0].promise > above]
-        return max(better, key=lambda pair: pair[0].promise, default=None)
-
-    def _promise_of_networks(self) -> float:
-        return max((search.promise for search in self.studies if search.is_network), default=0.0)
+        return max(first, key=lambda pair: pair[0].promise, default=None)
 
     def _train(self, left: float) -> Chosen | None:
         """Choose the next network of the train phase; None where it waits for places."""
@@ -165,11 +166,15 @@ class Phases:
         if not any(search.is_network and search.best(1) for search in self.studies):
             return False  # the look goes on
         self._plans += 1
-        self._trainings = plan_training(
-            self.studies, self.clock.elapsed, left, self.workers.capacity, self.workers.speedup, self.seed
-        )
+        places = self.free_places() if self._must_wait() > WORTH_WAITING * left else self.workers.capacity
+        self._trainings = plan_training(self.studies, self.clock.elapsed, left, places, self.workers.speedup, self.seed)
         self._write_down([training.about() for training in self._trainings])
         return bool(self._trainings)
+
+    def _must_wait(self) -> float:
+        """Seconds after which every place is likely to be free."""
+        running = [trial for search in self.studies for trial in search.running.values()]
+        return max((trial.proposal.seconds - time.monotonic() + trial.started for trial in running), default=0.0)
 
     @property
     def is_counted(self) -> bool:

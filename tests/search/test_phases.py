@@ -80,6 +80,9 @@ def test_a_family_that_promises_more_than_the_network_goes_first(run, accuracy, 
     look(run, loop, accuracies=(accuracy, 0.8))
     search, proposal, _ = begin(loop)
     assert (search, proposal.phase) == (svm if phase == SEARCH else cnn, phase)
+    if phase == SEARCH:
+        search, proposal, _ = begin(loop)
+        assert (search, proposal.phase, proposal.places) == (cnn, TRAIN, 1), "it does not wait for the other core"
 
 
 def test_what_is_decided_is_written_down_before_it_is_trained(run):
