@@ -14,7 +14,7 @@ from fmnist_bench.storage.records import TRAIN
 from fmnist_bench.storage.results import PREPARATION
 from fmnist_bench.trials.local import Workers
 
-LIMIT_FACTOR, LEAST_LIMIT = 2.0, 30.0  # times what is expected, and seconds, that a trial may take
+LIMIT_FACTOR, LEAST_LIMIT = 3.0, 30.0  # times what is expected, and seconds, that a trial may take
 FIRST_SHARE = (
     0.5  # of the time left that a trial of an unknown cost may take, or a family that promises more than networks
 )
