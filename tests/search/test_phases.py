@@ -117,6 +117,16 @@ def test_when_networks_are_trained_the_search_goes_on_with_what_is_left(run):
     assert (search, proposal.phase) == (svm, SEARCH)
 
 
+@pytest.mark.parametrize(("spent", "first"), [(10.0, "slow"), (50.0, "promising")])
+def test_the_slowest_family_goes_first_where_all_have_time(run, spent, first):
+    looks = {"cnn": (0.9, 40.0), "slow": (0.7, 13.0), "promising": (0.8, 12.0), "other": (0.6, 12.0)}
+    studies = [network(run), *(make(run, KNOWN, levels=LEVELS) for _ in range(3))]
+    for study, (name, (accuracy, seconds)) in zip(studies, looks.items(), strict=True):
+        study.study = replace(study.study, space=replace(study.study.space, name=name))
+        answer(study, run, study.ask(study.look(40.0)), accuracy=accuracy, seconds=seconds)
+    assert begin(make_loop(run, studies, 600.0, spent=spent))[0].study.space.name == first
+
+
 def test_places_that_no_network_takes_go_on_searching(run):
     cnn, svm = two_studies(run)
     loop = make_loop(run, [cnn, svm], 600.0, spent=200.0)
