@@ -16,7 +16,6 @@ from fmnist_bench import run_benchmark
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench.config.loader import load_space
 from fmnist_bench.config.study import Study
-from fmnist_bench.models.networks.cnn import CNNClassifier
 from fmnist_bench.pipeline import Pipeline
 from fmnist_bench.progress.displays import Progress
 from fmnist_bench.storage.run_folder import Store
@@ -123,9 +122,9 @@ def test_pages_are_written_of_what_is_there(script):
     lines = list(leads.report(found))
     assert "| compiled | 150 (150 to 150) | 1 | 2.00 times as long |" in lines
     assert "| float32 | 92.50 (92.50 to 92.50) | 1 | +0.50 |" in lines
-    found["2.5 minutes"] = {"as it is": [91.0], "strided stem": [92.0]}
+    found["2.5 minutes"] = {"as it is": [91.0], "residual blocks": [92.0]}
     lines = list(leads.report(found))
-    assert "| strided stem | 92.00 (92.00 to 92.00) | 1 | +1.00 |" in lines
+    assert "| residual blocks | 92.00 (92.00 to 92.00) | 1 | +1.00 |" in lines
     assert any("cnn_leads.py --accuracy --minutes 2.5`" in line for line in lines)
 
 
@@ -191,17 +190,6 @@ def test_a_seed_that_failed_is_tried_before_the_next_one(script):
         *(False, True, False),
         *(True, False, False),
     ]
-
-
-@pytest.mark.parametrize("stem", ["strided stem", "space-to-depth stem"])
-def test_a_stem_leaves_the_full_plane_at_once(script, stem, monkeypatch):
-    for name in ("_conv", "_ends_in_pooling"):
-        monkeypatch.setattr(CNNClassifier, name, getattr(CNNClassifier, name))
-    model = CNNClassifier(filters=8)
-    script("cnn_leads").BETTER[stem](model)
-    layers = model._build((28, 28, 1), 10).layers
-    planes = [layer.output.shape[1:3] for layer in layers if "Conv2D" in type(layer).__name__]
-    assert planes == [(14, 14)] * 4 + [(7, 7)] * 2
 
 
 def test_mutated_inputs_work_or_are_refused_in_one_line(script):

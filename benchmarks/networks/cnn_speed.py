@@ -211,9 +211,9 @@ def torch_network(model: Any) -> Any:
         layers.append(nn.Conv2d(channels, filters, model.kernel_size, padding="same", bias=not model.batch_norm))
         if pool := (conv + 1) % model.convs_per_block == 0 and (model.head == "flatten" or conv < model.n_convs - 1):
             size //= 2
-        layers += [nn.MaxPool2d(2)] if pool and model.pool_first else []
+        layers += [nn.MaxPool2d(2)] if pool and model.pool == "before" else []
         layers += [nn.BatchNorm2d(filters), nn.ReLU()] if model.batch_norm else [nn.ReLU()]
-        layers += [nn.MaxPool2d(2)] if pool and not model.pool_first else []
+        layers += [nn.MaxPool2d(2)] if pool and model.pool == "after" else []
         layers += [nn.Dropout(model.conv_dropout)] if conv and model.conv_dropout else []
         channels = filters
     layers += [nn.Flatten()] if model.head == "flatten" else [nn.AdaptiveMaxPool2d(1), nn.Flatten()]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from fmnist_bench.models.features import ImageFeatures as ImageFeatures
     from fmnist_bench.models.features import PrincipalComponents as PrincipalComponents
     from fmnist_bench.models.networks._base import KerasClassifier as KerasClassifier
+    from fmnist_bench.models.networks._muon import Muon as Muon
     from fmnist_bench.models.networks.cnn import CNNClassifier as CNNClassifier
     from fmnist_bench.models.networks.hypermodel import HyperModelClassifier as HyperModelClassifier
     from fmnist_bench.models.networks.transfer import TransferClassifier as TransferClassifier
@@ -28,6 +29,7 @@ HOMES = {
     "HyperModelClassifier": "fmnist_bench.models.networks.hypermodel",
     "ImageFeatures": "fmnist_bench.models.features",
     "KerasClassifier": "fmnist_bench.models.networks._base",
+    "Muon": "fmnist_bench.models.networks._muon",
     "PrincipalComponents": "fmnist_bench.models.features",
     "SVC": "fmnist_bench.models.svm",
     "TransferClassifier": "fmnist_bench.models.networks.transfer",

@@ -7,6 +7,7 @@ executes no operation and starts no threads of the back end.
 from __future__ import annotations
 
 import inspect
+import math
 import time
 from abc import abstractmethod
 from typing import Any, Self
@@ -26,11 +27,15 @@ from fmnist_bench.models.networks import _backend
 from fmnist_bench.models.networks._batches import Batches
 from fmnist_bench.models.networks._callbacks import Monitor, TrainingCallback, predict_probabilities
 from fmnist_bench.models.networks._exclusive import chance_of_its_own, one_at_a_time
+from fmnist_bench.models.networks._layers import adapt_layers
+from fmnist_bench.models.networks._muon import Muon
 from fmnist_bench.models.networks._parameters import check_training, row_weights
 from fmnist_bench.models.networks._saved import NetworkAsBytes
 
 Pair = tuple[ArrayLike, ArrayLike] | None
 SCORED, LEAST_SCORED = 0.1, 1000  # share of the rows trained on, and rows, that are scored after each epoch
+
+ADAPTED = 5000  # images, of those trained on, that layers which adapt to images see
 
 
 class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
@@ -41,8 +46,9 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
 
     Parameters
     ----------
-    optimizer : {"sgd", "adamw"}
-        Stochastic gradient descent with Nesterov momentum 0.9, or Adam with decoupled weight decay.
+    optimizer : {"sgd", "adamw", "muon"}
+        Stochastic gradient descent with Nesterov momentum 0.9, Adam with decoupled weight decay, or `Muon` for
+        convolutions that a normalisation follows and the first for the rest.
     learning_rate : float
         Peak of the learning rate, above 0.
     warm_up : float
@@ -172,9 +178,8 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
     def _optimizer(self) -> keras.optimizers.Optimizer:
         if self.optimizer == "adamw":
             return keras.optimizers.AdamW(self.learning_rate, weight_decay=self.weight_decay)
-        return keras.optimizers.SGD(
-            self.learning_rate, momentum=0.9, nesterov=True, weight_decay=self.weight_decay or None
-        )
+        kind = Muon if self.optimizer == "muon" else keras.optimizers.SGD
+        return kind(self.learning_rate, momentum=0.9, nesterov=True, weight_decay=self.weight_decay or None)
 
     def _undecayed(self) -> list[keras.Variable]:
         """Return variables without weight decay, beside biases and normalisations."""
@@ -317,7 +322,9 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
             scale, offset = self._scaling(images)
             inputs = keras.Input(images.shape[1:], name="pixels")
             scaled = keras.layers.Rescaling(scale, offset)(inputs)
-            logits = self._build(images.shape[1:], len(self.classes_))(scaled)
+            body = self._build(images.shape[1:], len(self.classes_))
+            adapt_layers(body, images[:: math.ceil(len(images) / ADAPTED)] * scale + offset)
+            logits = body(scaled)
             network = keras.Model(inputs, keras.layers.Activation("linear", dtype="float32", name="logits")(logits))
         network.jit_compile = _backend.compiles()
         return network

@@ -6,6 +6,8 @@ import math
 from typing import Any
 
 import keras
+import numpy as np
+from numpy.typing import NDArray
 
 
 @keras.saving.register_keras_serializable("fmnist_bench")
@@ -50,6 +52,47 @@ class SmallPlaneDepthwiseConv2D(keras.layers.DepthwiseConv2D):  # type: ignore[m
             return super().call(inputs)
         outputs = _depthwise(inputs, self.kernel)
         return self.activation(outputs if self.bias is None else outputs + self.bias)
+
+
+@keras.saving.register_keras_serializable("fmnist_bench")
+class PatchWhitening(keras.layers.Layer):  # type: ignore[misc]
+    """First layer that gives each 2x2 patch of an image uncorrelated coordinates, and their negatives.
+
+    A convolution that is not trained: its filters are the principal directions of the patches that `adapt` sees, scaled
+    so that each has variance 1. With the negatives a ReLU behind it loses nothing.
+
+    References
+    ----------
+    Page, "How to Train Your ResNet 8: Bag of Tricks" (2019); Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU"
+    (2024).
+    """
+
+    SIDE, FLOOR = 2, 5e-4  # pixels; variance that is added to each direction's, of images of variance 1
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Make the filters, zero until `adapt` has seen images."""
+        inputs = self.SIDE**2 * input_shape[-1]
+        shape = (self.SIDE, self.SIDE, input_shape[-1], 2 * inputs)
+        self.kernel = self.add_weight(shape=shape, initializer="zeros", trainable=False, name="kernel")
+
+    def adapt(self, images: NDArray[Any]) -> None:
+        """Set the filters by the patches of images of shape (n, height, width, channels)."""
+        patches = np.lib.stride_tricks.sliding_window_view(images, (self.SIDE, self.SIDE), axis=(1, 2))
+        rows = np.moveaxis(patches, 3, -1).reshape(-1, self.SIDE**2 * images.shape[-1]).astype(np.float64)
+        variances, directions = np.linalg.eigh(np.cov(rows, rowvar=False))
+        filters = directions / np.sqrt(np.maximum(variances, 0) + self.FLOOR)
+        self.kernel.assign(np.concatenate([filters, -filters], axis=1).reshape(self.kernel.shape))
+
+    def call(self, inputs: Any) -> Any:
+        """Return the coordinates of each patch."""
+        return keras.ops.conv(inputs, keras.ops.cast(self.kernel, inputs.dtype), padding="valid")
+
+
+def adapt_layers(network: keras.Model, images: NDArray[Any]) -> None:
+    """Show images, as the network gets them, to its layers that adapt to them."""
+    for layer in network.layers:
+        if isinstance(layer, PatchWhitening):
+            layer.adapt(images)
 
 
 def _depthwise(inputs: Any, kernel: Any) -> Any:

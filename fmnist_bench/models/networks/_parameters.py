@@ -11,7 +11,7 @@ from sklearn.utils.validation import _check_sample_weight
 
 from fmnist_bench.models.networks._backend import check_precision
 
-OPTIMIZERS = ("sgd", "adamw")
+OPTIMIZERS = ("sgd", "adamw", "muon")
 
 
 def check_least(estimator: Any, **least: float) -> None:

@@ -8,11 +8,12 @@ import keras
 import numpy as np
 
 from fmnist_bench.models.networks._base import KerasClassifier
-from fmnist_bench.models.networks._layers import FusedBatchNormalization
+from fmnist_bench.models.networks._layers import FusedBatchNormalization, PatchWhitening
 from fmnist_bench.models.networks._parameters import check_least, check_shares
 
 HEADS = ("flatten", "max", "average")
 BLOCKS = ("plain", "residual", "separable")
+POOLS = ("after", "before", "early")
 SHRINK = 4
 SMALLEST_POOLED = 4
 
@@ -20,8 +21,8 @@ SMALLEST_POOLED = 4
 class CNNClassifier(KerasClassifier):
     """Classifier by a convolutional network.
 
-    The convolutions stand in blocks. A block ends with 2x2 max pooling as long as the plane is at
-    least 4 pixels high and wide; with a global head the last block ends with the global pooling.
+    The convolutions stand in blocks. Each has a 2x2 max pooling as long as the plane is at least 4 pixels high and
+    wide; with a global head the last block ends with the global pooling.
 
     Parameters
     ----------
@@ -39,8 +40,11 @@ class CNNClassifier(KerasClassifier):
         Height and width of the convolutions.
     batch_norm : bool
         Batch normalisation after every convolution and hidden dense layer.
-    pool_first : bool
-        Pool before batch normalisation and activation instead of after: fewer pixels to work on.
+    pool : {"after", "before", "early"}
+        Where a block pools: after its last convolution, or before that one's normalisation and activation, which have
+        fewer pixels to work on then, or already so after its first convolution.
+    whiten : bool
+        Begin with uncorrelated coordinates of the 2x2 patches of the images, see `PatchWhitening`.
     head : str
         `"flatten"`, or global pooling by `"max"` or `"average"`.
     n_dense : int
@@ -64,7 +68,8 @@ erase, flip_average
     Simonyan and Zisserman, "Very Deep Convolutional Networks" (2015), for the blocks; Ioffe and
     Szegedy, "Batch Normalization" (2015); Lin, Chen and Yan, "Network In Network" (2014), for
     global pooling; He et al., "Deep Residual Learning" (2016); Chollet, "Xception" (2017); Page,
-    "How to Train Your ResNet" (2018), for the scaled logits and the pooling before the normalisation.
+    "How to Train Your ResNet" (2018), for the scaled logits and the pooling before the normalisation; Jordan, "94% on
+    CIFAR-10 in 3.29 Seconds on a Single GPU" (2024), for early pooling.
 
     Examples
     --------
@@ -85,7 +90,8 @@ erase, flip_average
         growth: float = 2.0,
         kernel_size: int = 3,
         batch_norm: bool = True,
-        pool_first: bool = False,
+        pool: str = "after",
+        whiten: bool = False,
         head: str = "max",
         n_dense: int = 0,
         dense_units: int = 128,
@@ -136,7 +142,8 @@ erase, flip_average
         self.growth = growth
         self.kernel_size = kernel_size
         self.batch_norm = batch_norm
-        self.pool_first = pool_first
+        self.pool = pool
+        self.whiten = whiten
         self.head = head
         self.n_dense = n_dense
         self.dense_units = dense_units
@@ -149,20 +156,23 @@ erase, flip_average
         check_least(self, n_convs=1, convs_per_block=1, filters=1, kernel_size=1, n_dense=0)
         check_least(self, dense_units=min(self.n_dense, 1))
         check_shares(self, "conv_dropout", "dropout")
-        if self.head not in HEADS:
-            raise ValueError(f"head={self.head!r}: must be one of {', '.join(HEADS)}")
-        if self.block not in BLOCKS:
-            raise ValueError(f"block={self.block!r}: must be one of {', '.join(BLOCKS)}")
+        for name, allowed in {"head": HEADS, "block": BLOCKS, "pool": POOLS}.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name}={getattr(self, name)!r}: must be one of {', '.join(allowed)}")
 
     def _build(self, image_shape: tuple[int, int, int], n_classes: int) -> keras.Model:
         inputs = keras.Input(image_shape)
-        features = inputs
+        features = self._stem(inputs)
         for first in range(0, self.n_convs, self.convs_per_block):
             features = self._block(features, range(first, min(first + self.convs_per_block, self.n_convs)))
         outputs = keras.layers.Dense(n_classes)(self._hidden(self._flat(features)))
         if self.logit_scale != 1:
             outputs = keras.layers.Rescaling(self.logit_scale)(outputs)
         return keras.Model(inputs, outputs)
+
+    def _stem(self, x: keras.KerasTensor) -> keras.KerasTensor:
+        fits = min(x.shape[1:3]) >= SMALLEST_POOLED
+        return keras.layers.ReLU()(PatchWhitening()(x)) if self.whiten and fits else x
 
     def _block(self, x: keras.KerasTensor, convs: range) -> keras.KerasTensor:
         before = x
@@ -180,15 +190,17 @@ erase, flip_average
         filters = round(self.filters * self.growth ** (conv // self.convs_per_block))
         kind = keras.layers.SeparableConv2D if self.block == "separable" and conv else keras.layers.Conv2D
         x = kind(filters, self.kernel_size, padding="same", use_bias=not self.batch_norm)(x)
-        pooled = self._ends_in_pooling(conv) and min(x.shape[1:3]) >= SMALLEST_POOLED
-        if pooled and self.pool_first:
+        pooled = self._has_pooling(conv) and min(x.shape[1:3]) >= SMALLEST_POOLED
+        if pooled and self.pool != "after":
             x = keras.layers.MaxPooling2D()(x)
         x = self._activate(x)
-        if pooled and not self.pool_first:
+        if pooled and self.pool == "after":
             x = keras.layers.MaxPooling2D()(x)
         return keras.layers.Dropout(self.conv_dropout)(x) if conv and self.conv_dropout else x
 
-    def _ends_in_pooling(self, conv: int) -> bool:
+    def _has_pooling(self, conv: int) -> bool:
+        if self.pool == "early":
+            return conv % self.convs_per_block == 0
         last = conv == self.n_convs - 1
         return self.head == "flatten" if last else (conv + 1) % self.convs_per_block == 0
 

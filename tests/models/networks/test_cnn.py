@@ -27,6 +27,7 @@ from fmnist_bench.models.networks import _backend
 from fmnist_bench.models.networks._backend import is_out_of_memory
 from fmnist_bench.models.networks._batches import Batches
 from fmnist_bench.models.networks._callbacks import TrainingCallback, not_finite
+from fmnist_bench.models.networks._layers import PatchWhitening
 from fmnist_bench.models.networks.cnn import CNNClassifier
 from fmnist_bench.models.saved import load_model, save_model
 from fmnist_bench.pipeline import Pipeline
@@ -163,12 +164,19 @@ def test_four_convolutions_by_hand():
     assert dense == [512, 128, 10]
 
 
-@pytest.mark.parametrize("pool_first", [False, True])
-def test_six_convolutions(pool_first):
-    network = CNNClassifier(pool_first=pool_first)._build((28, 28, 1), 10)
+@pytest.mark.parametrize("pool", ["after", "before"])
+def test_six_convolutions(pool):
+    network = CNNClassifier(pool=pool)._build((28, 28, 1), 10)
     counts = Counter(type(layer).__name__ for layer in network.layers)
     assert (counts["Conv2D"], counts["MaxPooling2D"], counts["GlobalMaxPooling2D"]) == (6, 2, 1)
     assert 288_000 < network.count_params() < 290_000
+
+
+def test_early_pooling_and_whitened_patches():
+    network = CNNClassifier(pool="early", whiten=True, filters=48)._build((28, 28, 1), 10)
+    planes = [layer.output.shape[1:] for layer in network.layers if "Conv2D" in type(layer).__name__]
+    assert planes == [(27, 27, 48), (13, 13, 48), (13, 13, 96), (6, 6, 96), (6, 6, 192), (3, 3, 192)]
+    assert sum(isinstance(layer, PatchWhitening) for layer in network.layers) == 1
 
 
 def test_residual_and_separable_blocks():
@@ -179,7 +187,14 @@ def test_residual_and_separable_blocks():
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"block": "residual"}, {"block": "separable"}, {"optimizer": "adamw", "learning_rate": 0.01}]
+    "arguments",
+    [
+        {"block": "residual"},
+        {"block": "separable"},
+        {"optimizer": "adamw", "learning_rate": 0.01},
+        {"optimizer": "muon", "whiten": True, "pool": "early", "learning_rate": 0.4},
+        {"optimizer": "muon", "block": "separable"},
+    ],
 )
 def test_every_kind_of_block_and_optimizer_learns(digits, arguments):
     model = CNNClassifier(**{**SMALL, "shift": 1, "erase": 0.1, "epochs": 8, **arguments}).fit(*digits[:2])
@@ -189,8 +204,10 @@ def test_every_kind_of_block_and_optimizer_learns(digits, arguments):
 @pytest.mark.parametrize("shape", [(2, 2, 1), (5, 9, 3), (8, 8, 1), (32, 32, 3)])
 @pytest.mark.parametrize("head", ["flatten", "max", "average"])
 @pytest.mark.parametrize("block", ["plain", "residual"])
-def test_any_shape_builds(shape, head, block):
-    assert CNNClassifier(head=head, block=block, convs_per_block=1)._build(shape, 3).output_shape == (None, 3)
+@pytest.mark.parametrize("pool", ["after", "early"])
+def test_any_shape_builds(shape, head, block, pool):
+    model = CNNClassifier(head=head, block=block, pool=pool, whiten=pool == "early", convs_per_block=1)
+    assert model._build(shape, 3).output_shape == (None, 3)
 
 
 @pytest.mark.parametrize(
@@ -417,7 +434,7 @@ def test_one_row_in_a_batch(digits):
         ({"max_seconds": 0}, [0, 1], "max_seconds=0: must be above 0"),
         ({"block": "dense"}, [0, 1], "block='dense': must be one of plain, residual, separable"),
         ({"precision": "mixed_float16"}, [0, 1], "precision='mixed_float16': must be one of auto, float32, mixed_bf"),
-        ({"optimizer": "lion"}, [0, 1], "optimizer='lion': must be one of sgd, adamw"),
+        ({"optimizer": "lion"}, [0, 1], "optimizer='lion': must be one of sgd, adamw, muon"),
         ({"erase": 2}, [0, 1], "erase=2: must be"),
         ({"learning_rate": -1.0}, [0, 1], "learning_rate=-1.0: must be above 0"),
         ({"warm_up": 1.0}, [0, 1], "warm_up=1.0: must be from 0 to below 1"),

@@ -3,7 +3,12 @@ import numpy as np
 import pytest
 
 from fmnist_bench.models.networks._backend import prepare_backend
-from fmnist_bench.models.networks._layers import FusedBatchNormalization, SmallPlaneDepthwiseConv2D
+from fmnist_bench.models.networks._layers import (
+    FusedBatchNormalization,
+    PatchWhitening,
+    SmallPlaneDepthwiseConv2D,
+    adapt_layers,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -67,3 +72,25 @@ def test_small_planes_are_filtered_and_learn_as_in_keras(plane, kernel):
         trained.append([*model.get_weights(), model.predict(images, verbose=0), at_once])
     for mine, other in zip(*trained, strict=True):
         np.testing.assert_allclose(mine, other, atol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_patches_become_uncorrelated_with_variance_one(channels):
+    images = np.random.default_rng(0).normal(size=(200, 6, 5, channels)).astype(np.float32)
+    images[:, 1:] += 2 * images[:, :-1]
+    inputs = keras.Input((6, 5, channels))
+    network = keras.Model(inputs, PatchWhitening()(inputs))
+    adapt_layers(network, images)
+    found = keras.ops.convert_to_numpy(network(images))
+    assert found.shape == (200, 5, 4, 8 * channels)
+    half = found.reshape(-1, 8 * channels)[:, : 4 * channels]
+    np.testing.assert_allclose(found[..., 4 * channels :], -found[..., : 4 * channels], atol=1e-4)
+    np.testing.assert_allclose(np.cov(half, rowvar=False), np.eye(4 * channels), atol=0.02)
+    assert network.trainable_variables == []
+
+
+def test_images_of_one_value_are_whitened_too():
+    inputs = keras.Input((4, 4, 1))
+    network = keras.Model(inputs, PatchWhitening()(inputs))
+    adapt_layers(network, np.ones((3, 4, 4, 1), np.float32))
+    assert np.isfinite(keras.ops.convert_to_numpy(network(np.ones((1, 4, 4, 1), np.float32)))).all()
