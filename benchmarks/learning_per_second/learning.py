@@ -55,7 +55,8 @@ def main() -> None:
     options = _options()
     if options.one:
         found = measure(options.one, options.minutes, options.seed)
-        write_text(place(options.one, options.minutes, options.seed), json.dumps(found) + "\n")
+        (path := place(options.one, options.minutes, options.seed)).parent.mkdir(exist_ok=True)
+        write_text(path, json.dumps(found) + "\n")
         return
     if not options.page:
         asked = [(name, seed) for seed in range(options.seeds) for name in options.only]

@@ -38,7 +38,8 @@ def main() -> None:
     options = _options()
     if options.one:
         found = network(options) if options.one == "network" else whole_run(options)
-        write_text(place(options.one, options.minutes, options.seed), json.dumps(found) + "\n")
+        (path := place(options.one, options.minutes, options.seed)).parent.mkdir(exist_ok=True)
+        write_text(path, json.dumps(found) + "\n")
         return
     for seed in range(options.seeds):
         for what in WHAT:
