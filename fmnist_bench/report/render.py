@@ -19,7 +19,7 @@ import jinja2
 from fmnist_bench.report import tables
 from fmnist_bench.report.findings import Findings
 from fmnist_bench.report.markdown import block, code, md
-from fmnist_bench.storage.results import ROW_STATUSES
+from fmnist_bench.storage.results import NOT_BEGUN, ROW_STATUSES
 
 THUMBNAIL = 64  # pixels; larger pictures are scaled down to it
 
@@ -125,7 +125,8 @@ def terminal_leaderboard(findings: Findings) -> str:
         ]
         most = max(who.n_trials, key=lambda status: who.n_trials[status], default="–").replace("_", " ")
         interval = f"{shown[2]} to {shown[3]}" if who.scored else most
-        n_trials = sum(who.n_trials.values()) or len(findings.trials)
+        counts = who.n_trials or Counter(trial.status for trial in findings.trials)  # all of them are the ensemble's
+        n_trials = sum(count for status, count in counts.items() if status != NOT_BEGUN)
         loss = tables.number(score.get("test_log_loss"), 3).text
         rows.append((who.name, *shown[:2], interval, loss, str(n_trials), tables.seconds(who.fit_seconds).text))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]

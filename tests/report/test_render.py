@@ -362,8 +362,11 @@ def test_the_page_says_what_the_temperature_did(findings):
 
 
 def test_the_terminal_says_why_a_study_has_no_score(findings):
-    trials = (*findings.trials, TrialRow("bare", 0, "no_weights", "none here", 1.0, None, None, {}, {}, 1.0))
-    lines = render.terminal_leaderboard(dataclasses.replace(findings, trials=trials)).splitlines()
-    (line,) = (line for line in lines if line.startswith("bare"))
-    assert "no weights" in line
+    rows = [("bare", "no_weights"), ("late", "not_begun")]
+    more = [TrialRow(study, 0, status, "why", 1.0, None, None, {}, {}, 1.0) for study, status in rows]
+    lines = render.terminal_leaderboard(dataclasses.replace(findings, trials=(*findings.trials, *more))).splitlines()
+    said = {line.split()[0]: line.split() for line in lines}
+    assert said["bare"][-4:] == ["weights", "–", "1", "–"]
+    assert said["late"][-4:] == ["begun", "–", "0", "–"]
+    assert said["ensemble"][-2] == str(len(findings.trials) + 1)
     assert max(map(len, lines)) <= 80
