@@ -56,7 +56,7 @@ class Pipeline(ClassifierMixin, BaseEstimator):
         Of the images given to `fit`; None after rows.
     """
 
-    takes_validation_data = takes_monitor = True
+    takes_validation_data = takes_monitor = takes_checkpoint = True
 
     def __init__(
         self,
@@ -77,6 +77,7 @@ class Pipeline(ClassifierMixin, BaseEstimator):
         validation_data: tuple[ArrayLike, ArrayLike] | None = None,
         monitor: Callable[[int, float], None] | None = None,
         sample_weight: ArrayLike | None = None,
+        checkpoint: str | Path | None = None,
     ) -> Self:
         """Augment, transform, train.
 
@@ -91,6 +92,8 @@ class Pipeline(ClassifierMixin, BaseEstimator):
         sample_weight : array of shape (n,) or None
             Handed on to the model alone: features learn without them. Rows that the augmentation appends weigh as much
             as the mean of these.
+        checkpoint : str, Path or None
+            File for the model to go on from after a kill, where it can.
 
         Raises
         ------
@@ -107,7 +110,7 @@ class Pipeline(ClassifierMixin, BaseEstimator):
         given = {} if weights is None else _weights(self.model_, _of_all_rows(weights, pixels, rows))
         transformed = self._fit_features(rows, labels)
         _take_from_limit(self.model_, time.monotonic() - started)
-        self.model_.fit(transformed, labels, **self._extras(validation_data, monitor), **given)
+        self.model_.fit(transformed, labels, **self._extras(validation_data, monitor, checkpoint), **given)
         self.classes_ = np.unique(targets)
         check_classes(self.model_.classes_, self.classes_)
         return self
@@ -172,7 +175,7 @@ class Pipeline(ClassifierMixin, BaseEstimator):
             return step.transform(X)
         return _cached_transform(step, np.asarray(X), Path(self.cache_dir))
 
-    def _extras(self, validation_data: Any, monitor: Any) -> dict[str, Any]:
+    def _extras(self, validation_data: Any, monitor: Any, checkpoint: Any) -> dict[str, Any]:
         extras: dict[str, Any] = {}
         if validation_data is not None and takes(self.model_, "validation_data"):
             X, y = validation_data
@@ -180,11 +183,13 @@ class Pipeline(ClassifierMixin, BaseEstimator):
             extras["validation_data"] = (self._transform(rows), y)
         if monitor is not None and takes(self.model_, "monitor"):
             extras["monitor"] = monitor
+        if checkpoint is not None and takes(self.model_, "checkpoint"):
+            extras["checkpoint"] = checkpoint
         return extras
 
 
 def takes(estimator: Any, what: str) -> bool:
-    """Whether the class of an estimator declares that its `fit` takes `validation_data`, or a `monitor` of two numbers.
+    """Whether the class of an estimator declares that its `fit` takes `validation_data`, `monitor` or `checkpoint`.
 
     The name of a parameter alone tells nothing: a `monitor` of ``sklearn.ensemble.GradientBoostingClassifier`` is
     called with three other arguments.

@@ -286,6 +286,48 @@ def test_killed_at_ten_moments_it_ends_as_if_nothing_had_happened(place):
         assert left.fetchone() == (0,)
 
 
+NETWORK = """
+[model]
+use = "fmnist_bench.models.CNNClassifier"
+n_convs = 2
+filters = 8
+epochs = 1
+learning_rate = { low = 0.05, high = 0.4, log = true }
+[fidelity]
+rows = [0.5, 1.0]
+epochs = [1, 2000]
+[[default]]
+learning_rate = 0.1
+"""
+
+
+@pytest.mark.slow
+def test_a_network_that_was_killed_in_training_goes_on_where_it_was(place, arena):
+    arena("studies/net.toml", NETWORK)
+    arena("benchmarks/net.toml", 'data = "digits"\nvalid_size = 0.2\nbudget = "2m"\nstudies = ["net"]\n')
+    command = ("run", "net", "--workers", "2")
+    process = start(place, *command)
+    deadline = time.monotonic() + 100
+    while len(list(Path(place).glob("mlruns/runs/*/checkpoints/net-*.npz"))) < 2:  # a network a worker
+        assert time.monotonic() < deadline, "no checkpoint"
+        time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    (folder,) = Path(place).glob("mlruns/runs/*")
+    before = []
+    for path in folder.glob("checkpoints/*.npz"):
+        with np.load(path) as checkpoint:
+            before.append(json.loads(str(checkpoint["position"]))["history"]["valid_loss"])
+    output, _ = start(place, *command).communicate(timeout=150)
+    records = [json.loads(path.read_text()) for path in sorted(folder.glob("trials/net/*/trial.json"))]
+    trained = [record["result"] for record in records if record["phase"] == "train"]
+    assert sorted(result["status"] for result in trained) == ["complete"] * 2 + ["interrupted"] * 2, output
+    after = [result["history"]["valid_loss"] for result in trained if result["status"] == "complete"]
+    for losses in before:
+        assert any(len(longer) > len(losses) > 0 and longer[: len(losses)] == losses for longer in after)
+    assert list(folder.glob("checkpoints/*")) == []
+
+
 SLOW = 'data = "digits"\nvalid_size = 0.2\nbudget = "10m"\nstudies = ["slow", "forest"]\n'
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from fmnist_bench.config.study import ROWS, Study
 from fmnist_bench.data.dataset import Split
@@ -230,7 +231,14 @@ class Search:
             finishes=search.running[ask.number].proposal.phase == TRAIN,
             places=search.running[ask.number].proposal.places,
             generator=self.run.generator_file(search.study.name) if search.study.augmented else None,
+            checkpoint=self._checkpoint(search, ask),
         )
+
+    def _checkpoint(self, search: StudySearch, ask: Ask) -> Path | None:
+        """Where a network of the train phase is saved while it learns; the same for one that goes on after a kill."""
+        if search.running[ask.number].proposal.phase != TRAIN:
+            return None
+        return self.run.checkpoint_file(search.study.name, f"{sorted(ask.parameters.items())} {ask.rung}")
 
     def _fit_seconds(self, proposal: Proposal) -> float | None:
         """Seconds in which a network's schedule ends; in the train phase they are what its limit leaves."""

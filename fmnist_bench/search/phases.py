@@ -9,7 +9,7 @@ from fmnist_bench.search.allocation import Clock, next_study
 from fmnist_bench.search.plan import LEAST_FULL_BOX, SEARCH_SHARE, box_seconds
 from fmnist_bench.search.proposal import Proposal
 from fmnist_bench.search.study import StudySearch
-from fmnist_bench.search.training import Training, plan_training
+from fmnist_bench.search.training import Training, plan_training, resume_training
 from fmnist_bench.storage.records import TRAIN
 from fmnist_bench.storage.results import PREPARATION
 from fmnist_bench.trials.local import Workers
@@ -169,7 +169,10 @@ class Phases:
             return False  # the look goes on
         self._plans += 1
         places = self.free_places() if self._must_wait() > WORTH_WAITING * left else self.workers.capacity
-        self._trainings = plan_training(self.studies, self.clock.elapsed, left, places, self.workers.speedup, self.seed)
+        now = self.clock.elapsed
+        self._trainings = resume_training(self.studies, now, left, places) or plan_training(
+            self.studies, now, left, places, self.workers.speedup, self.seed
+        )
         self._write_down([training.about() for training in self._trainings])
         return bool(self._trainings)
 

@@ -12,7 +12,7 @@ from fmnist_bench.search.study import EPOCHS, StudySearch
 from fmnist_bench.storage.records import TRAIN, TrialRecord
 
 WITH_AUGMENTATION = 0.005  # of accuracy that an augmentation must have gained in the search to be trained with
-CLOSE = 0.01  # of accuracy that another architecture may be behind the best one to be trained beside it
+CLOSE = 0.01  # of accuracy that another architecture may be behind the best one, on a rung that both have completed
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,24 @@ class Training:
         name = self.proposal.default or "best configuration"
         where = f" x {self.proposal.places} cores" if self.proposal.places > 1 else ""
         return f"{self.study.study.name} ({name}), {self.proposal.seconds:.0f} s{where}"
+
+
+def resume_training(studies: Sequence[StudySearch], now: float, left: float, places: int) -> list[Training]:
+    """Go on with the networks that were in training when an earlier call was stopped or killed, in all of the time."""
+    found: dict[str, tuple[StudySearch, TrialRecord]] = {}
+    for search in studies:
+        for record in (record for record in search.records if record.phase == TRAIN):
+            found[f"{search.study.name} {sorted(record.parameters.items())}"] = search, record
+    stopped = [(search, r) for search, r in found.values() if r.result.status == "interrupted"][:places]
+    each = places // max(1, len(stopped))
+    return [Training(s, _again(s, r, left, each), now + left) for s, r in stopped if left >= LEAST_TRAINING]
+
+
+def _again(search: StudySearch, record: TrialRecord, seconds: float, places: int) -> Proposal:
+    settings = {EPOCHS: _longest(search)}
+    return Proposal(
+        record.parameters, record.default, record.rung, seconds, phase=TRAIN, settings=settings, places=places
+    )
 
 
 def plan_training(
@@ -103,9 +121,12 @@ def choose_configurations(chosen: StudySearch, n: int, seed: int) -> list[tuple[
     """
     complete = [r for r in chosen.records if r.result.status == "complete" and r.phase != TRAIN]
     complete.sort(key=_worth, reverse=True)
-    first = complete[0]
-    near = [r for r in complete if r.rung == first.rung > 0 and (r.result.accuracy or 0.0) > _accuracy(first) - CLOSE]
-    pool = list({str(sorted(r.parameters.items())): r for r in near or [first]}.values())[:n]
+    of_first = {r.rung: _accuracy(r) for r in complete if r.parameters == complete[0].parameters}
+    near = [r for r in complete if _tells(r) and _accuracy(r) >= of_first.get(r.rung, math.inf) - CLOSE]
+    pool: list[TrialRecord] = []
+    for record in near or complete[:1]:
+        if len(pool) < n and all(record.parameters != other.parameters for other in pool):
+            pool.append(record)
     found: list[tuple[Mapping[str, Any], str]] = []
     for i in range(n):
         record, again = pool[i % len(pool)], i // len(pool)
@@ -115,7 +136,11 @@ def choose_configurations(chosen: StudySearch, n: int, seed: int) -> list[tuple[
 
 
 def _worth(record: TrialRecord) -> tuple[int, bool, float]:
-    return record.rung, bool(record.default) or record.rung > 0, _accuracy(record)
+    return record.rung, _tells(record), _accuracy(record)
+
+
+def _tells(record: TrialRecord) -> bool:
+    return bool(record.default) or record.rung > 0
 
 
 def _accuracy(record: TrialRecord) -> float:
@@ -127,5 +152,9 @@ def _proposal(
 ) -> Proposal:
     """A training on all train rows, however few epochs there will be; the clock ends its schedule."""
     rungs = tuple(float(value) for value in chosen.study.space.fidelity.levels[EPOCHS])
-    rung, longest = max(rung_for(epochs, rungs), chosen.full_rung), round(LONGEST * rungs[-1])
-    return Proposal(parameters, default, rung, seconds, phase=TRAIN, settings={EPOCHS: longest}, places=places)
+    rung, settings = max(rung_for(epochs, rungs), chosen.full_rung), {EPOCHS: _longest(chosen)}
+    return Proposal(parameters, default, rung, seconds, phase=TRAIN, settings=settings, places=places)
+
+
+def _longest(search: StudySearch) -> int:
+    return round(LONGEST * float(search.study.space.fidelity.levels[EPOCHS][-1]))

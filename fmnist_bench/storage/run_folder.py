@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_bench._utils.addresses import database_uri
+from fmnist_bench._utils.digests import digest_of
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench._utils.files import replacing, write_text
 from fmnist_bench._utils.intact import fits, holds
@@ -27,7 +28,7 @@ from fmnist_bench.storage.records import RECORD, TrialRecord, best, read_record,
 from fmnist_bench.storage.results import PREPARATION, TrialResult
 from fmnist_bench.storage.trial_folder import GENERATOR, MODEL, PROBABILITIES, Rows, read_result
 
-STATE, SPLIT, JOURNAL, ORACLES = "run.json", "split.npz", "optuna.journal", "oracle"
+STATE, SPLIT, JOURNAL, ORACLES, CHECKPOINTS = "run.json", "split.npz", "optuna.journal", "oracle", "checkpoints"
 NEEDED = ("benchmark", "created", "seconds", "studies")  # of what run.json tells
 STATE_TYPES = {
     "benchmark": str,
@@ -187,6 +188,11 @@ class Run:
         """What the augmentation of a study has learnt, None where there is nothing."""
         path = self.trial_folder(study, PREPARATION) / GENERATOR
         return path if path.exists() else None
+
+    def checkpoint_file(self, study: str, what: str) -> Path:
+        """Where a long training is saved while it goes on; `what` tells those of a study apart."""
+        (folder := self.folder / CHECKPOINTS).mkdir(exist_ok=True)
+        return folder / f"{study}-{digest_of(what)[:12]}.npz"
 
     def valid_probabilities(self, study: str, number: int) -> NDArray[np.float32]:
         """Validation probabilities of a complete trial, of shape (n_valid, n_classes)."""

@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,12 @@ from fmnist_bench.storage.results import (
 
 
 def run_trial(
-    pipeline: Pipeline, X: NDArray[np.uint8], y: NDArray[np.int64], split: Split, monitor: Monitor
+    pipeline: Pipeline,
+    X: NDArray[np.uint8],
+    y: NDArray[np.int64],
+    split: Split,
+    monitor: Monitor,
+    checkpoint: Path | None = None,
 ) -> TrialResult:
     """Fit `pipeline` in place on the train rows and score it on the validation rows; an exception becomes a status."""
     valid = X[split.validation], y[split.validation]
@@ -37,7 +43,8 @@ def run_trial(
     try:
         # Threads for the fit alone: a forest that predicts with several adds up in any order, to other last bits.
         with parallel_config(backend="threading", n_jobs=cores()):
-            pipeline.fit(X[split.train], y[split.train], validation_data=valid, monitor=monitor)
+            facts = {"validation_data": valid, "monitor": monitor, "checkpoint": checkpoint}
+            pipeline.fit(X[split.train], y[split.train], **facts)
         fit = _since(started)
         stage_progress.enter(stage_progress.PREDICTING)
         probabilities, seconds = _predict(pipeline, valid[0])

@@ -78,6 +78,8 @@ class Task:
         Folder with files of pretrained weights.
     generator : Path or None
         What the study's augmentation has learnt already.
+    checkpoint : Path or None
+        File that a long training is saved to, and goes on from after a kill.
     """
 
     study: Study
@@ -101,6 +103,7 @@ class Task:
     allow_import: tuple[str, ...] = ()
     weights_dir: str | None = None
     generator: Path | None = None
+    checkpoint: Path | None = None
 
 
 def work(task: Task, connection: Connection) -> None:
@@ -131,7 +134,7 @@ def _run(task: Task, folder: Path, monitor: Monitor) -> TrialResult:
     _fill(pipeline, task)
     X, y = task.rows.load()
     split = task.split if task.rows_share == 1 else task.split.part(task.rows_share, y, task.seed)
-    result = run_trial(pipeline, X, y, split, monitor)
+    result = run_trial(pipeline, X, y, split, monitor, task.checkpoint)
     forget_places(pipeline)
     if result.valid_probabilities is None:
         return result

@@ -11,7 +11,7 @@ from fmnist_bench.search.optuna_sampler import OptunaSampler
 from fmnist_bench.search.proposal import Proposal
 from fmnist_bench.search.study import EPOCHS, StudySearch
 from fmnist_bench.search.successive_halving import AS_IT_STANDS
-from fmnist_bench.search.training import choose_study, plan_training
+from fmnist_bench.search.training import choose_study, plan_training, resume_training
 from fmnist_bench.storage.records import TRAIN, TrialRecord
 from fmnist_bench.storage.results import PREPARATION, PREPARED, TrialResult
 
@@ -67,6 +67,15 @@ def test_a_second_network_is_another_architecture_that_is_nearly_as_good(run):
     assert [t.proposal.parameters for t in trainings] == [{"model__learning_rate": rate} for rate in (0.5, 0.3)]
 
 
+@pytest.mark.parametrize(("accuracy", "second"), [(0.875, "two"), (0.865, "seed 1")])
+def test_another_default_configuration_is_compared_where_both_have_been(run, accuracy, second):
+    search = looked(run, accuracy=0.88)
+    tried(search, run, 0.5, 1, 0.92)
+    answer(search, run, search.ask(Proposal({"model__learning_rate": 0.2}, "two", 0, 1.0)), accuracy=accuracy)
+    trainings = plan_training([search], now=0.0, left=400.0, places=2, speedup=lambda n: n**0.9, seed=0)
+    assert second in trainings[1].proposal.default
+
+
 def test_a_first_look_puts_no_configuration_before_a_default_one(run):
     search = looked(run, accuracy=0.88)
     tried(search, run, 0.3, 0, 0.89)
@@ -109,3 +118,18 @@ def test_without_a_network_or_without_time_nothing_is_trained(run):
     search = network(run)
     assert plan_training([search], 0.0, 100.0, 2, float, 0) == []
     assert plan_training([looked(run)], 0.0, 10.0, 2, float, 0) == []
+
+
+@pytest.mark.parametrize(("status", "resumed"), [("interrupted", 1), ("complete", 0), ("failed", 0)])
+def test_a_training_that_was_stopped_goes_on_in_all_of_the_time(run, status, resumed):
+    search = looked(run)
+    (training,) = plan_training([search], now=0.0, left=80.0, places=2, speedup=float, seed=0)
+    stopped = answer(search, run, search.ask(training.proposal), status=status)
+    found = resume_training([search], now=100.0, left=300.0, places=2)
+    assert len(found) == resumed
+    for training in found:
+        proposal = training.proposal
+        assert (proposal.parameters, proposal.rung) == (stopped.parameters, stopped.rung)
+        assert (proposal.phase, proposal.places, training.until) == (TRAIN, 2, 400.0)
+        assert proposal.settings[EPOCHS] == 56
+    assert resume_training([search], now=100.0, left=5.0, places=2) == [], "too late"

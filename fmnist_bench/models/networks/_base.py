@@ -10,6 +10,7 @@ import inspect
 import math
 import time
 from abc import abstractmethod
+from pathlib import Path
 from typing import Any, Self
 
 import keras
@@ -21,11 +22,13 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from fmnist_bench._utils.digests import digest_of
 from fmnist_bench.data import pixels
 from fmnist_bench.models.augmentation._batch import Augment
 from fmnist_bench.models.networks import _backend
 from fmnist_bench.models.networks._batches import Batches
 from fmnist_bench.models.networks._callbacks import Monitor, TrainingCallback, predict_probabilities
+from fmnist_bench.models.networks._checkpoint import Checkpoint
 from fmnist_bench.models.networks._exclusive import chance_of_its_own, one_at_a_time
 from fmnist_bench.models.networks._layers import adapt_layers
 from fmnist_bench.models.networks._muon import Muon
@@ -35,6 +38,7 @@ from fmnist_bench.models.networks._saved import NetworkAsBytes
 Pair = tuple[ArrayLike, ArrayLike] | None
 SCORED, LEAST_SCORED = 0.1, 1000  # share of the rows trained on, and rows, that are scored after each epoch
 
+LENGTH = ("epochs", "max_seconds", "cache_dir", "weights_dir")  # parameters that do not change what a step does
 ADAPTED = 5000  # images, of those trained on, that layers which adapt to images see
 
 
@@ -111,7 +115,7 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
     Erasing Data Augmentation" (2020); Loshchilov and Hutter, "Decoupled Weight Decay Regularization" (2019).
     """
 
-    takes_validation_data = takes_monitor = True
+    takes_validation_data = takes_monitor = takes_checkpoint = True
     compresses_schedule = True  # a limit shortens the training to a whole one, it does not cut it off
     class_weight: Any = None  # of subclasses that do not name it
 
@@ -197,6 +201,7 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         validation_data: Pair = None,
         monitor: Monitor | None = None,
         sample_weight: ArrayLike | None = None,
+        checkpoint: str | Path | None = None,
     ) -> Self:
         """Train a new network.
 
@@ -212,6 +217,9 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
             Called with the number of epochs done and the validation accuracy; an exception stops the training.
         sample_weight : array-like of shape (n,) or None
             Weights of the rows in the loss, 0 or more; only how they compare with each other counts.
+        checkpoint : str, Path or None
+            File that the training is saved to twice a minute. A later `fit` with the same rows, parameters and file
+            goes on from there; not with `patience`. The file is deleted when the training is over.
 
         Returns
         -------
@@ -226,10 +234,16 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
             A batch that does not fit in memory, nor does half of it.
         """
         with one_at_a_time(), _backend.one_memory_error():
-            return self._fit(X, y, validation_data, monitor, sample_weight)
+            return self._fit(X, y, validation_data, monitor, sample_weight, checkpoint)
 
     def _fit(
-        self, X: ArrayLike, y: ArrayLike, validation_data: Pair, monitor: Monitor | None, sample_weight: Any
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        validation_data: Pair,
+        monitor: Monitor | None,
+        sample_weight: Any,
+        checkpoint: str | Path | None,
     ) -> Self:
         started = time.monotonic()
         self._check_parameters()
@@ -249,7 +263,10 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
             valid = self._check_valid(validation_data, len(images))
             keras.utils.set_random_seed(seeds[1])  # features that were found in a file have drawn no random numbers
             n_predicted = 0 if validation_data is None else len(np.asarray(validation_data[1]))
-            callback = TrainingCallback(self, self._learner(), started, batches, valid, monitor, n_predicted)
+            kept = (
+                None if checkpoint is None else Checkpoint(Path(checkpoint), self._about(images, targets, batch_size))
+            )
+            callback = TrainingCallback(self, self._learner(), started, batches, valid, monitor, n_predicted, kept)
             self.history_ = callback.history
             self._train(batches, callback)
             self.schedule_share_, self.flip_average_ = callback.schedule_share, callback.flip_average
@@ -257,6 +274,8 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         with chance_of_its_own():
             if not _backend.fits(train, size := min(self.batch_size, len(images))):
                 train(size // 2)
+        if checkpoint is not None:
+            Path(checkpoint).unlink(missing_ok=True)
         return self
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float32]:
@@ -313,6 +332,12 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         # Features of all of them: whoever predicts them in the end finds these in a file.
         return self._embed(self._to_images(X))[part], self._encoder.transform(y[part])
 
+    def _about(self, images: NDArray[Any], targets: NDArray[np.float32], batch_size: int) -> str:
+        """Say what a training depends on, but for its length: a checkpoint of another one is not gone on from."""
+        parameters = {name: value for name, value in self.get_params().items() if name not in LENGTH}
+        words = f"{type(self).__qualname__} {sorted(parameters.items())} {images.dtype} {images.shape} {batch_size}"
+        return digest_of(words, images, targets)
+
     def _to_images(self, X: NDArray[Any]) -> NDArray[Any]:
         shape = pixels.shape_of_images(X.shape[1], self.image_shape_)
         return np.ascontiguousarray(X if X.dtype == np.uint8 else X.astype(np.float32)).reshape(-1, *shape)
@@ -336,6 +361,8 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         optimizer = self._optimizer()
         if self.weight_decay:
             optimizer.exclude_from_weight_decay(self._undecayed(), ["bias", "gamma", "beta"])
+        epoch = callback.resume(optimizer)
+        batches.first = callback.steps
         trainer.compile(
             optimizer,
             keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=self.label_smoothing),
@@ -346,6 +373,7 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         trainer.fit(
             batches.stream(),
             steps_per_epoch=callback.steps_per_epoch,
+            initial_epoch=epoch,
             epochs=self.epochs,
             callbacks=[callback, *callback.early_stopping()],
             shuffle=False,

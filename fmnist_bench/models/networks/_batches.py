@@ -32,12 +32,14 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         self.batch_size = min(batch_size, len(images))
         self.batches_per_pass = len(images) // self.batch_size
         self._order = (-1, np.empty(0, np.int64))
+        self.first = 0  # number of the batch that the stream begins with
 
     @property
     def num_batches(self) -> None:
         return None
 
     def __getitem__(self, index: int) -> tuple[NDArray[Any], ...]:
+        index += self.first
         number, place = divmod(index, self.batches_per_pass)
         if self._order[0] != number:
             self._order = (number, np.random.default_rng([self.seed, 0, number]).permutation(len(self.images)))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from fmnist_bench._utils import early_end
 from fmnist_bench.models.networks._batches import Batches, outputs_of
+from fmnist_bench.models.networks._checkpoint import Checkpoint, Position
 
 Monitor = Callable[[int, float], None]
 STEPS_PER_EXECUTION = 10
@@ -113,8 +114,11 @@ class TrainingCallback(keras.callbacks.Callback):  # type: ignore[misc]
         valid: tuple[Any, Any] | None,
         monitor: Monitor | None,
         n_predicted: int = 0,
+        checkpoint: Checkpoint | None = None,
     ) -> None:
         super().__init__()
+        self.checkpoint = checkpoint if settings.patience is None else None  # what early stopping knows is not in it
+        self.done = 0.0  # share of the schedule that was over when this process began
         self.network = network  # whose prediction is traced once, here, and not again after the training
         self.settings, self.valid, self.monitor, self.n_predicted = settings, valid, monitor, n_predicted
         self.steps_per_execution = steps_per_execution(batches.batches_per_pass)
@@ -139,15 +143,23 @@ class TrainingCallback(keras.callbacks.Callback):  # type: ignore[misc]
         keep = {"restore_best_weights": True, "mode": "min"}
         return [keras.callbacks.EarlyStopping("valid_loss", patience=self.settings.patience, **keep)]
 
+    def resume(self, optimizer: keras.optimizers.Optimizer) -> int:
+        """Go on from where a checkpoint was left; return the number of the epoch that comes next."""
+        position = None if self.checkpoint is None else self.checkpoint.attach(self.network, optimizer)
+        if position is not None:
+            self.steps, self.done = position.steps, position.progress
+            self.history.update(position.history)
+        return self.steps // self.steps_per_epoch
+
     def progress(self) -> float:
         """Share of the training that is done, by steps or by the clock, whichever is ahead."""
         by_steps = self.steps / (self.steps_per_epoch * self.settings.epochs)
         deadline = min(self.deadline, early_end.moment())
         if self.traced is None or math.isinf(deadline):
-            return by_steps
+            return max(by_steps, self.done)
         end = deadline - self.seconds_per_execution - self._seconds_after_training()
         by_clock = (time.monotonic() - self.traced) / max(end - self.traced, 1e-9)
-        return min(1.0, max(by_steps, by_clock))
+        return min(1.0, max(by_steps, self.done + (1 - self.done) * by_clock))
 
     def _seconds_after_training(self) -> float:
         """Seconds kept aside: to score the last epoch, and to predict all validation rows when `fit` has returned."""
@@ -183,7 +195,16 @@ class TrainingCallback(keras.callbacks.Callback):  # type: ignore[misc]
             self.traced = now
         else:
             self.seconds_per_execution = now - self.execution_started
+        if self.steps % self.steps_per_epoch:  # the end of an epoch is saved with its score
+            self._save_if_due()
         self._stop_in_time()
+
+    def _save_if_due(self) -> None:
+        if self.checkpoint is None or not self.checkpoint.is_due():
+            return
+        if hasattr(self.model, "jax_state_sync"):  # JAX keeps the variables elsewhere while it trains
+            self.model.jax_state_sync()
+        self.checkpoint.save(Position(self.steps, self.progress(), self.history))
 
     def _stop_in_time(self) -> None:
         if self.progress() >= 1:
@@ -213,6 +234,7 @@ class TrainingCallback(keras.callbacks.Callback):  # type: ignore[misc]
             entry |= self._score(*self.valid)
         for name, value in entry.items():
             self.history[name].append(value)
+        self._save_if_due()
         logs |= entry  # what comes after this one, such as early stopping, gets the same
         if self.monitor is not None and self.valid is not None:
             self.monitor(epoch + 1, entry["valid_accuracy"])

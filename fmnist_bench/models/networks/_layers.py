@@ -69,7 +69,7 @@ class PatchWhitening(keras.layers.Layer):  # type: ignore[misc]
 
     SIDE, FLOOR = 2, 5e-4  # pixels; variance that is added to each direction's, of images of variance 1
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
+    def build(self, input_shape: tuple[Any, ...]) -> None:
         """Make the filters, zero until `adapt` has seen images."""
         inputs = self.SIDE**2 * input_shape[-1]
         shape = (self.SIDE, self.SIDE, input_shape[-1], 2 * inputs)

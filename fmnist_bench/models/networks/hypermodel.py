@@ -68,6 +68,7 @@ class HyperModelClassifier(KerasClassifier):
         own loss and metrics; empty if its `fit` leaves out the callbacks that it gets.
     """
 
+    takes_checkpoint = False
     compresses_schedule = False  # its learning rate is the HyperModel's own; a limit cuts it off
     free_arguments = True  # the names of hyperparameters are known to the HyperModel alone
     discover = staticmethod(discover)
@@ -109,9 +110,15 @@ class HyperModelClassifier(KerasClassifier):
         return self
 
     def _fit(
-        self, X: ArrayLike, y: ArrayLike, validation_data: Pair, monitor: Monitor | None, sample_weight: Any
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        validation_data: Pair,
+        monitor: Monitor | None,
+        sample_weight: Any,
+        checkpoint: Any,
     ) -> Self:
-        """Let the HyperModel build and train a new network."""
+        """Let the HyperModel build and train a new network; how it trains is not known, so nothing is checkpointed."""
         started = time.monotonic()
         self._check_parameters()
         rows, labels = self._check_rows(X, y)

@@ -1,0 +1,89 @@
+"""How far a training has come, in a file: one that was killed goes on from there."""
+
+from __future__ import annotations
+
+import json
+import time
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from fmnist_bench._utils.digests import digest_of
+from fmnist_bench._utils.files import replacing
+
+SAVE_SECONDS = 30.0  # how often to save: what a kill costs at most
+
+
+@dataclass(frozen=True)
+class Position:
+    """A moment of a training.
+
+    Attributes
+    ----------
+    steps : int
+        Batches that were learnt from.
+    progress : float
+        Share of the schedule that was over, 0 to 1.
+    history : dict of str to list of float
+        Of the epochs that were over.
+    """
+
+    steps: int
+    progress: float
+    history: dict[str, list[float]]
+
+
+class Checkpoint:
+    """The file that keeps a training's position, weights, random states and momentum.
+
+    Parameters
+    ----------
+    path : Path
+        Read where it is there, written while the training goes on.
+    about : str
+        What the training depends on; a file about anything else is not read.
+    """
+
+    def __init__(self, path: Path, about: str) -> None:
+        self.path, self.about = path, digest_of(about)
+        self._saved = time.monotonic()
+        self._variables: list[keras.Variable] = []
+
+    def attach(self, network: keras.Model, optimizer: keras.optimizers.Optimizer) -> Position | None:
+        """Take note of the variables; set them as the file says and tell its position, None where there is none."""
+        optimizer.build(network.trainable_variables)
+        self._variables = [*network.variables, *optimizer.variables]
+        self._saved = time.monotonic()
+        try:
+            with np.load(self.path, allow_pickle=False) as found:
+                values = [found[f"v{i}"] for i in range(len(self._variables))]
+                about, position = json.loads(str(found["about"])), json.loads(str(found["position"]))
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
+            return None
+        if about != self.about or [v.shape for v in values] != [tuple(v.shape) for v in self._variables]:
+            return None
+        for variable, value in zip(self._variables, values, strict=True):
+            variable.assign(value)
+        return Position(**position)
+
+    def is_due(self) -> bool:
+        """Whether the last position is old enough."""
+        return time.monotonic() - self._saved >= SAVE_SECONDS
+
+    def save(self, position: Position) -> None:
+        """Write the variables as they are now; the file is replaced whole."""
+        values = {f"v{i}": _array(variable) for i, variable in enumerate(self._variables)}
+        texts: dict[str, Any] = {"about": json.dumps(self.about), "position": json.dumps(position.__dict__)}
+        with replacing(self.path) as temporary, temporary.open("wb") as file:
+            np.savez(file, **values, **texts)
+        self._saved = time.monotonic()
+
+
+def _array(variable: keras.Variable) -> Any:
+    """Copy a variable; NumPy knows no bfloat16, which float32 holds without loss."""
+    found = keras.ops.convert_to_numpy(variable)
+    return found.astype(np.float32) if found.dtype.kind not in "biuf" else found

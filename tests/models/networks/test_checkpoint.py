@@ -1,0 +1,122 @@
+"""Checkpoints: a training that was stopped goes on as if nothing had happened."""
+
+import keras
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from fmnist_bench.models.networks import _checkpoint
+from fmnist_bench.models.networks._checkpoint import Checkpoint, Position
+from fmnist_bench.models.networks.cnn import CNNClassifier
+
+MODEL = {
+    "n_convs": 2,
+    "filters": 8,
+    "conv_dropout": 0.2,
+    "shift": 1,
+    "batch_size": 32,
+    "epochs": 4,
+    "learning_rate": 0.2,
+    "optimizer": "muon",
+    "precision": "float32",
+    "random_state": 0,
+}
+
+
+class StoppedError(Exception):
+    pass
+
+
+@pytest.fixture(scope="module")
+def digits():
+    X, y = load_digits(return_X_y=True)
+    return (X[:600] * 15).astype(np.uint8), y[:600], (X[600:900] * 15).astype(np.uint8), y[600:900]
+
+
+@pytest.fixture
+def always(monkeypatch):
+    monkeypatch.setattr(_checkpoint, "SAVE_SECONDS", 0.0)
+
+
+def train(digits, path, stop_after=None, **changes):
+    steps = []
+
+    def monitor(step, score):
+        steps.append(step)
+        if step == stop_after:
+            raise StoppedError
+
+    model = CNNClassifier(**{**MODEL, **changes})
+    return model.fit(*digits[:2], validation_data=digits[2:], monitor=monitor, checkpoint=path), steps
+
+
+def test_it_goes_on_bit_for_bit(digits, tmp_path, always):
+    path = tmp_path / "training.npz"
+    whole, _ = train(digits, None)
+    with pytest.raises(StoppedError):
+        train(digits, path, stop_after=2)
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    again, steps = train(digits, path)
+    np.testing.assert_array_equal(again.predict_proba(digits[2]), whole.predict_proba(digits[2]))
+    assert steps == [3, 4]
+    assert again.history_["step"] == [1, 2, 3, 4]
+    assert again.history_["valid_loss"] == whole.history_["valid_loss"]
+    assert list(tmp_path.iterdir()) == [], "it is deleted when the training is over"
+
+
+def test_it_goes_on_from_the_middle_of_an_epoch(digits, tmp_path, monkeypatch):
+    path = tmp_path / "training.npz"
+    whole, _ = train(digits, None)
+    moments = iter([False, False, True])  # half an epoch, an epoch, one and a half
+    monkeypatch.setattr(Checkpoint, "is_due", lambda self: next(moments, False))
+    with pytest.raises(StoppedError):
+        train(digits, path, stop_after=3)
+    again, _ = train(digits, path)
+    np.testing.assert_array_equal(again.predict_proba(digits[2]), whole.predict_proba(digits[2]))
+    assert again.history_["step"] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("changes", [{"random_state": 1}, {"filters": 4}, {"learning_rate": 0.1}])
+def test_another_training_begins_anew(digits, tmp_path, always, changes):
+    path = tmp_path / "training.npz"
+    with pytest.raises(StoppedError):
+        train(digits, path, stop_after=3)
+    _, steps = train(digits, path, **changes)
+    assert steps == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no archive", b"\x80\x04K\x01."])
+def test_a_damaged_file_is_not_read(digits, tmp_path, content):
+    path = tmp_path / "training.npz"
+    path.write_bytes(content)
+    _, steps = train(digits, path)
+    assert steps == [1, 2, 3, 4]
+
+
+def test_by_the_clock_the_schedule_goes_on_where_it_was(digits, tmp_path, always):
+    path = tmp_path / "training.npz"
+    with pytest.raises(StoppedError):
+        train(digits, path, stop_after=2, epochs=4, max_seconds=60.0)
+    again, _ = train(digits, path, epochs=10_000, max_seconds=8.0)
+    assert again.schedule_share_ * 10_000 > 2
+    assert again.history_["step"][:3] == [1, 2, 3]
+
+
+def test_it_keeps_position_weights_and_momentum(tmp_path):
+    def make():
+        inputs = keras.Input((3,))
+        network = keras.Model(inputs, keras.layers.Dense(2)(inputs))
+        return network, keras.optimizers.SGD(0.1, momentum=0.9)
+
+    network, optimizer = make()
+    checkpoint = Checkpoint(tmp_path / "c.npz", "one")
+    assert checkpoint.attach(network, optimizer) is None
+    optimizer.apply([keras.ops.ones_like(variable) for variable in network.trainable_variables])
+    checkpoint.save(Position(7, 0.25, {"step": [1.0]}))
+    other, its_optimizer = make()
+    assert Checkpoint(tmp_path / "c.npz", "two").attach(other, its_optimizer) is None
+    found = Checkpoint(tmp_path / "c.npz", "one").attach(other, its_optimizer)
+    assert found == Position(7, 0.25, {"step": [1.0]})
+    for mine, theirs in zip(optimizer.variables, its_optimizer.variables, strict=True):
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(mine), keras.ops.convert_to_numpy(theirs))
+    np.testing.assert_array_equal(network.get_weights()[0], other.get_weights()[0])
