@@ -73,7 +73,7 @@ def network(options: argparse.Namespace) -> dict[str, Any]:
     from fmnist_bench.data.dataset import load_dataset
 
     data, space = load_dataset("fashion-mnist", "train"), load_space("cnn")
-    name = "6conv-long" if options.minutes >= LONG_MINUTES else "6conv"
+    name = "airbench-long" if options.minutes >= LONG_MINUTES else "airbench"
     default = next(default for default in space.defaults if default.name == name)
     model = Study(space).pipeline(default.parameters).model
     left = 60 * options.minutes - END_SECONDS - (time.monotonic() - STARTED)
