@@ -11,7 +11,8 @@ from fmnist_bench.report import figures, parameter_slices, search_figures
 from fmnist_bench.report.canvas import to_png
 from fmnist_bench.report.figures import Gain, Picture, Score
 from fmnist_bench.report.findings import Contestant, Findings
-from fmnist_bench.report.search_figures import Training
+from fmnist_bench.report.search_figures import Span, Training
+from fmnist_bench.storage.results import NOT_BEGUN
 
 
 def draw(findings: Findings) -> dict[str, Figure]:
@@ -26,7 +27,7 @@ def draw(findings: Findings) -> dict[str, Figure]:
     -------
     dict of str to matplotlib.figure.Figure
         Of `accuracy_intervals`, `accuracy_against_cost`, `augmentation`, `fidelity`, `anytime`, `learning_curves`,
-        `training`, `minutes` and `slices_STUDY` those that can be drawn.
+        `training`, `timeline` and `slices_STUDY` those that can be drawn.
     """
     drawn: dict[str, Figure] = {}
     if scores := _scores(findings):
@@ -44,8 +45,8 @@ def draw(findings: Findings) -> dict[str, Figure]:
         drawn["learning_curves"] = search_figures.learning_curves(trials)
     if trials := _trainings(findings, ("fit_loss", "fit_accuracy")):
         drawn["training"] = search_figures.training(trials)
-    if findings.trials:
-        drawn["minutes"] = search_figures.minutes(findings.seconds_by_kind())
+    if spans := _spans(findings):
+        drawn["timeline"] = search_figures.timeline(spans)
     for study in findings.studies:
         if parameters := parameter_slices.of_study(findings, study):
             drawn[f"slices_{study}"] = parameter_slices.draw(study, parameters)
@@ -99,6 +100,16 @@ def _points(findings: Findings) -> dict[str, list[tuple[float, float]]]:
         if trial.status == "complete" and trial.valid_accuracy is not None:
             points[trial.study].append((trial.ended, trial.valid_accuracy))
     return points if any(points.values()) else {}
+
+
+def _spans(findings: Findings) -> dict[str, list[Span]]:
+    """Give by study when its trials ran; the best study first, as in the leaderboard."""
+    spans: dict[str, list[Span]] = {who.name: [] for who in findings.everyone if who is not findings.ensemble}
+    for trial in findings.trials:
+        if trial.status != NOT_BEGUN:
+            span = Span(max(trial.ended - trial.seconds, 0.0), trial.ended, trial.phase)
+            spans.setdefault(trial.study, []).append(span)
+    return {study: found for study, found in spans.items() if found}
 
 
 def _trainings(findings: Findings, measures: tuple[str, ...]) -> dict[str, list[Training]]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -33,7 +34,7 @@ from fmnist_bench.report.canvas import (
 
 MEASURES = {"accuracy": "accuracy, %", "loss": "loss"}
 ROWS: dict[str, Any] = {"fit": ("train rows", DASHED), "valid": ("validation rows", LINE)}
-KINDS = {"complete": PALETTE[0], "prepared": PALETTE[2], "pruned": GREY, "failed or stopped": PALETTE[1]}
+PHASE_COLOURS = {"look": PALETTE[4], "search": PALETTE[0], "train": PALETTE[2]}
 PANEL = 1.5  # inches: height of one of many panels
 
 
@@ -46,6 +47,14 @@ class Training(NamedTuple):
     history: Mapping[str, Sequence[float]]
     status: str = "complete"
     best: bool = False
+
+
+class Span(NamedTuple):
+    """When a trial ran, seconds of the search, in which phase of the run."""
+
+    begun: float
+    ended: float
+    phase: str
 
 
 def anytime(studies: Mapping[str, Sequence[tuple[float, float]]], end: float, parts: Parts | None = None) -> Figure:
@@ -184,24 +193,24 @@ def fidelity(studies: Mapping[str, Mapping[str, Sequence[float]]], parts: Parts 
     return fig
 
 
-def minutes(studies: Mapping[str, Mapping[str, float]]) -> Figure:
-    """Draw where the search time went: a bar a study, split by how its trials ended.
+def timeline(studies: Mapping[str, Sequence[Span]]) -> Figure:
+    """Draw when each study's trials ran, in the colour of the phase of the run that each belongs to.
 
     Parameters
     ----------
-    studies : mapping of str to mapping of str to float
-        For each study, seconds by kind of trial, of `KINDS`.
+    studies : mapping of str to sequence of Span
     """
-    factor, unit = unit_of(max((sum(kinds.values()) for kinds in studies.values()), default=0.0))
-    fig = figure("Where the search time went", 0.8 + ROW * len(studies))
+    factor, unit = unit_of(max((span.ended for spans in studies.values() for span in spans), default=0.0))
+    fig = figure("When the trials of each study ran", 0.8 + ROW * len(studies))
     ax = axes(fig, xlabel=f"search time, {unit}")
-    left = np.zeros(len(studies))
-    for kind, colour in KINDS.items():
-        bars = np.array([study.get(kind, 0.0) for study in studies.values()]) / factor
-        if bars.any():
-            ax.barh(range(len(studies)), bars, left=left, height=0.36, color=colour, label=kind)
-        left += bars
+    drawn: dict[str, Artist] = {}
+    for row, spans in enumerate(studies.values()):
+        for phase, colour in PHASE_COLOURS.items():
+            bars = [(s.begun / factor, (s.ended - s.begun) / factor) for s in spans if s.phase == phase]
+            if bars:
+                drawn[phase] = ax.broken_barh(bars, (row - 0.18, 0.36), color=colour, lw=0, label=phase)
     name_rows(ax, list(studies))
-    if left.any():
-        legend(fig)
+    if drawn:
+        ax.set_xlim(left=0)
+        legend(fig, [drawn[phase] for phase in PHASE_COLOURS if phase in drawn])
     return fig

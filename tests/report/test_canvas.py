@@ -9,7 +9,7 @@ import pytest
 from fmnist_bench.report import canvas, figures, parameter_slices, search_figures
 from fmnist_bench.report.figures import Gain, Picture, Score
 from fmnist_bench.report.parameter_slices import Slice
-from fmnist_bench.report.search_figures import Training
+from fmnist_bench.report.search_figures import Span, Training
 
 SCORES = {"cnn": Score(0.93, 0.92, 0.94, 0.5), "a $x$ <b>": Score(0.9, 0.89, 0.91, 0.1)}
 EVERY = {
@@ -22,7 +22,7 @@ EVERY = {
         {"$": [Training({"step": [1, 2], "fit_accuracy": [0.5, 0.8], "valid_loss": [0.9, 0.4]}, best=True)]}
     ),
     "fidelity": lambda: search_figures.fidelity({name: {"step": [1, 2], "fidelity": [0.1, 0.9]} for name in "ab"}),
-    "minutes": lambda: search_figures.minutes({"cnn": {"complete": 500.0, "pruned": 20.0}}),
+    "timeline": lambda: search_figures.timeline({"cnn": [Span(0.0, 20.0, "look"), Span(20.0, 500.0, "train")]}),
     "slices": lambda: parameter_slices.draw("<b>", [Slice("C", [0.1, 9], [0.5, 0.6], [0, 1], 0.4, True)]),
     "confusion": lambda: figures.confusion(np.array([[9, 1], [0, 10]]), ["<b>", "_bag"], "Confusion matrix"),
     "pictures": lambda: figures.pictures([Picture(np.zeros((8, 8), np.uint8), "$ <b>")], "Mistakes"),
@@ -58,7 +58,7 @@ def test_a_figure_of_the_page_is_as_wide_as_a_phone_can_show(name):
 
 
 def test_figures_share_a_page_without_sharing_an_id():
-    ids = [set(re.findall(r'\bid="([^"]+)"', canvas.to_svg(EVERY[name]()))) for name in ("minutes", "anytime")]
+    ids = [set(re.findall(r'\bid="([^"]+)"', canvas.to_svg(EVERY[name]()))) for name in ("timeline", "anytime")]
     assert ids[0] and not ids[0] & ids[1]
 
 
@@ -125,7 +125,7 @@ def test_no_two_studies_share_a_colour_but_grey():
     [
         lambda: search_figures.anytime({}, 0),
         lambda: search_figures.anytime({"svm": []}, 10),
-        lambda: search_figures.minutes({}),
+        lambda: search_figures.timeline({}),
         lambda: search_figures.learning_curves({}),
         lambda: figures.accuracy_intervals({}),
         lambda: figures.pictures([], "Mistakes"),

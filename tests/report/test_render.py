@@ -141,7 +141,7 @@ def test_page_is_wellformed_with_unique_ids_and_every_section(page):
     assert [name for name, count in Counter(parsed.ids).items() if count > 1] == []
     assert set(SECTIONS) <= set(parsed.ids)
     assert parsed.tags["h1"] == 1
-    assert parsed.tags["svg"] == 5  # intervals, costs, anytime, learning curves, minutes
+    assert parsed.tags["svg"] == 5  # intervals, costs, anytime, learning curves, timeline
 
 
 def test_page_needs_no_network_and_is_small(page):
@@ -306,7 +306,7 @@ def test_a_run_in_which_everything_failed(findings):
     assert "no trial was complete" in text
     assert "No ensemble was built" in text
     assert "ValueError: <script>" in text
-    assert set(drawing.draw(bare)) == {"minutes"}
+    assert set(drawing.draw(bare)) == {"timeline"}
     assert drawing.draw_alone(bare) == {}
     assert "| 2 failed |" in render.render_markdown(bare)
     assert list(board(bare)) == ["svm"]

@@ -6,7 +6,7 @@ import pytest
 from fmnist_bench.report import parameter_slices, search_figures
 from fmnist_bench.report.canvas import GREY, MAX_POINTS, PALETTE
 from fmnist_bench.report.parameter_slices import Slice
-from fmnist_bench.report.search_figures import Training
+from fmnist_bench.report.search_figures import Span, Training
 
 
 def test_anytime_line_is_the_running_best_up_to_the_end():
@@ -62,11 +62,14 @@ def test_trainings_have_accuracy_and_loss_of_both_kinds_of_rows():
     assert [line.is_dashed() for line in accuracy.lines] == [True, False, True, False]
 
 
-def test_minutes_stack_to_the_total_and_name_the_kinds_that_occur():
-    fig = search_figures.minutes({"cnn": {"complete": 300.0, "pruned": 60.0}, "hog": {"complete": 120.0}})
-    ends = [patch.get_x() + patch.get_width() for patch in fig.axes[0].patches]
-    assert max(ends) == pytest.approx(6)
-    assert [text.get_text() for text in fig.legends[0].texts] == ["complete", "pruned"]
+def test_the_timeline_shows_when_and_in_which_phase_trials_ran():
+    spans = [Span(0.0, 60.0, "look"), Span(120.0, 600.0, "train")]
+    fig = search_figures.timeline({"cnn": spans, "hog": [Span(60.0, 90.0, "search"), Span(30.0, 60.0, "look")]})
+    (ax,) = fig.axes
+    ends = [path.get_extents().x1 for bars in ax.collections for path in bars.get_paths()]
+    assert ends == pytest.approx([1.0, 10.0, 1.0, 1.5])
+    assert ax.get_xlabel() == "search time, minutes"
+    assert [text.get_text() for text in fig.legends[0].texts] == ["look", "search", "train"]
 
 
 def test_slices_show_the_first_parameters_each_on_its_own_scale():
