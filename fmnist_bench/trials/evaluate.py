@@ -46,6 +46,7 @@ def run_trial(
             facts = {"validation_data": valid, "monitor": monitor, "checkpoint": checkpoint}
             pipeline.fit(X[split.train], y[split.train], **facts)
         fit = _since(started)
+        fit["fit_seconds"] += getattr(pipeline.model_, "seconds_before_", 0.0)  # in a process that was killed
         stage_progress.enter(stage_progress.PREDICTING)
         probabilities, seconds = _predict(pipeline, valid[0])
         return _scored(pipeline, probabilities, valid[1], {**fit, "predict_seconds": seconds})

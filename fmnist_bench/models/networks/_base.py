@@ -7,7 +7,6 @@ executes no operation and starts no threads of the back end.
 from __future__ import annotations
 
 import inspect
-import math
 import time
 from abc import abstractmethod
 from pathlib import Path
@@ -39,7 +38,6 @@ Pair = tuple[ArrayLike, ArrayLike] | None
 SCORED, LEAST_SCORED = 0.1, 1000  # share of the rows trained on, and rows, that are scored after each epoch
 
 LENGTH = ("epochs", "max_seconds", "cache_dir", "weights_dir")  # parameters that do not change what a step does
-ADAPTED = 5000  # images, of those trained on, that layers which adapt to images see
 
 
 class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
@@ -105,6 +103,8 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         trained on, and without the mirror images of `flip_average`.
     flip_average_ : bool
         Whether `max_seconds` left time for the mirror images of `flip_average`.
+    seconds_before_ : float
+        Seconds that the part of the training took that a `checkpoint` held; 0 without one.
     schedule_share_ : float
         Share of the steps of all `epochs` that was made, above 0 to 1; below 1 where `max_seconds` compressed the
         schedule.
@@ -218,8 +218,8 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         sample_weight : array-like of shape (n,) or None
             Weights of the rows in the loss, 0 or more; only how they compare with each other counts.
         checkpoint : str, Path or None
-            File that the training is saved to twice a minute. A later `fit` with the same rows, parameters and file
-            goes on from there; not with `patience`. The file is deleted when the training is over.
+            File that the training is saved to twice a minute. A later `fit` with the same rows, weights, parameters and
+            file goes on from there; not with `patience`. Whoever names the file deletes it.
 
         Returns
         -------
@@ -263,19 +263,17 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
             valid = self._check_valid(validation_data, len(images))
             keras.utils.set_random_seed(seeds[1])  # features that were found in a file have drawn no random numbers
             n_predicted = 0 if validation_data is None else len(np.asarray(validation_data[1]))
-            kept = (
-                None if checkpoint is None else Checkpoint(Path(checkpoint), self._about(images, targets, batch_size))
-            )
+            about = "" if checkpoint is None else self._about(batch_size, images, targets, weights)
+            kept = None if checkpoint is None else Checkpoint(Path(checkpoint), about)
             callback = TrainingCallback(self, self._learner(), started, batches, valid, monitor, n_predicted, kept)
             self.history_ = callback.history
             self._train(batches, callback)
             self.schedule_share_, self.flip_average_ = callback.schedule_share, callback.flip_average
+            self.seconds_before_ = callback.seconds_before
 
         with chance_of_its_own():
             if not _backend.fits(train, size := min(self.batch_size, len(images))):
                 train(size // 2)
-        if checkpoint is not None:
-            Path(checkpoint).unlink(missing_ok=True)
         return self
 
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float32]:
@@ -332,11 +330,12 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         # Features of all of them: whoever predicts them in the end finds these in a file.
         return self._embed(self._to_images(X))[part], self._encoder.transform(y[part])
 
-    def _about(self, images: NDArray[Any], targets: NDArray[np.float32], batch_size: int) -> str:
+    def _about(self, batch_size: int, *arrays: NDArray[Any] | None) -> str:
         """Say what a training depends on, but for its length: a checkpoint of another one is not gone on from."""
+        given = [array for array in arrays if array is not None]
         parameters = {name: value for name, value in self.get_params().items() if name not in LENGTH}
-        words = f"{type(self).__qualname__} {sorted(parameters.items())} {images.dtype} {images.shape} {batch_size}"
-        return digest_of(words, images, targets)
+        shapes = [(array.dtype, array.shape) for array in given]
+        return digest_of(f"{type(self).__qualname__} {sorted(parameters.items())} {shapes} {batch_size}", *given)
 
     def _to_images(self, X: NDArray[Any]) -> NDArray[Any]:
         shape = pixels.shape_of_images(X.shape[1], self.image_shape_)
@@ -348,7 +347,7 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
             inputs = keras.Input(images.shape[1:], name="pixels")
             scaled = keras.layers.Rescaling(scale, offset)(inputs)
             body = self._build(images.shape[1:], len(self.classes_))
-            adapt_layers(body, images[:: math.ceil(len(images) / ADAPTED)] * scale + offset)
+            adapt_layers(body, images, scale, offset)
             logits = body(scaled)
             network = keras.Model(inputs, keras.layers.Activation("linear", dtype="float32", name="logits")(logits))
         network.jit_compile = _backend.compiles()

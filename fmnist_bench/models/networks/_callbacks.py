@@ -119,6 +119,7 @@ class TrainingCallback(keras.callbacks.Callback):  # type: ignore[misc]
         super().__init__()
         self.checkpoint = checkpoint if settings.patience is None else None  # what early stopping knows is not in it
         self.done = 0.0  # share of the schedule that was over when this process began
+        self.started, self.seconds_before = started, 0.0
         self.network = network  # whose prediction is traced once, here, and not again after the training
         self.settings, self.valid, self.monitor, self.n_predicted = settings, valid, monitor, n_predicted
         self.steps_per_execution = steps_per_execution(batches.batches_per_pass)
@@ -148,8 +149,9 @@ class TrainingCallback(keras.callbacks.Callback):  # type: ignore[misc]
         position = None if self.checkpoint is None else self.checkpoint.attach(self.network, optimizer)
         if position is not None:
             self.steps, self.done = position.steps, position.progress
+            self.seconds_before = position.seconds
             self.history.update(position.history)
-        return self.steps // self.steps_per_epoch
+        return len(self.history["step"])
 
     def progress(self) -> float:
         """Share of the training that is done, by steps or by the clock, whichever is ahead."""
@@ -204,7 +206,8 @@ class TrainingCallback(keras.callbacks.Callback):  # type: ignore[misc]
             return
         if hasattr(self.model, "jax_state_sync"):  # JAX keeps the variables elsewhere while it trains
             self.model.jax_state_sync()
-        self.checkpoint.save(Position(self.steps, self.progress(), self.history))
+        seconds = self.seconds_before + time.monotonic() - self.started
+        self.checkpoint.save(Position(self.steps, self.progress(), self.history, seconds))
 
     def _stop_in_time(self) -> None:
         if self.progress() >= 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import warnings
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import keras
 import numpy as np
 
 from fmnist_bench._utils.digests import digest_of
+from fmnist_bench._utils.errors import describe
 from fmnist_bench._utils.files import replacing
 
 SAVE_SECONDS = 30.0  # how often to save: what a kill costs at most
@@ -30,11 +32,14 @@ class Position:
         Share of the schedule that was over, 0 to 1.
     history : dict of str to list of float
         Of the epochs that were over.
+    seconds : float
+        That the training had taken.
     """
 
     steps: int
     progress: float
     history: dict[str, list[float]]
+    seconds: float = 0.0
 
 
 class Checkpoint:
@@ -75,12 +80,15 @@ class Checkpoint:
         return time.monotonic() - self._saved >= SAVE_SECONDS
 
     def save(self, position: Position) -> None:
-        """Write the variables as they are now; the file is replaced whole."""
+        """Write the variables as they are now; the file is replaced whole. A full disk must not end the training."""
         values = {f"v{i}": _array(variable) for i, variable in enumerate(self._variables)}
         texts: dict[str, Any] = {"about": json.dumps(self.about), "position": json.dumps(position.__dict__)}
-        with replacing(self.path) as temporary, temporary.open("wb") as file:
-            np.savez(file, **values, **texts)
         self._saved = time.monotonic()
+        try:
+            with replacing(self.path) as temporary, temporary.open("wb") as file:
+                np.savez(file, **values, **texts)
+        except OSError as error:
+            warnings.warn(f"the training was not saved: {describe(error)}", stacklevel=2)
 
 
 def _array(variable: keras.Variable) -> Any:

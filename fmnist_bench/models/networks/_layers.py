@@ -9,6 +9,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+ADAPTED_PIXELS = 4_000_000  # that layers which adapt to images see: 5,000 images of Fashion-MNIST
+
 
 @keras.saving.register_keras_serializable("fmnist_bench")
 class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]
@@ -85,14 +87,16 @@ class PatchWhitening(keras.layers.Layer):  # type: ignore[misc]
 
     def call(self, inputs: Any) -> Any:
         """Return the coordinates of each patch."""
-        return keras.ops.conv(inputs, keras.ops.cast(self.kernel, inputs.dtype), padding="valid")
+        kernel = keras.ops.cast(self.kernel, inputs.dtype)
+        return keras.ops.conv(inputs, kernel, padding="valid", data_format="channels_last")
 
 
-def adapt_layers(network: keras.Model, images: NDArray[Any]) -> None:
-    """Show images, as the network gets them, to its layers that adapt to them."""
-    for layer in network.layers:
-        if isinstance(layer, PatchWhitening):
-            layer.adapt(images)
+def adapt_layers(network: keras.Model, images: NDArray[Any], scale: float, offset: float) -> None:
+    """Show some images, scaled as the network gets them, to its layers that adapt to them."""
+    layers = [layer for layer in network.layers if isinstance(layer, PatchWhitening)]
+    most = max(1, min(len(images), ADAPTED_PIXELS // math.prod(images.shape[1:])))
+    for layer in layers:
+        layer.adapt(images[:: math.ceil(len(images) / most)].astype(np.float32) * scale + offset)
 
 
 def _depthwise(inputs: Any, kernel: Any) -> Any:

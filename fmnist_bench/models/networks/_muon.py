@@ -24,7 +24,7 @@ class Muon(keras.optimizers.SGD):  # type: ignore[misc]
     learning_rate : float
         Of everything but convolutions, above 0.
     momentum : float
-        Of everything but convolutions, from 0 to 1.
+        Of everything but convolutions, above 0 and at most 1.
     conv_rate : float
         Learning rate of convolutions as a share of `learning_rate`, above 0.
     conv_momentum : float
@@ -33,6 +33,11 @@ class Muon(keras.optimizers.SGD):  # type: ignore[misc]
         Newton-Schulz iterations a step, at least 1.
     **kwargs
         See `keras.optimizers.SGD`.
+
+    Raises
+    ------
+    ValueError
+        Where `momentum` is not above 0.
 
     References
     ----------
@@ -49,6 +54,8 @@ class Muon(keras.optimizers.SGD):  # type: ignore[misc]
         ns_steps: int = 5,
         **kwargs: Any,
     ) -> None:
+        if not momentum > 0:  # without it gradient descent keeps no momentum of convolutions, either
+            raise ValueError(f"momentum={momentum!r}: must be above 0")
         super().__init__(learning_rate, momentum, **{"nesterov": True, **kwargs})
         self.conv_rate, self.conv_momentum, self.ns_steps = conv_rate, conv_momentum, ns_steps
 

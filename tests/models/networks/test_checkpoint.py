@@ -61,7 +61,7 @@ def test_it_goes_on_bit_for_bit(digits, tmp_path, always):
     assert steps == [3, 4]
     assert again.history_["step"] == [1, 2, 3, 4]
     assert again.history_["valid_loss"] == whole.history_["valid_loss"]
-    assert list(tmp_path.iterdir()) == [], "it is deleted when the training is over"
+    assert again.seconds_before_ > whole.seconds_before_ == 0
 
 
 def test_it_goes_on_from_the_middle_of_an_epoch(digits, tmp_path, monkeypatch):
@@ -112,11 +112,26 @@ def test_it_keeps_position_weights_and_momentum(tmp_path):
     checkpoint = Checkpoint(tmp_path / "c.npz", "one")
     assert checkpoint.attach(network, optimizer) is None
     optimizer.apply([keras.ops.ones_like(variable) for variable in network.trainable_variables])
-    checkpoint.save(Position(7, 0.25, {"step": [1.0]}))
+    checkpoint.save(Position(7, 0.25, {"step": [1.0]}, 3.0))
     other, its_optimizer = make()
     assert Checkpoint(tmp_path / "c.npz", "two").attach(other, its_optimizer) is None
     found = Checkpoint(tmp_path / "c.npz", "one").attach(other, its_optimizer)
-    assert found == Position(7, 0.25, {"step": [1.0]})
+    assert found == Position(7, 0.25, {"step": [1.0]}, 3.0)
     for mine, theirs in zip(optimizer.variables, its_optimizer.variables, strict=True):
         np.testing.assert_array_equal(keras.ops.convert_to_numpy(mine), keras.ops.convert_to_numpy(theirs))
     np.testing.assert_array_equal(network.get_weights()[0], other.get_weights()[0])
+
+
+def test_a_file_that_cannot_be_written_does_not_end_the_training(digits, tmp_path, always):
+    with pytest.warns(UserWarning, match="the training was not saved: .*No such file"):
+        _, steps = train(digits, tmp_path / "nowhere" / "training.npz", epochs=1)
+    assert steps == [1]
+
+
+def test_rows_of_other_weights_are_another_training(digits, tmp_path, always):
+    path, weights = tmp_path / "training.npz", np.linspace(0.5, 1.5, 600)
+    model = CNNClassifier(**{**MODEL, "epochs": 2})
+    model.fit(*digits[:2], validation_data=digits[2:], checkpoint=path)
+    again = CNNClassifier(**{**MODEL, "epochs": 2})
+    again.fit(*digits[:2], validation_data=digits[2:], checkpoint=path, sample_weight=weights)
+    assert (model.seconds_before_, again.seconds_before_) == (0.0, 0.0)

@@ -80,7 +80,7 @@ def test_patches_become_uncorrelated_with_variance_one(channels):
     images[:, 1:] += 2 * images[:, :-1]
     inputs = keras.Input((6, 5, channels))
     network = keras.Model(inputs, PatchWhitening()(inputs))
-    adapt_layers(network, images)
+    adapt_layers(network, images, 1.0, 0.0)
     found = keras.ops.convert_to_numpy(network(images))
     assert found.shape == (200, 5, 4, 8 * channels)
     half = found.reshape(-1, 8 * channels)[:, : 4 * channels]
@@ -92,5 +92,5 @@ def test_patches_become_uncorrelated_with_variance_one(channels):
 def test_images_of_one_value_are_whitened_too():
     inputs = keras.Input((4, 4, 1))
     network = keras.Model(inputs, PatchWhitening()(inputs))
-    adapt_layers(network, np.ones((3, 4, 4, 1), np.float32))
+    adapt_layers(network, np.ones((3, 4, 4, 1), np.float32), 1.0, 0.0)
     assert np.isfinite(keras.ops.convert_to_numpy(network(np.ones((1, 4, 4, 1), np.float32)))).all()

@@ -61,3 +61,8 @@ def test_it_is_made_again_from_its_configuration():
     assert isinstance(optimizer, Muon)
     assert (optimizer.conv_rate, optimizer.conv_momentum, optimizer.ns_steps) == (0.2, 0.6, 3)
     assert optimizer.nesterov
+
+
+def test_without_momentum_it_is_refused():
+    with pytest.raises(ValueError, match=r"momentum=0\.0: must be above 0"):
+        Muon(momentum=0.0)
