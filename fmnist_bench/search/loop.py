@@ -5,10 +5,11 @@ import math
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from fmnist_bench.config.study import ROWS, Study
 from fmnist_bench.data.dataset import Split
@@ -20,6 +21,7 @@ from fmnist_bench.search.plan import box_seconds
 from fmnist_bench.search.proposal import Proposal
 from fmnist_bench.search.sampler import Ask, Sampler
 from fmnist_bench.search.study import EPOCHS, StudySearch
+from fmnist_bench.search.training import STOPPED, Planned
 from fmnist_bench.storage.records import TRAIN, TrialRecord
 from fmnist_bench.storage.results import PREPARATION, TrialResult
 from fmnist_bench.storage.run_folder import Run
@@ -74,7 +76,8 @@ class Search:
         self.studies, self.run, self.tracker, self.clock, self.workers = studies, run, tracker, clock, workers
         self.settings, self.progress = settings, progress
         self.stop = Stop()  # set by Ctrl-C: ends the trials in progress and the search
-        self.phases = Phases(studies, clock, workers, settings.seed, settings.trials, self._write_down)
+        planned = run.state.get("networks", [])
+        self.phases = Phases(studies, clock, workers, settings.seed, settings.trials, self._write_down, planned)
         self._lock = threading.RLock()  # the threads that attend to workers hand in scores
 
     def settle(self) -> None:
@@ -109,10 +112,10 @@ class Search:
                     earlier = search.preparation_seconds if ask.number == PREPARATION else 0.0
                     self._close(search, self._record(search, ask, result, earlier + seconds))
 
-    def _write_down(self, trainings: list[str]) -> None:
+    def _write_down(self, networks: list[Planned], lines: list[str]) -> None:
         """Keep and say what the train phase is going to train."""
-        self.run.save_state(plan=trainings)
-        for line in trainings:
+        self.run.save_state(networks=networks)
+        for line in lines:
             self.progress.message(f"Training {line}")
 
     def _note_what_was_not_begun(self, reserve: float) -> None:
@@ -238,7 +241,7 @@ class Search:
         """Where a network of the train phase is saved while it learns; the same for one that goes on after a kill."""
         if search.running[ask.number].proposal.phase != TRAIN:
             return None
-        return self.run.checkpoint_file(search.study.name, f"{sorted(ask.parameters.items())} {ask.rung}")
+        return self.run.checkpoint_file(search.study.name, _about(ask.parameters, ask.rung))
 
     def _fit_seconds(self, proposal: Proposal) -> float | None:
         """Seconds in which a network's schedule ends; in the train phase they are what its limit leaves."""
@@ -269,6 +272,8 @@ class Search:
         self.tracker.log_trial(record)
         with self._lock:
             search.tell(record)
+        if record.phase == TRAIN and record.result.status not in STOPPED:
+            self.run.delete_checkpoint(record.study, _about(record.parameters, record.rung))
         best = search.best(self.settings.per_study)
         self.tracker.keep_models(record.study, [r.number for r in best])
         self.run.save_state(seconds=self.clock.elapsed)
@@ -276,6 +281,11 @@ class Search:
         self.progress.trial_ended(
             record.study, record.number, result.status, result.accuracy, record.seconds, result.reason
         )
+
+
+def _about(parameters: Mapping[str, Any], rung: int) -> str:
+    """Tell the networks of a study apart."""
+    return f"{sorted(parameters.items())} {rung}"
 
 
 def make_study_searches(studies: Sequence[Study], run: Run, seed: int, thorough: bool) -> list[StudySearch]:

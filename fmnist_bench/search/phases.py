@@ -9,7 +9,7 @@ from fmnist_bench.search.allocation import Clock, next_study
 from fmnist_bench.search.plan import LEAST_FULL_BOX, SEARCH_SHARE, box_seconds
 from fmnist_bench.search.proposal import Proposal
 from fmnist_bench.search.study import StudySearch
-from fmnist_bench.search.training import Training, plan_training, resume_training
+from fmnist_bench.search.training import Planned, Training, choose_study, plan_training, resume_training
 from fmnist_bench.storage.records import TRAIN
 from fmnist_bench.storage.results import PREPARATION
 from fmnist_bench.trials.local import Workers
@@ -36,7 +36,9 @@ class Phases:
     trials : int or None
         Of each study; None leaves their number to the clock.
     write_down : callable
-        Gets what is decided for the train phase, a line a network, before any is trained.
+        Gets what is decided for the train phase, and a line about each network, before any is trained.
+    planned : sequence of dict
+        What an earlier call decided: networks of it that were stopped or not begun come first.
     """
 
     def __init__(
@@ -46,10 +48,11 @@ class Phases:
         workers: Workers,
         seed: int,
         trials: int | None,
-        write_down: Callable[[list[str]], None],
+        write_down: Callable[[list[Planned], list[str]], None],
+        planned: Sequence[Planned] = (),
     ) -> None:
         self.studies, self.clock, self.workers, self.seed = studies, clock, workers, seed
-        self.trials, self._write_down = trials, write_down
+        self.trials, self._write_down, self._planned = trials, write_down, list(planned)
         self._trainings: list[Training] = []  # networks that wait for their turn in the train phase
         self._plans = 0
 
@@ -130,9 +133,10 @@ class Phases:
     def _search(self, left: float, span: float, short: bool = False) -> Chosen | None:
         """Choose what is likely to end in time: first each family on all rows, then by what the studies promise.
 
-        In a `short` run that is all: minutes are worth more to a network that has too few of them.
+        A `short` run compares the families beside the network that it is going to train, and that is all.
         """
-        found = self._compare(left, span)
+        to_be_trained = choose_study(self.studies) if short else None
+        found = self._compare(left, span, [search for search in self.studies if search is not to_be_trained])
         if short or found is not None:
             return found
         pairs = self._proposals(self.studies, left, box_seconds(span)) if left >= SHORTEST else []
@@ -143,15 +147,13 @@ class Phases:
         return ready[self.studies[next_study(claims)].study.name]
 
     def _compare(self, left: float, span: float, among: Sequence[StudySearch] | None = None) -> Chosen | None:
-        """Choose a family that is to be tried on all rows: the most promising one, or the slowest where all have time.
+        """Choose the most promising family that is to be tried on all rows.
 
-        With the slowest first all workers end at about the same moment (Graham, "Bounds on Multiprocessing Timing
-        Anomalies", 1969), and no core waits when networks begin to train.
+        In a run of a few minutes a network may make less of them than the best family: that one has half of the time.
         """
         pairs = self._proposals(among or self.studies, left, box_seconds(span)) if left >= SHORTEST else []
         first = [pair for pair in pairs if not pair[0].is_compared and pair[1].parameters is not None]
-        have_time = sum(proposal.seconds for _, proposal in first) <= left * self.workers.capacity
-        return max(first, key=lambda pair: pair[1].seconds if have_time else pair[0].promise, default=None)
+        return max(first, key=lambda pair: pair[0].promise, default=None)
 
     def _train(self, left: float) -> Chosen | None:
         """Choose the next network of the train phase; None where it waits for places."""
@@ -170,10 +172,11 @@ class Phases:
         self._plans += 1
         places = self.free_places() if self._must_wait() > WORTH_WAITING * left else self.workers.capacity
         now = self.clock.elapsed
-        self._trainings = resume_training(self.studies, now, left, places) or plan_training(
-            self.studies, now, left, places, self.workers.speedup, self.seed
-        )
-        self._write_down([training.about() for training in self._trainings])
+        again = resume_training(self._planned, self.studies, now, left, places, self.workers.speedup)
+        self._trainings = again or plan_training(self.studies, now, left, places, self.workers.speedup, self.seed)
+        if not again:
+            self._planned = [training.planned() for training in self._trainings]
+        self._write_down(self._planned, [training.about() for training in self._trainings])
         return bool(self._trainings)
 
     def _must_wait(self) -> float:

@@ -13,6 +13,8 @@ from fmnist_bench.storage.records import TRAIN, TrialRecord
 
 WITH_AUGMENTATION = 0.005  # of accuracy that an augmentation must have gained in the search to be trained with
 CLOSE = 0.01  # of accuracy that another architecture may be behind the best one, on a rung that both have completed
+STOPPED = ("interrupted", "crashed")  # statuses of a training that goes on from its checkpoint
+Planned = dict[str, Any]  # a network of the plan, as run.json keeps it: study, parameters, default, rung
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,12 @@ class Training:
     proposal: Proposal
     until: float
 
+    def planned(self) -> Planned:
+        """Give what a later call needs to go on with it."""
+        proposal = self.proposal
+        network = {"parameters": dict(proposal.parameters or {}), "default": proposal.default, "rung": proposal.rung}
+        return {"study": self.study.study.name, **network}
+
     def about(self) -> str:
         """Say in a line what is trained, for how long, on how many places."""
         name = self.proposal.default or "best configuration"
@@ -30,21 +38,38 @@ class Training:
         return f"{self.study.study.name} ({name}), {self.proposal.seconds:.0f} s{where}"
 
 
-def resume_training(studies: Sequence[StudySearch], now: float, left: float, places: int) -> list[Training]:
-    """Go on with the networks that were in training when an earlier call was stopped or killed, in all of the time."""
-    found: dict[str, tuple[StudySearch, TrialRecord]] = {}
-    for search in studies:
-        for record in (record for record in search.records if record.phase == TRAIN):
-            found[f"{search.study.name} {sorted(record.parameters.items())}"] = search, record
-    stopped = [(search, r) for search, r in found.values() if r.result.status == "interrupted"][:places]
-    each = places // max(1, len(stopped))
-    return [Training(s, _again(s, r, left, each), now + left) for s, r in stopped if left >= LEAST_TRAINING]
+def resume_training(
+    planned: Sequence[Planned],
+    studies: Sequence[StudySearch],
+    now: float,
+    left: float,
+    places: int,
+    speedup: Callable[[int], float],
+) -> list[Training]:
+    """Go on with networks that an earlier call planned and that were stopped or not begun, in all of the time."""
+    searches = {search.study.name: search for search in studies}
+    missing = [one for one in planned if one["study"] in searches and _is_missing(searches[one["study"]], one)]
+    each = max(1, places // max(1, len(missing)))
+    each = each if speedup(each) > 1 else 1
+    at_once = max(1, places // each)
+    rounds = math.ceil(len(missing) / at_once)
+    return [
+        Training(search, _planned_again(search, one, left / rounds, each), now + left * (i // at_once + 1) / rounds)
+        for i, one in enumerate(missing)
+        for search in [searches[one["study"]]]
+    ]
 
 
-def _again(search: StudySearch, record: TrialRecord, seconds: float, places: int) -> Proposal:
-    settings = {EPOCHS: _longest(search)}
+def _is_missing(search: StudySearch, planned: Planned) -> bool:
+    """Whether no training of this network has come to an end of its own."""
+    ended = [r for r in search.records if r.phase == TRAIN and r.result.status not in STOPPED]
+    return all((dict(r.parameters), r.rung) != (planned["parameters"], planned["rung"]) for r in ended)
+
+
+def _planned_again(search: StudySearch, planned: Planned, seconds: float, places: int) -> Proposal:
+    settings, name = {EPOCHS: _longest(search)}, planned["default"]
     return Proposal(
-        record.parameters, record.default, record.rung, seconds, phase=TRAIN, settings=settings, places=places
+        planned["parameters"], name, planned["rung"], seconds, phase=TRAIN, settings=settings, places=places
     )
 
 

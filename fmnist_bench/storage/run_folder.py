@@ -36,6 +36,7 @@ STATE_TYPES = {
     "seconds": float,
     "studies": dict[str, str],
     "unlogged": list[list[Any]],
+    "networks": list[dict[str, Any]],
 }
 FREE_SPACE = 500 * 2**20  # bytes; a run of every family leaves a few hundred MiB
 
@@ -193,6 +194,12 @@ class Run:
         """Where a long training is saved while it goes on; `what` tells those of a study apart."""
         (folder := self.folder / CHECKPOINTS).mkdir(exist_ok=True)
         return folder / f"{study}-{digest_of(what)[:12]}.npz"
+
+    def delete_checkpoint(self, study: str, what: str) -> None:
+        """Delete it, and what a kill has left of one that was being written."""
+        path = self.checkpoint_file(study, what)
+        for file in path.parent.glob(f"*{glob.escape(path.stem)}*"):
+            file.unlink(missing_ok=True)
 
     def valid_probabilities(self, study: str, number: int) -> NDArray[np.float32]:
         """Validation probabilities of a complete trial, of shape (n_valid, n_classes)."""

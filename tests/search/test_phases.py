@@ -88,9 +88,12 @@ def test_a_family_that_promises_more_than_the_network_goes_first(run, accuracy, 
 def test_what_is_decided_is_written_down_before_it_is_trained(run):
     loop = make_loop(run, list(two_studies(run)), 600.0, spent=200.0)
     look(run, loop)
+    lines = []
+    loop.progress.message = lines.append
     begin(loop)
-    (line,) = run.state["plan"]
-    assert line == "cnn (one), 400 s x 2 cores"
+    assert lines == ["Training cnn (one), 400 s x 2 cores"]
+    parameters = {"model__learning_rate": 0.5}
+    assert run.state["networks"] == [{"study": "cnn", "parameters": parameters, "default": "one", "rung": 1}]
 
 
 def test_a_long_run_goes_on_searching_until_its_share_is_over(run):
@@ -117,14 +120,13 @@ def test_when_networks_are_trained_the_search_goes_on_with_what_is_left(run):
     assert (search, proposal.phase) == (svm, SEARCH)
 
 
-@pytest.mark.parametrize(("spent", "first"), [(10.0, "slow"), (50.0, "promising")])
-def test_the_slowest_family_goes_first_where_all_have_time(run, spent, first):
-    looks = {"cnn": (0.9, 40.0), "slow": (0.7, 13.0), "promising": (0.8, 12.0), "other": (0.6, 12.0)}
-    studies = [network(run), *(make(run, KNOWN, levels=LEVELS) for _ in range(3))]
-    for study, (name, (accuracy, seconds)) in zip(studies, looks.items(), strict=True):
-        study.study = replace(study.study, space=replace(study.study.space, name=name))
-        answer(study, run, study.ask(study.look(40.0)), accuracy=accuracy, seconds=seconds)
-    assert begin(make_loop(run, studies, 600.0, spent=spent))[0].study.space.name == first
+def test_a_short_run_does_not_look_again_at_the_network_that_it_trains(run):
+    cnn, svm = two_studies(run)
+    cnn._enqueue({"model__learning_rate": 0.2}, "two", 0)
+    short, long = (make_loop(run, [cnn, svm], budget, spent=60.0) for budget in (600.0, 3600.0))
+    look(run, short)
+    found = [loop.phases._search(100.0, loop.clock.budget, loop is short) for loop in (short, long)]
+    assert [search for search, _ in found] == [svm, cnn]
 
 
 def test_places_that_no_network_takes_go_on_searching(run):

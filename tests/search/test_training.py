@@ -1,5 +1,6 @@
 """The train phase: which networks, how long, on how many places."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -120,16 +121,35 @@ def test_without_a_network_or_without_time_nothing_is_trained(run):
     assert plan_training([looked(run)], 0.0, 10.0, 2, float, 0) == []
 
 
-@pytest.mark.parametrize(("status", "resumed"), [("interrupted", 1), ("complete", 0), ("failed", 0)])
+STATUSES = [("interrupted", 1), ("crashed", 1), ("complete", 0), ("failed", 0)]
+
+
+@pytest.mark.parametrize(("status", "resumed"), STATUSES)
 def test_a_training_that_was_stopped_goes_on_in_all_of_the_time(run, status, resumed):
     search = looked(run)
     (training,) = plan_training([search], now=0.0, left=80.0, places=2, speedup=float, seed=0)
     stopped = answer(search, run, search.ask(training.proposal), status=status)
-    found = resume_training([search], now=100.0, left=300.0, places=2)
+    found = resume_training([training.planned()], [search], now=100.0, left=300.0, places=2, speedup=float)
     assert len(found) == resumed
     for training in found:
         proposal = training.proposal
         assert (proposal.parameters, proposal.rung) == (stopped.parameters, stopped.rung)
         assert (proposal.phase, proposal.places, training.until) == (TRAIN, 2, 400.0)
         assert proposal.settings[EPOCHS] == 56
-    assert resume_training([search], now=100.0, left=5.0, places=2) == [], "too late"
+
+
+def test_networks_that_were_planned_and_not_begun_share_the_time_that_is_left(run):
+    search = looked(run)
+    trainings = plan_training([search], now=0.0, left=700.0, places=2, speedup=lambda n: n**0.9, seed=0)
+    planned = json.loads(json.dumps([training.planned() for training in trainings]))
+    answer(search, run, search.ask(trainings[0].proposal))
+    found = resume_training(planned, [search], now=400.0, left=300.0, places=2, speedup=float)
+    assert [t.proposal.parameters for t in found] == [t.proposal.parameters for t in trainings[1:]]
+    assert [(t.proposal.places, t.until) for t in found] == [(1, 550.0), (1, 550.0), (1, 700.0)]
+
+
+def test_a_cluster_gives_a_network_that_goes_on_one_worker(run):
+    search = looked(run)
+    (planned,) = (t.planned() for t in plan_training([search], 0.0, 80.0, 2, float, 0))
+    (training,) = resume_training([planned], [search], 100.0, 300.0, 8, speedup=lambda places: 1.0)
+    assert training.proposal.places == 1
