@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 
 SEARCH_SHARE = 0.3  # of the time for trials, first looks included; the rest trains networks
-BOX_SHARE, LEAST_BOX = 0.08, 20.0  # of the time for trials, and seconds, that one network has in look or search
+BOX_SHARE, LEAST_BOX = 0.06, 20.0  # of the time for trials, and seconds, that one network has in look or search
 LEAST_FULL_BOX = 100.0  # seconds; a network that has fewer learns nothing worth comparing from all rows
 LEAST_TRAINING = 20.0  # seconds; fewer are not worth starting a network for
 ENOUGH_EPOCHS, MANY_EPOCHS = 10.0, 30.0  # that each of two networks, and each of more, must get
@@ -24,7 +24,7 @@ def box_seconds(span: float) -> float:
     Examples
     --------
     >>> box_seconds(600.0), box_seconds(120.0)
-    (48.0, 20.0)
+    (36.0, 20.0)
     """
     return max(BOX_SHARE * span, LEAST_BOX)
 
