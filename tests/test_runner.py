@@ -660,7 +660,7 @@ def test_what_a_study_may_say_runs_from_search_to_report(arena):
     }
     steps = load_model(run.model_file("bayes+tree", 0)).features.steps
     assert [step.get_params().get("with_std") for _, step in steps] == [None, False, True]
-    assert outcome.findings.augmented == []
+    assert outcome.findings.augmented == ()
     assert "With against without augmentation" not in (outcome.folder / "report.md").read_text()
 
 

@@ -90,7 +90,7 @@ def _scores(findings: Findings) -> dict[str, Score]:
 
 
 def _gains(findings: Findings) -> dict[str, Gain]:
-    found = {f"{who.name} − {plain.name}": findings.compare(who, plain) for plain, who in findings.augmented}
+    found = {f"{more.study} − {less.study}": difference for less, more, difference in findings.augmented}
     return {name: Gain(test.difference, test.low, test.high) for name, test in found.items()}
 
 

@@ -54,8 +54,8 @@ def accuracy_intervals(scores: Mapping[str, Score]) -> Figure:
 def forest(gains: Mapping[str, Gain]) -> Figure:
     """Draw paired differences with their intervals, from top to bottom, beside the line of no difference."""
     intervals = {name: (gain.low, gain.difference, gain.high) for name, gain in gains.items()}
-    xlabel = "gain in test accuracy, points (line: 95 % interval)"
-    fig = _intervals("Gain in test accuracy by augmentation", xlabel, intervals)
+    xlabel = "gain in validation accuracy, points (line: 95 % interval)"
+    fig = _intervals("Gain in validation accuracy by augmentation", xlabel, intervals)
     fig.axes[0].axvline(0, color=GREY, lw=1.2, zorder=1)
     signed = FuncFormatter(lambda value, _: f"{100 * value:+.3g}".replace("-", "−") if value else "0")
     fig.axes[0].xaxis.set_major_formatter(signed)

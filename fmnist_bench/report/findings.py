@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,6 +85,14 @@ class TrialRow:
     phase: str = SEARCH
 
 
+class Augmented(NamedTuple):
+    """The best trials without and with an augmentation, at the same fidelity; their difference on validation rows."""
+
+    without: TrialRow
+    augmented: TrialRow
+    difference: metrics.McNemarResult
+
+
 @dataclass(frozen=True)
 class Importances:
     """Which parameters of a study mattered.
@@ -156,6 +164,8 @@ class Findings:
         Milliseconds a row that the ensemble was allowed to take.
     parts : dict of str to tuple of str
         Search space and augmentations of each study, by its name; one that is left out is the space of that name.
+    augmented : tuple of Augmented
+        Each study with an augmentation against the same one without it.
     given_up : tuple of (study, trial, reason)
         Complete trials that could not be used at the end: damaged, or they cannot predict the test rows.
     """
@@ -178,6 +188,7 @@ class Findings:
     samples: dict[str, bytes] = field(default_factory=dict)
     max_latency: float | None = None
     parts: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    augmented: tuple[Augmented, ...] = ()
     given_up: tuple[tuple[str, int, str], ...] = ()
 
     @property
@@ -231,18 +242,6 @@ class Findings:
     def failed(self) -> list[TrialRow]:
         """The trials that neither completed nor were pruned."""
         return [trial for trial in self.trials if trial.status not in ("complete", PREPARED, "pruned")]
-
-    @property
-    def augmented(self) -> list[tuple[Contestant, Contestant]]:
-        """The best trials of two studies over one space, of which the second one has an augmentation more."""
-        scored = [who for who in self.contestants if who.scored]
-        pairs = [(less, more) for more in scored for less in scored]
-        return [(less, more) for less, more in pairs if self._is_one_less(less.name, more.name)]
-
-    def _is_one_less(self, less: str, more: str) -> bool:
-        """Whether two studies search one space, and the first has an augmentation less."""
-        (space, *fewer), (other, *augments) = (self.parts.get(study, (study,)) for study in (less, more))
-        return space == other and len(fewer) + 1 == len(augments) and set(fewer) < set(augments)
 
     @property
     def preparations(self) -> list[TrialRow]:

@@ -16,7 +16,8 @@ from fmnist_bench._utils.files import write_text
 from fmnist_bench.data.dataset import Dataset
 from fmnist_bench.ensemble.manifest import MANIFEST
 from fmnist_bench.ensemble.usable import given_up, records_left
-from fmnist_bench.report.findings import Contestant, Findings, Importances, TrialRow
+from fmnist_bench.report.augmentations import compare
+from fmnist_bench.report.findings import Augmented, Contestant, Findings, Importances, TrialRow
 from fmnist_bench.report.importance import importances
 from fmnist_bench.report.opening import Opened, Probabilities, combination_of, members_of, winners
 from fmnist_bench.storage.records import TrialRecord
@@ -82,7 +83,8 @@ def gather(run: Run, opened: Opened, environment: Mapping[str, str]) -> Findings
         importances=_importances(run, records),
         samples=_samples(run),
         max_latency=_limit(run),
-        parts={study: tuple(parts) for study, parts in run.state.get("parts", {}).items()},
+        parts=(parts := {study: tuple(parts) for study, parts in run.state.get("parts", {}).items()}),
+        augmented=tuple(Augmented(_row(a), _row(b), found) for a, b, found in compare(run, records, parts)),
         given_up=tuple((*key, reason) for key, reason in sorted(given_up(run).items())),
     )
     return replace(findings, how_to_open={**findings.how_to_open, **_how_to_load(run, findings)})

@@ -129,15 +129,16 @@ def pairs(findings: Findings, ensemble: Contestant) -> Table:
 
 
 def augmented(findings: Findings) -> Table:
-    """Tabulate each study against the same one with an augmentation less, on the same test rows."""
+    """Tabulate each study against the same one with an augmentation less: trials of the search, on validation rows."""
     columns = ("Study", "Against", "Zero is", "Without, %", "With, %", "Difference, points", "95 % interval", "p")
     rows = []
-    for plain, who in findings.augmented:
-        found = findings.compare(who, plain)
+    for without, with_it, found in findings.augmented:
         verdict = "inside the interval" if found.low <= 0 <= found.high else "outside the interval"
-        accuracies = [percent(findings.scores(one)["test_accuracy"]) for one in (plain, who)]
-        rows.append([text(who.name), text(plain.name), text(verdict), *accuracies, *_difference(found)])
-    return Table("Gain of each augmentation", columns, rows, n_text=3)
+        names = [text(with_it.study), text(without.study), text(verdict)]
+        accuracies = [percent(trial.valid_accuracy) for trial in (without, with_it)]
+        times = [seconds(trial.seconds) for trial in (without, with_it)]
+        rows.append([*names, *accuracies, *_difference(found), *times])
+    return Table("Gain of each augmentation", (*columns, "Without, s", "With, s"), rows, n_text=3)
 
 
 def _difference(found: McNemarResult) -> list[Cell]:
