@@ -88,24 +88,6 @@ def _alternating(model: Any) -> None:
     model.set_params(flip=False)
 
 
-def _averaged(model: Any) -> None:
-    """Predict with the moving average of the weights instead of the last ones."""
-    kind = type(model)
-    make, train = kind._optimizer, kind._train
-
-    def optimizer(own: Any) -> Any:
-        made = make(own)
-        made.use_ema, made.ema_momentum = True, 0.99
-        own.made_ = made
-        return made
-
-    def training(own: Any, *arguments: Any) -> None:
-        train(own, *arguments)
-        own.made_.finalize_variable_values(own._learner().trainable_variables)
-
-    kind._optimizer, kind._train = optimizer, training
-
-
 def _set(**parameters: Any) -> Change:
     return lambda model: model.set_params(**parameters)
 
@@ -130,7 +112,6 @@ BETTER: dict[str, Change] = {
     "float32": _set(precision="float32"),
     "without label smoothing": _set(label_smoothing=0.0),
     "without averaging over the mirror image": _set(flip_average=False),
-    "average of the weights": _averaged,
     "logits not scaled": _set(logit_scale=1.0),
     "pooling after the activation": _set(pool="after"),
     "average instead of maximum at the end": _set(head="average"),

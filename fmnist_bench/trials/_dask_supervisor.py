@@ -83,8 +83,8 @@ def supervise(
         rows = _await_rows(local / task.rows.folder.name, line)
     with tempfile.TemporaryDirectory(prefix="trial-", dir=local, ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        here = {"folder": folder / "trial", "cache_dir": local / "cache", "checkpoint": None}
-        task = replace(task, rows=replace(task.rows, folder=rows), **here)
+        task = replace(task, folder=folder / "trial", cache_dir=local / "cache", checkpoint=None)
+        task = replace(task, rows=replace(task.rows, folder=rows))
         if generator is not None:
             (folder / GENERATOR).write_bytes(generator)
             task = replace(task, generator=folder / GENERATOR)

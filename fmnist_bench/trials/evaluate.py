@@ -43,8 +43,7 @@ def run_trial(
     try:
         # Threads for the fit alone: a forest that predicts with several adds up in any order, to other last bits.
         with parallel_config(backend="threading", n_jobs=cores()):
-            facts = {"validation_data": valid, "monitor": monitor, "checkpoint": checkpoint}
-            pipeline.fit(X[split.train], y[split.train], **facts)
+            pipeline.fit(X[split.train], y[split.train], valid, monitor, checkpoint=checkpoint)
         fit = _since(started)
         fit["fit_seconds"] += getattr(pipeline.model_, "seconds_before_", 0.0)  # in a process that was killed
         stage_progress.enter(stage_progress.PREDICTING)

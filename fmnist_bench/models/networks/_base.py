@@ -21,23 +21,21 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fmnist_bench._utils.digests import digest_of
 from fmnist_bench.data import pixels
 from fmnist_bench.models.augmentation._batch import Augment
 from fmnist_bench.models.networks import _backend
 from fmnist_bench.models.networks._batches import Batches
 from fmnist_bench.models.networks._callbacks import Monitor, TrainingCallback, predict_probabilities
-from fmnist_bench.models.networks._checkpoint import Checkpoint
+from fmnist_bench.models.networks._checkpoint import Checkpoint, about_training
 from fmnist_bench.models.networks._exclusive import chance_of_its_own, one_at_a_time
 from fmnist_bench.models.networks._layers import adapt_layers
 from fmnist_bench.models.networks._muon import Muon
 from fmnist_bench.models.networks._parameters import check_training, row_weights
 from fmnist_bench.models.networks._saved import NetworkAsBytes
+from fmnist_bench.models.networks._training import train_network
 
 Pair = tuple[ArrayLike, ArrayLike] | None
 SCORED, LEAST_SCORED = 0.1, 1000  # share of the rows trained on, and rows, that are scored after each epoch
-
-LENGTH = ("epochs", "max_seconds", "cache_dir", "weights_dir")  # parameters that do not change what a step does
 
 
 class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
@@ -263,11 +261,11 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
             valid = self._check_valid(validation_data, len(images))
             keras.utils.set_random_seed(seeds[1])  # features that were found in a file have drawn no random numbers
             n_predicted = 0 if validation_data is None else len(np.asarray(validation_data[1]))
-            about = "" if checkpoint is None else self._about(batch_size, images, targets, weights)
+            about = "" if checkpoint is None else about_training(self, batch_size, images, targets, weights)
             kept = None if checkpoint is None else Checkpoint(Path(checkpoint), about)
             callback = TrainingCallback(self, self._learner(), started, batches, valid, monitor, n_predicted, kept)
             self.history_ = callback.history
-            self._train(batches, callback)
+            train_network(self, batches, callback)
             self.schedule_share_, self.flip_average_ = callback.schedule_share, callback.flip_average
             self.seconds_before_ = callback.seconds_before
 
@@ -330,13 +328,6 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         # Features of all of them: whoever predicts them in the end finds these in a file.
         return self._embed(self._to_images(X))[part], self._encoder.transform(y[part])
 
-    def _about(self, batch_size: int, *arrays: NDArray[Any] | None) -> str:
-        """Say what a training depends on, but for its length: a checkpoint of another one is not gone on from."""
-        given = [array for array in arrays if array is not None]
-        parameters = {name: value for name, value in self.get_params().items() if name not in LENGTH}
-        shapes = [(array.dtype, array.shape) for array in given]
-        return digest_of(f"{type(self).__qualname__} {sorted(parameters.items())} {shapes} {batch_size}", *given)
-
     def _to_images(self, X: NDArray[Any]) -> NDArray[Any]:
         shape = pixels.shape_of_images(X.shape[1], self.image_shape_)
         return np.ascontiguousarray(X if X.dtype == np.uint8 else X.astype(np.float32)).reshape(-1, *shape)
@@ -352,32 +343,6 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
             network = keras.Model(inputs, keras.layers.Activation("linear", dtype="float32", name="logits")(logits))
         network.jit_compile = _backend.compiles()
         return network
-
-    def _train(self, batches: Batches, callback: TrainingCallback) -> None:
-        # A second model around the same layers keeps the optimizer's state out of what is saved.
-        learner = callback.network
-        trainer = keras.Model(learner.inputs, learner.outputs)
-        optimizer = self._optimizer()
-        if self.weight_decay:
-            optimizer.exclude_from_weight_decay(self._undecayed(), ["bias", "gamma", "beta"])
-        epoch = callback.resume(optimizer)
-        batches.first = callback.steps
-        trainer.compile(
-            optimizer,
-            keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=self.label_smoothing),
-            metrics=["accuracy"],
-            steps_per_execution=callback.steps_per_execution,
-            jit_compile=_backend.compiles(),
-        )
-        trainer.fit(
-            batches.stream(),
-            steps_per_epoch=callback.steps_per_epoch,
-            initial_epoch=epoch,
-            epochs=self.epochs,
-            callbacks=[callback, *callback.early_stopping()],
-            shuffle=False,
-            verbose=0,
-        )
 
     def _probabilities(self, images: NDArray[Any]) -> NDArray[np.float32]:
         _backend.prepare_backend(self.precision)

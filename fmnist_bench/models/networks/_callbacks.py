@@ -176,6 +176,8 @@ class TrainingCallback(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self.began = time.monotonic()
+        if self.checkpoint is not None:
+            self.checkpoint.restore()
         if self.valid is None or math.isinf(self.deadline):
             return
         images = self.valid[0][: PREDICT_BATCH + len(self.valid[0]) % PREDICT_BATCH]  # batches of either size

@@ -12,11 +12,13 @@ from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from fmnist_bench._utils.digests import digest_of
 from fmnist_bench._utils.errors import describe
 from fmnist_bench._utils.files import replacing
 
+LENGTH = ("epochs", "max_seconds", "cache_dir", "weights_dir")  # parameters that do not change what a step does
 SAVE_SECONDS = 30.0  # how often to save: what a kill costs at most
 
 
@@ -42,6 +44,14 @@ class Position:
     seconds: float = 0.0
 
 
+def about_training(estimator: Any, batch_size: int, *arrays: NDArray[Any] | None) -> str:
+    """Say what a training depends on, but for its length: a checkpoint of another one is not gone on from."""
+    given = [array for array in arrays if array is not None]
+    parameters = {name: value for name, value in estimator.get_params().items() if name not in LENGTH}
+    shapes = [(array.dtype, array.shape) for array in given]
+    return digest_of(f"{type(estimator).__qualname__} {sorted(parameters.items())} {shapes} {batch_size}", *given)
+
+
 class Checkpoint:
     """The file that keeps a training's position, weights, random states and momentum.
 
@@ -54,12 +64,13 @@ class Checkpoint:
     """
 
     def __init__(self, path: Path, about: str) -> None:
-        self.path, self.about = path, digest_of(about)
+        self.path, self.about = path, about
         self._saved = time.monotonic()
         self._variables: list[keras.Variable] = []
+        self._values: list[Any] = []
 
     def attach(self, network: keras.Model, optimizer: keras.optimizers.Optimizer) -> Position | None:
-        """Take note of the variables; set them as the file says and tell its position, None where there is none."""
+        """Take note of the variables, and of what the file holds; tell its position, None where there is none."""
         optimizer.build(network.trainable_variables)
         self._variables = [*network.variables, *optimizer.variables]
         self._saved = time.monotonic()
@@ -71,9 +82,14 @@ class Checkpoint:
             return None
         if about != self.about or [v.shape for v in values] != [tuple(v.shape) for v in self._variables]:
             return None
-        for variable, value in zip(self._variables, values, strict=True):
-            variable.assign(value)
+        self._values = values
         return Position(**position)
+
+    def restore(self) -> None:
+        """Set the variables as the file says: when the training begins, since Keras draws random numbers before."""
+        for variable, value in zip(self._variables, self._values, strict=False):
+            variable.assign(value)
+        self._values = []
 
     def is_due(self) -> bool:
         """Whether the last position is old enough."""

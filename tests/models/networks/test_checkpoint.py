@@ -12,7 +12,7 @@ from fmnist_bench.models.networks.cnn import CNNClassifier
 MODEL = {
     "n_convs": 2,
     "filters": 8,
-    "conv_dropout": 0.2,
+    "conv_dropout": 0.0 if keras.backend.backend() == "torch" else 0.2,  # drawn by a generator of PyTorch's own
     "shift": 1,
     "batch_size": 32,
     "epochs": 4,
@@ -111,11 +111,13 @@ def test_it_keeps_position_weights_and_momentum(tmp_path):
     network, optimizer = make()
     checkpoint = Checkpoint(tmp_path / "c.npz", "one")
     assert checkpoint.attach(network, optimizer) is None
-    optimizer.apply([keras.ops.ones_like(variable) for variable in network.trainable_variables])
+    optimizer.apply([keras.ops.ones(variable.shape) for variable in network.trainable_variables])
     checkpoint.save(Position(7, 0.25, {"step": [1.0]}, 3.0))
     other, its_optimizer = make()
     assert Checkpoint(tmp_path / "c.npz", "two").attach(other, its_optimizer) is None
-    found = Checkpoint(tmp_path / "c.npz", "one").attach(other, its_optimizer)
+    again = Checkpoint(tmp_path / "c.npz", "one")
+    found = again.attach(other, its_optimizer)
+    again.restore()
     assert found == Position(7, 0.25, {"step": [1.0]}, 3.0)
     for mine, theirs in zip(optimizer.variables, its_optimizer.variables, strict=True):
         np.testing.assert_array_equal(keras.ops.convert_to_numpy(mine), keras.ops.convert_to_numpy(theirs))

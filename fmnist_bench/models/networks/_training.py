@@ -1,0 +1,41 @@
+"""One training of a network, handed to Keras."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from fmnist_bench.models.networks._backend import compiles
+from fmnist_bench.models.networks._batches import Batches
+from fmnist_bench.models.networks._callbacks import TrainingCallback
+
+
+def train_network(estimator: Any, batches: Batches, callback: TrainingCallback) -> None:
+    """Train the network of a `KerasClassifier`, from a checkpoint where the callback has one.
+
+    A second model around the same layers keeps the optimizer's state out of what is saved.
+    """
+    learner = callback.network
+    trainer = keras.Model(learner.inputs, learner.outputs)
+    optimizer = estimator._optimizer()
+    if estimator.weight_decay:
+        optimizer.exclude_from_weight_decay(estimator._undecayed(), ["bias", "gamma", "beta"])
+    epoch = callback.resume(optimizer)
+    batches.first = callback.steps
+    trainer.compile(
+        optimizer,
+        keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=estimator.label_smoothing),
+        metrics=["accuracy"],
+        steps_per_execution=callback.steps_per_execution,
+        jit_compile=compiles(),
+    )
+    trainer.fit(
+        batches.stream(),
+        steps_per_epoch=callback.steps_per_epoch,
+        initial_epoch=epoch,
+        epochs=estimator.epochs,
+        callbacks=[callback, *callback.early_stopping()],
+        shuffle=False,
+        verbose=0,
+    )
