@@ -14,7 +14,8 @@ from fmnist_bench._utils.digests import digest_of
 from fmnist_bench._utils.errors import InputError, nearest
 from fmnist_bench.data import fashion_mnist
 from fmnist_bench.data.fashion_mnist import find_fashion_mnist
-from fmnist_bench.data.readers import IDX_FILES, parse_idx, read_user_data
+from fmnist_bench.data.idx import IDX_FILES, parse_idx
+from fmnist_bench.data.readers import read_user_data
 
 __all__ = ["Dataset", "Split", "describe", "find_fashion_mnist", "load_dataset", "make_split", "parse_idx"]
 

@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from fmnist_bench._utils.downloads import fetch
 from fmnist_bench._utils.errors import InputError, one_line
-from fmnist_bench.data.readers import find_file, locate, read_chunks
+from fmnist_bench.data.idx import find_file, locate, read_chunks
 
 __all__ = ["DATA_VARIABLE", "find_fashion_mnist", "first_usable", "is_fashion_mnist", "read_verified"]
 

@@ -1,0 +1,170 @@
+"""IDX files: the format of MNIST and its relatives, read with suspicion.
+
+The four files of a folder have the names that MNIST gave them and Fashion-MNIST kept, or nearly: see `find_file`.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import os
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fmnist_bench._utils.errors import InputError, one_line
+
+__all__ = ["IDX_FILES", "few", "find_file", "locate", "names_in", "parse_idx", "read_chunks", "read_folder"]
+
+UInt8 = npt.NDArray[np.uint8]
+Array = npt.NDArray[Any]
+
+IDX_FILES = {
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
+CHUNK = 1 << 20
+GZIP = b"\x1f\x8b"  # how its files begin
+FEW = 6  # names in a message
+
+
+def parse_idx(data: bytes, name: str) -> UInt8:
+    """Parse the content of an IDX file of unsigned bytes.
+
+    The format is that of Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits", 1998.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file, decompressed.
+    name : str
+        What an error message calls it.
+
+    Returns
+    -------
+    ndarray of uint8
+        Read-only; 1 dimension (labels), 3 or 4 (images).
+
+    Raises
+    ------
+    InputError
+        Bad magic number, other element type, wrong number of dimensions or bytes, no elements.
+    """
+    shape, offset = _idx_shape(data, name)
+    expected = offset + math.prod(shape)
+    if len(data) != expected:
+        found = "fewer" if len(data) < expected else "more"
+        raise InputError(f"{name}: IDX shape {shape} needs {expected} bytes, the file has {found} ({len(data)} read)")
+    return np.frombuffer(data, np.uint8, offset=offset).reshape(shape)
+
+
+def _idx_shape(data: bytes, name: str) -> tuple[tuple[int, ...], int]:
+    if len(data) < 4:
+        raise InputError(f"{name}: {len(data)} bytes are too few for an IDX header")
+    zeros, kind, n_dims = struct.unpack_from(">HBB", data)
+    if zeros or kind != 8:
+        raise InputError(
+            f"{name}: magic number {data[:4].hex()} is not that of an IDX file of unsigned bytes (000008..)"
+        )
+    if n_dims not in (1, 3, 4):
+        raise InputError(f"{name}: {n_dims} dimensions; allowed: 1 (labels), 3 or 4 (images)")
+    offset = 4 + 4 * n_dims
+    if len(data) < offset:
+        raise InputError(f"{name}: IDX header cut off after {len(data)} of {offset} bytes")
+    shape = struct.unpack_from(f">{n_dims}I", data, 4)
+    if 0 in shape:
+        raise InputError(f"{name}: IDX shape {shape} holds no elements")
+    return shape, offset
+
+
+def locate(folder: Path, stem: str) -> Path:
+    """Return what `find_file` finds, or raise an `InputError`."""
+    if not os.path.isdir(folder):
+        hint = ": it is a file, neither a folder of IDX files nor an .npz" if os.path.exists(folder) else ""
+        raise InputError(f"no such folder: {folder}{hint}")
+    if (file := find_file(folder, stem)) is None:
+        raise InputError(
+            f"{folder} lacks {stem} (or {stem}.gz); it must hold {', '.join(sum(IDX_FILES.values(), ()))}, .gz or plain"
+            f"; it holds {few(names_in(folder)) or 'nothing'}"
+        )
+    return file
+
+
+def find_file(folder: Path, stem: str) -> Path | None:
+    """Return the file that is called `stem`, as MNIST calls it, or as its copies and relatives do.
+
+    First ``stem.gz``, then ``stem``; then names with dots for dashes (Kaggle's MNIST), with ``test`` for ``t10k`` and
+    words before (EMNIST), and each of these in a folder of its name. None where there is none.
+
+    Raises
+    ------
+    InputError
+        Several files that are called otherwise, as in the folder with all splits of EMNIST.
+    """
+    # os.path, not Path.is_file: the latter raises where a parent folder may not be entered.
+    exact = (folder / f"{stem}.gz", folder / stem)
+    if found := next((file for file in exact if os.path.isfile(file)), None):
+        return found
+    alike = _alike(folder, stem)
+    inside = [file for place in alike if os.path.isdir(place) for file in _alike(place, stem)]
+    files = {file.name.removesuffix(".gz"): file for file in [*alike, *inside] if os.path.isfile(file)}
+    if len(files) > 1:
+        raise InputError(f"{folder}: {few(sorted(files))} may all be {stem}; put those that are meant into a folder")
+    return next(iter(files.values()), None)
+
+
+def _alike(folder: Path, stem: str) -> list[Path]:
+    """What lies in a folder under a name that may stand for `stem`."""
+    part, what, *rest = stem.split("-")
+    part = part.replace("t10k", "(t10k|test)")
+    pattern = re.compile(rf"(.+[-_.])?{part}[-_.]{what}[-_.]{'[-_.]'.join(rest)}(\.gz)?", re.IGNORECASE)
+    return [folder / name for name in names_in(folder) if pattern.fullmatch(name)]
+
+
+def names_in(folder: Path) -> list[str]:
+    """List what lies in a folder, sorted; nothing where it cannot be read."""
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []
+
+
+def few(names: list[str]) -> str:
+    """Join the first names for a message, and count the others."""
+    return ", ".join(names[:FEW]) + (f" and {len(names) - FEW} more" if len(names) > FEW else "")
+
+
+def read_chunks(file: Path, limit: int) -> Iterator[bytes]:
+    """Yield the decompressed content, at most `limit` bytes: a gzip bomb must not fill the memory.
+
+    What is compressed begins as gzip does, whatever it is called: browsers unpack without a change of name.
+    """
+    try:
+        with open(file, "rb") as raw:
+            compressed = raw.read(len(GZIP)) == GZIP
+            raw.seek(0)
+            stream = gzip.GzipFile(fileobj=raw) if compressed else raw
+            while limit > 0 and (chunk := stream.read(min(CHUNK, limit))):
+                limit -= len(chunk)
+                yield chunk
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{file}: cannot be read: {one_line(reason)}") from error
+
+
+def read_folder(folder: Path, part: str) -> tuple[Array, Array]:
+    """Read images and labels of the train or test rows from the files of a folder."""
+    images, labels = (_read_file(locate(folder, stem)) for stem in IDX_FILES[part])
+    return images, labels
+
+
+def _read_file(file: Path) -> Array:
+    shape, offset = _idx_shape(b"".join(read_chunks(file, 20)), str(file))
+    content = b"".join(read_chunks(file, offset + math.prod(shape) + 1))
+    return parse_idx(content, str(file))
