@@ -135,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     data = _Parser(add_help=False)
     data.add_argument(
-        "--data", metavar="DATA", help="digits, an .npz of images, a folder of IDX files (Fashion-MNIST's or others)"
+        "--data", metavar="DATA", help="digits, an .npz, a CSV or Parquet table, a folder (Fashion-MNIST's or others)"
     )
     files = _Parser(add_help=False)
     files.add_argument("--data", metavar="DIR", help="folder with Fashion-MNIST's four files")

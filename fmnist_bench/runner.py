@@ -18,6 +18,7 @@ from fmnist_bench.config.space import is_number
 from fmnist_bench.config.study import HIGHEST_SEED, MOST_VALIDATION, Benchmark
 from fmnist_bench.data.dataset import NAMES, Dataset, Split, load_dataset, make_split
 from fmnist_bench.data.fashion_mnist import is_fashion_mnist
+from fmnist_bench.data.readers import ending_of
 from fmnist_bench.progress.displays import Progress, make_progress
 from fmnist_bench.progress.events import listed
 from fmnist_bench.report.findings import Findings
@@ -70,7 +71,7 @@ def run_benchmark(
     fresh : bool
         Begin a new run although there is one of the same benchmark; the old one stays.
     data : str, Path or None
-        Folder with Fashion-MNIST's files; or another data set: ``digits``, a folder of IDX files, an ``.npz``.
+        Folder with Fashion-MNIST's files; or another data set, as `load_dataset` takes it.
     mlruns : str or Path
         Folder of everything that is written.
     workers : int, "auto" or None
@@ -217,7 +218,7 @@ def _with_data(benchmark: Benchmark, data: str | Path | None) -> tuple[Benchmark
     if data is None:
         return benchmark, None
     path = Path(data).expanduser()
-    is_own = path.suffix.lower() == ".npz" or (os.path.isdir(path) and not is_fashion_mnist(path))
+    is_own = bool(ending_of(path)) or (os.path.isdir(path) and not is_fashion_mnist(path))
     if str(data) in NAMES or is_own:
         return replace(benchmark, data=str(data)), None
     return replace(benchmark, data="fashion-mnist"), path.resolve()

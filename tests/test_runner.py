@@ -559,7 +559,7 @@ def test_what_leaves_a_run_answers_the_labels_of_its_data(place, monkeypatch):
         rewrite_report("tiny")
 
 
-@pytest.mark.parametrize("form", ["MINE.NPZ", "folder"])
+@pytest.mark.parametrize("form", ["MINE.NPZ", "folder", "mine_train.csv"])
 def test_data_names_whatever_load_dataset_takes(place, form):
     train, test = load_dataset("digits"), load_dataset("digits", "test")
     pairs = {
@@ -571,6 +571,10 @@ def test_data_names_whatever_load_dataset_takes(place, form):
                 header = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
                 Path(form).mkdir(exist_ok=True)
                 Path(form, stem).write_bytes(header + array.tobytes())
+    elif form.endswith(".csv"):
+        for part, (images, labels) in pairs.items():
+            table = np.column_stack([labels, images.reshape(-1, 64)])
+            np.savetxt(f"mine_{part}.csv", table, fmt="%d", delimiter=",")
     else:
         with open(form, "wb") as file:
             np.savez(

@@ -12,6 +12,22 @@ def declared_size(archive: zipfile.ZipFile) -> int:
     return sum(part.file_size for part in archive.infolist())
 
 
+def largest_growth(size: int) -> int:
+    """Bytes to which a file of this size may be inflated."""
+    return max(FREE, MOST_TIMES * size)
+
+
+def check_growth(inflated: int, size: int) -> None:
+    """Refuse what is inflated from `size` to far more bytes.
+
+    Raises
+    ------
+    ValueError
+    """
+    if inflated > largest_growth(size):
+        raise ValueError(f"{size} bytes would be inflated to {inflated}; at most {MOST_TIMES} times are read")
+
+
 def check_inflation(file: IO[bytes]) -> None:
     """Refuse an archive that would be inflated to far more than its own size, such as an ``.npz`` of zeros alone.
 
@@ -28,9 +44,7 @@ def check_inflation(file: IO[bytes]) -> None:
     file.seek(0)
     if zipfile.is_zipfile(file):
         with zipfile.ZipFile(file) as archive:
-            inflated = declared_size(archive)
-        if inflated > max(FREE, MOST_TIMES * size):
-            raise ValueError(f"{size} bytes would be inflated to {inflated}; at most {MOST_TIMES} times are read")
+            check_growth(declared_size(archive), size)
     file.seek(0)
 
 

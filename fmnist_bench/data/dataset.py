@@ -15,7 +15,7 @@ from fmnist_bench._utils.errors import InputError, nearest
 from fmnist_bench.data import fashion_mnist
 from fmnist_bench.data.fashion_mnist import find_fashion_mnist
 from fmnist_bench.data.idx import IDX_FILES, parse_idx
-from fmnist_bench.data.readers import read_user_data
+from fmnist_bench.data.readers import FORMS, ending_of, read_user_data
 
 __all__ = ["Dataset", "Split", "describe", "find_fashion_mnist", "load_dataset", "make_split", "parse_idx"]
 
@@ -102,9 +102,10 @@ def load_dataset(
     ----------
     name : str or path-like
         ``"fashion-mnist"``; ``"digits"`` (scikit-learn's 1,797 images of 8 x 8, a fixed stratified
-        split); a folder of four IDX files called as MNIST's or EMNIST's, ``.gz`` or plain; or an
-        ``.npz`` with ``x_train``, ``y_train``, ``x_test``, ``y_test``. Images have the shape
-        ``(n, h, w)``, ``(n, h, w, 1)`` or ``(n, h, w, 3)``. Pixels in an ``.npz`` are whole numbers of
+        split); a folder of four IDX files called as MNIST's or EMNIST's, ``.gz`` or plain; an
+        ``.npz`` with ``x_train``, ``y_train``, ``x_test``, ``y_test``; or tables, see
+        `fmnist_bench.data.tables.read_table`. Images have the shape ``(n, h, w)``, ``(n, h, w, 1)`` or
+        ``(n, h, w, 3)``, or are rows of the pixels of a square. Pixels are whole numbers of
         0 to 255, floats of 0 to 255 or of 0 to 1, or truth values, by one rule for train and test:
         see `fmnist_bench.data.pixels.decide_white`. Labels are integers of any value.
     subset : {"train", "test"}
@@ -287,17 +288,15 @@ def _load_path(name: str, subset: str) -> Dataset:
     if "://" in name:
         raise InputError(f"{name}: is an address; download it, then give the path of the file or folder")
     path = Path(name).expanduser()
-    is_npz = path.suffix.lower() == ".npz"
+    ending = ending_of(path)
     if not os.path.exists(path):
-        if is_npz or path.name != name:
+        if ending or path.name != name:
             raise InputError(f"no such file or folder: {path}")
         hint = nearest(name.lower(), NAMES)
-        raise InputError(
-            f"unknown data set {name!r}{hint}; allowed: {', '.join(NAMES)}, a folder of IDX files, an .npz file"
-        )
-    if not is_npz and not os.path.isdir(path):
-        raise InputError(f"{path}: not a data set; allowed: a folder of IDX files, an .npz file")
-    stem = path.stem if is_npz else path.resolve().name
+        raise InputError(f"unknown data set {name!r}{hint}; allowed: {', '.join(NAMES)}, {FORMS}")
+    if not ending and not os.path.isdir(path):
+        raise InputError(f"{path}: not a data set; allowed: {FORMS}")
+    stem = path.name[: -len(ending)] if ending else path.resolve().name
     images, y, classes = read_user_data(path, subset)
     names = tuple(str(label) for label in classes.tolist())
     return _dataset(f"own-{stem}" if stem in TAKEN else stem, images, y, classes, names)

@@ -86,12 +86,12 @@ def _idx_shape(data: bytes, name: str) -> tuple[tuple[int, ...], int]:
 def locate(folder: Path, stem: str) -> Path:
     """Return what `find_file` finds, or raise an `InputError`."""
     if not os.path.isdir(folder):
-        hint = ": it is a file, neither a folder of IDX files nor an .npz" if os.path.exists(folder) else ""
+        hint = ": it is a file of no known ending, and no folder" if os.path.exists(folder) else ""
         raise InputError(f"no such folder: {folder}{hint}")
     if (file := find_file(folder, stem)) is None:
         raise InputError(
             f"{folder} lacks {stem} (or {stem}.gz); it must hold {', '.join(sum(IDX_FILES.values(), ()))}, .gz or plain"
-            f"; it holds {few(names_in(folder)) or 'nothing'}"
+            f", or tables such as mnist_train.csv and mnist_test.csv; it holds {few(names_in(folder)) or 'nothing'}"
         )
     return file
 

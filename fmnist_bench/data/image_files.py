@@ -1,7 +1,9 @@
 """Image files as rows of pixels like those of Fashion-MNIST: gray on black, centred, of one size."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -99,19 +101,10 @@ def _the_images(path: Path, arrays: dict[str, NDArray[Any]], image_shape: tuple[
 def _read_file(path: Path, image_shape: tuple[int, ...], background: float) -> NDArray[np.uint8]:
     from PIL import Image
 
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as image:
-                if max(image.size) > LARGEST:
-                    raise InputError(f"{path}: {image.width} x {image.height} pixels, at most {LARGEST} each way")
-                return _convert(image, image_shape, background)
-    except InputError:
-        raise
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file") from error
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise InputError(f"{path}: not a readable image: {error}") from error
+    with _reading(path), Image.open(path, formats=FORMATS) as image:
+        if max(image.size) > LARGEST:
+            raise InputError(f"{path}: {image.width} x {image.height} pixels, at most {LARGEST} each way")
+        return _convert(image, image_shape, background)
 
 
 def _convert(image: Any, image_shape: tuple[int, ...], background: float) -> NDArray[np.uint8]:
@@ -143,6 +136,58 @@ def _ground(image: Any, colour: str) -> str:
     if opacity.min() == 255 or not opacity.any():
         return colour
     return "white" if np.average(levels, weights=opacity) < 128 else "black"
+
+
+def decode_images(cells: Iterable[Any], where: str) -> NDArray[Any]:
+    """Decode PNG or JPEG files that lie in a column of a table, as bytes or as Hugging Face writes them.
+
+    Parameters
+    ----------
+    cells : iterable of bytes, or of dict with ``bytes``
+    where : str
+        What a message calls the table.
+
+    Returns
+    -------
+    ndarray of shape (n, height, width) or (n, height, width, channels)
+
+    Raises
+    ------
+    InputError
+        Where one is no image, or of another shape than the first.
+    """
+    images = [_decode(cell, f"{where}: image of row {row}") for row, cell in enumerate(cells)]
+    for row, image in enumerate(images):
+        if image.shape != images[0].shape:
+            raise InputError(f"{where}: image of row {row} has shape {image.shape}, the first one {images[0].shape}")
+    return np.array(images)
+
+
+def _decode(cell: Any, where: str) -> NDArray[Any]:
+    from PIL import Image
+
+    content = cell.get("bytes") if isinstance(cell, dict) else cell
+    if not isinstance(content, bytes):
+        raise InputError(f"{where}: holds {type(content).__name__}; allowed: the bytes of a PNG or JPEG file")
+    with _reading(where), Image.open(BytesIO(content), formats=FORMATS) as image:
+        return np.asarray(image.convert("RGB") if image.mode == "P" else image)
+
+
+@contextmanager
+def _reading(where: object) -> Iterator[None]:
+    """Turn what Pillow raises into an `InputError`, and its warning of a bomb, too."""
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            yield
+    except InputError:
+        raise
+    except FileNotFoundError as error:
+        raise InputError(f"{where}: no such file") from error
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise InputError(f"{where}: not a readable image: {error}") from error
 
 
 def write_grid(rows: NDArray[np.uint8], image_shape: Sequence[int], columns: int, path: Path) -> None:

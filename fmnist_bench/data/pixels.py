@@ -157,6 +157,18 @@ def as_rows(X: Any) -> Any:
     return np.reshape(X, (shape[0], -1)) if len(shape) in (3, 4) else X
 
 
+def as_images(X: NDArray[Any]) -> NDArray[Any]:
+    """Fold rows of pixels, as many as a square has, to images of shape (n, side, side); leave anything else.
+
+    Examples
+    --------
+    >>> as_images(np.zeros((5, 784))).shape, as_images(np.zeros((5, 785))).shape
+    ((5, 28, 28), (5, 785))
+    """
+    side = math.isqrt(X.shape[1]) if X.ndim == 2 else 0
+    return X.reshape(len(X), side, side) if side and X.shape[1] == side * side else X
+
+
 def image_shape_of(X: Any) -> tuple[int, ...] | None:
     """Return height, width and perhaps channels of images, as `image_shape` says them; None for anything else.
 

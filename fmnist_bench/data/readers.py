@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,26 +11,33 @@ import numpy as np
 import numpy.typing as npt
 
 from fmnist_bench._utils.errors import InputError
-from fmnist_bench.data.idx import read_folder
+from fmnist_bench.data.idx import IDX_FILES, find_file, read_folder
 from fmnist_bench.data.npz import read_npz
-from fmnist_bench.data.pixels import as_uint8, decide_white
+from fmnist_bench.data.pixels import as_images, as_uint8, decide_white
+from fmnist_bench.data.tables import ENDINGS, has_tables, read_table
 
-__all__ = ["read_user_data"]
+__all__ = ["FORMS", "ending_of", "read_user_data"]
 
 UInt8 = npt.NDArray[np.uint8]
 Int64 = npt.NDArray[np.int64]
 Array = npt.NDArray[Any]
 
 SUBSETS = ("train", "test")
+FORMS = f"a folder of IDX files or of tables, or a file ({', '.join(('.npz', *ENDINGS))})"  # what is read
+
+
+def ending_of(path: Path) -> str:
+    """Give the ending of a data file, such as ``.csv.gz``; nothing where it is none that is read."""
+    return max((end for end in (".npz", *ENDINGS) if path.name.lower().endswith(end)), key=len, default="")
 
 
 def read_user_data(path: Path, subset: str) -> tuple[UInt8, Int64, Int64]:
-    """Read one subset of a folder of IDX files or of an ``.npz``.
+    """Read one subset of a folder of IDX files, of an ``.npz``, or of a table.
 
     Parameters
     ----------
     path : Path
-        Folder, or file that ends in ``.npz``.
+        Folder, or file of which `ending_of` gives the ending.
     subset : {"train", "test"}
         Which rows.
 
@@ -46,10 +55,10 @@ def read_user_data(path: Path, subset: str) -> tuple[UInt8, Int64, Int64]:
     InputError
         A file, its pixels or its labels cannot be used.
     """
-    read = read_npz if path.suffix.lower() == ".npz" else read_folder
+    read = _reader_of(path)
     # Train rows come along with the test rows: they say what the classes and the range of the pixels are.
-    pairs = [read(path, part) for part in SUBSETS[: SUBSETS.index(subset) + 1]]
-    labels = []
+    found = [read(path, part) for part in SUBSETS[: SUBSETS.index(subset) + 1]]
+    pairs, labels = [(as_images(images), y) for images, y in found], []
     for (images, y), part in zip(pairs, SUBSETS, strict=False):
         labels.append(_integral(y, f"{path}: labels of {part}"))
         _check_images(images, f"{path}: images of {part}")
@@ -66,9 +75,17 @@ def read_user_data(path: Path, subset: str) -> tuple[UInt8, Int64, Int64]:
     return _to_uint8(path, pairs), y, classes
 
 
+def _reader_of(path: Path) -> Callable[[Path, str], tuple[Array, Array]]:
+    """Choose by the ending of a file; IDX files go first in a folder that holds tables, too, as Kaggle's do."""
+    if not os.path.isdir(path):
+        return read_npz if ending_of(path) == ".npz" else read_table
+    return read_table if has_tables(path) and not find_file(path, IDX_FILES["train"][0]) else read_folder
+
+
 def _check_images(images: Array, where: str) -> None:
     if images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] not in (1, 3)):
-        raise InputError(f"{where}: shape {images.shape}; allowed: (n, h, w), (n, h, w, 1), (n, h, w, 3)")
+        allowed = "(n, h, w), (n, h, w, 1), (n, h, w, 3), or (n, pixels of a square)"
+        raise InputError(f"{where}: shape {images.shape}; allowed: {allowed}")
     if not images.size:
         raise InputError(f"{where}: shape {images.shape} holds no pixels")
 

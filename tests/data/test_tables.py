@@ -1,0 +1,247 @@
+"""Tables are read as Kaggle and Hugging Face distribute them, and what is none is refused with one line."""
+
+import gzip
+import io
+import re
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from PIL import Image
+
+from fmnist_bench._utils.errors import InputError
+from fmnist_bench.data.dataset import describe, load_dataset
+from fmnist_bench.data.idx import IDX_FILES
+from fmnist_bench.data.tables import ENDINGS
+
+SIDE = 28
+NAMES = {"train": "fashion-mnist_train", "test": "fashion-mnist_test"}
+SIZES = {"train": 12, "test": 6}
+
+
+def images_of(part, shape=(SIDE, SIDE)):
+    return np.random.default_rng(SIZES[part]).integers(0, 256, (SIZES[part], *shape)).astype(np.uint8)
+
+
+def labels_of(part):
+    return np.resize([2, 9, 6], SIZES[part])
+
+
+def kaggle(part):
+    """Make the table of a part as Kaggle's Fashion-MNIST has it: label, pixel1 ... pixel784."""
+    names = [f"pixel{number + 1}" for number in range(SIDE**2)]
+    frame = pd.DataFrame(images_of(part).reshape(-1, SIDE**2), columns=names)
+    frame.insert(0, "label", labels_of(part))
+    return frame
+
+
+def write(folder, tables, ending=".csv", names=NAMES, **options):
+    folder.mkdir(exist_ok=True)
+    for part, frame in tables.items():
+        if ending == ".parquet":
+            frame.to_parquet(folder / f"{names[part]}{ending}")
+        else:
+            frame.to_csv(folder / f"{names[part]}{ending}", index=False, **options)
+    return folder
+
+
+def both():
+    return {part: kaggle(part) for part in NAMES}
+
+
+def png(image, kind="PNG", mode=None):
+    stream = io.BytesIO()
+    Image.fromarray(image).convert(mode).save(stream, kind)
+    return stream.getvalue()
+
+
+def hugging_face(column="image", shape=(SIDE, SIDE)):
+    """Make the tables as the library `datasets` writes them: a struct of bytes and path, and the label."""
+    return {
+        part: pd.DataFrame(
+            {
+                column: [{"bytes": png(image), "path": f"{row}.png"} for row, image in enumerate(images_of(part, shape))],
+                "label": labels_of(part),
+            }
+        )
+        for part in NAMES
+    }
+
+
+SHARDS = {part: f"{part}-00000-of-00001" for part in NAMES}
+
+
+def check(path, shape=(SIDE, SIDE)):
+    for part in NAMES:
+        data = load_dataset(path, part)
+        np.testing.assert_array_equal(data.X, images_of(part, shape).reshape(SIZES[part], -1))
+        assert data.image_shape == shape and data.classes.tolist() == [2, 6, 9]
+        assert data.classes[data.y].tolist() == labels_of(part).tolist()
+    return data.name
+
+
+def refused(path, words, part="train"):
+    with pytest.raises(InputError, match=re.escape(words)) as caught:
+        load_dataset(path, part)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("ending", [end for end in ENDINGS if end != ".zip"])
+def test_kaggles_tables_are_read_from_folder_and_file(tmp_path, ending):
+    folder = write(tmp_path / "fashion", both(), ending)
+    assert check(folder) == "fashion"
+    assert check(folder / f"fashion-mnist_train{ending}") == "fashion-mnist_train"
+
+
+def test_an_archive_holds_both_tables_and_more(tmp_path):
+    write(tmp_path, both())
+    with zipfile.ZipFile(tmp_path / "archive.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in NAMES.values():
+            archive.write(tmp_path / f"{name}.csv", f"data/{name}.csv")
+        archive.writestr("__MACOSX/data/._fashion-mnist_train.csv", "")
+        archive.writestr("t10k-labels-idx1-ubyte", "")
+    assert check(tmp_path / "archive.zip") == "archive"
+    shutil.move(tmp_path / "archive.zip", tmp_path / "my_train.zip")
+    (tmp_path / "fashion-mnist_train.csv").unlink()
+    refused(tmp_path, "my_train.zip: holds data/fashion-mnist_train.csv, data/fashion-mnist_test.csv; name the archive")
+
+
+def test_a_table_without_names_has_its_labels_in_the_first_column(tmp_path):
+    check(write(tmp_path, both(), header=False, names={"train": "mnist_train", "test": "mnist_test"}))
+
+
+@pytest.mark.parametrize("name", ["Label", "class", " y"])
+def test_a_column_of_labels_may_stand_anywhere(tmp_path, name):
+    moved = {part: frame.assign(**{name: frame.label}).drop(columns="label") for part, frame in both().items()}
+    check(write(tmp_path, moved, names={"train": "Training", "test": "testing"}) / "Training.csv")
+
+
+def test_idx_files_go_before_tables_in_a_folder(tmp_path):
+    write(tmp_path, both())
+    (tmp_path / IDX_FILES["train"][0]).write_bytes(b"none")
+    refused(tmp_path, "lacks train-labels-idx1-ubyte")
+
+
+@pytest.mark.parametrize("column", ["image", "img"])
+@pytest.mark.parametrize("shape", [(SIDE, SIDE), (5, 7), (4, 6, 3)])
+def test_the_images_of_hugging_face_are_decoded(tmp_path, column, shape):
+    check(write(tmp_path / "mnist", hugging_face(column, shape), ".parquet", SHARDS), shape)
+
+
+def test_images_may_be_plain_bytes_and_have_palettes(tmp_path):
+    tables = hugging_face()
+    for part, frame in tables.items():
+        frame["image"] = [png(image, mode="P") for image in images_of(part)]
+    data = load_dataset(write(tmp_path, tables, ".parquet", SHARDS))
+    assert data.image_shape == (SIDE, SIDE, 3)
+    np.testing.assert_array_equal(data.X[:, ::3], images_of("train").reshape(12, -1))
+
+
+def test_images_that_are_none_are_named(tmp_path):
+    cases = {
+        "of row 5 has shape (3, 4), the first one (28, 28)": {"bytes": png(np.zeros((3, 4), np.uint8))},
+        "of row 5: not a readable image": {"bytes": b"GIF89a"},
+        "of row 5: holds NoneType; allowed: the bytes of a PNG": {"bytes": None, "path": "5.png"},
+    }
+    for words, cell in cases.items():
+        tables = hugging_face()
+        tables["train"].at[5, "image"] = cell
+        refused(write(tmp_path, tables, ".parquet", SHARDS), f"train-00000-of-00001.parquet: image {words}")
+    wide = {part: frame.assign(image=[png(images_of(part)[0], mode="LA")] * SIZES[part]) for part, frame in tables.items()}
+    refused(write(tmp_path, wide, ".parquet", SHARDS), "images of train: shape (12, 28, 28, 2)")
+
+
+REFUSED = {
+    "no label": (lambda f: f.rename(columns={"label": "id"}), "its columns are id, pixel1"),
+    "two labels": (lambda f: f.assign(y=1), "exactly one of them must be called label, labels, class, target, y"),
+    "words": (lambda f: f.assign(pixel7="dark"), "column pixel7 holds something else than pixels"),
+    "empty": (lambda f: f.assign(pixel7=f.pixel7.where(f.index != 3)), "pixel7 holds something else than pixels"),
+    "no square": (lambda f: f.drop(columns="pixel784"), "images of train: shape (12, 783)"),
+    "no pixels": (lambda f: f[["label"]], "images of train: shape (12, 0)"),
+    "too bright": (lambda f: f.assign(pixel9=256), "pixels from 0 to 256"),
+    "no rows": (lambda f: f[:0], "column pixel1 holds something else than pixels"),
+    "fractions": (lambda f: f.assign(label=f.label / 4), "labels of train: element type float64"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_table_that_cannot_be_used_says_why(tmp_path, case):
+    change, words = REFUSED[case]
+    tables = both()
+    refused(write(tmp_path, {**tables, "train": change(tables["train"])}), words)
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=60), st.sampled_from(ENDINGS))
+def test_any_bytes_are_read_or_refused_with_one_line(tmp_path_factory, content, ending):
+    folder = tmp_path_factory.mktemp("any")
+    for part in NAMES:
+        (folder / f"{part}{ending}").write_bytes(content)
+    try:
+        load_dataset(folder)
+    except InputError as error:
+        assert "\n" not in str(error)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 5).flatmap(lambda side: hnp.arrays(np.uint8, (4, side * side), elements=st.integers(32, 255))))
+def test_what_pandas_writes_comes_back(tmp_path_factory, pixels):
+    folder = tmp_path_factory.mktemp("written")
+    for part in NAMES:
+        pd.DataFrame(pixels).rename(columns="p{}".format).assign(y=[5, 7, 5, 7]).to_csv(folder / f"{part}.csv", index=False)
+    data = load_dataset(folder)
+    np.testing.assert_array_equal(data.X, pixels)
+    assert data.y.tolist() == [0, 1, 0, 1] and data.class_names == ("5", "7")
+
+
+def test_the_other_table_must_lie_beside_the_one_that_is_named(tmp_path):
+    folder = write(tmp_path, both())
+    refused(folder / "fashion-mnist_test.csv", "the test rows are missing; needed: two tables")
+    (folder / "fashion-mnist_test.csv").unlink()
+    for path in (folder, folder / "fashion-mnist_train.csv"):
+        refused(path, "the test rows are missing; needed: fashion-mnist_test.csv")
+    shutil.copy(folder / "fashion-mnist_train.csv", folder / "other_train.csv")
+    refused(folder, "fashion-mnist_train.csv, other_train.csv may all be the train rows; allowed: one")
+
+
+def test_archives_that_are_none_are_refused(tmp_path):
+    (tmp_path / "a.zip").write_bytes(b"none")
+    refused(tmp_path / "a.zip", "a.zip: cannot be read: File is not a zip file")
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as archive:
+        archive.writestr("train-images-idx3-ubyte", "")
+    refused(tmp_path / "b.zip", "b.zip: holds train-images-idx3-ubyte; needed: tables (.csv, .parquet)")
+    with zipfile.ZipFile(tmp_path / "c.zip", "w") as archive:
+        for name in ("one.csv", "two.csv"):
+            archive.writestr(name, "")
+    refused(tmp_path / "c.zip", "no table of train rows among one.csv, two.csv")
+
+
+@pytest.mark.parametrize("ending", [".csv.gz", ".csv.zip"])
+def test_a_bomb_is_refused_before_it_fills_the_memory(tmp_path, monkeypatch, ending):
+    monkeypatch.setattr("fmnist_bench._utils.archives.FREE", 10_000)
+    text = "label,pixel1\n" + "0,0\n" * 200_000
+    for part in NAMES:
+        file = tmp_path / f"{part}{ending}"
+        if ending == ".csv.gz":
+            file.write_bytes(gzip.compress(text.encode()))
+            continue
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(f"{part}.csv", text)
+    refused(tmp_path, "bytes would be inflated to")
+
+
+def test_the_page_names_the_endings_and_columns_that_are_read():
+    page = (Path(__file__).parents[2] / "docs/how-to/data.md").read_text()
+    for name in (*ENDINGS, *(f"{name}.csv" for name in NAMES.values()), "image.bytes", "label"):
+        assert f"`{name}`" in page
+
+
+def test_tables_are_described(tmp_path):
+    lines = describe(write(tmp_path / "fashion", both())).splitlines()
+    assert lines[1] == "  train        12 images of 28 x 28: 2 4, 6 4, 9 4"
