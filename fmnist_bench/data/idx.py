@@ -160,7 +160,9 @@ def read_chunks(file: Path, limit: int) -> Iterator[bytes]:
 
 def read_folder(folder: Path, part: str) -> tuple[Array, Array]:
     """Read images and labels of the train or test rows from the files of a folder."""
-    images, labels = (_read_file(locate(folder, stem)) for stem in IDX_FILES[part])
+    # All are looked for each time: that the test rows are missing shall not be found out when a run ends.
+    files = {each: [locate(folder, stem) for stem in stems] for each, stems in IDX_FILES.items()}
+    images, labels = map(_read_file, files[part])
     return images, labels
 
 

@@ -389,6 +389,14 @@ def test_train_and_test_must_fit_together(tmp_path: Path) -> None:
     assert load_dataset(black).X.max() == 255 and load_dataset(black, "test").X.max() == 0
 
 
+@pytest.mark.parametrize("form", ["npz", "folder"])
+def test_train_rows_are_not_read_where_test_rows_are_missing(tmp_path: Path, form: str) -> None:
+    path = write_npz(tmp_path / "a.npz", x_test=None) if form == "npz" else write_folder(tmp_path / "a")
+    if form == "folder":
+        (path / "t10k-images-idx3-ubyte.gz").unlink()
+    refused(lambda: load_dataset(path), "x_test is missing" if form == "npz" else "lacks t10k-images-idx3-ubyte")
+
+
 def test_damaged_npz(tmp_path: Path) -> None:
     whole = write_npz(tmp_path / "a.npz").read_bytes()
     file = tmp_path / "bad.npz"
