@@ -225,11 +225,16 @@ def _with_data(benchmark: Benchmark, data: str | Path | None) -> tuple[Benchmark
 
 
 def _split(benchmark: Benchmark, dataset: Dataset) -> Split:
-    """Divide the rows; a benchmark that wants more than there are gets all, and the same share of them is valid."""
+    """Divide the rows; a benchmark that wants more than there are gets all, and the same share of them is valid.
+
+    A benchmark that sets neither `rows` nor `valid_size` takes the official validation rows, where there are any.
+    """
     n, rows, valid_size = len(dataset.y), benchmark.rows, benchmark.valid_size
     if rows is not None and rows > n:
         valid_size = max(1, round(valid_size * n / rows)) if isinstance(valid_size, int) else valid_size
         rows = None
+    if valid_size is None and rows is None and dataset.official_split:
+        return dataset.official_split
     if valid_size is None:
         valid_size = max(1, min(round((rows or n) / 6), MOST_VALIDATION))
     return make_split(dataset.y, valid_size, benchmark.seed, rows, dataset.class_names)

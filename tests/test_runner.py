@@ -601,6 +601,21 @@ def test_a_benchmark_of_more_rows_than_there_are_takes_all(place, arena):
         check_benchmark("tiny", data="nowhere")
 
 
+def test_official_validation_rows_choose_unless_the_benchmark_does(place, arena):
+    pairs = {"train": load_dataset("digits"), "test": load_dataset("digits", "test")}
+    arrays = {f"{part}_images": data.X.reshape(-1, 8, 8) for part, data in pairs.items()}
+    arrays |= {f"{part}_labels": data.y[:, np.newaxis] for part, data in pairs.items()}
+    np.savez("med.npz", **arrays, val_images=arrays["test_images"][:50], val_labels=arrays["test_labels"][:50])
+    for name, line, words in (
+        ("none", "", "1500 fit and 50 validation rows"),
+        ("more", "rows = 9000\n", "1500 fit and 50 validation rows"),
+        ("size", "valid_size = 0.2\n", "1240 fit and 310 validation rows"),
+        ("rows", "rows = 600\n", "500 fit and 100 validation rows"),
+    ):
+        arena(f"benchmarks/{name}.toml", BENCHMARK.replace("valid_size = 0.2\n", line))
+        assert words in check_benchmark(name, data="med.npz")
+
+
 def test_two_processes_do_not_write_one_run(copied):
     with Store("mlruns").latest_run("tiny"), pytest.raises(InputError, match="another process"):
         run_benchmark("tiny", progress=Progress())

@@ -257,7 +257,8 @@ class Benchmark:
     Attributes
     ----------
     valid_size : float, int or None
-        Share or number of the rows that choose between models; None is a sixth of them, at most `MOST_VALIDATION`.
+        Share or number of the rows that choose between models; None is the data set's own validation
+        rows, or where it has none a sixth of the rows, at most `MOST_VALIDATION`.
     """
 
     name: str

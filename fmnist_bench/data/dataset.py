@@ -58,7 +58,10 @@ class Dataset:
     class_names : tuple of str
         Names in the order of `classes`; for a user's data the labels as text.
     fingerprint : str
-        SHA-256, hexadecimal, over the shape, the bytes of `X` and the bytes of the labels (little-endian).
+        SHA-256, hexadecimal, over the shape, the bytes of `X`, the bytes of the labels (little-endian), and the
+        official validation rows.
+    official_split : Split or None
+        How those who made the data divided the train rows; None where they did not.
     """
 
     name: str
@@ -68,6 +71,7 @@ class Dataset:
     image_shape: tuple[int, ...]
     class_names: tuple[str, ...]
     fingerprint: str
+    official_split: Split | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,13 +107,14 @@ def load_dataset(
     name : str or path-like
         ``"fashion-mnist"``; ``"digits"`` (scikit-learn's 1,797 images of 8 x 8, a fixed stratified
         split); a folder of four IDX files called as MNIST's or EMNIST's, ``.gz`` or plain; an
-        ``.npz`` with ``x_train``, ``y_train``, ``x_test``, ``y_test``; or tables, see
-        `fmnist_bench.data.tables.read_table`. Images have the shape ``(n, h, w)``, ``(n, h, w, 1)`` or
+        ``.npz`` with ``x_train``, ``y_train``, ``x_test``, ``y_test``, or with the names of MedMNIST; or
+        tables, see `fmnist_bench.data.tables.read_table`. Images have the shape ``(n, h, w)``, ``(n, h, w, 1)`` or
         ``(n, h, w, 3)``, or are rows of the pixels of a square. Pixels are whole numbers of
         0 to 255, floats of 0 to 255 or of 0 to 1, or truth values, by one rule for train and test:
         see `fmnist_bench.data.pixels.decide_white`. Labels are integers of any value.
     subset : {"train", "test"}
-        Which rows. The classes are those of the train rows in either case.
+        Which rows. The classes are those of the train rows in either case. Official validation rows are
+        among the train rows, see `Dataset.official_split`.
     path : path-like, optional
         Folder with the IDX files of Fashion-MNIST. Default: the environment variable
         ``FMNIST_BENCH_DATA``, else see `find_fashion_mnist`.
@@ -218,6 +223,9 @@ def describe(name: str | os.PathLike[str] = "fashion-mnist", path: str | os.Path
         counts = ", ".join(f"{c} {n}" for c, n in zip(data.class_names, sizes, strict=True))
         lines.append(f"  {subset:<12} {len(data.y)} images of {' x '.join(map(str, data.image_shape))}: {counts}")
         lines.append(f"  fingerprint  {data.fingerprint}")
+    if train.official_split:
+        n_valid = len(train.official_split.validation)
+        lines.append(f"  validation   {n_valid} of the train images, as those who made the data divided them")
     return "\n".join([*lines, *_faults(train, test)])
 
 
@@ -249,13 +257,18 @@ def _load_digits(subset: str) -> Dataset:
     return _dataset("digits", images, digits.target[rows].astype(np.int64), np.arange(10), tuple("0123456789"))
 
 
-def _dataset(name: str, images: UInt8, y: Int64, classes: Int64, class_names: tuple[str, ...]) -> Dataset:
+def _dataset(
+    name: str, images: UInt8, y: Int64, classes: Int64, class_names: tuple[str, ...], n_validation: int = 0
+) -> Dataset:
     image_shape = images.shape[1:3] if images.shape[3:] in ((), (1,)) else images.shape[1:]
     X = np.ascontiguousarray(images.reshape(len(images), -1))
-    digest = digest_of(repr((len(X), *image_shape)), X, classes[y].astype("<i8"))
+    rows = np.arange(len(X))
+    split = Split(rows[:-n_validation], rows[-n_validation:]) if n_validation else None
+    divided = [split.validation.astype("<i8")] if split else []
+    digest = digest_of(repr((len(X), *image_shape)), X, classes[y].astype("<i8"), *divided)
     # The fingerprint goes into every record of a run, so the arrays must stay what they were.
     X.flags.writeable = y.flags.writeable = classes.flags.writeable = False
-    return Dataset(name, X, y, classes, image_shape, class_names, digest)
+    return Dataset(name, X, y, classes, image_shape, class_names, digest, split)
 
 
 def _valid_count(valid_size: float, n_rows: int, n_classes: int) -> int:
@@ -297,6 +310,6 @@ def _load_path(name: str, subset: str) -> Dataset:
     if not ending and not os.path.isdir(path):
         raise InputError(f"{path}: not a data set; allowed: {FORMS}")
     stem = path.name[: -len(ending)] if ending else path.resolve().name
-    images, y, classes = read_user_data(path, subset)
+    images, y, classes, n_validation = read_user_data(path, subset)
     names = tuple(str(label) for label in classes.tolist())
-    return _dataset(f"own-{stem}" if stem in TAKEN else stem, images, y, classes, names)
+    return _dataset(f"own-{stem}" if stem in TAKEN else stem, images, y, classes, names, n_validation)

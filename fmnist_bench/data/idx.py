@@ -158,8 +158,10 @@ def read_chunks(file: Path, limit: int) -> Iterator[bytes]:
         raise InputError(f"{file}: cannot be read: {one_line(reason)}") from error
 
 
-def read_folder(folder: Path, part: str) -> tuple[Array, Array]:
-    """Read images and labels of the train or test rows from the files of a folder."""
+def read_folder(folder: Path, part: str) -> tuple[Array, Array] | None:
+    """Read images and labels of the train or test rows from the files of a folder; no relative has validation rows."""
+    if part not in IDX_FILES:
+        return None
     # All are looked for each time: that the test rows are missing shall not be found out when a run ends.
     files = {each: [locate(folder, stem) for stem in stems] for each, stems in IDX_FILES.items()}
     images, labels = map(_read_file, files[part])

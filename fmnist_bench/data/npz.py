@@ -17,21 +17,28 @@ __all__ = ["read_arrays", "read_npz"]
 
 Array = npt.NDArray[Any]
 
-NAMES = ("x_train", "y_train", "x_test", "y_test")
+NAMES = ("x_{}", "y_{}"), ("{}_images", "{}_labels")  # what Keras calls the arrays of a part, and what MedMNIST does
+PARTS = {"train": "train", "validation": "val", "test": "test"}
 
 
-def read_npz(file: Path, part: str) -> tuple[Array, Array]:
-    """Read images and labels of the train or test rows from one file."""
-    images, labels = read_arrays(file, partial(_choose, file=file, part=part))
-    return images, labels
+def read_npz(file: Path, part: str) -> tuple[Array, Array] | None:
+    """Read images and labels of the train, validation or test rows; None where no validation rows are there."""
+    found = read_arrays(file, partial(_choose, file=file, part=part))
+    return (found[0], found[1]) if found else None
 
 
 def _choose(names: Sequence[str], file: Path, part: str) -> Sequence[str]:
+    """Name the images and the labels of a part."""
+    words = NAMES["train_images" in names]
+    pairs = {each: [word.format(short) for word in words] for each, short in PARTS.items()}
+    if not set(pairs["validation"]) & set(names):
+        pairs["validation"] = []
     # All are looked for each time: that the test rows are missing shall not be found out when a run ends.
-    if missing := [name for name in NAMES if name not in names]:
-        hint = nearest(missing[0], [name for name in names if name not in NAMES])
-        raise InputError(f"{file}: array {missing[0]} is missing{hint}; needed: {', '.join(NAMES)}")
-    return (f"x_{part}", f"y_{part}")
+    needed = [name for pair in pairs.values() for name in pair]
+    if missing := [name for name in needed if name not in names]:
+        hint = nearest(missing[0], [name for name in names if name not in needed])
+        raise InputError(f"{file}: array {missing[0]} is missing{hint}; needed: {', '.join(needed)}")
+    return pairs[part]
 
 
 def read_arrays(file: Path, choose: Callable[[Sequence[str]], Sequence[str]]) -> list[Array]:

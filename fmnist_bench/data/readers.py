@@ -22,7 +22,7 @@ UInt8 = npt.NDArray[np.uint8]
 Int64 = npt.NDArray[np.int64]
 Array = npt.NDArray[Any]
 
-SUBSETS = ("train", "test")
+PARTS = {"train": ("train", "validation"), "test": ("train", "test")}  # that are read together, by subset
 FORMS = f"a folder of IDX files or of tables, or a file ({', '.join(('.npz', *ENDINGS))})"  # what is read
 
 
@@ -31,7 +31,7 @@ def ending_of(path: Path) -> str:
     return max((end for end in (".npz", *ENDINGS) if path.name.lower().endswith(end)), key=len, default="")
 
 
-def read_user_data(path: Path, subset: str) -> tuple[UInt8, Int64, Int64]:
+def read_user_data(path: Path, subset: str) -> tuple[UInt8, Int64, Int64, int]:
     """Read one subset of a folder of IDX files, of an ``.npz``, or of a table.
 
     Parameters
@@ -39,7 +39,7 @@ def read_user_data(path: Path, subset: str) -> tuple[UInt8, Int64, Int64]:
     path : Path
         Folder, or file of which `ending_of` gives the ending.
     subset : {"train", "test"}
-        Which rows.
+        Which rows. The official validation rows, where there are any, follow the train rows.
 
     Returns
     -------
@@ -49,6 +49,8 @@ def read_user_data(path: Path, subset: str) -> tuple[UInt8, Int64, Int64]:
         Codes of the labels, 0 to n_classes - 1.
     classes : ndarray of int64, shape (n_classes,)
         The labels of the train rows, sorted.
+    n_validation : int
+        How many of the last rows are official validation rows.
 
     Raises
     ------
@@ -57,29 +59,29 @@ def read_user_data(path: Path, subset: str) -> tuple[UInt8, Int64, Int64]:
     """
     read = _reader_of(path)
     # Train rows come along with the test rows: they say what the classes and the range of the pixels are.
-    found = [read(path, part) for part in SUBSETS[: SUBSETS.index(subset) + 1]]
-    pairs, labels = [(as_images(images), y) for images, y in found], []
-    for (images, y), part in zip(pairs, SUBSETS, strict=False):
-        labels.append(_integral(y, f"{path}: labels of {part}"))
-        _check_images(images, f"{path}: images of {part}")
-        if len(images) != len(labels[-1]):
-            raise InputError(
-                f"{path}: {part} has {len(images)} images and {len(labels[-1])} labels; the counts must agree"
-            )
-    classes = np.unique(labels[0])
-    if len(classes) < 2:
-        raise InputError(f"{path}: labels of train have only one class, {classes[0]}; at least 2 are needed")
-    if strange := sorted(set(np.unique(labels[-1]).tolist()) - set(classes.tolist())):
-        raise InputError(f"{path}: label {strange[0]} of test does not occur in train")
-    y = np.searchsorted(classes, labels[-1]).astype(np.int64)
-    return _to_uint8(path, pairs), y, classes
+    parts = {part: _checked(path, part, *found) for part in PARTS[subset] if (found := read(path, part))}
+    classes = _classes(path, {part: labels for part, (_, labels) in parts.items()})
+    white = _white(path, {part: images for part, (images, _) in parts.items()})
+    wanted = [pair for part, pair in parts.items() if subset in ("train", part)]
+    images = np.concatenate([as_uint8(images, white) for images, _ in wanted])
+    y = np.concatenate([np.searchsorted(classes, labels) for _, labels in wanted])
+    return images, y.astype(np.int64), classes, sum(len(labels) for _, labels in wanted[1:])
 
 
-def _reader_of(path: Path) -> Callable[[Path, str], tuple[Array, Array]]:
+def _reader_of(path: Path) -> Callable[[Path, str], tuple[Array, Array] | None]:
     """Choose by the ending of a file; IDX files go first in a folder that holds tables, too, as Kaggle's do."""
     if not os.path.isdir(path):
         return read_npz if ending_of(path) == ".npz" else read_table
     return read_table if has_tables(path) and not find_file(path, IDX_FILES["train"][0]) else read_folder
+
+
+def _checked(path: Path, part: str, images: Array, labels: Array) -> tuple[Array, Int64]:
+    y = _integral(labels, f"{path}: labels of {part}")
+    images = as_images(images)
+    _check_images(images, f"{path}: images of {part}")
+    if len(images) != len(y):
+        raise InputError(f"{path}: {part} has {len(images)} images and {len(y)} labels; the counts must agree")
+    return images, y
 
 
 def _check_images(images: Array, where: str) -> None:
@@ -105,17 +107,29 @@ def _integral(y: Array, where: str) -> Int64:
     return y.astype(np.int64)
 
 
-def _to_uint8(path: Path, pairs: list[tuple[Array, Array]]) -> UInt8:
-    """Convert the last images, by one rule for both subsets."""
-    train, images = pairs[0][0], pairs[-1][0]
-    if train.shape[1:] != images.shape[1:]:
-        raise InputError(f"{path}: images of shape {images.shape[1:]} in test, {train.shape[1:]} in train")
+def _classes(path: Path, labels: dict[str, Int64]) -> Int64:
+    """Give the labels that occur in train; those of the other part must be among them."""
+    classes = np.unique(labels["train"])
+    if len(classes) < 2:
+        raise InputError(f"{path}: labels of train have only one class, {classes[0]}; at least 2 are needed")
+    for part, y in labels.items():
+        if strange := sorted(set(np.unique(y).tolist()) - set(classes.tolist())):
+            raise InputError(f"{path}: label {strange[0]} of {part} does not occur in train")
+    return classes
+
+
+def _white(path: Path, images: dict[str, Array]) -> float:
+    """Find the scale of the pixels of train; the images of the other part must be alike."""
+    train = images["train"]
     try:
         white = decide_white(train, f"{path}: images of train")
-        if images is not train and decide_white(images, f"{path}: images of test", white) != white:
-            raise ValueError(
-                f"{path}: pixels of train and test have different ranges; allowed: 0 to 1 or 0 to 255 in both"
-            )
+        for part, each in images.items():
+            if each.shape[1:] != train.shape[1:]:
+                raise InputError(f"{path}: images of shape {each.shape[1:]} in {part}, {train.shape[1:]} in train")
+            if each is not train and decide_white(each, f"{path}: images of {part}", white) != white:
+                raise InputError(
+                    f"{path}: pixels of train and {part} have different ranges; allowed: 0 to 1 or 0 to 255 in both"
+                )
     except ValueError as error:
         raise InputError(str(error)) from error
-    return as_uint8(images, white)
+    return white

@@ -1,6 +1,7 @@
 """Tables of images, CSV and Parquet: a row is a label and its pixels, or a label and a PNG or JPEG file.
 
-The table of the train rows has ``train`` in its name, and that of the test rows ``test`` in its place.
+The table of the train rows has ``train`` in its name, and that of the test rows ``test`` in its place; one of
+official validation rows may have ``val`` or ``validation``.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ ENDINGS = (".csv", ".csv.gz", ".csv.zip", ".zip", ".parquet")
 INSIDE = (".csv", ".parquet")  # of tables in a .zip
 LABELS = ("label", "labels", "class", "target", "y")  # what the column of labels is called
 IMAGES = ("image", "img")  # what a column of encoded images is called
-WORDS = {"train": "train(ing)?", "test": "test(ing)?"}  # what the name of a table calls its rows
+WORDS = {"train": "train(ing)?", "validation": "val(id(ation)?)?", "test": "test(ing)?"}  # what the name of a table calls its rows
 
 
 def has_tables(folder: Path) -> bool:
@@ -40,14 +41,14 @@ def has_tables(folder: Path) -> bool:
     return bool(_tables_of_train(names_in(folder)))
 
 
-def read_table(path: Path, part: str) -> tuple[Array, Array]:
-    """Read images and labels of one part of a data set.
+def read_table(path: Path, part: str) -> tuple[Array, Array] | None:
+    """Read images and labels of one part of a data set; None where no validation rows are there.
 
     Parameters
     ----------
     path : Path
-        A folder of tables, an archive of them, or the table of the train rows with the other one beside it.
-    part : {"train", "test"}
+        A folder of tables, an archive of them, or the table of the train rows with the others beside it.
+    part : {"train", "validation", "test"}
 
     Returns
     -------
@@ -60,7 +61,9 @@ def read_table(path: Path, part: str) -> tuple[Array, Array]:
         Where there is no such table, or it is none of labels and images.
     """
     # Both are looked for each time: that the test rows are missing shall not be found out when a run ends.
-    file, member = {each: _locate(path, each) for each in WORDS}[part]
+    if (found := {each: _locate(path, each) for each in WORDS}[part]) is None:
+        return None
+    file, member = found
     where = f"{file}, {member}" if member else str(file)
     try:
         frame = _parse(_content(file, member), member or file.name)
@@ -72,18 +75,18 @@ def read_table(path: Path, part: str) -> tuple[Array, Array]:
         raise InputError(f"{where}: not a readable table: {one_line(error) or type(error).__name__}") from error
 
 
-def _locate(path: Path, part: str) -> tuple[Path, str]:
+def _locate(path: Path, part: str) -> tuple[Path, str] | None:
     """Find the file with the rows of a part, and the table within it where it is an archive."""
     if len(inside := _members(path)) > 1:
-        return path, _beside(_table_of_train(inside, path), part, inside, path)
+        member = _beside(_table_of_train(inside, path), part, inside, path)
+        return (path, member) if member else None
     is_folder = os.path.isdir(path)
     folder = path if is_folder else path.parent
     names = names_in(folder)
-    file = folder / _beside(_table_of_train(names, path) if is_folder else path.name, part, names, path)
-    inside = _members(file)
-    if len(inside) > 1:
-        raise InputError(f"{file}: holds {few(inside)}; name the archive itself, not its folder")
-    return file, "".join(inside)
+    name = _beside(_table_of_train(names, path) if is_folder else path.name, part, names, path)
+    if len(inside := _members(folder / name)) > 1:
+        raise InputError(f"{folder / name}: holds {few(inside)}; name the archive itself, not its folder")
+    return (folder / name, "".join(inside)) if name else None
 
 
 def _members(file: Path) -> list[str]:
@@ -114,14 +117,16 @@ def _table_of_train(names: Sequence[str], where: Path) -> str:
 
 
 def _beside(train: str, part: str, names: Sequence[str], where: Path) -> str:
-    """Name the table of a part: it is called as that of the train rows is."""
+    """Name the table of a part, which is called as that of the train rows is; nothing where no validation rows are."""
     if part == "train":
         return train
     pieces = re.split("train(?:ing)?", train, flags=re.IGNORECASE)
     pattern = re.compile(WORDS[part].join(map(re.escape, pieces)), re.IGNORECASE)
     if found := [name for name in names if pattern.fullmatch(name) and name != train]:
         return found[0]
-    wanted = f"{part}".join(pieces) if len(pieces) > 1 else "two tables, such as mnist_train.csv and mnist_test.csv"
+    if part == "validation":
+        return ""
+    wanted = part.join(pieces) if len(pieces) > 1 else "two tables, such as mnist_train.csv and mnist_test.csv"
     raise InputError(f"{where}: the {part} rows are missing; needed: {wanted}")
 
 

@@ -210,6 +210,17 @@ def test_the_other_table_must_lie_beside_the_one_that_is_named(tmp_path):
     refused(folder, "fashion-mnist_train.csv, other_train.csv may all be the train rows; allowed: one")
 
 
+@pytest.mark.parametrize("word", ["val", "valid", "validation"])
+def test_a_table_of_validation_rows_is_an_official_one(tmp_path, word):
+    folder = write(tmp_path, hugging_face(), ".parquet", SHARDS)
+    names = {"test": f"{word}-00000-of-00001"}
+    write(tmp_path / "other", {"test": hugging_face()["test"]}, ".parquet", names)
+    shutil.move(tmp_path / "other" / f"{names['test']}.parquet", folder)
+    data = load_dataset(folder)
+    assert data.official_split.train.tolist() == list(range(12))
+    np.testing.assert_array_equal(data.X[data.official_split.validation], images_of("test").reshape(6, -1))
+
+
 def test_archives_that_are_none_are_refused(tmp_path):
     (tmp_path / "a.zip").write_bytes(b"none")
     refused(tmp_path / "a.zip", "a.zip: cannot be read: File is not a zip file")
