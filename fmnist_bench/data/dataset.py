@@ -106,7 +106,7 @@ def load_dataset(
     ----------
     name : str or path-like
         ``"fashion-mnist"``; ``"digits"`` (scikit-learn's 1,797 images of 8 x 8, a fixed stratified
-        split); a folder of four IDX files called as MNIST's or EMNIST's, ``.gz`` or plain; an
+        split); a folder of four files called as those of MNIST or of a relative, ``.gz`` or plain; an
         ``.npz`` with ``x_train``, ``y_train``, ``x_test``, ``y_test``, or with the names of MedMNIST; or
         tables, see `fmnist_bench.data.tables.read_table`. Images have the shape ``(n, h, w)``, ``(n, h, w, 1)`` or
         ``(n, h, w, 3)``, or are rows of the pixels of a square. Pixels are whole numbers of

@@ -1,6 +1,6 @@
-"""IDX files: the format of MNIST and its relatives, read with suspicion.
+"""Folders of four files: IDX, the format of MNIST and its relatives, or Kuzushiji's .npz, read with suspicion.
 
-The four files of a folder have the names that MNIST gave them and Fashion-MNIST kept, or nearly: see `find_file`.
+The four files have the names that MNIST gave them and Fashion-MNIST kept, or nearly: see `find_file`.
 """
 
 from __future__ import annotations
@@ -19,23 +19,29 @@ import numpy as np
 import numpy.typing as npt
 
 from fmnist_bench._utils.errors import InputError, one_line
+from fmnist_bench.data.npz import read_single
+from fmnist_bench.data.pixels import upright
 
 __all__ = ["IDX_FILES", "few", "find_file", "locate", "names_in", "parse_idx", "read_chunks", "read_folder"]
 
-UInt8 = npt.NDArray[np.uint8]
 Array = npt.NDArray[Any]
 
 IDX_FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
+ENDS = {  # of the names of relatives: MNIST's and EMNIST's, QMNIST's, Kuzushiji's
+    "images": r"images[-_.]idx3[-_.]ubyte|(images|imgs)\.npz",
+    "labels": r"labels[-_.](idx1[-_.]ubyte|idx2[-_.]int)|labels\.npz",
+}
+TYPES = {8: ("u1", (1, 3, 4)), 12: (">i4", (1, 2))}  # kind of element: its type, and numbers of dimensions
 CHUNK = 1 << 20
 GZIP = b"\x1f\x8b"  # how its files begin
 FEW = 6  # names in a message
 
 
-def parse_idx(data: bytes, name: str) -> UInt8:
-    """Parse the content of an IDX file of unsigned bytes.
+def parse_idx(data: bytes, name: str) -> Array:
+    """Parse the content of an IDX file of unsigned bytes, or of the 32-bit integers of QMNIST's labels.
 
     The format is that of Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits", 1998.
 
@@ -48,39 +54,42 @@ def parse_idx(data: bytes, name: str) -> UInt8:
 
     Returns
     -------
-    ndarray of uint8
-        Read-only; 1 dimension (labels), 3 or 4 (images).
+    ndarray of uint8 or big-endian int32
+        Read-only; 1 or 2 dimensions (labels), 3 or 4 (images).
 
     Raises
     ------
     InputError
         Bad magic number, other element type, wrong number of dimensions or bytes, no elements.
     """
-    shape, offset = _idx_shape(data, name)
-    expected = offset + math.prod(shape)
+    shape, kind, offset = _header(data, name)
+    expected = offset + kind.itemsize * math.prod(shape)
     if len(data) != expected:
         found = "fewer" if len(data) < expected else "more"
         raise InputError(f"{name}: IDX shape {shape} needs {expected} bytes, the file has {found} ({len(data)} read)")
-    return np.frombuffer(data, np.uint8, offset=offset).reshape(shape)
+    return np.frombuffer(data, kind, offset=offset).reshape(shape)
 
 
-def _idx_shape(data: bytes, name: str) -> tuple[tuple[int, ...], int]:
+def _header(data: bytes, name: str) -> tuple[tuple[int, ...], np.dtype[Any], int]:
+    """Give shape and type of the elements, and where they begin."""
     if len(data) < 4:
         raise InputError(f"{name}: {len(data)} bytes are too few for an IDX header")
     zeros, kind, n_dims = struct.unpack_from(">HBB", data)
-    if zeros or kind != 8:
+    if zeros or kind not in TYPES:
         raise InputError(
-            f"{name}: magic number {data[:4].hex()} is not that of an IDX file of unsigned bytes (000008..)"
+            f"{name}: magic number {data[:4].hex()} is not that of an IDX file of unsigned bytes (000008..) or of "
+            "32-bit integers (00000c..)"
         )
-    if n_dims not in (1, 3, 4):
-        raise InputError(f"{name}: {n_dims} dimensions; allowed: 1 (labels), 3 or 4 (images)")
+    element, allowed = TYPES[kind]
+    if n_dims not in allowed:
+        raise InputError(f"{name}: {n_dims} dimensions; allowed: {', '.join(map(str, allowed))} (labels have 1 or 2)")
     offset = 4 + 4 * n_dims
     if len(data) < offset:
         raise InputError(f"{name}: IDX header cut off after {len(data)} of {offset} bytes")
     shape = struct.unpack_from(f">{n_dims}I", data, 4)
     if 0 in shape:
         raise InputError(f"{name}: IDX shape {shape} holds no elements")
-    return shape, offset
+    return shape, np.dtype(element), offset
 
 
 def locate(folder: Path, stem: str) -> Path:
@@ -100,7 +109,7 @@ def find_file(folder: Path, stem: str) -> Path | None:
     """Return the file that is called `stem`, as MNIST calls it, or as its copies and relatives do.
 
     First ``stem.gz``, then ``stem``; then names with dots for dashes (Kaggle's MNIST), with ``test`` for ``t10k`` and
-    words before (EMNIST), and each of these in a folder of its name. None where there is none.
+    words before (EMNIST), with the ends in `ENDS`, and each of these in a folder of its name. None where there is none.
 
     Raises
     ------
@@ -121,9 +130,9 @@ def find_file(folder: Path, stem: str) -> Path | None:
 
 def _alike(folder: Path, stem: str) -> list[Path]:
     """What lies in a folder under a name that may stand for `stem`."""
-    part, what, *rest = stem.split("-")
+    part, what, *_ = stem.split("-")
     part = part.replace("t10k", "(t10k|test)")
-    pattern = re.compile(rf"(.+[-_.])?{part}[-_.]{what}[-_.]{'[-_.]'.join(rest)}(\.gz)?", re.IGNORECASE)
+    pattern = re.compile(rf"(.+[-_.])?{part}[-_.]({ENDS[what]})(\.gz)?", re.IGNORECASE)
     return [folder / name for name in names_in(folder) if pattern.fullmatch(name)]
 
 
@@ -165,10 +174,12 @@ def read_folder(folder: Path, part: str) -> tuple[Array, Array] | None:
     # All are looked for each time: that the test rows are missing shall not be found out when a run ends.
     files = {each: [locate(folder, stem) for stem in stems] for each, stems in IDX_FILES.items()}
     images, labels = map(_read_file, files[part])
-    return images, labels
+    return upright(images, files[part][0].name), labels[:, 0] if labels.ndim == 2 else labels  # the class is first
 
 
 def _read_file(file: Path) -> Array:
-    shape, offset = _idx_shape(b"".join(read_chunks(file, 20)), str(file))
-    content = b"".join(read_chunks(file, offset + math.prod(shape) + 1))
+    if file.suffix.lower() == ".npz":
+        return read_single(file)
+    shape, kind, offset = _header(b"".join(read_chunks(file, 20)), str(file))
+    content = b"".join(read_chunks(file, offset + kind.itemsize * math.prod(shape) + 1))
     return parse_idx(content, str(file))

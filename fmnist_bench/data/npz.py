@@ -13,7 +13,7 @@ import numpy.typing as npt
 from fmnist_bench._utils.archives import check_inflation
 from fmnist_bench._utils.errors import InputError, nearest, one_line
 
-__all__ = ["read_arrays", "read_npz"]
+__all__ = ["read_npz", "read_single"]
 
 Array = npt.NDArray[Any]
 
@@ -23,7 +23,7 @@ PARTS = {"train": "train", "validation": "val", "test": "test"}
 
 def read_npz(file: Path, part: str) -> tuple[Array, Array] | None:
     """Read images and labels of the train, validation or test rows; None where no validation rows are there."""
-    found = read_arrays(file, partial(_choose, file=file, part=part))
+    found = _read_arrays(file, partial(_choose, file=file, part=part))
     return (found[0], found[1]) if found else None
 
 
@@ -41,14 +41,19 @@ def _choose(names: Sequence[str], file: Path, part: str) -> Sequence[str]:
     return pairs[part]
 
 
-def read_arrays(file: Path, choose: Callable[[Sequence[str]], Sequence[str]]) -> list[Array]:
-    """Read those arrays of an ``.npz`` that `choose` picks from their names.
+def read_single(file: Path) -> Array:
+    """Read the only array of a file."""
 
-    Raises
-    ------
-    InputError
-        Where the file is none, is a bomb, or an array holds Python objects.
-    """
+    def choose(names: Sequence[str]) -> Sequence[str]:
+        if len(names) != 1:
+            raise InputError(f"{file}: holds {len(names)} arrays, {', '.join(names)}; needed: one")
+        return names
+
+    return _read_arrays(file, choose)[0]
+
+
+def _read_arrays(file: Path, choose: Callable[[Sequence[str]], Sequence[str]]) -> list[Array]:
+    """Read those arrays that `choose` picks from their names; no bombs, no Python objects."""
     try:
         # Opened here: np.load leaves the file open when it is not a zip.
         with open(file, "rb") as stream:

@@ -1,6 +1,7 @@
 """On what scale pixels are: data files, image files, the ensemble, pipelines and networks all ask here."""
 
 import math
+import re
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -167,6 +168,12 @@ def as_images(X: NDArray[Any]) -> NDArray[Any]:
     """
     side = math.isqrt(X.shape[1]) if X.ndim == 2 else 0
     return X.reshape(len(X), side, side) if side and X.shape[1] == side * side else X
+
+
+def upright(images: NDArray[Any], name: str) -> NDArray[Any]:
+    """Turn the images of EMNIST, which lie on their side in all files of its makers, known by their names."""
+    lying = re.search(r"(^|/)emnist-[a-z]+-(train|test)", name, re.IGNORECASE) and images.ndim > 2
+    return images.swapaxes(1, 2) if lying else images
 
 
 def image_shape_of(X: Any) -> tuple[int, ...] | None:

@@ -21,6 +21,7 @@ from fmnist_bench._utils.archives import check_growth, check_inflation, largest_
 from fmnist_bench._utils.errors import InputError, one_line
 from fmnist_bench.data.idx import few, names_in, read_chunks
 from fmnist_bench.data.image_files import decode_images
+from fmnist_bench.data.pixels import as_images, upright
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,7 +53,7 @@ def read_table(path: Path, part: str) -> tuple[Array, Array] | None:
 
     Returns
     -------
-    images : ndarray of shape (n, n_pixels), or of decoded images
+    images : ndarray of shape (n, height, width[, channels]), or (n, n_pixels) where these make no square
     labels : ndarray of shape (n,)
 
     Raises
@@ -68,7 +69,7 @@ def read_table(path: Path, part: str) -> tuple[Array, Array] | None:
     try:
         frame = _parse(_content(file, member), member or file.name)
         labels = _numbers(frame.pop(_label_of(frame, where)))
-        return _images(frame, where), labels
+        return upright(as_images(_images(frame, where)), member or file.name), labels
     except InputError:
         raise
     except Exception as error:  # zip, zlib, pandas and Arrow each fail in ways of their own

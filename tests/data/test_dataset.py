@@ -428,11 +428,19 @@ EMNIST = [
 
 
 @pytest.mark.parametrize(
-    "names", [EMNIST, [stem.replace("-idx", ".idx") for stem in STEMS], [f"{s}/{s}" for s in STEMS]]
+    "names",
+    [
+        EMNIST,
+        [name.replace("emnist-letters", "kmnist") for name in EMNIST],
+        [stem.replace("-idx", ".idx") for stem in STEMS],
+        [f"{s}/{s}" for s in STEMS],
+    ],
 )
 @pytest.mark.parametrize("end", ["", ".gz"])
 def test_files_of_the_relatives_of_mnist_are_found(tmp_path: Path, names: list[str], end: str) -> None:
+    lying = {f"{part}_images": small(n)[0].swapaxes(1, 2) for part, n in (("train", 12), ("t10k", 6))}
     expected = load_dataset(write_folder(tmp_path / "plain", bool(end)), "test")
+    write_folder(tmp_path / "plain", bool(end), **(lying if names is EMNIST else {}))
     for stem, name in zip(STEMS, names, strict=True):
         (tmp_path / "other" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "plain" / f"{stem}{end}").rename(tmp_path / "other" / f"{name}{end}")
@@ -441,10 +449,10 @@ def test_files_of_the_relatives_of_mnist_are_found(tmp_path: Path, names: list[s
 
 def test_every_name_that_the_page_promises_is_found(tmp_path: Path) -> None:
     page = (Path(__file__).parents[2] / "docs/how-to/data.md").read_text()
-    names = re.findall(r"`([\w.-]*ubyte)`", page)
-    assert len(names) >= 5
+    names = re.findall(r"`([\w.-]*(?:ubyte|-int|-imgs\.npz|-labels\.npz))`", page)
+    assert len(names) >= 9
     for name in names:
-        part, kind = ("train" if "train" in name else "test"), ("images" in name, "labels" in name).index(True)
+        part, kind = "train" if "train" in name else "test", "labels" in name
         folder = tmp_path / name
         folder.mkdir()
         (folder / name).touch()

@@ -1,13 +1,18 @@
 """The relatives of Fashion-MNIST are read as they are distributed, in tiny files of their layouts."""
 
+import gzip
 import re
-from pathlib import Path
+import struct
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench.data.dataset import describe, load_dataset
+from fmnist_bench.data.idx import parse_idx
 
 SIZES = {"train": 12, "val": 6, "test": 9}
 
@@ -84,3 +89,62 @@ BAD = {
 def test_validation_rows_must_fit_to_the_train_rows(tmp_path, case):
     changes, words = BAD[case]
     refused(medmnist(tmp_path / "bad.npz", **changes), words)
+
+
+# Four files in a folder
+
+
+def idx(array, kind=8):
+    return struct.pack(f">HBB{array.ndim}I", 0, kind, array.ndim, *array.shape) + array.tobytes()
+
+
+def check(path, shape=(28, 28)):
+    for part in ("train", "test"):
+        data = load_dataset(path, part)
+        np.testing.assert_array_equal(data.X, images_of(part, shape).reshape(SIZES[part], -1))
+        assert data.classes[data.y].tolist() == labels_of(part).tolist()
+
+
+@pytest.mark.parametrize("end", ["", ".gz"])
+def test_emnist_is_turned_upright(tmp_path, end):
+    pack = gzip.compress if end else bytes
+    for part in ("train", "test"):
+        for kind, array in (("images-idx3", images_of(part).swapaxes(1, 2)), ("labels-idx1", labels_of(part))):
+            (tmp_path / f"emnist-balanced-{part}-{kind}-ubyte{end}").write_bytes(pack(idx(array)))
+    check(tmp_path)
+
+
+def test_tables_of_emnist_are_turned_upright_too(tmp_path):
+    for part in ("train", "test"):
+        rows = np.column_stack([labels_of(part), images_of(part).swapaxes(1, 2).reshape(SIZES[part], -1)])
+        np.savetxt(tmp_path / f"emnist-byclass-{part}.csv", rows, fmt="%d", delimiter=",")
+    check(tmp_path / "emnist-byclass-train.csv")
+
+
+def test_qmnist_has_its_class_in_the_first_of_eight_columns(tmp_path):
+    for part in ("train", "test"):
+        about = np.random.default_rng(0).integers(0, 99_999, (SIZES[part], 8))
+        about[:, 0] = labels_of(part)
+        (tmp_path / f"qmnist-{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(images_of(part))))
+        (tmp_path / f"qmnist-{part}-labels-idx2-int.gz").write_bytes(gzip.compress(idx(about.astype(">i4"), 12)))
+    check(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["k49", "kmnist"])
+def test_kuzushiji_has_an_array_in_each_of_four_files(tmp_path, name):
+    for part in ("train", "test"):
+        np.savez_compressed(tmp_path / f"{name}-{part}-imgs.npz", images_of(part))
+        np.savez_compressed(tmp_path / f"{name}-{part}-labels.npz", labels_of(part))
+    (tmp_path / "k49_classmap.csv").write_text("index,codepoint,char\n")
+    check(tmp_path)
+    np.savez(tmp_path / f"{name}-train-imgs.npz", images_of("train"), images_of("test"))
+    refused(tmp_path, "train-imgs.npz: holds 2 arrays, arr_0, arr_1; needed: one")
+
+
+@given(hnp.arrays(">i4", hnp.array_shapes(min_dims=1, max_dims=2, max_side=5)), st.data())
+def test_labels_of_32_bits_are_parsed_or_refused(array, data):
+    content = idx(array, 12)
+    np.testing.assert_array_equal(parse_idx(content, "x"), array)
+    cut = data.draw(st.integers(0, len(content) - 1))
+    with pytest.raises(InputError, match="x: "):
+        parse_idx(content[:cut], "x")
