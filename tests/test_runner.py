@@ -559,6 +559,20 @@ def test_what_leaves_a_run_answers_the_labels_of_its_data(place, monkeypatch):
         rewrite_report("tiny")
 
 
+def test_words_are_labels_to_the_end(place):
+    train, test = load_dataset("digits"), load_dataset("digits", "test")
+    words = np.array(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"])
+    parts = {"x_train": train.X.reshape(-1, 8, 8), "y_train": words[train.y], "x_test": test.X.reshape(-1, 8, 8)}
+    np.savez("words.npz", **parts, y_test=words[test.y])
+    outcome = run_benchmark("tiny", data="words.npz", progress=Progress(), trials=1)
+    ensemble, scores = load_ensemble(outcome.folder / "ensemble"), outcome.summary()["models"]
+    assert ensemble.classes_.tolist() == ensemble.class_names_ == sorted(words)
+    assert ensemble.score(test.X, words[test.y]) == pytest.approx(scores[0]["test_accuracy"])
+    best = outcome.findings.contestants[0]
+    model = load_model(outcome.folder / "trials" / best.name / str(best.trial) / "model.skops")
+    assert model.score(test.X, words[test.y]) > 0.5
+
+
 @pytest.mark.parametrize("form", ["MINE.NPZ", "folder", "mine_train.csv"])
 def test_data_names_whatever_load_dataset_takes(place, form):
     train, test = load_dataset("digits"), load_dataset("digits", "test")

@@ -6,12 +6,13 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fmnist_bench._utils.digests import digest_of
-from fmnist_bench._utils.errors import InputError, nearest
+from fmnist_bench._utils.errors import InputError, nearest, printable
 from fmnist_bench.data import fashion_mnist
 from fmnist_bench.data.fashion_mnist import find_fashion_mnist
 from fmnist_bench.data.idx import IDX_FILES, parse_idx
@@ -21,6 +22,7 @@ __all__ = ["Dataset", "Split", "describe", "find_fashion_mnist", "load_dataset",
 
 UInt8 = npt.NDArray[np.uint8]
 Int64 = npt.NDArray[np.int64]
+Labels = npt.NDArray[Any]
 
 NAMES = ("fashion-mnist", "digits")
 TAKEN = (*NAMES, "fmnist")  # what a data set of one's own, and its registered model, are not called
@@ -51,7 +53,7 @@ class Dataset:
         Pixels, 0 to 255, row by row, channels last.
     y : ndarray of int64, shape (n,)
         Codes of the labels, 0 to ``len(classes) - 1``.
-    classes : ndarray of int64, shape (n_classes,)
+    classes : ndarray of int64 or of words, shape (n_classes,)
         The labels themselves, sorted: row ``i`` has the label ``classes[y[i]]``.
     image_shape : tuple of int
         ``(height, width)`` or ``(height, width, 3)``.
@@ -67,7 +69,7 @@ class Dataset:
     name: str
     X: UInt8
     y: Int64
-    classes: Int64
+    classes: Labels
     image_shape: tuple[int, ...]
     class_names: tuple[str, ...]
     fingerprint: str
@@ -111,7 +113,8 @@ def load_dataset(
         tables, see `fmnist_bench.data.tables.read_table`. Images have the shape ``(n, h, w)``, ``(n, h, w, 1)`` or
         ``(n, h, w, 3)``, or are rows of the pixels of a square. Pixels are whole numbers of
         0 to 255, floats of 0 to 255 or of 0 to 1, or truth values, by one rule for train and test:
-        see `fmnist_bench.data.pixels.decide_white`. Labels are integers of any value.
+        see `fmnist_bench.data.pixels.decide_white`. Labels are whole numbers of
+        any value or words, of shape ``(n,)`` or ``(n, 1)``, or one-hot rows.
     subset : {"train", "test"}
         Which rows. The classes are those of the train rows in either case. Official validation rows are
         among the train rows, see `Dataset.official_split`.
@@ -258,14 +261,15 @@ def _load_digits(subset: str) -> Dataset:
 
 
 def _dataset(
-    name: str, images: UInt8, y: Int64, classes: Int64, class_names: tuple[str, ...], n_validation: int = 0
+    name: str, images: UInt8, y: Int64, classes: Labels, class_names: tuple[str, ...], n_validation: int = 0
 ) -> Dataset:
     image_shape = images.shape[1:3] if images.shape[3:] in ((), (1,)) else images.shape[1:]
     X = np.ascontiguousarray(images.reshape(len(images), -1))
     rows = np.arange(len(X))
     split = Split(rows[:-n_validation], rows[-n_validation:]) if n_validation else None
     divided = [split.validation.astype("<i8")] if split else []
-    digest = digest_of(repr((len(X), *image_shape)), X, classes[y].astype("<i8"), *divided)
+    labels = classes[y].astype(classes.dtype.newbyteorder("<"))
+    digest = digest_of(repr((len(X), *image_shape)), X, labels, *divided)
     # The fingerprint goes into every record of a run, so the arrays must stay what they were.
     X.flags.writeable = y.flags.writeable = classes.flags.writeable = False
     return Dataset(name, X, y, classes, image_shape, class_names, digest, split)
@@ -311,5 +315,5 @@ def _load_path(name: str, subset: str) -> Dataset:
         raise InputError(f"{path}: not a data set; allowed: {FORMS}")
     stem = path.name[: -len(ending)] if ending else path.resolve().name
     images, y, classes, n_validation = read_user_data(path, subset)
-    names = tuple(str(label) for label in classes.tolist())
+    names = tuple(printable(label) for label in classes.tolist())
     return _dataset(f"own-{stem}" if stem in TAKEN else stem, images, y, classes, names, n_validation)

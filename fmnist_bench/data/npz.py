@@ -74,6 +74,6 @@ def _plain(content: Any, name: str, file: Path) -> Array:
         if "allow_pickle" not in str(error):
             raise
         raise InputError(
-            f"{file}: array {name} holds Python objects, which are not read: words, or images of different sizes; "
-            "allowed: an array of numbers"
+            f"{file}: array {name} holds Python objects, which are not read: words as objects, or images of different "
+            "sizes; allowed: an array of numbers, or of words as astype(str) makes them"
         ) from error

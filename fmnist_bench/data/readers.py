@@ -31,7 +31,7 @@ def ending_of(path: Path) -> str:
     return max((end for end in (".npz", *ENDINGS) if path.name.lower().endswith(end)), key=len, default="")
 
 
-def read_user_data(path: Path, subset: str) -> tuple[UInt8, Int64, Int64, int]:
+def read_user_data(path: Path, subset: str) -> tuple[UInt8, Int64, Array, int]:
     """Read one subset of a folder of IDX files, of an ``.npz``, or of a table.
 
     Parameters
@@ -47,7 +47,7 @@ def read_user_data(path: Path, subset: str) -> tuple[UInt8, Int64, Int64, int]:
         Pixels, see `fmnist_bench.data.dataset.load_dataset` for the rule.
     y : ndarray of int64, shape (n,)
         Codes of the labels, 0 to n_classes - 1.
-    classes : ndarray of int64, shape (n_classes,)
+    classes : ndarray of int64 or of words, shape (n_classes,)
         The labels of the train rows, sorted.
     n_validation : int
         How many of the last rows are official validation rows.
@@ -75,8 +75,8 @@ def _reader_of(path: Path) -> Callable[[Path, str], tuple[Array, Array] | None]:
     return read_table if has_tables(path) and not find_file(path, IDX_FILES["train"][0]) else read_folder
 
 
-def _checked(path: Path, part: str, images: Array, labels: Array) -> tuple[Array, Int64]:
-    y = _integral(labels, f"{path}: labels of {part}")
+def _checked(path: Path, part: str, images: Array, labels: Array) -> tuple[Array, Array]:
+    y = _labels(labels, f"{path}: labels of {part}")
     images = as_images(images)
     _check_images(images, f"{path}: images of {part}")
     if len(images) != len(y):
@@ -92,22 +92,30 @@ def _check_images(images: Array, where: str) -> None:
         raise InputError(f"{where}: shape {images.shape} holds no pixels")
 
 
-def _integral(y: Array, where: str) -> Int64:
+def _labels(y: Array, where: str) -> Array:
+    """Give whole numbers or words, of shape (n,); the label of a one-hot row is the number of its column."""
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
+    if y.ndim == 2 and _are_one_hot(y):
+        y = y.argmax(axis=1)
     if y.ndim != 1 or not len(y):
-        raise InputError(f"{where}: shape {y.shape}; allowed: (n,) with n > 0")
+        raise InputError(f"{where}: shape {y.shape}; allowed: (n,) or (n, 1) with n > 0, or one-hot (n, n_classes)")
     if y.dtype.kind == "f" and np.all(np.abs(y) < 2**53) and np.all(y == np.rint(y)):  # NaN fails
         return y.astype(np.int64)
-    if y.dtype.kind not in "bui" or (y.dtype.kind == "u" and y.max() > np.iinfo(np.int64).max):
-        raise InputError(
-            f"{where}: element type {y.dtype} with values that are no integers"
-            "; allowed: integers, such as numpy.unique(labels, return_inverse=True)[1]"
-        )
-    return y.astype(np.int64)
+    if y.dtype.kind in "bi" or (y.dtype.kind == "u" and y.max() <= np.iinfo(np.int64).max):
+        return y.astype(np.int64)
+    if y.dtype.kind in "UO" and all(isinstance(label, str) and label for label in y.tolist()):
+        return y.astype(str)
+    raise InputError(
+        f"{where}: element type {y.dtype} with values that are neither whole numbers nor words; allowed: either of them"
+    )
 
 
-def _classes(path: Path, labels: dict[str, Int64]) -> Int64:
+def _are_one_hot(y: Array) -> bool:
+    return y.dtype.kind in "biuf" and bool(((y == 0) | (y == 1)).all() and (y.sum(axis=1) == 1).all())
+
+
+def _classes(path: Path, labels: dict[str, Array]) -> Array:
     """Give the labels that occur in train; those of the other part must be among them."""
     classes = np.unique(labels["train"])
     if len(classes) < 2:

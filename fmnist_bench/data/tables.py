@@ -34,7 +34,8 @@ ENDINGS = (".csv", ".csv.gz", ".csv.zip", ".zip", ".parquet")
 INSIDE = (".csv", ".parquet")  # of tables in a .zip
 LABELS = ("label", "labels", "class", "target", "y")  # what the column of labels is called
 IMAGES = ("image", "img")  # what a column of encoded images is called
-WORDS = {"train": "train(ing)?", "validation": "val(id(ation)?)?", "test": "test(ing)?"}  # what the name of a table calls its rows
+# What the name of a table calls its rows.
+WORDS = {"train": "train(ing)?", "validation": "val(id(ation)?)?", "test": "test(ing)?"}
 
 
 def has_tables(folder: Path) -> bool:

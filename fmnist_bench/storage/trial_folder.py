@@ -23,13 +23,13 @@ class Rows:
     folder : Path
         Holds the pixels and the codes of the labels.
     image_shape : tuple of int
-    classes : tuple of int
+    classes : tuple of int or of str
         The labels themselves, in the order of their codes.
     """
 
     folder: Path
     image_shape: tuple[int, ...]
-    classes: tuple[int, ...]
+    classes: tuple[int, ...] | tuple[str, ...]
 
     def load(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """Map the pixels, read the codes of the labels."""

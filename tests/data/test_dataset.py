@@ -346,6 +346,35 @@ def test_the_fingerprint_knows_the_labels(tmp_path: Path) -> None:
     assert three.y.tolist() == other.y.tolist() and three.fingerprint != other.fingerprint
 
 
+@pytest.mark.parametrize(
+    ("form", "classes"),
+    [
+        (lambda y: y[:, np.newaxis], [0, 1, 2]),
+        (lambda y: np.eye(4)[y], [0, 1, 2]),
+        (lambda y: np.eye(3, dtype=bool)[y], [0, 1, 2]),
+        (lambda y: np.array(["boot", "coat", "shirt"])[y], ["boot", "coat", "shirt"]),
+        (lambda y: np.array(["ä", "\n", "z\x1b"])[y][:, np.newaxis], ["\n", "z\x1b", "ä"]),
+    ],
+)
+def test_labels_come_in_these_forms(tmp_path: Path, form: Callable[[Any], Any], classes: list[Any]) -> None:
+    y_train, y_test = np.arange(12) % 3, np.array([2, 2, 0, 1, 2, 2])
+    file = write_npz(tmp_path / "a.npz", y_train=form(y_train), y_test=form(y_test))
+    plain = load_dataset(write_npz(tmp_path / "b.npz", y_train=y_train, y_test=y_test), "test")
+    data = load_dataset(file, "test")
+    assert data.classes.tolist() == classes
+    assert all(name.isprintable() for name in data.class_names)
+    assert (data.fingerprint == plain.fingerprint) == (classes == [0, 1, 2])
+    if classes[0] != "\n":
+        assert data.y.tolist() == plain.y.tolist()
+
+
+def test_words_that_only_test_rows_have_are_refused(tmp_path: Path) -> None:
+    file = write_npz(tmp_path / "a.npz", y_train=np.array(["a", "b"] * 6), y_test=np.array(["a", "c"] * 3))
+    refused(lambda: load_dataset(file, "test"), "label c of test does not occur in train")
+    file = write_npz(tmp_path / "a.npz", y_train=np.array(["a", "b"] * 6), y_test=np.arange(6) % 2)
+    refused(lambda: load_dataset(file, "test"), "label 0 of test does not occur in train")
+
+
 NAN = np.full((12, 4, 3), np.nan)
 BAD_NPZ = {
     "missing": (dict(y_train=None), "y_train is missing"),
@@ -361,11 +390,14 @@ BAD_NPZ = {
     "flat": (dict(x_train=np.zeros((12, 12), np.uint8)), "shape (12, 12)"),
     "two channels": (dict(x_train=np.zeros((12, 4, 3, 2), np.uint8)), "(n, h, w, 3)"),
     "length": (dict(y_train=np.arange(11) % 3), "12 images and 11 labels"),
-    "fraction": (dict(y_train=np.arange(12) / 2), "integers"),
-    "nan label": (dict(y_train=np.full(12, np.nan)), "integers"),
-    "text label": (dict(y_train=np.array(["a", "b"] * 6)), "integers, such as numpy.unique"),
+    "fraction": (dict(y_train=np.arange(12) / 2), "neither whole numbers nor words"),
+    "nan label": (dict(y_train=np.full(12, np.nan)), "labels of train: element type float64"),
+    "empty word": (dict(y_train=np.array(["a", ""] * 6)), "labels of train: element type <U1"),
+    "bytes": (dict(y_train=np.array([b"a", b"b"] * 6)), "labels of train: element type |S1"),
     "case": (dict(x_train=None, X_train=np.zeros((12, 4, 3))), "x_train is missing; did you mean X_train?"),
-    "one-hot": (dict(y_train=np.eye(12)), "shape (12, 12)"),
+    "two-hot": (dict(y_train=np.eye(12) + np.eye(12)[::-1]), "shape (12, 12); allowed: (n,) or (n, 1)"),
+    "wide": (dict(y_train=np.eye(12) * 2), "shape (12, 12)"),
+    "one kind": (dict(y_train=np.eye(12)[np.zeros(12, int)]), "only one class, 0"),
     "one class": (dict(y_train=np.full(12, 3)), "only one class, 3"),
     "empty": (dict(x_train=np.zeros((0, 4, 3)), y_train=np.zeros(0)), "shape (0,)"),
     "no pixels": (dict(x_train=np.zeros((12, 0, 3))), "no pixels"),

@@ -63,15 +63,11 @@ def png(image, kind="PNG", mode=None):
 
 def hugging_face(column="image", shape=(SIDE, SIDE)):
     """Make the tables as the library `datasets` writes them: a struct of bytes and path, and the label."""
-    return {
-        part: pd.DataFrame(
-            {
-                column: [{"bytes": png(image), "path": f"{row}.png"} for row, image in enumerate(images_of(part, shape))],
-                "label": labels_of(part),
-            }
-        )
-        for part in NAMES
-    }
+    tables = {}
+    for part in NAMES:
+        cells = [{"bytes": png(image), "path": f"{row}.png"} for row, image in enumerate(images_of(part, shape))]
+        tables[part] = pd.DataFrame({column: cells, "label": labels_of(part)})
+    return tables
 
 
 SHARDS = {part: f"{part}-00000-of-00001" for part in NAMES}
@@ -153,8 +149,19 @@ def test_images_that_are_none_are_named(tmp_path):
         tables = hugging_face()
         tables["train"].at[5, "image"] = cell
         refused(write(tmp_path, tables, ".parquet", SHARDS), f"train-00000-of-00001.parquet: image {words}")
-    wide = {part: frame.assign(image=[png(images_of(part)[0], mode="LA")] * SIZES[part]) for part, frame in tables.items()}
+    clear = png(images_of("train")[0], mode="LA")
+    wide = {part: frame.assign(image=[clear] * SIZES[part]) for part, frame in tables.items()}
     refused(write(tmp_path, wide, ".parquet", SHARDS), "images of train: shape (12, 28, 28, 2)")
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_labels_of_a_table_may_be_words(tmp_path, ending):
+    words = np.array(["bag", "NA", "trouser"])
+    tables = {part: frame.assign(label=words[np.arange(len(frame)) % 3]) for part, frame in both().items()}
+    data = load_dataset(write(tmp_path, tables, ending), "test")
+    assert data.class_names == ("NA", "bag", "trouser") and data.y.tolist() == [1, 0, 2] * 2
+    tables["train"].loc[4, "label"] = ""
+    refused(write(tmp_path, tables, ending), "labels of train: element type object with values that are neither")
 
 
 REFUSED = {
@@ -193,8 +200,9 @@ def test_any_bytes_are_read_or_refused_with_one_line(tmp_path_factory, content, 
 @given(st.integers(1, 5).flatmap(lambda side: hnp.arrays(np.uint8, (4, side * side), elements=st.integers(32, 255))))
 def test_what_pandas_writes_comes_back(tmp_path_factory, pixels):
     folder = tmp_path_factory.mktemp("written")
+    table = pd.DataFrame(pixels).add_prefix("p").assign(y=[5, 7, 5, 7])
     for part in NAMES:
-        pd.DataFrame(pixels).rename(columns="p{}".format).assign(y=[5, 7, 5, 7]).to_csv(folder / f"{part}.csv", index=False)
+        table.to_csv(folder / f"{part}.csv", index=False)
     data = load_dataset(folder)
     np.testing.assert_array_equal(data.X, pixels)
     assert data.y.tolist() == [0, 1, 0, 1] and data.class_names == ("5", "7")
