@@ -41,7 +41,8 @@ class Said(Progress):
 def interruptible(*running):
     """A search with such trials in progress, and what it says."""
     study, said = SimpleNamespace(running=dict(enumerate(running))), Said()
-    return Search([study], None, None, Clock(600.0), None, SimpleNamespace(seed=0, trials=None), said), said.lines
+    run, settings = SimpleNamespace(state={}), SimpleNamespace(seed=0, trials=None)
+    return Search([study], run, None, Clock(600.0), None, settings, said), said.lines
 
 
 def test_a_training_that_was_killed_is_planned_anew_and_not_repeated(tmp_path):

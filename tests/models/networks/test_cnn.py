@@ -28,6 +28,7 @@ from fmnist_bench.models.networks._backend import is_out_of_memory
 from fmnist_bench.models.networks._batches import Batches
 from fmnist_bench.models.networks._callbacks import TrainingCallback, not_finite
 from fmnist_bench.models.networks._layers import PatchWhitening
+from fmnist_bench.models.networks._training import train_network
 from fmnist_bench.models.networks.cnn import CNNClassifier
 from fmnist_bench.models.saved import load_model, save_model
 from fmnist_bench.pipeline import Pipeline
@@ -378,30 +379,31 @@ def test_mixed_precision_trains(digits):
     assert model.score(*digits[2:]) > 0.7
 
 
-class Hungry(CNNClassifier):
-    """A network for whose batches there is memory up to a number of rows."""
+@pytest.fixture
+def little_memory(monkeypatch):
+    """Memory for batches of up to 16 rows."""
 
-    room = 16
-
-    def _train(self, batches, course):
-        if batches.batch_size > self.room:
+    def train(estimator, batches, callback):
+        if batches.batch_size > 16:
             raise tf.errors.ResourceExhaustedError(None, None, f"OOM when allocating {batches.batch_size} rows")
-        super()._train(batches, course)
+        train_network(estimator, batches, callback)
+
+    monkeypatch.setattr("fmnist_bench.models.networks._base.train_network", train)
 
 
-def test_a_batch_that_does_not_fit_is_halved_once_and_said(digits):
+def test_a_batch_that_does_not_fit_is_halved_once_and_said(digits, little_memory):
     X, y = digits[0][:200], digits[1][:200]
     with pytest.warns(UserWarning, match="batch_size=32 does not fit in memory"):
-        model = Hungry(**TINY).fit(X, y)
+        model = CNNClassifier(**TINY).fit(X, y)
     same = CNNClassifier(**{**TINY, "batch_size": 16}).fit(X, y)
     np.testing.assert_array_equal(model.predict_proba(X), same.predict_proba(X))
     with (
         pytest.raises(MemoryError, match="OOM when allocating 32 rows"),
         pytest.warns(UserWarning, match="batch_size=64"),
     ):
-        Hungry(**{**TINY, "batch_size": 64}).fit(X, y)
+        CNNClassifier(**{**TINY, "batch_size": 64}).fit(X, y)
     with pytest.warns(UserWarning, match="batch_size=20"):
-        assert Hungry(**{**TINY, "batch_size": 500}).fit(X[:20], y[:20])  # 20 rows are halved, not 500
+        assert CNNClassifier(**{**TINY, "batch_size": 500}).fit(X[:20], y[:20])  # 20 rows are halved, not 500
 
 
 @pytest.mark.parametrize(
