@@ -62,7 +62,7 @@ def read_table(path: Path, part: str) -> tuple[Array, Array] | None:
     InputError
         Where there is no such table, or it is none of labels and images.
     """
-    # Both are looked for each time: that the test rows are missing shall not be found out when a run ends.
+    # Every part is looked for each time, so that missing test rows are found before a run begins.
     if (found := {each: _locate(path, each) for each in WORDS}[part]) is None:
         return None
     file, member = found

@@ -54,7 +54,11 @@ def resume_training(
     at_once = max(1, places // each)
     rounds = math.ceil(len(missing) / at_once)
     return [
-        Training(search, _planned_again(search, one, left / rounds, each), now + left * (i // at_once + 1) / rounds)
+        Training(
+            search,
+            _proposal(search, one["parameters"], one["default"], one["rung"], left / rounds, each),
+            now + left * (i // at_once + 1) / rounds,
+        )
         for i, one in enumerate(missing)
         for search in [searches[one["study"]]]
     ]
@@ -64,13 +68,6 @@ def _is_missing(search: StudySearch, planned: Planned) -> bool:
     """Whether no training of this network has come to an end of its own."""
     ended = [r for r in search.records if r.phase == TRAIN and r.result.status not in STOPPED]
     return all((dict(r.parameters), r.rung) != (planned["parameters"], planned["rung"]) for r in ended)
-
-
-def _planned_again(search: StudySearch, planned: Planned, seconds: float, places: int) -> Proposal:
-    settings, name = {EPOCHS: _longest(search)}, planned["default"]
-    return Proposal(
-        planned["parameters"], name, planned["rung"], seconds, phase=TRAIN, settings=settings, places=places
-    )
 
 
 def plan_training(
@@ -112,7 +109,7 @@ def plan_training(
     rounds = math.ceil(n / at_once)
     trainings = []
     for i, (parameters, default) in enumerate(choose_configurations(chosen, n, seed)):
-        proposal = _proposal(chosen, parameters, default, epochs, left / rounds, each)
+        proposal = _proposal(chosen, parameters, default, _rung(chosen, epochs), left / rounds, each)
         trainings.append(Training(chosen, proposal, now + left * (i // at_once + 1) / rounds))
     return trainings
 
@@ -173,13 +170,14 @@ def _accuracy(record: TrialRecord) -> float:
 
 
 def _proposal(
-    chosen: StudySearch, parameters: Mapping[str, Any], default: str, epochs: float, seconds: float, places: int
+    search: StudySearch, parameters: Mapping[str, Any], default: str, rung: int, seconds: float, places: int
 ) -> Proposal:
-    """A training on all train rows, however few epochs there will be; the clock ends its schedule."""
-    rungs = tuple(float(value) for value in chosen.study.space.fidelity.levels[EPOCHS])
-    rung, settings = max(rung_for(epochs, rungs), chosen.full_rung), {EPOCHS: _longest(chosen)}
-    return Proposal(parameters, default, rung, seconds, phase=TRAIN, settings=settings, places=places)
+    """A training with the settings of a rung, however many epochs there will be; the clock ends its schedule."""
+    longest = round(LONGEST * float(search.study.space.fidelity.levels[EPOCHS][-1]))
+    return Proposal(parameters, default, rung, seconds, phase=TRAIN, settings={EPOCHS: longest}, places=places)
 
 
-def _longest(search: StudySearch) -> int:
-    return round(LONGEST * float(search.study.space.fidelity.levels[EPOCHS][-1]))
+def _rung(search: StudySearch, epochs: float) -> int:
+    """Rung of a training of so many epochs; it is on all train rows even where these are few."""
+    rungs = tuple(float(value) for value in search.study.space.fidelity.levels[EPOCHS])
+    return max(rung_for(epochs, rungs), search.full_rung)
