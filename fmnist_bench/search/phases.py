@@ -20,6 +20,7 @@ FIRST_SHARE = (
 )
 SHORTEST = 1.0  # seconds; less than this is not worth starting a trial in
 WORTH_WAITING = 0.1  # of the time left that a training waits for places; else it has those that are free
+WAITED = 0.8  # of the time that a training waits, what is tried meanwhile may take
 PLANS = 2  # times that networks are chosen for the train phase, if those that were chosen first have failed
 Chosen = tuple[StudySearch, Proposal]
 
@@ -81,8 +82,7 @@ class Phases:
         best = max(self.studies, key=lambda search: search.promise)
         if found is None and not best.is_network:
             found = self._compare(FIRST_SHARE * left, span, [best])
-        found = found or self._train(left)
-        return found or (self._search(left, span) if self._is_training() and not self._trainings else None)
+        return found or self._train(left) or self._beside_training(left, span)
 
     def _next_counted(self, left: float) -> Chosen | None:
         """Choose the study with the fewest trials; each gets as many, as far as the time goes."""
@@ -165,6 +165,12 @@ class Phases:
         self._trainings.pop(0)
         return training.study, replace(training.proposal, limit=training.until - self.clock.elapsed)
 
+    def _beside_training(self, left: float, span: float) -> Chosen | None:
+        """Choose what uses places that the train phase leaves free, or that the next training waits for."""
+        if self._trainings:
+            return self._search(WAITED * self._wait_for(self._trainings[0].proposal.places), span, short=True)
+        return self._search(left, span) if self._is_training() else None
+
     def _plan(self, left: float) -> bool:
         """Decide which networks are trained, and write it down before they are."""
         if not any(search.is_network and search.best(1) for search in self.studies):
@@ -181,8 +187,17 @@ class Phases:
 
     def _must_wait(self) -> float:
         """Seconds after which every place is likely to be free."""
+        return self._wait_for(self.workers.capacity)
+
+    def _wait_for(self, places: int) -> float:
+        """Seconds after which so many places are likely to be free."""
         running = [trial for search in self.studies for trial in search.running.values()]
-        return max((trial.proposal.seconds - time.monotonic() + trial.started for trial in running), default=0.0)
+        free = self.free_places()
+        for trial in sorted(running, key=lambda trial: trial.ends):
+            free += trial.proposal.places
+            if free >= places:
+                return trial.ends - time.monotonic()
+        return 0.0
 
     @property
     def is_counted(self) -> bool:

@@ -10,7 +10,7 @@ SEARCH_SHARE = 0.3  # of the time for trials, first looks included; the rest tra
 BOX_SHARE, LEAST_BOX = 0.06, 20.0  # of the time for trials, and seconds, that one network has in look or search
 LEAST_FULL_BOX = 100.0  # seconds; a network that has fewer learns nothing worth comparing from all rows
 LEAST_TRAINING = 20.0  # seconds; fewer are not worth starting a network for
-ENOUGH_EPOCHS, MANY_EPOCHS = 10.0, 30.0  # that each of two networks, and each of more, must get
+ENOUGH_EPOCHS, MANY_EPOCHS = 15.0, 30.0  # that each of two networks, and each of more, must get
 MOST_NETWORKS = 4
 SCHEDULE_ROOM = 0.75  # of a rung's epochs are enough to train with that rung's regularisation
 LONGEST = 4  # times the epochs of the top rung are the most that a network is trained; the clock ends it before
@@ -37,9 +37,9 @@ def minutes_for_augmentation() -> int:
 def share_out(epochs: float, places: int, speedup: Callable[[int], float]) -> tuple[int, int, float]:
     """Decide how many networks to train.
 
-    One network on all cores, while two would get fewer than ten epochs each; three and four where each still gets
+    One network on all cores, while two would get fewer than fifteen epochs each; three and four where each still gets
     thirty. Past some thirty epochs another network buys more than more epochs (Lakshminarayanan et al., "Deep
-    Ensembles", 2017); under ten one well-trained network is better than two poor ones.
+    Ensembles", 2017); under fifteen one well-trained network is better than two poor ones.
 
     Parameters
     ----------
@@ -57,8 +57,8 @@ def share_out(epochs: float, places: int, speedup: Callable[[int], float]) -> tu
 
     Examples
     --------
-    >>> share_out(5.0, 2, float), share_out(12.0, 2, float), share_out(70.0, 2, float)
-    ((1, 2, 10.0), (2, 1, 12.0), (4, 1, 35.0))
+    >>> share_out(5.0, 2, float), share_out(17.0, 2, float), share_out(70.0, 2, float)
+    ((1, 2, 10.0), (2, 1, 17.0), (4, 1, 35.0))
     >>> share_out(5.0, 64, lambda places: 1.0)
     (4, 1, 5.0)
     """

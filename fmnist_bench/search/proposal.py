@@ -55,3 +55,8 @@ class Running:
     def seconds(self) -> float:
         """Seconds that it is likely to take, or has taken already."""
         return max(self.proposal.seconds, time.monotonic() - self.started)
+
+    @property
+    def ends(self) -> float:
+        """When it is likely to end, by ``time.monotonic()``."""
+        return self.started + self.proposal.seconds

@@ -110,6 +110,20 @@ def test_a_long_run_goes_on_searching_until_its_share_is_over(run):
     assert late.phases.next(0.0)[1].phase == TRAIN
 
 
+@pytest.mark.parametrize(("look_seconds", "begun"), [(2.0, "trees"), (10.0, None)])
+def test_a_core_that_a_training_waits_for_compares_a_family_that_fits(run, look_seconds, begun):
+    cnn, svm = two_studies(run)
+    trees = make(run, KNOWN, levels=LEVELS)
+    trees.study = replace(trees.study, space=replace(trees.study.space, name="trees"))
+    loop = make_loop(run, [cnn, svm, trees], 600.0, spent=175.0)
+    for search, seconds in ((cnn, 100.0), (svm, 4.0), (trees, look_seconds)):
+        answer(search, run, search.ask(search.look(36.0)), accuracy=0.9, seconds=seconds)
+    svm.ask(svm.search(400.0, 36.0))
+    chosen = begin(loop)
+    assert (chosen and chosen[0].study.name) == begun, "within 0.8 of the 36 s that the SVM is likely to take"
+    assert loop.phases._trainings, "the training on both cores waits for the SVM"
+
+
 def test_when_networks_are_trained_the_search_goes_on_with_what_is_left(run):
     cnn, svm = two_studies(run)
     loop = make_loop(run, [cnn, svm], 600.0, spent=200.0)
