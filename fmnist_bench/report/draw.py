@@ -40,7 +40,7 @@ def draw(findings: Findings) -> dict[str, Figure]:
         drawn["fidelity"] = search_figures.fidelity(learnt, findings.parts)
     if points := _points(findings):
         end = max(trial.ended for trial in findings.trials)
-        drawn["anytime"] = search_figures.anytime(points, end, findings.parts)
+        drawn["anytime"] = search_figures.anytime(points, end, findings.parts, findings.so_far)
     if trials := _trainings(findings, ("valid_accuracy",)):
         drawn["learning_curves"] = search_figures.learning_curves(trials)
     if trials := _trainings(findings, ("fit_loss", "fit_accuracy")):

@@ -57,7 +57,12 @@ class Span(NamedTuple):
     phase: str
 
 
-def anytime(studies: Mapping[str, Sequence[tuple[float, float]]], end: float, parts: Parts | None = None) -> Figure:
+def anytime(
+    studies: Mapping[str, Sequence[tuple[float, float]]],
+    end: float,
+    parts: Parts | None = None,
+    ensemble: Sequence[tuple[float, float]] = (),
+) -> Figure:
     """Draw each study's best validation accuracy so far against the wall clock; the legend names the best first.
 
     Parameters
@@ -68,6 +73,8 @@ def anytime(studies: Mapping[str, Sequence[tuple[float, float]]], end: float, pa
         Seconds at which the run ended; every line reaches it.
     parts : mapping of str to sequence of str, or None
         Study and augmentations of each study; None where every study is a study.
+    ensemble : sequence of (seconds, accuracy)
+        What the ensemble would have reached by then.
     """
     fig = figure("Best validation accuracy so far, by study", 2.9)
     ax = axes(fig, xlabel=f"search time, {unit_of(end)[1]}", ylabel="best validation accuracy, %")
@@ -75,6 +82,10 @@ def anytime(studies: Mapping[str, Sequence[tuple[float, float]]], end: float, pa
     ordered = sorted(finals, key=lambda study: -finals[study])
     styles = study_styles(ordered, parts)
     lines = {study: _draw_best(ax, study, studies[study], end, style) for study, style in reversed(styles.items())}
+    if ensemble:
+        lines["ensemble"] = _draw_best(ax, "ensemble", ensemble, end, {"color": INK, "linestyle": LINE})
+        finals["ensemble"] = max(score for _, score in ensemble)
+        ordered.insert(0, "ensemble")
     if finals:
         # Curves may enter from below: the early, poor trials must not flatten the range that matters.
         low, high = min(finals.values()), max(finals.values())

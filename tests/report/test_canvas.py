@@ -16,7 +16,9 @@ EVERY = {
     "accuracy_intervals": lambda: figures.accuracy_intervals(SCORES),
     "accuracy_against_cost": lambda: figures.accuracy_against_cost(SCORES),
     "forest": lambda: figures.forest({"cnn+gan − cnn": Gain(0.01, -0.01, 0.03)}),
-    "anytime": lambda: search_figures.anytime({"cnn": [(90, 0.9), (30, 0.8)], "cnn+gan": [], "_": []}, 600),
+    "anytime": lambda: search_figures.anytime(
+        {"cnn": [(90, 0.9), (30, 0.8)], "cnn+gan": [], "_": []}, 600, ensemble=[(30, 0.8), (90, 0.92)]
+    ),
     "learning_curves": lambda: search_figures.learning_curves({"$": [Training({"valid_accuracy": [0.5, 0.9]})]}),
     "training": lambda: search_figures.training(
         {"$": [Training({"step": [1, 2], "fit_accuracy": [0.5, 0.8], "valid_loss": [0.9, 0.4]}, best=True)]}
