@@ -156,6 +156,10 @@ class Session:
             budget=self.benchmark.budget,
             command=command(),
             parts={study.name: study.parts for study in self.benchmark.studies},
+            ranges={
+                study.name: {name: (r.low, r.high) for name, r in study.ranges().items() if not r.choices}
+                for study in self.benchmark.studies
+            },
         )
 
     def _tags(self) -> dict[str, Any]:

@@ -168,6 +168,10 @@ class Findings:
         Each study with an augmentation against the same one without it.
     given_up : tuple of (study, trial, reason)
         Complete trials that could not be used at the end: damaged, or they cannot predict the test rows.
+    so_far : tuple of (seconds, accuracy)
+        What an ensemble of the trials that had ended by then reaches on the validation rows.
+    ranges : dict of str to dict of str to (low, high)
+        Of the searched numbers of each study.
     """
 
     title: str
@@ -190,6 +194,8 @@ class Findings:
     parts: dict[str, tuple[str, ...]] = field(default_factory=dict)
     augmented: tuple[Augmented, ...] = ()
     given_up: tuple[tuple[str, int, str], ...] = ()
+    so_far: tuple[tuple[float, float], ...] = ()
+    ranges: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
 
     @property
     def studies(self) -> list[str]:

@@ -20,7 +20,8 @@ from fmnist_bench.report.augmentations import compare
 from fmnist_bench.report.findings import Augmented, Contestant, Findings, Importances, TrialRow
 from fmnist_bench.report.importance import importances
 from fmnist_bench.report.opening import Opened, Probabilities, combination_of, members_of, winners
-from fmnist_bench.storage.records import TrialRecord
+from fmnist_bench.report.so_far import ensembles_so_far
+from fmnist_bench.storage.records import TrialRecord, trial_fault
 from fmnist_bench.storage.results import NOT_BEGUN, PREPARATION
 from fmnist_bench.storage.run_folder import Run
 from fmnist_bench.storage.trial_folder import SAMPLES
@@ -62,6 +63,7 @@ def report_files(run: Run) -> list[Path]:
 def gather(run: Run, opened: Opened, environment: Mapping[str, str]) -> Findings:
     """Collect what the store knows of a run, and the test predictions of its best models."""
     records = {study: records_left(run, study) for study in run.state["studies"]}
+    whole = {study: _whole(run, rows) for study, rows in records.items()}
     members, test, predicted = members_of(run), opened.test, opened.predicted
     contestants = [_contestant(run, records[study], winner, predicted) for study, winner in winners(run).items()]
     contestants.sort(key=lambda who: -float((who.valid_probabilities.argmax(axis=1) == run.y_valid()).mean()))
@@ -84,10 +86,18 @@ def gather(run: Run, opened: Opened, environment: Mapping[str, str]) -> Findings
         samples=_samples(run),
         max_latency=_limit(run),
         parts=(parts := {study: tuple(parts) for study, parts in run.state.get("parts", {}).items()}),
-        augmented=tuple(Augmented(_row(a), _row(b), found) for a, b, found in compare(run, records, parts)),
+        augmented=tuple(Augmented(_row(a), _row(b), found) for a, b, found in compare(run, whole, parts)),
         given_up=tuple((*key, reason) for key, reason in sorted(given_up(run).items())),
+        so_far=tuple(ensembles_so_far(run, whole)),
+        ranges={study: {k: tuple(v) for k, v in found.items()} for study, found in run.state.get("ranges", {}).items()},
     )
     return replace(findings, how_to_open={**findings.how_to_open, **_how_to_load(run, findings)})
+
+
+def _whole(run: Run, records: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Leave out complete trials with damaged files: only those that may be members have been checked before."""
+    y = run.y_valid()
+    return [r for r in records if not trial_fault(run.trial_folder(r.study, r.number), r, y)]
 
 
 def _data(run: Run, test: Dataset) -> dict[str, str]:

@@ -17,6 +17,7 @@ from typing import Any
 import jinja2
 
 from fmnist_bench.report import tables
+from fmnist_bench.report.checks import checks
 from fmnist_bench.report.findings import Findings
 from fmnist_bench.report.markdown import block, code, md
 from fmnist_bench.storage.results import NOT_BEGUN, ROW_STATUSES
@@ -84,6 +85,7 @@ def _context(findings: Findings) -> dict[str, Any]:
         "statuses": {status.replace("_", " "): counts[status] for status in ROW_STATUSES if counts[status]},
         "search_seconds": sum(who.search_seconds for who in searched),
         "leaderboard": tables.leaderboard(findings),
+        "checks": checks(findings),
         "members": tables.members(findings),
         "pairs": tables.pairs(findings, pair[1]) if pair else None,
         "augmented": tables.augmented(findings),

@@ -37,6 +37,7 @@ STATE_TYPES = {
     "studies": dict[str, str],
     "unlogged": list[list[Any]],
     "networks": list[dict[str, Any]],
+    "ranges": dict[str, dict[str, list[float]]],
 }
 FREE_SPACE = 500 * 2**20  # bytes; a run of every family leaves a few hundred MiB
 

@@ -1,0 +1,47 @@
+"""What a reader should know before they trust a leaderboard."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fmnist_bench.report.checks import checks
+from fmnist_bench.report.findings import TrialRow
+
+
+def told(findings, words):
+    return [line for line in checks(findings) if words in line]
+
+
+def with_parameters(findings, **parameters):
+    linear, bayes = findings.contestants
+    return replace(findings, contestants=(replace(linear, parameters=parameters), bayes))
+
+
+@pytest.mark.parametrize(("alpha", "is_told"), [(1e-4, True), (1e-1, True), (1e-2, False), ("auto", False)])
+def test_a_best_value_at_the_edge_of_its_range_is_told(findings, alpha, is_told):
+    findings = replace(with_parameters(findings, alpha=alpha), ranges={"linear": {"alpha": (1e-4, 1e-1)}})
+    lines = told(findings, "edge of its range")
+    assert len(lines) == is_told
+    assert not is_told or lines[0].endswith(f"alpha = {alpha:g} (0.0001 to 0.1)")
+
+
+def test_a_study_that_learnt_from_a_part_of_the_rows_is_told(findings):
+    assert not told(findings, "a part of the train rows")
+    (line,) = told(with_parameters(findings, rows=0.15), "a part of the train rows")
+    assert "linear (15 %)" in line
+
+
+def test_a_study_without_a_complete_trial_is_told_with_its_reason(findings):
+    assert told(findings, "svm has no complete trial: ValueError")
+    weights = TrialRow("resnet50", 0, "no_weights", "NoWeights: download a, b, c", 1.0, None, None, {}, {}, 1.0)
+    findings = replace(findings, trials=(*findings.trials, weights))
+    assert told(findings, "resnet50 has no complete trial: its pretrained weights are missing")
+
+
+def test_an_ensemble_that_is_no_better_than_its_best_member_is_told(findings):
+    linear, _ = findings.contestants
+    alike = replace(findings.ensemble, valid_probabilities=linear.valid_probabilities)
+    assert told(replace(findings, ensemble=alike), "no better than linear alone")
+    perfect = replace(findings.ensemble, valid_probabilities=np.eye(10)[findings.y_valid])
+    assert not told(replace(findings, ensemble=perfect), "no better than")
