@@ -133,6 +133,16 @@ def test_a_study_learns_predicts_repeats_and_is_saved(name, rows, tmp_path):
     assert np.allclose(loaded.predict_proba(X[split.validation]), probabilities, rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", LEARNERS)
+def test_a_study_learns_more_classes_than_it_could_hold_rows_out_for(name, rows):
+    X, split = np.tile(rows[0], (2, 1)), Split(np.arange(900), np.arange(900, 1000))
+    y = np.arange(1000) % 62
+    y[0] = 62  # of this class there is one image
+    few = split.part(0.2, y, seed=0)
+    pipeline = fitted(quick(make(Study(load_space(name)))), (X, y, few))
+    assert pipeline.predict_proba(X[:5]).shape == (5, 63)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", [(8, 8), (16, 24)])
 @pytest.mark.parametrize("name", LEARNERS)
