@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from fractions import Fraction
 
@@ -59,6 +60,12 @@ class Trouble(ClassifierMixin, BaseEstimator):
     def _hang(self, monitor):
         child = subprocess.Popen(["sleep", "600"])
         print(os.getpid(), child.pid, flush=True)
+        while True:
+            time.sleep(1)
+
+    def _litter(self, monitor):
+        """Leave a temporary file."""
+        print(tempfile.mkstemp()[1], flush=True)
         while True:
             time.sleep(1)
 

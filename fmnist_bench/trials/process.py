@@ -4,6 +4,7 @@ import contextlib
 import multiprocessing
 import multiprocessing.util
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -12,6 +13,7 @@ import time
 import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -152,12 +154,31 @@ class WorkerError(Exception):
 
 @contextlib.contextmanager
 def _process(target: Callable[..., None], argument: Any) -> Iterator[tuple[Any, Connection]]:
-    process, connection = _started(target, argument)
+    with _temporary_folder() as folder:
+        process, connection = _started(partial(_work_in, folder, target), argument)
+        try:
+            yield process, connection
+        finally:
+            _end(process)
+            connection.close()
+
+
+@contextlib.contextmanager
+def _temporary_folder() -> Iterator[str]:
+    """Make a folder for a worker's temporary files, and delete it: TensorFlow leaves some when it is killed."""
     try:
-        yield process, connection
+        folder = tempfile.mkdtemp(prefix="fmnist_bench-")
+    except OSError as error:
+        raise WorkerError(f"no folder for its temporary files: {describe(error)}") from error
+    try:
+        yield folder
     finally:
-        _end(process)
-        connection.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _work_in(folder: str, target: Callable[..., None], argument: Any, connection: Connection) -> None:
+    os.environ["TMPDIR"] = tempfile.tempdir = folder
+    target(argument, connection)
 
 
 def _started(target: Callable[..., None], argument: Any) -> tuple[Any, Connection]:

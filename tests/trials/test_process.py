@@ -85,6 +85,14 @@ def test_a_trial_that_hangs_is_ended(make_task, kind):
     assert not any(_runs(int(pid)) for pid in pids)
 
 
+def test_a_trial_that_is_ended_leaves_no_temporary_files(make_task):
+    task = make_task("litter", stall=2.0)
+    assert run(task).status == "timeout"
+    (path,) = (task.folder.with_name("litter.tmp") / LOG).read_text().split()
+    assert Path(path).parent.name.startswith("fmnist_bench-")
+    assert not Path(path).parent.exists()
+
+
 def test_a_trial_that_has_trained_is_handed_in_although_its_time_is_over(make_task):
     assert run(make_task("slow_to_predict", seconds=3.0)).status == "complete"
 
