@@ -129,6 +129,18 @@ def test_the_same_seed_repeats_bit_for_bit_and_another_does_not(copied):
     assert np.array_equal(copied.findings.ensemble.test_probabilities, again.findings.ensemble.test_probabilities)
 
 
+def test_an_augmentation_with_a_range_repeats_bit_for_bit(arena):
+    study = '[model]\nuse = "sklearn.naive_bayes.GaussianNB"\nvar_smoothing = { low = 1e-9, high = 1e-1, log = true }\n'
+    half_open = "[[default]]\nvar_smoothing = 1e-3\n"
+    augment = '[augment]\nuse = "troublemakers.Doubler"\nratio = { low = 0.1, high = 1.0 }\n'
+    arena("studies/open.toml", study + augment + half_open)
+    arena("b.toml", 'data = "digits"\nvalid_size = 0.2\ntrials = 3\nstudies = ["open"]\n')
+    options = {"workers": 1, "seed": 7, "fresh": True, "allow_import": ["troublemakers"], "progress": Progress()}
+    first, second = (rows(run_benchmark("b.toml", **options).folder) for _ in range(2))
+    assert first == second
+    assert len({parameters.get("augment__ratio") for parameters, *_ in first.values()}) > 2
+
+
 def test_going_on_repeats_nothing(copied):
     before = {path: path.stat().st_mtime_ns for path in copied.folder.glob("trials/*/*/trial.json")}
     again = run_benchmark("tiny", progress=Progress())

@@ -77,6 +77,9 @@ def _check_parts(pipeline: Pipeline, study: Study, where: str) -> None:
             raise InputError(f"{where}, [[features]]: {spec.use} has no transform: it cannot be used on new rows")
     if pipeline.augment is not None and not hasattr(pipeline.augment, "fit_resample"):
         raise InputError(f"{where}, [augment]: {study.augments[0].use} has no fit_resample")
+    own = type(pipeline.model).__module__.startswith("xgboost.")
+    if own and pipeline.model.get_params().get("early_stopping_rounds"):
+        raise InputError(f"{where}: early_stopping_rounds: fmnist_bench.models.XGBoostClassifier stops early; use it")
     for part in pipeline.get_params().values():
         if type(part).__module__.startswith("sklearn."):
             _let_scikit_learn_check(part, where)

@@ -121,19 +121,25 @@ def find_files(kind: str) -> dict[str, Path]:
 
 def describe_all() -> str:
     """List every benchmark with its studies, and every study with its space and its named configurations."""
-    lines = ["benchmarks"]
-    for name, path in find_files("benchmarks").items():
-        benchmark = _parse_benchmark(path)
-        budget = "no budget" if benchmark.budget is None else f"{benchmark.budget:.0f} s"
-        lines.append(f"  {name}: {benchmark.data}, {budget}, {', '.join(study.name for study in benchmark.studies)}")
-    lines += ["studies"]
-    for path in find_files("studies").values():
-        lines += _describe_space(parse_space(path))
+    lines = []
+    for kind, about in (("benchmarks", _describe_benchmark), ("studies", _describe_space)):
+        lines.append(kind)
+        for name, path in find_files(kind).items():
+            try:
+                lines += about(path)
+            except InputError as error:  # one bad file does not hide the others
+                lines.append(f"  {name}: cannot be used: {error}")
     return "\n".join(lines)
 
 
-def _describe_space(space: SearchSpace) -> list[str]:
-    names = _names_alone(space)
+def _describe_benchmark(path: Path) -> list[str]:
+    benchmark = _parse_benchmark(path)
+    budget = "no budget" if benchmark.budget is None else f"{benchmark.budget:.0f} s"
+    return [f"  {path.stem}: {benchmark.data}, {budget}, {', '.join(study.name for study in benchmark.studies)}"]
+
+
+def _describe_space(path: Path) -> list[str]:
+    names = _names_alone(space := parse_space(path))
     alone = f" (alone: {', '.join(names)})" if names else ""
     return [f"  {space.name}: {space.model.use}{alone}", *(f"    {name} {r}" for name, r in space.ranges().items())]
 

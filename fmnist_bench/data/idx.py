@@ -109,7 +109,8 @@ def find_file(folder: Path, stem: str) -> Path | None:
     """Return the file that is called `stem`, as MNIST calls it, or as its copies and relatives do.
 
     First ``stem.gz``, then ``stem``; then names with dots for dashes (Kaggle's MNIST), with ``test`` for ``t10k`` and
-    words before (EMNIST), with the ends in `ENDS`, and each of these in a folder of its name. None where there is none.
+    words before (EMNIST), with the ends in `ENDS`; each of these also in a folder of its name, or in ``raw``
+    (torchvision). None where there is none.
 
     Raises
     ------
@@ -121,7 +122,7 @@ def find_file(folder: Path, stem: str) -> Path | None:
     if found := next((file for file in exact if os.path.isfile(file)), None):
         return found
     alike = _alike(folder, stem)
-    inside = [file for place in alike if os.path.isdir(place) for file in _alike(place, stem)]
+    inside = [file for place in (*alike, folder / "raw") if os.path.isdir(place) for file in _alike(place, stem)]
     files = {file.name.removesuffix(".gz"): file for file in [*alike, *inside] if os.path.isfile(file)}
     if len(files) > 1:
         raise InputError(f"{folder}: {few(sorted(files))} may all be {stem}; put those that are meant into a folder")

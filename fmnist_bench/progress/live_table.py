@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 BAR = 10  # characters of the bar of a long computation
 COLUMNS = {"Done": 4, "Pruned": 6, "Failed": 6, "Valid, %": 8, "Time": 7}  # with their least widths
-WIDE, SPARED, LONGEST_NAME = 80, {"Pruned", "Time"}, 22  # a terminal of fewer columns goes without these two
+# A terminal of fewer columns than these goes without some.
+SPARED = {80: {"Pruned", "Time"}, 50: {"Pruned", "Time", "Failed", "Now"}}
+LONGEST_NAME = 22
 
 
 @dataclass
@@ -141,13 +143,15 @@ class LiveTable(Progress):
         from rich.table import Table
         from rich.text import Text
 
-        table, narrow = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True), self._console.width < WIDE
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+        spared = next((titles for width, titles in sorted(SPARED.items()) if self._console.width < width), set[str]())
         longest = max(map(len, self._studies), default=0)
-        table.add_column("Study", overflow="fold", min_width=min(longest, LONGEST_NAME) if narrow else None)
+        table.add_column("Study", overflow="fold", min_width=min(longest, LONGEST_NAME) if spared else None)
         for title, width in COLUMNS.items():
-            if not (narrow and title in SPARED):
+            if title not in spared:
                 table.add_column(title, justify="right", no_wrap=True, min_width=width)
-        table.add_column("Now", no_wrap=True, min_width=None if narrow else 20)
+        if "Now" not in spared:
+            table.add_column("Now", no_wrap=True, min_width=None if spared else 20)
         top = max((study.best for study in self._studies.values() if study.best is not None), default=None)
         for name, study in self._rows():
             is_top = study.best is not None and study.best == top
@@ -157,9 +161,9 @@ class LiveTable(Progress):
                 "Failed": Text(str(study.failed or "–"), "red" if study.failed else ""),
                 "Valid, %": Text(percent(study.best, unit=""), "bold green" if is_top else ""),
                 "Time": clock(study.spent(now)),
+                "Now": Text(_now(study, now), "cyan"),
             }
-            kept = (cell for title, cell in cells.items() if not (narrow and title in SPARED))
-            table.add_row(Text(name), *kept, Text(_now(study, now), "cyan"))
+            table.add_row(Text(name), *(cell for title, cell in cells.items() if title not in spared))
         return table
 
     def _rows(self) -> list[tuple[str, _Study]]:

@@ -64,6 +64,10 @@ def test_what_scikit_learn_takes_is_taken(check, text):
             model("linear_model.SGDClassifier", 'loss = { choices = ["log_loss", "hinge"] }'),
             "no predict_proba with model__loss = 'hinge'; wrap it in",
         ),
+        (
+            "[model]\nuse = 'xgboost.XGBClassifier'\nearly_stopping_rounds = 5",
+            "early_stopping_rounds: fmnist_bench.models.XGBoostClassifier stops early",
+        ),
         (model("svm.LinearSVC"), "no predict_proba; wrap it in"),
         (model("linear_model.LinearRegression"), "LinearRegression has no predict_proba; it is no classifier$"),
         (model("ensemble.VotingClassifier", f"estimators = [{BAYES}]"), "VotingClassifier has no predict_proba$"),

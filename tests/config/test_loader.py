@@ -234,3 +234,12 @@ def test_every_shipped_file_is_described():
     for name in (*find_files("benchmarks"), *find_files("studies")):
         assert f"  {name}:" in text
     assert "model__learning_rate [" in text
+
+
+def test_a_list_names_a_file_that_cannot_be_read_beside_the_others(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "studies").mkdir()
+    (tmp_path / "studies" / "mine.toml").write_text("[model")
+    lines = describe_all().splitlines()
+    assert next(line for line in lines if line.startswith("  mine: ")).startswith("  mine: cannot be used: ")
+    assert any(line.startswith("  knn: ") for line in lines)

@@ -440,6 +440,13 @@ def test_damaged_npz(tmp_path: Path) -> None:
     refused(lambda: load_dataset(file), "not a readable .npz")
 
 
+def test_an_archive_may_hold_rows_of_pixels(tmp_path: Path) -> None:
+    images = np.arange(12 * 16, dtype=np.uint8).reshape(12, 4, 4)
+    whole = write_npz(tmp_path / "a.npz", x_train=images, x_test=images[:6])
+    flat = write_npz(tmp_path / "b.npz", x_train=images.reshape(12, 16), x_test=images[:6].reshape(6, 16))
+    assert load_dataset(flat).fingerprint == load_dataset(whole).fingerprint
+
+
 def test_bad_folder(tmp_path: Path) -> None:
     images, labels = small(12)
     for name, changes, words in (
@@ -466,6 +473,7 @@ EMNIST = [
         [name.replace("emnist-letters", "kmnist") for name in EMNIST],
         [stem.replace("-idx", ".idx") for stem in STEMS],
         [f"{s}/{s}" for s in STEMS],
+        [f"raw/{s}" for s in STEMS],
     ],
 )
 @pytest.mark.parametrize("end", ["", ".gz"])

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import skops.io
 import xgboost
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.ensemble import AdaBoostClassifier
 
 from fmnist_bench.models.boosting import LABELS, XGBoostClassifier
+from fmnist_bench.pipeline import Pipeline
 
 SMALL = {"n_jobs": 1, "n_estimators": 30, "learning_rate": 0.3, "max_depth": 3, "max_bin": 16, "random_state": 0}
 
@@ -193,7 +195,12 @@ def test_what_the_fit_of_the_base_takes_is_taken(digits, tmp_path):
     assert "fit_loss" not in own.history_
     assert own.history_["valid_loss"][0] == own.evals_result()["validation_1"]["mlogloss"][4]
 
-    longer = XGBoostClassifier(**SMALL).fit(X, y, xgb_model=XGBoostClassifier(**SMALL).fit(X, y))
+    with config_context(enable_metadata_routing=True):
+        routed = Pipeline(XGBoostClassifier(**SMALL).set_fit_request(sample_weight=True))
+        routed.set_fit_request(sample_weight=True).fit(X, words[y], sample_weight=weights)
+    np.testing.assert_allclose(routed.predict_proba(X_valid), weighted.predict_proba(X_valid), atol=1e-6)
+
+    longer = XGBoostClassifier(**SMALL).fit(X, y, verbose=False, xgb_model=XGBoostClassifier(**SMALL).fit(X, y))
     assert longer.get_booster().num_boosted_rounds() == 60
 
 

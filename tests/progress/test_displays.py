@@ -135,6 +135,18 @@ def test_live_table_of_sixty_columns_keeps_the_names_of_studies(now):
     show.run_ended()
 
 
+def test_live_table_of_forty_columns_and_ten_lines_shows_names_and_scores(now):
+    show = live(40)
+    show.run_started("smoke", 60.0, ["cnn", "hist_gradient_boosting"])
+    show.trial_started("cnn", 0)
+    show.trial_ended("hist_gradient_boosting", 0, "complete", 0.9123, 5.0)
+    text = drawn(show, 40)
+    assert max(map(len, text.splitlines())) <= 40
+    assert row(text, "hist_gradient_boosting").split() == ["hist_gradient_boosting", "1", "91.23"]
+    assert row(text, "cnn").split() == ["cnn", "–", "–"]
+    show.run_ended()
+
+
 def test_live_table_beyond_its_budget_says_so(now):
     show = live()
     show.run_started("smoke", 60.0, ["cnn"])

@@ -10,6 +10,7 @@ import keras
 import keras_tuner
 from keras_tuner.engine import hyperparameters as kinds
 
+from fmnist_bench.models.networks._backend import as_keras_ships
 from fmnist_bench.models.networks._hypermodel_network import bare
 from fmnist_bench.models.networks._saved import from_bytes, to_bytes
 
@@ -63,9 +64,10 @@ def _space_shown(hypermodel: keras_tuner.HyperModel, values: Values) -> keras_tu
     space = keras_tuner.HyperParameters()
     space.values = dict(values)
     try:
-        network = build_network(hypermodel, space)
-        if not values:
-            from_bytes(to_bytes(bare(network)))
+        with as_keras_ships():
+            network = build_network(hypermodel, space)
+            if not values:
+                from_bytes(to_bytes(bare(network)))
     except Exception:  # of some values alone: those trials will fail, with its reason
         if not values:
             raise
