@@ -4,7 +4,16 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
+
+import fmnist_bench
 from fmnist_bench.config.loader import find_files, load_benchmark, load_space
+from fmnist_bench.config.study import MOST_VALIDATION, EnsembleConfig
+from fmnist_bench.search import allocation, phases, plan, successive_halving, training
+from fmnist_bench.search.study import STALE
+from fmnist_bench.session import END_SECONDS
+from fmnist_bench.storage.results import STATUSES
+from fmnist_bench.trials import local
 
 ROOT = Path(__file__).parent.parent
 
@@ -37,3 +46,41 @@ def test_shipped_files_travel_in_the_wheel():
 def test_modules_stay_small_enough_to_hold_in_the_head():
     long = {p.name: n for p in (ROOT / "fmnist_bench").rglob("*.py") if (n := len(p.read_text().splitlines())) > 350}
     assert not long
+
+
+NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+TENS = {15.0: "fifteen", 30.0: "thirty"}
+SAID = [
+    ("explanation/budget.md", f"Some time is kept for the end: {END_SECONDS:g} s"),
+    ("explanation/budget.md", f"{plan.BOX_SHARE:.0%} of the time and at least {plan.LEAST_BOX:g} s".replace("%", " %")),
+    ("explanation/budget.md", f"It lasts until {plan.SEARCH_SHARE:.0%} of the time are gone".replace("%", " %")),
+    ("explanation/budget.md", f"at least {plan.LEAST_FULL_BOX:g} s (from budgets of about"),
+    ("explanation/budget.md", f"budgets of about {plan.minutes_for_augmentation()} minutes up"),
+    ("explanation/budget.md", f"as the power {successive_halving.GAIN:g} of rows"),
+    ("explanation/budget.md", f"whose last {NUMBERS[STALE]} trials gained nothing"),
+    ("explanation/budget.md", f"would get fewer than {TENS[plan.ENOUGH_EPOCHS]} epochs each"),
+    ("explanation/budget.md", f"where each still gets {TENS[plan.MANY_EPOCHS]}"),
+    ("explanation/budget.md", f"gets {NUMBERS[round(10 * (1 - allocation.RATIO))]} tenths of the time"),
+    ("explanation/budget.md", f"at least {phases.LEAST_LIMIT:g} s and as long as the search lasts"),
+    ("explanation/budget.md", f"Idleness: {local.STALL:g} s"),
+    ("reference/events.md", f"did nothing for {local.STALL:g} s"),
+    ("explanation/ensemble.md", f"After {EnsembleConfig.max_steps} steps"),
+]
+
+
+@pytest.mark.parametrize(("page", "sentence"), SAID)
+def test_a_number_in_a_page_is_that_of_the_code(page, sentence):
+    assert sentence in " ".join((ROOT / "docs" / page).read_text().split())
+
+
+def test_points_of_accuracy_in_the_pages_are_those_of_the_code():
+    assert (training.CLOSE, training.WITH_AUGMENTATION, MOST_VALIDATION) == (0.01, 0.005, 5000)
+    text = " ".join((ROOT / "docs/explanation/budget.md").read_text().split())
+    assert "other architectures within one point of it" in text and "where it gained half a point" in text
+
+
+def test_the_pages_name_every_status_and_every_public_name():
+    events = (ROOT / "docs/reference/events.md").read_text()
+    assert re.findall(r"^\| `(\w+)` \|", events, re.MULTILINE)[: len(STATUSES)] == list(STATUSES)
+    python = (ROOT / "docs/reference/python.md").read_text()
+    assert not [name for name in fmnist_bench.__all__ if name[0] != "_" and not re.search(rf"[.`]{name}\b", python)]

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
 from fmnist_bench.cli import _parser, main
 
@@ -25,10 +26,13 @@ PAGES = [
     ROOT / "SKILL.md",
     *sorted(p for p in ROOT.glob("docs/**/*.md") if not p.parent.name.startswith("_")),
 ]
+LISTS = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "benchmarks" / "README.md"]  # their blocks are not run
 BLOCK = re.compile(r"(?:<!-- (?P<note>[^>]*) -->\n)?```(?P<language>\w+)\n(?P<text>.*?)```", re.DOTALL)
 FILE = re.compile(r"(?:#:schema .*\n)?# (?P<file>[\w/]+\.(?:toml|py))\n")
 A_RUN = re.compile(r"fmnist_bench run |run_benchmark\(")
 LINE = re.compile(r"python -m fmnist_bench (?P<rest>[^>|&]*?)(?: > (?P<target>\S+))?(?P<any> \|\| true)?")
+SCRIPT = re.compile(r"python (?P<script>benchmarks/\S+?\.py)(?P<rest>[^`;)#|]*)")
+KEPT = ROOT / "benchmarks" / "_kept.py"
 COMMAND = re.compile(r"python -m fmnist_bench (?P<rest>(?:\\\n|[^`\n#|>\")\]])*)")
 
 
@@ -117,9 +121,23 @@ def test_blocks_are_well_formed(page):
             tomllib.loads(block.text)
         if block.language == "python":
             compile(block.text, str(page), "exec")
+        if block.language == "yaml":
+            assert all(yaml.safe_load_all(block.text))
+    outside = BLOCK.sub("", page.read_text())
+    assert not re.findall(r"^ {4,}(?:.*[$] +)?(?:python|pip|dask|mlflow|export) .*", outside, re.MULTILINE), "no block"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", LISTS, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_script_of_the_benchmarks_takes_what_is_said(page):
+    for command in SCRIPT.finditer(page.read_text()):
+        script = ROOT / command["script"]
+        assert script.is_file(), command[0]
+        text = "".join(path.read_text() for path in script.parent.glob("*.py")) + KEPT.read_text()
+        for option in re.findall(r"(?<![\w-])--[a-z-]+", command["rest"]):
+            assert f'"{option}"' in text, command[0]
+
+
+@pytest.mark.parametrize("page", LISTS, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_command_exists(page):
     for command in COMMAND.finditer(page.read_text()):
         arguments = shlex.split(command["rest"].replace("\\\n", " "))

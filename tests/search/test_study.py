@@ -191,6 +191,14 @@ def test_the_best_configuration_is_tried_on_all_rows_before_new_ones(run):
     assert search.search(30.0).parameters is None
 
 
+def test_a_default_whose_name_says_again_is_promoted_like_any(run):
+    parameters = {"model__C": 3.0, "model__degree": 2, "model__random_state": 1}
+    search = make(run, [DefaultConfiguration("one again 1", parameters)], levels=LEVELS)
+    answer(search, run, ask(search), accuracy=0.9)
+    promoted = search.search(math.inf, math.inf)
+    assert (promoted.default, promoted.rung, promoted.parameters) == ("one again 1", 2, parameters)
+
+
 def test_the_best_third_is_promoted_and_optuna_takes_the_rungs_apart(run):
     search = make(run, KNOWN, levels=LEVELS)
     for accuracy in (0.7, 0.9, 0.8, 0.5):
