@@ -21,7 +21,7 @@ from fmnist_bench.search.sampler import Ask, agree
 from fmnist_bench.storage.records import read_record, trial_fault
 from fmnist_bench.storage.run_folder import JOURNAL, ORACLES, STATE, read_split, read_state
 from fmnist_bench.tracking.client import open_database, reason
-from fmnist_bench.tracking.folder import deleted, is_locked, left_open, moved_from
+from fmnist_bench.tracking.folder import connect, deleted, is_locked, left_open, moved_from
 
 Fault = tuple[str, str]  # what is wrong, and what to do about it
 
@@ -30,7 +30,7 @@ def database_fault(path: Path) -> Fault | None:
     """Say what is wrong with MLflow's database, if anything."""
     cure = "move the file away: the next run of each benchmark logs its trials again from their own files"
     try:
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
+        with closing(connect(path)) as database:
             (found,) = database.execute("PRAGMA quick_check").fetchone()
             tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
     except sqlite3.Error as error:

@@ -36,7 +36,7 @@ def moved_from(database: Path) -> list[Path]:
 
 def deleted(database: Path) -> set[str]:
     """Names of the experiments that somebody has deleted, and that MLflow can restore."""
-    with contextlib.closing(_connect(database)) as connection:
+    with contextlib.closing(connect(database)) as connection:
         return {str(name) for (name,) in connection.execute(DELETED)}
 
 
@@ -95,7 +95,7 @@ def _at_work(results: Path) -> Iterator[str]:
 
 
 def _foreign(database: Path) -> list[str]:
-    with contextlib.closing(_connect(database)) as connection:
+    with contextlib.closing(connect(database)) as connection:
         if not _columns(connection, "experiments"):  # MLflow has not filled it yet
             return []
         rows = connection.execute("SELECT DISTINCT artifact_location FROM experiments")
@@ -103,8 +103,15 @@ def _foreign(database: Path) -> list[str]:
     return [uri for uri in places if uri != _own(database)]
 
 
-def _connect(database: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)  # to look, not to write
+def connect(database: Path) -> sqlite3.Connection:
+    """Open a database to look at it.
+
+    Nothing is written, unless a process was killed while it wrote: SQLite then takes back what that had begun, which it
+    refuses to one who may only read.
+    """
+    if begun := database.with_name(f"{database.name}-journal").exists():
+        unshare(database)
+    return sqlite3.connect(f"{database.as_uri()}?mode={'rw' if begun else 'ro'}", uri=True)
 
 
 def _rewrite(database: Path, places: list[str]) -> None:

@@ -19,7 +19,7 @@ from fmnist_bench._utils.errors import InputError
 from fmnist_bench.doctor import examine
 from fmnist_bench.runner import rewrite_report, run_benchmark
 from fmnist_bench.storage.run_folder import Run, Store
-from fmnist_bench.store_health import database_notes
+from fmnist_bench.store_health import database_fault, database_notes
 from fmnist_bench.tracking.client import make_database
 from fmnist_bench.tracking.folder import PLACES, moved_from, settle
 from fmnist_bench.tracking.servers import check_registered, serve_command
@@ -37,6 +37,18 @@ def finished(tmp_path_factory):
     (folder / "tiny.toml").write_text(BENCHMARK.replace('"bayes"', f'"{folder}/bayes.toml"'))
     run_benchmark(folder / "tiny.toml", mlruns=folder / "mlruns")
     return folder / "mlruns"
+
+
+HALF_WRITTEN = """
+import os, sqlite3, sys
+database = sqlite3.connect(sys.argv[1], isolation_level=None)
+database.execute("PRAGMA cache_size = 2")  # pages reach the file before the transaction ends
+database.execute("BEGIN IMMEDIATE")
+database.execute("UPDATE experiments SET artifact_location = 'file:///nowhere/artifacts'")
+many = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000) SELECT i, randomblob(200) FROM n"
+database.execute(f"CREATE TABLE rubbish AS {many}")
+os.kill(os.getpid(), 9)
+"""
 
 
 def copy(source, target):
@@ -158,7 +170,7 @@ import os, signal, sys
 from pathlib import Path
 from fmnist_bench.tracking.store import MlflowStore
 from fmnist_bench.storage.run_folder import Run, Store
-from fmnist_bench.store_health import database_notes
+from fmnist_bench.store_health import database_fault, database_notes
 from fmnist_bench.tracking.tracker import Tracker
 made, create, countdown = [], MlflowStore.create, int(sys.argv[2])
 def killed(*arguments):
@@ -211,3 +223,19 @@ def test_what_another_process_is_at_work_on_is_left_alone(arena, tmp_path):
         Tracker(two, "b", {})
         assert levels(store.folder) == [("benchmark", "RUNNING")] * 2
         assert list(database_notes(store.folder / "mlflow.db")) == []
+
+
+@pytest.mark.parametrize("how", [copy, link])
+def test_what_a_killed_process_had_begun_to_write_is_taken_back(finished, tmp_path, how):
+    copy(finished, tmp_path / "first")
+    first = tmp_path / "first" / "mlflow.db"
+    subprocess.run([sys.executable, "-c", HALF_WRITTEN, str(first)], check=False, timeout=60)
+    assert first.with_name("mlflow.db-journal").exists()
+    how(first.parent, tmp_path / "second")
+    before = checksums(first.parent)
+    second = tmp_path / "second" / "mlflow.db"
+    assert moved_from(second) == [finished / "artifacts"]
+    assert database_fault(second) is None
+    settle(second)
+    assert not moved_from(second)
+    assert checksums(first.parent) == before
