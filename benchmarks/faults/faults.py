@@ -109,7 +109,7 @@ def report(tallies: Sequence[Tally], seed: int) -> Iterator[str]:
         "ensemble loads and predicts what the report says. Damage is survived where the run ends so, or is refused in",
         "one line where nothing can go on. A mutated input is survived where it works or is refused in one line.",
         "",
-        f"`python benchmarks/{' '.join([Path(sys.argv[0]).name, *sys.argv[1:]])}`, seed {seed}",
+        f"`python benchmarks/faults/{' '.join([Path(sys.argv[0]).name, *sys.argv[1:]])}`, seed {seed}",
         "",
         *(f"- {key}: {value}" for key, value in machine().items() if key in ("processor", "revision")),
     )

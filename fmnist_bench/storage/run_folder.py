@@ -154,10 +154,20 @@ class Run:
             raise InputError(f"{self.folder}: another process is running this benchmark") from error
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        gone = self._deleted(error) if isinstance(error, Exception) else None
         if [path.name for path in self.folder.glob("*")] == ["lock"]:  # nothing began, such as where MLflow refused
             shutil.rmtree(self.folder)
         self._lock.close()
+        if gone is not None:
+            raise InputError(f"{gone}: was deleted while it was in use; nothing can go on from it") from error
+
+    def _deleted(self, error: Exception) -> Path | None:
+        """Give what somebody has deleted, if that is why an error was raised."""
+        if not self.folder.is_dir():
+            return self.folder
+        file = Path(os.fsdecode(error.filename)) if isinstance(error, FileNotFoundError) and error.filename else None
+        return file if file is not None and file.is_relative_to(self.folder) else None
 
     def save_state(self, **changes: Any) -> None:
         """Change `state` and write it."""

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from fmnist_bench._utils.digests import digest_of, digest_of_file
-from fmnist_bench._utils.errors import InputError
-from fmnist_bench._utils.files import replacing, unshare, write_text
+from fmnist_bench._utils.files import replacing, unshare
 
 
 def test_what_fails_half_way_leaves_the_old_file_alone(tmp_path):
@@ -23,11 +22,6 @@ def test_the_name_to_write_to_keeps_the_ending(tmp_path):
     with replacing(tmp_path / "a.npy") as temporary:
         np.save(temporary, np.arange(3))  # numpy appends an ending that is not there
     assert [file.name for file in tmp_path.iterdir()] == ["a.npy"]
-
-
-def test_a_folder_that_was_deleted_is_named(tmp_path):
-    with pytest.raises(InputError, match=f"{tmp_path}/gone: was deleted while it was in use"):
-        write_text(tmp_path / "gone" / "run.json", "{}")
 
 
 def test_a_second_name_keeps_what_it_had(tmp_path):

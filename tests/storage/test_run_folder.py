@@ -126,11 +126,35 @@ def test_a_name_with_brackets_gets_a_new_folder_each_time(tmp_path):
     assert Store(tmp_path).open_run(Benchmark("tree[1]"), "f" * 64).folder == folders[-1]
 
 
-def test_a_folder_of_results_that_was_deleted_is_named(tmp_path):
-    with Store(tmp_path / "mlruns").open_run(Benchmark("b"), "f" * 64) as run:
-        shutil.rmtree(tmp_path / "mlruns")
-        with pytest.raises(InputError, match="was deleted while it was in use"):
-            run.save_state()
+def read_journal(run):
+    with run:
+        run.save_state()
+        run.journal.read_bytes()
+
+
+def lose_the_folder(run):
+    with run:
+        shutil.rmtree(run.folder)
+        run.save_state()
+
+
+def read_elsewhere(run):
+    with run:
+        run.folder.with_name("elsewhere").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("work", "error", "words"),
+    [
+        (read_journal, InputError, "optuna.journal: was deleted while it was in use"),
+        (lose_the_folder, InputError, "-1: was deleted while it was in use"),
+        (read_elsewhere, FileNotFoundError, "elsewhere"),
+    ],
+)
+def test_what_others_delete_of_a_run_in_use_is_named(tmp_path, work, error, words):
+    run = Store(tmp_path / "mlruns").open_run(Benchmark("b"), "f" * 64)
+    with pytest.raises(error, match=words):
+        work(run)
 
 
 def exchange(run):
