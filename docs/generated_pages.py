@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from fmnist_bench.cli import _parser
+from fmnist_bench.arguments import make_parser
 from fmnist_bench.config.schemas import NAMES, schema
 
 
@@ -66,6 +66,6 @@ def _section(schema: dict) -> list[str]:
 def command_page() -> str:
     """Write the help of every verb as Markdown."""
     os.environ["COLUMNS"] = "100"
-    verbs = next(a for a in _parser()._actions if hasattr(a, "choices") and a.choices)
+    verbs = next(a for a in make_parser()._actions if hasattr(a, "choices") and a.choices)
     parts = [f"## {verb}\n\n```text\n{parser.format_help()}```\n" for verb, parser in verbs.choices.items()]
     return "\n".join(parts)

@@ -5,27 +5,20 @@ import errno
 import json
 import logging
 import os
+import shutil
 import sys
 import time
 import traceback
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from fmnist_bench._utils.errors import InputError, one_line
-from fmnist_bench.config.schemas import NAMES, schema
+from fmnist_bench.arguments import make_parser
+from fmnist_bench.config.schemas import schema
 
 if TYPE_CHECKING:
     from fmnist_bench.report.findings import Findings
-
-EXAMPLES = """
-examples:
-  python -m fmnist_bench run all                 every family, 30 minutes
-  python -m fmnist_bench run all --budget 2h     go on with the same run, to two hours in all
-  python -m fmnist_bench run cnn-4conv           one configuration of one study
-  python -m fmnist_bench ui                      look at every trial in the browser
-  python -m fmnist_bench doctor                  what is here, what is missing, what to do
-"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,19 +33,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     started = time.monotonic()
     _open_closed_streams()
-    options = _parser().parse_args(arguments)
+    options = make_parser().parse_args(arguments)
     if arguments is None:  # this process is the program's own
         warnings.formatwarning = _warning_in_one_line
     if not getattr(options, "quiet", False):
         _show_messages()
     try:
-        return int(options.verb(options, started))
+        return int(VERBS[options.verb](options, started))
     except KeyboardInterrupt:
-        print("stopped" + ("; the same command goes on from here" if options.verb is _run else ""), file=sys.stderr)
+        print("stopped" + ("; the same command goes on from here" if options.verb == "run" else ""), file=sys.stderr)
         return 130
     except BrokenPipeError:  # such as by `| head`; what is left to say has nobody to read it
         _say_no_more()
-        if options.verb is not _run:
+        if options.verb != "run":
             return 0
         print("stopped: the reader of the output is gone; the same command continues", file=sys.stderr)
         return 1
@@ -109,111 +102,6 @@ def _in_one_line(error: Exception) -> tuple[int, str]:
     return 70, f"{what}; a bug in fmnist_bench; its trace is in {file.name}, --debug prints it"
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message}; see {self.prog} --help\n")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="python -m fmnist_bench",
-        description="AutoML benchmark for Fashion-MNIST and data shaped like it.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    shared = _Parser(add_help=False)
-    shared.add_argument("--debug", action="store_true", help="show the trace of an error")
-    mlruns = _Parser(add_help=False)
-    mlruns.add_argument("--mlruns", default="mlruns", metavar="DIR", help="folder of all results (default: mlruns)")
-    imports = _Parser(add_help=False)
-    imports.add_argument(
-        "--allow-import",
-        action="append",
-        default=[],
-        metavar="PREFIX",
-        help="let studies name classes of this package too, such as my_package (runs its code)",
-    )
-    data = _Parser(add_help=False)
-    data.add_argument(
-        "--data", metavar="DATA", help="digits, an .npz, a CSV or Parquet table, a folder (Fashion-MNIST's or others)"
-    )
-    files = _Parser(add_help=False)
-    files.add_argument("--data", metavar="DIR", help="folder with Fashion-MNIST's four files")
-    verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
-
-    run = verbs.add_parser("run", parents=[data, mlruns, imports, shared], help="run a benchmark, or go on with it")
-    _declare_run(run)
-    run.set_defaults(verb=_run)
-
-    report = verbs.add_parser("report", parents=[mlruns, imports, shared], help="write the newest run's report again")
-    report.add_argument("name", metavar="NAME", help="the benchmark")
-    report.add_argument("--markdown", metavar="FILE", help="write the Markdown report here as well")
-    report.set_defaults(verb=_report)
-
-    predict = verbs.add_parser("predict", parents=[mlruns, imports, shared], help="classify images")
-    predict.add_argument(
-        "images", nargs="+", metavar="IMAGES", help="PNG or JPEG files, folders of them, .npz files of images"
-    )
-    predict.add_argument("--ensemble", metavar="DIR", help="a saved ensemble (default: the newest in --mlruns)")
-    predict.add_argument("--format", default="table", choices=("table", "csv", "json"), help="default: table")
-    predict.set_defaults(verb=_predict)
-
-    ui = verbs.add_parser("ui", parents=[mlruns, shared], help="start the MLflow UI on 127.0.0.1")
-    ui.add_argument("--port", type=int, default=5000, help="port (default: 5000)")
-    ui.set_defaults(verb=_ui)
-
-    serve = verbs.add_parser("serve", parents=[mlruns, shared], help="serve a registered ensemble on 127.0.0.1")
-    serve.add_argument(
-        "model",
-        nargs="?",
-        default="fmnist-ensemble@champion",
-        metavar="MODEL",
-        help="NAME@ALIAS or NAME/VERSION (default: fmnist-ensemble@champion)",
-    )
-    serve.add_argument("--port", type=int, default=5001, help="port (default: 5001)")
-    serve.add_argument("--tracking-uri", default="", metavar="URI", help="take it from this MLflow store")
-    serve.set_defaults(verb=_serve)
-
-    listing = verbs.add_parser("list", parents=[shared], help="show benchmarks, and studies with their spaces")
-    listing.set_defaults(verb=_list)
-
-    check = verbs.add_parser("check", parents=[data, imports, shared], help="build everything, train nothing")
-    check.add_argument("name", metavar="NAME", help="a benchmark, a study, or the path of a TOML file")
-    check.set_defaults(verb=_check)
-
-    show = verbs.add_parser("data", parents=[files, shared], help="fetch, verify and show a data set")
-    show.add_argument(
-        "name", nargs="?", default="fashion-mnist", metavar="NAME", help="fashion-mnist, digits or a path"
-    )
-    show.set_defaults(verb=_data)
-
-    doctor = verbs.add_parser("doctor", parents=[files, mlruns, shared], help="say what a run would find here")
-    doctor.add_argument("--weights", metavar="DIR", help="folder with files of pretrained weights")
-    doctor.add_argument("--json", action="store_true", help="print one JSON object for each check")
-    doctor.set_defaults(verb=_doctor)
-
-    described = verbs.add_parser("schema", parents=[shared], help="print the JSON Schema of what is written or read")
-    described.add_argument("name", choices=NAMES, help="a study's file, a benchmark's file, or a line of run --json")
-    described.set_defaults(verb=_schema)
-    return parser
-
-
-def _declare_run(run: argparse.ArgumentParser) -> None:
-    run.add_argument("name", metavar="NAME", help="a benchmark, a study, or the path of a TOML file")
-    run.add_argument("--budget", metavar="TIME", help="wall-clock time for everything, such as 90s, 10m, 2h")
-    run.add_argument("--trials", type=int, metavar="N", help="N trials of each study instead of a time: repeatable")
-    run.add_argument("--workers", default="auto", metavar="N", help="trials side by side (default: auto)")
-    run.add_argument("--cluster", default="", metavar="ADDRESS", help="run the trials on this Dask cluster")
-    run.add_argument("--tracking-uri", default="", metavar="URI", help="log to this MLflow store, such as a server's")
-    run.add_argument("--weights", metavar="DIR", help="folder with files of pretrained weights")
-    run.add_argument("--max-latency", type=float, metavar="MS", help="milliseconds a row that the ensemble may take")
-    run.add_argument("--seed", type=int, metavar="N", help="seed of split, search and models")
-    run.add_argument("--fresh", action="store_true", help="begin a new run; earlier results stay")
-    shown = run.add_mutually_exclusive_group()
-    shown.add_argument("--quiet", action="store_true", help="print the result alone")
-    shown.add_argument("--json", action="store_true", help="print one JSON object for each event (see: schema event)")
-
-
 def _run(options: argparse.Namespace, started: float) -> int:
     from fmnist_bench.progress.displays import make_progress
     from fmnist_bench.runner import run_benchmark
@@ -267,6 +155,18 @@ def _status(findings: "Findings") -> int:
     if findings.ensemble is None:
         print("error: no trial was complete, so there is no ensemble; the report says why", file=sys.stderr)
         return 1
+    return 0
+
+
+def _compare(options: argparse.Namespace, started: float) -> int:
+    from fmnist_bench._utils.environment import command
+    from fmnist_bench.report.compare import compare_runs
+    from fmnist_bench.report.compare_page import FORMS, check_targets, terminal_table, write_pages
+
+    targets = check_targets({form: getattr(options, form) for form in FORMS})
+    found = compare_runs(options.runs, options.mlruns)
+    write_pages(found, targets, command())
+    print(terminal_table(found, shutil.get_terminal_size().columns))
     return 0
 
 
@@ -331,3 +231,18 @@ def _doctor(options: argparse.Namespace, started: float) -> int:
 def _schema(options: argparse.Namespace, started: float) -> int:
     print(json.dumps(schema(options.name), indent=2, ensure_ascii=False))
     return 0
+
+
+VERBS = {
+    "run": _run,
+    "report": _report,
+    "compare": _compare,
+    "predict": _predict,
+    "ui": _ui,
+    "serve": _serve,
+    "list": _list,
+    "check": _check,
+    "data": _data,
+    "doctor": _doctor,
+    "schema": _schema,
+}

@@ -7,7 +7,7 @@ import stat
 import statistics
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from fmnist_bench.progress.displays import Progress
 from fmnist_bench.report import mlflow_notes
 from fmnist_bench.report.findings import Findings
 from fmnist_bench.report.gather import report_files, write_report
+from fmnist_bench.report.kept_scores import SCORES
 from fmnist_bench.report.opening import open_test_set
 from fmnist_bench.search.allocation import Clock
 from fmnist_bench.search.loop import Search, SearchSettings, make_study_searches
@@ -36,7 +37,6 @@ END_CPU_SECONDS = 12.0  # of these: they take longer where others use the proces
 NETWORK_SECONDS = 15.0  # to predict the test rows with a network that has not been tried yet
 MORE_MEMBERS = 3  # models of the ensemble that are not the best of their study
 LEAST_CPU, MOST_CROWDING = 0.2, 4.0  # seconds of a fit below which it tells nothing; a bound
-SCORES = ("valid_accuracy", "test_accuracy", "test_low", "test_high", "test_log_loss", "test_calibration_error")
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,8 @@ class Session:
 
     def _open(self) -> None:
         data = self.dataset
-        self.run.state.pop("environment", None)  # it is that of the call before: no report may mix the two
+        for of_the_call_before in ("environment", "scores"):  # no report may mix the two
+            self.run.state.pop(of_the_call_before, None)
         self.run.save_split(self.split, data.y)
         self.run.save_state(
             data=data.name if data.name in NAMES else str(Path(self.benchmark.data).expanduser().resolve()),
@@ -154,6 +155,9 @@ class Session:
             fingerprint=data.fingerprint,
             seed=self.benchmark.seed,
             budget=self.benchmark.budget,
+            trials=self.benchmark.trials,
+            settings=replace(self.benchmark, seed=0).digest(),
+            machine=machine(),
             command=command(),
             parts={study.name: study.parts for study in self.benchmark.studies},
             ranges={
@@ -181,7 +185,7 @@ class Session:
             "trials of each study": "by time" if benchmark.trials is None else str(benchmark.trials),
             "seed": str(benchmark.seed),
             "repetitions": "1",
-            **machine(),
+            **self.run.state["machine"],
         }
 
     def _search(self, tracker: Tracker) -> Search:

@@ -12,12 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from fmnist_bench import run_benchmark
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench.config.loader import load_space
 from fmnist_bench.config.study import Study
 from fmnist_bench.pipeline import Pipeline
-from fmnist_bench.progress.displays import Progress
 from fmnist_bench.storage.run_folder import Store
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
@@ -140,29 +138,6 @@ def test_a_run_and_a_network_are_compared_by_rows(script, tmp_path, monkeypatch)
     assert line.startswith("| 10 | x | abc | 0 | 75.00 (")
     assert "| 95.00 (" in line
     assert "| +20.00 (+" in line
-
-
-def test_whole_runs_are_read_from_mlflow(script, arena):
-    whole = script("all")
-    arena("studies/bayes.toml", '[model]\nuse = "sklearn.naive_bayes.GaussianNB"\nvar_smoothing = 0.1\n')
-    arena("benchmarks/all.toml", 'data = "digits"\nvalid_size = 0.2\ntrials = 1\nstudies = ["bayes"]\n')
-    outcome = run_benchmark("all", progress=Progress())
-    run = Store("mlruns").latest_run("all")
-    with pytest.raises(SystemExit, match="must be a run on Fashion-MNIST"):
-        whole.read(run)
-    run.state["data"], run.state["budget"] = "fashion-mnist", 600.0
-    row = whole.read(run)
-    who = outcome.findings.ensemble
-    assert row["accuracy"] == round(100 * outcome.findings.scores(who)["test_accuracy"], 2)
-    assert row["interval"][0] < row["accuracy"] < row["interval"][1]
-    rows = [row, {**row, "seed": 1, "accuracy": 93.0}, {**row, "seed": 2, "accuracy": 94.0}]
-    rows[0]["accuracy"] = 95.0
-    lines = list(whole.report(rows))
-    assert any(
-        line.startswith(f"| 10 | {row['processor']} | {row['revision']} | 3 | 94.00 (93.00 to 95.00) |")
-        for line in lines
-    )
-    assert sum(line.startswith("| 10 | ") for line in lines) == 4
 
 
 def test_runs_that_do_not_belong_together_are_refused(script):

@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fmnist_bench.cli import _parser, main
+from fmnist_bench.arguments import make_parser
+from fmnist_bench.cli import main
 
 ROOT = Path(__file__).parent.parent
 PAGES = [
@@ -142,4 +143,4 @@ def test_every_command_exists(page):
     for command in COMMAND.finditer(page.read_text()):
         arguments = shlex.split(command["rest"].replace("\\\n", " "))
         if arguments and arguments[0] not in ("VERB", "..."):
-            _parser().parse_args(arguments)
+            make_parser().parse_args(arguments)

@@ -19,6 +19,7 @@ from fmnist_bench.ensemble.usable import given_up, records_left
 from fmnist_bench.report.augmentations import compare
 from fmnist_bench.report.findings import Augmented, Contestant, Findings, Importances, TrialRow
 from fmnist_bench.report.importance import importances
+from fmnist_bench.report.kept_scores import kept_scores
 from fmnist_bench.report.opening import Opened, Probabilities, combination_of, members_of, winners
 from fmnist_bench.report.so_far import ensembles_so_far
 from fmnist_bench.storage.records import TrialRecord, trial_fault
@@ -32,7 +33,8 @@ FIGURES = "figures"  # folder of the PNG files
 def write_report(run: Run, opened: Opened, environment: Mapping[str, str]) -> Findings:
     """Score the ensemble and the best trial of every study on the test rows; write the report.
 
-    It is ``report.html``, ``report.md`` and the same figures as PNG in the folder ``figures``.
+    It is ``report.html``, ``report.md`` and the same figures as PNG in the folder ``figures``. The run's
+    state keeps the scores of the ensemble and of the best single model.
 
     Parameters
     ----------
@@ -52,6 +54,7 @@ def write_report(run: Run, opened: Opened, environment: Mapping[str, str]) -> Fi
     write_text(run.folder / "report.md", render_markdown(findings))
     write_text(run.folder / "report.html", render_html(findings))
     write_figures(findings, run.folder / FIGURES)
+    run.save_state(scores=kept_scores(findings, opened.test.fingerprint))
     return findings
 
 

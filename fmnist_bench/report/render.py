@@ -27,7 +27,7 @@ THUMBNAIL = 64  # pixels; larger pictures are scaled down to it
 
 def render_markdown(findings: Findings) -> str:
     """Write the report as GitHub-flavoured Markdown: the answer and the tables, no figures."""
-    report = _jinja("md").get_template("report.md.j2").render(_context(findings))
+    report = templates("md").get_template("report.md.j2").render(_context(findings))
     return re.sub(r"\n{3,}", "\n\n", report).strip() + "\n"
 
 
@@ -38,7 +38,7 @@ def render_html(findings: Findings) -> str:
 
     figures = {name: to_svg(figure) for name, figure in draw(findings).items()}
     sliced = [study for study in findings.studies if f"slices_{study}" in figures]
-    page = _jinja("html").get_template("report.html.j2")
+    page = templates("html").get_template("report.html.j2")
     return page.render(_context(findings), figures=figures, sliced=sliced)
 
 
@@ -104,7 +104,8 @@ def _context(findings: Findings) -> dict[str, Any]:
     }
 
 
-def _jinja(kind: str) -> jinja2.Environment:
+def templates(kind: str) -> jinja2.Environment:
+    """Give the templates of this folder, for pages in "html" or in "md"."""
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     env = jinja2.Environment(
         loader=loader, autoescape=kind == "html", undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True

@@ -124,7 +124,7 @@ def pairs(findings: Findings, ensemble: Contestant) -> Table:
     for who in (who for who in findings.contestants if who.scored):
         found = findings.compare(ensemble, who)
         counts = [number(found.only_first_correct, 0), number(found.only_second_correct, 0)]
-        rows.append([text(who.name), *counts, *_difference(found)])
+        rows.append([text(who.name), *counts, *difference(found)])
     return Table("The ensemble against each single model", columns, rows)
 
 
@@ -137,11 +137,12 @@ def augmented(findings: Findings) -> Table:
         names = [text(with_it.study), text(without.study), text(verdict)]
         accuracies = [percent(trial.valid_accuracy) for trial in (without, with_it)]
         times = [seconds(trial.seconds) for trial in (without, with_it)]
-        rows.append([*names, *accuracies, *_difference(found), *times])
+        rows.append([*names, *accuracies, *difference(found), *times])
     return Table("Gain of each augmentation", (*columns, "Without, s", "With, s"), rows, n_text=3)
 
 
-def _difference(found: McNemarResult) -> list[Cell]:
+def difference(found: McNemarResult) -> list[Cell]:
+    """Make the cells of a difference in points, its interval, and its p-value."""
     p = Cell(p_value(found.p_value), found.p_value)
     return [percent(found.difference, sign="+"), interval(found.low, found.high, "+"), p]
 

@@ -38,6 +38,8 @@ STATE_TYPES = {
     "unlogged": list[list[Any]],
     "networks": list[dict[str, Any]],
     "ranges": dict[str, dict[str, list[float]]],
+    "scores": dict[str, Any],
+    "machine": dict[str, str],
 }
 FREE_SPACE = 500 * 2**20  # bytes; a run of every family leaves a few hundred MiB
 

@@ -1,0 +1,97 @@
+"""A comparison of runs as lines for the terminal, as Markdown, and as one HTML page; CSV is `run_row.write_rows`."""
+
+import re
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from fmnist_bench._utils.errors import InputError
+from fmnist_bench._utils.files import write_text
+from fmnist_bench.report.compare import COLUMNS, LEFT_OUT, N_TEXT, Column, Comparison, leaderboard, over_seeds, paired
+from fmnist_bench.report.render import templates
+from fmnist_bench.report.run_row import write_rows
+from fmnist_bench.report.tables import Table
+
+GAP = "  "
+FORMS = ("markdown", "csv", "html")
+
+
+def render(found: Comparison, form: str, command: str = "") -> str:
+    """Write a comparison in one of `FORMS`; `command` is what made it."""
+    if form == "csv":
+        return write_rows(found.rows)
+    ending = {"markdown": "md", "html": "html"}[form]
+    tables = {"leaderboard": leaderboard(found), "over_seeds": over_seeds(found), "paired": paired(found)}
+    page = templates(ending).get_template(f"compare.{ending}.j2").render(tables, command=command)
+    return page if form == "html" else re.sub(r"\n{3,}", "\n\n", page).strip() + "\n"
+
+
+def check_targets(targets: Mapping[str, str | None]) -> dict[str, Path]:
+    """Give the files that somebody asked for, by their forms.
+
+    Raises
+    ------
+    InputError
+        Where one could not be written.
+    """
+    found = {form: Path(target) for form, target in targets.items() if target is not None}
+    for path in found.values():
+        if path.is_dir() or not path.absolute().parent.is_dir():
+            raise InputError(f"{path}: cannot be written; name a file in a folder that exists")
+    return found
+
+
+def write_pages(found: Comparison, targets: Mapping[str, Path], command: str = "") -> None:
+    """Write a comparison into files, by their forms."""
+    for form, path in targets.items():
+        write_text(path, render(found, form, command))
+
+
+def terminal_table(found: Comparison, width: int = 80) -> str:
+    """Write the leaderboard over runs as plain text of at most `width` columns, unless a name alone is longer.
+
+    What is the same for all runs stands in a line of its own. Where the rest is too wide, whole columns are left out.
+    """
+    shared = _shared(found)
+    columns = [column for column in COLUMNS if column.short not in shared]
+    out = [short for short in LEFT_OUT if short not in shared]
+    left_out = []
+    while _width(lines := _lines(found, columns)) > width and out:
+        left_out.append(out.pop(0))
+        columns = [column for column in columns if column.short != left_out[-1]]
+    notes = [f"{name}: {value}" for name, value in shared.items()]
+    notes += [f"left out, but in --html, --markdown, --csv: {', '.join(left_out)}"] if left_out else []
+    below = [*notes, *_seed_lines(over_seeds(found))]
+    return "\n".join([*lines, *(part for line in below for part in _wrapped(line, width))])
+
+
+def _wrapped(line: str, width: int) -> list[str]:
+    return textwrap.wrap(line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False) or [""]
+
+
+def _shared(found: Comparison) -> dict[str, str]:
+    """Texts that all runs share, by the short title of their column; with one run nothing is."""
+    values = {c.short: {c.cell(row).text for row in found.rows} for c in COLUMNS[1:N_TEXT]}
+    return {short: texts.pop() for short, texts in values.items() if len(texts) == 1 and len(found.rows) > 1}
+
+
+def _lines(found: Comparison, columns: Sequence[Column]) -> list[str]:
+    rows = [[column.short for column in columns], *([c.cell(row).text for c in columns] for row in found.rows)]
+    widths = [max(len(row[place]) for row in rows) for place in range(len(columns))]
+    places = [f"{{:{'<' if column.is_text else '>'}{w}}}" for column, w in zip(columns, widths, strict=True)]
+    return [GAP.join(places).format(*row).rstrip() for row in rows]
+
+
+def _width(lines: Sequence[str]) -> int:
+    return max(map(len, lines))
+
+
+def _seed_lines(table: Table) -> list[str]:
+    """One paragraph a group of seeds."""
+    found = []
+    for row in table.rows:
+        benchmark, _, _, revision, seeds, budget, n, *rest = (cell.text for cell in row)
+        found += ["", f"{benchmark}, {budget}, revision {revision}: {n} runs, seeds {seeds or 'unknown'}"]
+        for who, (median, ends, deviation) in (("ensemble", rest[:3]), ("single", rest[3:])):
+            found.append(f"  {who:<9} median {median} %, {ends}, standard deviation {deviation} points")
+    return found
