@@ -115,6 +115,7 @@ def _declare_run(run: argparse.ArgumentParser) -> None:
     run.add_argument("--weights", metavar="DIR", help="folder with files of pretrained weights")
     run.add_argument("--max-latency", type=float, metavar="MS", help="milliseconds a row that the ensemble may take")
     run.add_argument("--seed", type=int, metavar="N", help="seed of split, search and models")
+    run.add_argument("--seeds", type=int, metavar="N", help="N runs, each with its budget and a seed of its own")
     run.add_argument("--fresh", action="store_true", help="begin a new run; earlier results stay")
     shown = run.add_mutually_exclusive_group()
     shown.add_argument("--quiet", action="store_true", help="print the result alone")

@@ -11,14 +11,24 @@ import time
 import traceback
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from fmnist_bench._utils.errors import InputError, one_line
 from fmnist_bench.arguments import make_parser
 from fmnist_bench.config.schemas import schema
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fmnist_bench.progress.displays import Progress
     from fmnist_bench.report.findings import Findings
+    from fmnist_bench.runner import Outcome
+
+OF_A_RUN = (
+    *("budget", "trials", "seed", "fresh", "data", "mlruns", "workers", "cluster", "tracking_uri", "allow_import"),
+    *("weights", "max_latency"),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -106,24 +116,36 @@ def _run(options: argparse.Namespace, started: float) -> int:
     from fmnist_bench.progress.displays import make_progress
     from fmnist_bench.runner import run_benchmark
 
-    progress = make_progress(quiet=options.quiet, as_json=options.json)
-    outcome = run_benchmark(
+    make = partial(make_progress, quiet=options.quiet, as_json=options.json)
+    given = {name: getattr(options, name) for name in OF_A_RUN} | {"started": started}
+    if options.seeds is not None:
+        return _run_seeds(options, make, given)
+    outcome = run_benchmark(options.name, progress=(progress := make()), **given)
+    return _tell(options, outcome, progress)
+
+
+def _run_seeds(options: argparse.Namespace, make: "Callable[[], Progress]", given: dict[str, Any]) -> int:
+    from fmnist_bench.repeats import run_seeds
+    from fmnist_bench.report.compare_page import terminal_table
+
+    statuses: list[int] = []
+    found = run_seeds(
         options.name,
-        budget=options.budget,
-        trials=options.trials,
-        seed=options.seed,
-        fresh=options.fresh,
-        data=options.data,
-        mlruns=options.mlruns,
-        workers=options.workers,
-        cluster=options.cluster,
-        tracking_uri=options.tracking_uri,
-        allow_import=options.allow_import,
-        weights=options.weights,
-        max_latency=options.max_latency,
-        progress=progress,
-        started=started,
+        options.seeds,
+        progress=make,
+        told=lambda outcome, progress: statuses.append(_tell(options, outcome, progress)),
+        **given,
     )
+    if not options.json:
+        print(terminal_table(found.comparison, shutil.get_terminal_size().columns))
+        print(f"Comparison: {found.page}")
+    if found.stopped:
+        n = len(found.folders)
+        print(f"stopped at run {n} of {options.seeds}; the same command goes on from here", file=sys.stderr)
+    return max(statuses, default=0)
+
+
+def _tell(options: argparse.Namespace, outcome: "Outcome", progress: "Progress") -> int:
     try:
         if options.json:
             progress.result(outcome.summary())
@@ -161,9 +183,9 @@ def _status(findings: "Findings") -> int:
 def _compare(options: argparse.Namespace, started: float) -> int:
     from fmnist_bench._utils.environment import command
     from fmnist_bench.report.compare import compare_runs
-    from fmnist_bench.report.compare_page import FORMS, check_targets, terminal_table, write_pages
+    from fmnist_bench.report.compare_page import SUFFIXES, check_targets, terminal_table, write_pages
 
-    targets = check_targets({form: getattr(options, form) for form in FORMS})
+    targets = check_targets({form: getattr(options, form) for form in SUFFIXES})
     found = compare_runs(options.runs, options.mlruns)
     write_pages(found, targets, command())
     print(terminal_table(found, shutil.get_terminal_size().columns))

@@ -34,7 +34,15 @@ from fmnist_bench.trials.hypermodel_space import with_hyperspaces
 from fmnist_bench.trials.local import LocalWorkers, Workers
 from fmnist_bench.trials.process import check_in_worker, prepare
 
-__all__ = ["Outcome", "check_benchmark", "rewrite_report", "run_benchmark"]
+__all__ = ["FinishedError", "Outcome", "check_benchmark", "rewrite_report", "run_benchmark"]
+
+
+class FinishedError(InputError):
+    """A run has come to its end with this budget, and was not to go on; `folder` is its own."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(f"{folder}: has come to its end with this budget")
+        self.folder = folder
 
 
 def run_benchmark(
@@ -54,6 +62,7 @@ def run_benchmark(
     max_latency: float | None = None,
     progress: Progress | None = None,
     started: float | None = None,
+    again: bool = True,
 ) -> Outcome:
     """Run a benchmark, or go on with it where an earlier call was stopped.
 
@@ -90,6 +99,9 @@ def run_benchmark(
         Is told what happens; None chooses by the standard output.
     started : float or None
         When the budget began, by ``time.monotonic()``; None means now.
+    again : bool
+        Go on with a run, to choose and report again, although it has come to its end with just this budget. False
+        leaves it as it is.
 
     Returns
     -------
@@ -100,6 +112,8 @@ def run_benchmark(
     InputError
         Where something that the user gave cannot be used, before the first trial; or later, where the scheduler of a
         cluster is gone or data of one's own have changed: what has ended is kept.
+    FinishedError
+        Where the run has come to its end and is not to go on.
     """
     started = time.monotonic() if started is None else started
     benchmark, path = _with_data(_with_overrides(load_benchmark(name), budget, trials, seed, max_latency), data)
@@ -116,7 +130,10 @@ def run_benchmark(
         clock = Clock(benchmark.budget, float(run.state["seconds"]), started)
         folder = None if weights is None else str(Path(weights).resolve())
         options = Options(path, tracking_uri, allow_import, folder)
-        return Session(benchmark, dataset, split, run, clock, places, progress, options).play()
+        session = Session(benchmark, dataset, split, run, clock, places, progress, options)
+        if session.is_finished and not again:
+            raise FinishedError(run.folder)
+        return session.play()
 
 
 def check_benchmark(name: str | Path, data: str | Path | None = None, allow_import: Sequence[str] = ()) -> str:

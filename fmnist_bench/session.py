@@ -71,11 +71,14 @@ class Outcome:
     findings : Findings
     seconds : float
         Of the budget that were used.
+    stopped : bool
+        Whether Ctrl-C or a signal ended the search.
     """
 
     folder: Path
     findings: Findings
     seconds: float
+    stopped: bool = False
 
     def summary(self) -> dict[str, Any]:
         """What was found in plain types, for JSON: where it is, and the scores of everyone, the ensemble first."""
@@ -108,6 +111,13 @@ class Session:
         self.benchmark, self.dataset, self.split, self.run = benchmark, dataset, split, run
         self.clock, self.workers, self.progress, self.options = clock, workers, progress, options
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether an earlier call came to its end with this budget, and nobody stopped it."""
+        state, benchmark = self.run.state, self.benchmark
+        extent = state.get("budget"), state.get("trials")
+        return "scores" in state and not state.get("stopped") and extent == (benchmark.budget, benchmark.trials)
+
     def play(self) -> Outcome:
         """Search, choose, report."""
         try:
@@ -133,13 +143,13 @@ class Session:
         search = self._search(tracker)
         self.progress.message("Choosing the ensemble, then opening the test set for the report")
         self._choose(search.studies)
-        self.run.save_state(environment=self._environment())
+        self.run.save_state(stopped=search.stop.is_set(), environment=self._environment())
         opened = open_test_set(self.run, self.options.allow_import, self.progress.message)
         self._register(tracker)
         findings = write_report(self.run, opened, self.run.state["environment"])
         self._log(findings, tracker)
         self.run.save_state(seconds=self.clock.elapsed)
-        return Outcome(self.run.folder, findings, self.clock.elapsed)
+        return Outcome(self.run.folder, findings, self.clock.elapsed, search.stop.is_set())
 
     def _about(self) -> str:
         return mlflow_notes.of_benchmark(self.benchmark, self.dataset, self.split)

@@ -13,14 +13,14 @@ from fmnist_bench.report.run_row import write_rows
 from fmnist_bench.report.tables import Table
 
 GAP = "  "
-FORMS = ("markdown", "csv", "html")
+SUFFIXES = {"markdown": ".md", "csv": ".csv", "html": ".html"}  # by form
 
 
 def render(found: Comparison, form: str, command: str = "") -> str:
-    """Write a comparison in one of `FORMS`; `command` is what made it."""
+    """Write a comparison in one of the forms of `SUFFIXES`; `command` is what made it."""
     if form == "csv":
         return write_rows(found.rows)
-    ending = {"markdown": "md", "html": "html"}[form]
+    ending = SUFFIXES[form][1:]
     tables = {"leaderboard": leaderboard(found), "over_seeds": over_seeds(found), "paired": paired(found)}
     page = templates(ending).get_template(f"compare.{ending}.j2").render(tables, command=command)
     return page if form == "html" else re.sub(r"\n{3,}", "\n\n", page).strip() + "\n"
