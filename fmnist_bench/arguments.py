@@ -65,6 +65,9 @@ def make_parser() -> argparse.ArgumentParser:
     for form, what in (("markdown", "Markdown"), ("csv", "CSV"), ("html", "one HTML page")):
         compare.add_argument(f"--{form}", metavar="FILE", help=f"write it as {what}")
 
+    ensemble = verbs.add_parser("ensemble", parents=[mlruns, imports, shared], help="choose a run's ensemble again")
+    _declare_ensemble(ensemble)
+
     predict = verbs.add_parser("predict", parents=[mlruns, imports, shared], help="classify images")
     predict.add_argument(
         "images", nargs="+", metavar="IMAGES", help="PNG or JPEG files, folders of them, .npz files of images"
@@ -120,3 +123,19 @@ def _declare_run(run: argparse.ArgumentParser) -> None:
     shown = run.add_mutually_exclusive_group()
     shown.add_argument("--quiet", action="store_true", help="print the result alone")
     shown.add_argument("--json", action="store_true", help="print one JSON object for each event (see: schema event)")
+
+
+def _declare_ensemble(ensemble: argparse.ArgumentParser) -> None:
+    ensemble.add_argument("run", metavar="RUN", help="folder of a run, or a benchmark (its newest run)")
+    ensemble.add_argument(
+        "--method", default="greedy", metavar="METHOD", help="greedy, logistic or mean (default: greedy)"
+    )
+    ensemble.add_argument("--max-latency", type=float, metavar="MS", help="milliseconds a row that it may take")
+    ensemble.add_argument("--studies", default="", metavar="A,B", help="take trials of these studies alone")
+    ensemble.add_argument(
+        "--every-trial", action="store_true", help="offer trials whose models were not kept, too: what if"
+    )
+    ensemble.add_argument("--save", metavar="DIR", help="save it there (default: write nothing)")
+    ensemble.add_argument(
+        "--open-test-set", action="store_true", help="show its test score, which the run's record counts"
+    )

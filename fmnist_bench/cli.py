@@ -192,6 +192,24 @@ def _compare(options: argparse.Namespace, started: float) -> int:
     return 0
 
 
+def _ensemble(options: argparse.Namespace, started: float) -> int:
+    from fmnist_bench.report.rechosen import rechoose
+
+    said = rechoose(
+        options.run,
+        options.mlruns,
+        method=options.method,
+        max_latency=options.max_latency,
+        studies=[study.strip() for study in options.studies.split(",") if study.strip()],
+        every_trial=options.every_trial,
+        save=options.save,
+        open_test=options.open_test_set,
+        allow_import=options.allow_import,
+    )
+    print(said)
+    return 0
+
+
 def _predict(options: argparse.Namespace, started: float) -> int:
     from fmnist_bench.ensemble.predict import as_text, predict_images
 
@@ -259,6 +277,7 @@ VERBS = {
     "run": _run,
     "report": _report,
     "compare": _compare,
+    "ensemble": _ensemble,
     "predict": _predict,
     "ui": _ui,
     "serve": _serve,

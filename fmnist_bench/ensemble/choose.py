@@ -79,13 +79,13 @@ def offered(run: Run) -> list[Key]:
     return [(r.study, r.number) for records in found for r in records]
 
 
-def _costs(run: Run, records: Sequence[TrialRecord]) -> NDArray[np.float64]:
+def costs_of(run: Run, records: Sequence[TrialRecord]) -> NDArray[np.float64]:
     """Milliseconds that each model takes to predict a row."""
     return np.array([1000 * record.result.predict_seconds / len(run.y_valid()) for record in records])
 
 
 def _learn(run: Run, records: Sequence[TrialRecord], settings: EnsembleConfig, say: Say) -> Combination:
-    costs = _costs(run, records)
+    costs = costs_of(run, records)
     limit = _limit(settings.max_latency, float(costs.min()), say)
     return learn_combination(
         _probabilities(run, records), run.y_valid(), max_steps=settings.max_steps, costs=costs, max_cost=limit
@@ -97,7 +97,7 @@ def _probabilities(run: Run, records: Sequence[TrialRecord]) -> NDArray[np.float
 
 
 def _latency(run: Run, records: Sequence[TrialRecord], found: Combination, settings: EnsembleConfig) -> dict[str, Any]:
-    costs, predicted = _costs(run, records), found.apply(_probabilities(run, records)).argmax(axis=1)
+    costs, predicted = costs_of(run, records), found.apply(_probabilities(run, records)).argmax(axis=1)
     return {
         "limit": settings.max_latency,
         "ensemble": [float(costs[found.weights > 0].sum()), float((predicted == run.y_valid()).mean())],
@@ -122,9 +122,15 @@ def _save(run: Run, records: Sequence[TrialRecord], dataset: Dataset, found: Com
     files = [
         (f"{r.study}-{r.number}", w, temperature, run.model_file(r.study, r.number)) for r, w, temperature in chosen
     ]
-    about = {
-        "method": "greedy",
-        "temperature": found.temperature,
+    write_bundle(run.ensemble_folder, files, about_of(dataset, "greedy", found.temperature), own_place=True)
+    return [(r.study, r.number, weight, temperature) for r, weight, temperature in chosen]
+
+
+def about_of(dataset: Dataset, method: str, temperature: float) -> dict[str, Any]:
+    """Give what the manifest of an ensemble of a run's trials says beside its members."""
+    return {
+        "method": method,
+        "temperature": temperature,
         "pixels": True,
         "fingerprint": dataset.fingerprint,
         "n_features_in": dataset.X.shape[1],
@@ -133,5 +139,3 @@ def _save(run: Run, records: Sequence[TrialRecord], dataset: Dataset, found: Com
         "classes": dataset.classes.tolist(),
         "class_names": list(dataset.class_names),
     }
-    write_bundle(run.ensemble_folder, files, about, own_place=True)
-    return [(r.study, r.number, weight, temperature) for r, weight, temperature in chosen]

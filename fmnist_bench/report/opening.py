@@ -49,7 +49,8 @@ def open_test_set(run: Run, allow_import: Sequence[str] = (), say: Say = log.war
     say : callable
         Is told, in one line each, which trials are given up.
     """
-    test = _test_rows(run)
+    test = load_test_rows(run)
+    note_opening(run)
     while True:
         members = {(study, number) for study, number, _ in members_of(run)}
         wanted = members | {(study, record.number) for study, record in winners(run).items()}
@@ -60,6 +61,16 @@ def open_test_set(run: Run, allow_import: Sequence[str] = (), say: Say = log.war
         give_up(run, faults, say)
         if members & faults.keys():
             choose_again(run, _train_rows(run), say, allow_import)
+
+
+def openings(run: Run) -> int:
+    """How often the test rows were opened for a run; once for the report of a version that did not count."""
+    return int(run.state.get("test_set_opened", (run.folder / "report.md").exists()))
+
+
+def note_opening(run: Run) -> None:
+    """Count that the test rows are opened."""
+    run.save_state(test_set_opened=openings(run) + 1)
 
 
 def members_of(run: Run) -> list[tuple[str, int, float]]:
@@ -84,7 +95,7 @@ def _train_rows(run: Run) -> Dataset:
     return load_dataset(run.state["data"], "train", path=run.state["data_path"])
 
 
-def _test_rows(run: Run) -> Dataset:
+def load_test_rows(run: Run) -> Dataset:
     """Load the test rows, of the data that the run learnt from: those of a user's own may have changed meanwhile."""
     name, where = run.state["data"], run.state["data_path"]
     if name not in NAMES and load_dataset(name, "train").fingerprint != run.state["fingerprint"]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fmnist_bench._utils.errors import InputError, nearest
-from fmnist_bench.storage.run_folder import STATE, read_state
+from fmnist_bench.storage.run_folder import STATE, Run, Store, read_state
 
 
 def find_runs(names: Sequence[str | Path], mlruns: str | Path = "mlruns") -> list[Path]:
@@ -35,6 +35,11 @@ def find_runs(names: Sequence[str | Path], mlruns: str | Path = "mlruns") -> lis
 def newest_run(name: str | Path, mlruns: str | Path = "mlruns") -> Path:
     """Find the run that `name` means; of several the one that was written last."""
     return max(find_runs([name], mlruns), key=lambda folder: (folder / STATE).stat().st_mtime)
+
+
+def open_folder(folder: Path) -> Run:
+    """Open the run in a folder without changing anything; as a context manager it is locked as any other."""
+    return Run(Store(folder.parent.parent, writes=False), folder, "")
 
 
 def _called(name: Path, mlruns: Path) -> list[Path]:

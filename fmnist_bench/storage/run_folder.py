@@ -39,6 +39,7 @@ STATE_TYPES = {
     "networks": list[dict[str, Any]],
     "ranges": dict[str, dict[str, list[float]]],
     "scores": dict[str, Any],
+    "test_set_opened": int,
     "machine": dict[str, str],
 }
 FREE_SPACE = 500 * 2**20  # bytes; a run of every family leaves a few hundred MiB
@@ -51,6 +52,8 @@ class Store:
     ----------
     folder : str or Path
         Made if it does not exist.
+    writes : bool
+        Whether anything is going to be written; else nothing is made or checked.
 
     Raises
     ------
@@ -58,10 +61,14 @@ class Store:
         Where the folder cannot be written or its disk is full.
     """
 
-    def __init__(self, folder: str | Path = "mlruns") -> None:
+    def __init__(self, folder: str | Path = "mlruns", writes: bool = True) -> None:
         self.folder = Path(folder).resolve()
         self._checked: dict[Path, tuple[int, ...] | None] = {}  # files that are whole, as they looked then
         self._checking = threading.Lock()
+        if writes:
+            self._make()
+
+    def _make(self) -> None:
         try:
             for name in ("runs", "cache", "artifacts"):
                 (self.folder / name).mkdir(parents=True, exist_ok=True)
