@@ -25,8 +25,8 @@ from fmnist_bench.report.opening import open_test_set
 from fmnist_bench.search.allocation import Clock
 from fmnist_bench.search.loop import Search, SearchSettings, make_study_searches
 from fmnist_bench.search.study import StudySearch
-from fmnist_bench.storage.records import TrialRecord, best
 from fmnist_bench.storage.run_folder import Run
+from fmnist_bench.storage.trial import Trial, best
 from fmnist_bench.tracking.registry import registered_name
 from fmnist_bench.tracking.tracker import Tracker
 from fmnist_bench.trials.local import Workers
@@ -232,7 +232,7 @@ class Session:
         if search.records:
             counts: dict[str, int] = {}
             for record in search.records:
-                counts[record.result.status] = counts.get(record.result.status, 0) + 1
+                counts[record.status] = counts.get(record.status, 0) + 1
             best = search.best(1)
             accuracy = best[0].result.accuracy if best else None
             self.progress.study_state(search.study.name, counts, accuracy, sum(r.seconds for r in search.records))
@@ -286,7 +286,7 @@ class Session:
         tracker.close("FINISHED" if findings.ensemble else "FAILED")
 
 
-def _crowding(records: Sequence[TrialRecord]) -> float:
+def _crowding(records: Sequence[Trial]) -> float:
     """How many times longer than alone what computes takes here: by what trials waited for a processor."""
     waits = [r.result.fit_seconds / r.result.fit_cpu_seconds for r in records if r.result.fit_cpu_seconds > LEAST_CPU]
     return min(max(statistics.median(waits or [1.0]), 1.0), MOST_CROWDING)

@@ -17,9 +17,9 @@ from fmnist_bench._utils.addresses import database_uri
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench.ensemble.manifest import MANIFEST
 from fmnist_bench.search.optuna_sampler import remembered
-from fmnist_bench.search.sampler import Ask, agree
-from fmnist_bench.storage.records import read_record, trial_fault
+from fmnist_bench.search.sampler import agree
 from fmnist_bench.storage.run_folder import JOURNAL, ORACLES, STATE, read_split, read_state
+from fmnist_bench.storage.trial import Trial, read_record, trial_fault
 from fmnist_bench.tracking.client import open_database, reason
 from fmnist_bench.tracking.folder import connect, deleted, is_locked, left_open, moved_from
 
@@ -100,7 +100,7 @@ def _trial_faults(folder: Path, again: str, y: NDArray[np.int64] | None) -> Iter
 
 def _memory_faults(folder: Path, again: str) -> Iterator[Fault]:
     """Say where what the search remembers of its questions does not agree with the trials."""
-    asked, journal, used = dict[str, list[Ask]](), folder / JOURNAL, False
+    asked, journal, used = dict[str, list[Trial]](), folder / JOURNAL, False
     for study in sorted(path.name for path in folder.glob("trials/*") if path.is_dir()):
         records = [r for path in folder.glob(f"trials/{glob.escape(study)}/*") if (r := read_record(path)) is not None]
         oracle = folder / ORACLES / f"{study}.json"
@@ -115,15 +115,16 @@ def _memory_faults(folder: Path, again: str) -> Iterator[Fault]:
             return
 
 
-def _questions(oracle: Path) -> list[Ask]:
+def _questions(oracle: Path) -> list[Trial]:
+    from fmnist_bench.search.keras_tuner_sampler import asked_of
+
     try:
-        questions = json.loads(oracle.read_text(encoding="utf-8"))["questions"]
-        return [Ask(q["number"], q["parameters"], q["default"], q["rung"]) for q in questions]
+        return asked_of(json.loads(oracle.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError):
         return []
 
 
-def _journal(path: Path) -> dict[str, list[Ask]]:
+def _journal(path: Path) -> dict[str, list[Trial]]:
     with tempfile.TemporaryDirectory() as folder:
         try:
             return remembered(Path(shutil.copy(path, folder)))

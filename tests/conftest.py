@@ -14,6 +14,7 @@ from fmnist_bench.config.space import Spec
 from fmnist_bench.config.study import SearchSpace, Study
 from fmnist_bench.data.dataset import find_fashion_mnist, load_dataset, make_split
 from fmnist_bench.storage.run_folder import Store
+from fmnist_bench.storage.trial import Trial
 from fmnist_bench.storage.trial_folder import Rows
 from fmnist_bench.tracking.folder import settle
 from fmnist_bench.trials.process import prepare
@@ -55,7 +56,7 @@ def make_task(digits, split, tmp_path):
         folder = tmp_path / "trials" / kind
         shared = {"seed": 0, "cache_dir": tmp_path / "cache", "allow_import": ("troublemakers",)}
         data = Rows(rows, digits.image_shape, tuple(digits.classes))
-        return Task(study, 0, {}, data, split, folder=folder, **shared, **limits)
+        return Task(study, Trial("trouble", 0), data, split, folder=folder, **shared, **limits)
 
     return make
 

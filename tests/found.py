@@ -7,7 +7,9 @@ from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.model_selection import train_test_split
 from sklearn.naive_bayes import GaussianNB
 
-from fmnist_bench.report.findings import Contestant, Findings, Importances, TrialRow
+from fmnist_bench.report.findings import Contestant, Findings, Importances
+from fmnist_bench.storage.results import TrialResult
+from fmnist_bench.storage.trial import Trial
 
 NAMES = ("<b>", "a|b", "two & a half", '"three"', "$4$", "_five_", "six", "seven", "eight", "nine")
 
@@ -21,6 +23,10 @@ def contestant(name, trial, model, parts, n_trials):
     return Contestant(name, trial, model.get_params(deep=False), n_trials, valid, test, 1.5, 0.25, 60.0)
 
 
+def trial(study, number, result, seconds, ended, **parameters):
+    return Trial(study, number, parameters, result=result, seconds=seconds, ended=ended)
+
+
 @pytest.fixture(scope="module")
 def findings():
     """Three studies on digits: one complete, one with pruned trials and histories, one that only failed."""
@@ -31,20 +37,17 @@ def findings():
     parts = (X_valid, X_test)
     logistic = LogisticRegression(max_iter=500).fit(X_fit, y_fit)
     bayes = contestant("bayes<i>", 0, GaussianNB(var_smoothing=1e-2).fit(X_fit, y_fit), parts, {"complete": 1})
-    trials = [TrialRow("bayes<i>", 0, "complete", "", 2.0, 0.9, 0.5, {"var_smoothing": 1e-2}, {}, 2.0)]
+    trials = [trial("bayes<i>", 0, TrialResult("complete", accuracy=0.9, log_loss=0.5), 2.0, 2.0, var_smoothing=1e-2)]
     for number, alpha in enumerate((1e-4, 1e-1)):
         model, scores = SGDClassifier(loss="log_loss", alpha=alpha, random_state=0), []
         for _ in range(5):
             scores.append(float(model.partial_fit(X_fit, y_fit, classes=range(10)).score(X_valid, y_valid)))
         status = ("complete", "pruned")[number]
         history = {"valid_accuracy": scores, "step": [1, 2, 3, 4, 5]}
-        trials.append(
-            TrialRow("linear", number, status, "", 9.0, scores[-1], None, {"alpha": alpha}, history, 11.0 + number)
-        )
-    trials += [
-        TrialRow("svm", n, "failed", "ValueError: <script>alert(1)</script>", 0.1, None, None, {}, {}, 13.0)
-        for n in (0, 1)
-    ]
+        result = TrialResult(status, accuracy=scores[-1], history=history)
+        trials.append(trial("linear", number, result, 9.0, 11.0 + number, alpha=alpha))
+    failed = TrialResult("failed", "ValueError: <script>alert(1)</script>")
+    trials += [trial("svm", n, failed, 0.1, 13.0) for n in (0, 1)]
     linear = contestant("linear", 0, logistic, parts, {"complete": 1, "pruned": 1})
     ensemble = Contestant(
         *("ensemble", None, {}, {}),

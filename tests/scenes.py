@@ -7,7 +7,6 @@ from fmnist_bench.config.space import Range, Spec
 from fmnist_bench.config.study import DefaultConfiguration, Fidelity, SearchSpace, Study
 from fmnist_bench.search.optuna_sampler import OptunaSampler
 from fmnist_bench.search.study import StudySearch
-from fmnist_bench.storage.records import TrialRecord
 from fmnist_bench.storage.results import TrialResult
 from fmnist_bench.storage.run_folder import Run, Store
 
@@ -37,9 +36,7 @@ def ask(search, box=math.inf):
 
 def answer(search, run, ask, accuracy=0.5, status="complete", seconds=1.0, schedule_share=1.0):
     result = TrialResult(status, accuracy=accuracy, log_loss=1.0, fit_seconds=seconds, schedule_share=schedule_share)
-    fidelity, phase = search.fidelity(ask), search.phase(ask)
-    record = TrialRecord("svm", ask.number, dict(ask.parameters), ask.default, result, seconds, 0.0, ask.rung, fidelity)
-    record = replace(record, phase=phase)
+    record = replace(ask, result=result, seconds=seconds)
     run.save_record(record)
     search.tell(record)
     return record

@@ -467,7 +467,7 @@ def test_an_augmentation_learns_once_and_starts_from_the_best_without_it(arena, 
         plain, augmented = run.records("forest"), run.records("forest+copyist")
     learnt, *trials = augmented
     assert (learnt.number, learnt.result.status, learnt.result.history["fidelity"]) == (-1, "prepared", [0.9])
-    assert [record.result.status for record in trials] == ["complete"] * 3, trials
+    assert [record.status for record in trials] == ["complete"] * 3, trials
     sibling = plain[int(trials[0].default.removeprefix("forest "))]
     shared = {name: trials[0].parameters[name] for name in sibling.parameters}
     assert shared == sibling.parameters
@@ -697,7 +697,7 @@ def test_what_a_study_may_say_runs_from_search_to_report(arena):
     outcome = run_benchmark("rich", progress=Progress(), trials=2, budget="10m", workers="auto")
     run = Store("mlruns").latest_run("rich")
     records = run.records("bayes+tree")
-    assert [record.result.status for record in records] == ["complete"] * 2
+    assert [record.status for record in records] == ["complete"] * 2
     assert records[0].parameters == {
         "features__standardscaler-2__with_mean": True,
         "model__reduce__n_components": 9,

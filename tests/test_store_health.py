@@ -100,10 +100,10 @@ def test_an_oracle_that_forgot_is_named(run):
     (run / "oracle").mkdir()
     oracle = run / "oracle" / f"{next(run.glob('trials/*')).name}.json"
     record = json.loads(next(run.glob("trials/*/0/trial.json")).read_text())
-    question = {name: record[name] for name in ("number", "parameters", "default", "rung")}
-    oracle.write_text(json.dumps({"questions": [question]}))
+    question = {name: record[name] for name in ("study", "number", "parameters", "default", "rung")}
+    oracle.write_text(json.dumps({"asked": [question]}))
     assert list(run_faults(run)) == []
-    for content in ('{"questions": []}', '{"questions"', "[]", json.dumps({"questions": [{**question, "rung": 1}]})):
+    for content in ('{"asked": []}', '{"asked"', "[]", json.dumps({"asked": [{**question, "rung": 1}]})):
         oracle.write_text(content)
         ((text, _),) = run_faults(run)
         assert f"{oracle}: is damaged, or does not agree with the trials" in text

@@ -17,8 +17,7 @@ from fmnist_bench.data.dataset import Split
 from fmnist_bench.models.saved import load_model, save_model
 from fmnist_bench.pipeline import set_where_none
 from fmnist_bench.search.loop import make_study_searches
-from fmnist_bench.storage.records import TrialRecord
-from fmnist_bench.storage.results import PREPARED, TrialResult
+from fmnist_bench.storage.results import PREPARATION, PREPARED, TrialResult
 
 STUDIES = sorted(path.stem for path in (PACKAGE.parent / "studies").glob("*.toml"))
 DOWNLOADED = {"resnet50", "convnext_tiny"}  # tests wait for no network: models/networks/test_transfer.py has them
@@ -94,11 +93,9 @@ def asked(space, folder, n=8):
         if (proposal := search.search(math.inf)) is None or (ask := search.ask(proposal)) is None:
             continue
         found.append((search.study.name, dict(ask.parameters)))
-        ready = proposal.preparation
+        ready = proposal.number == PREPARATION
         result = TrialResult(PREPARED) if ready else TrialResult("complete", "", 0.5 + number / 20, 1.0, 1.0)
-        search.tell(
-            TrialRecord(search.study.name, ask.number, dict(ask.parameters), ask.default, result, 1.0, 0.0, ask.rung)
-        )
+        search.tell(replace(ask, result=result, seconds=1.0))
     return found
 
 

@@ -27,8 +27,8 @@ from fmnist_bench.data.dataset import load_dataset
 from fmnist_bench.ensemble.selection import METHODS, fit_temperature, learn_combination, with_temperature
 from fmnist_bench.report.metrics import expected_calibration_error, log_loss, mcnemar
 from fmnist_bench.report.opening import predict_test
-from fmnist_bench.storage.records import best
 from fmnist_bench.storage.run_folder import Run, Store
+from fmnist_bench.storage.trial import best
 
 KEPT = 3  # of the best trials of each study, as the shipped benchmark keeps them
 SINGLE = "best single model"

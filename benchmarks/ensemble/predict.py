@@ -23,8 +23,8 @@ from fmnist_bench.data.dataset import load_dataset
 from fmnist_bench.ensemble.estimator import BATCH
 from fmnist_bench.ensemble.loading import load_ensemble
 from fmnist_bench.models.saved import load_model
-from fmnist_bench.storage.records import best
 from fmnist_bench.storage.run_folder import Run, Store
+from fmnist_bench.storage.trial import best
 
 
 def main() -> None:

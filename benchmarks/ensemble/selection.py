@@ -24,8 +24,8 @@ from fmnist_bench.data.dataset import load_dataset
 from fmnist_bench.ensemble.selection import fit_temperature, greedy_selection, weighted_mean, with_temperature
 from fmnist_bench.report.metrics import log_loss
 from fmnist_bench.report.opening import predict_test
-from fmnist_bench.storage.records import best
 from fmnist_bench.storage.run_folder import Run, Store
+from fmnist_bench.storage.trial import best
 
 KEPT, STEPS, DRAWS = 3, 25, 10
 SIZES = (1000, 2500, 5000)

@@ -20,8 +20,8 @@ from fmnist_bench import load_ensemble
 from fmnist_bench._utils.environment import cores
 from fmnist_bench.data.dataset import load_dataset
 from fmnist_bench.storage.journal import open_journal
-from fmnist_bench.storage.records import TrialRecord
 from fmnist_bench.storage.run_folder import JOURNAL, Run, Store
+from fmnist_bench.storage.trial import Trial
 from fmnist_bench.store_health import database_fault, run_faults
 
 HERE = Path(__file__).resolve().parent
@@ -163,16 +163,16 @@ def _disagreements(place: Path) -> list[str]:
     return [*whole, *_repeated(records), *_optuna(run, records), *_mlflow(place, records), *_ensemble(place, run)]
 
 
-def _repeated(records: Sequence[TrialRecord]) -> Iterator[str]:
+def _repeated(records: Sequence[Trial]) -> Iterator[str]:
     seen: set[str] = set()
     for record in records:
         key = json.dumps([record.study, record.parameters, record.rung, record.fidelity], sort_keys=True)
-        if record.result.status == "complete" and key in seen:
+        if record.status == "complete" and key in seen:
             yield f"trial {record.study} {record.number} repeats an earlier one"
-        seen |= {key} if record.result.status == "complete" else set()
+        seen |= {key} if record.status == "complete" else set()
 
 
-def _optuna(run: Run, records: Sequence[TrialRecord]) -> Iterator[str]:
+def _optuna(run: Run, records: Sequence[Trial]) -> Iterator[str]:
     """Where Optuna's journal tells another end or accuracy than the record; parameters `run_faults` compares."""
     with tempfile.TemporaryDirectory() as folder:
         journal = open_journal(
@@ -187,7 +187,7 @@ def _optuna(run: Run, records: Sequence[TrialRecord]) -> Iterator[str]:
     yield from (f"Optuna has {study} {n} open" for (study, n), trial in told.items() if not trial.state.is_finished())
     for record in (record for record in records if record.study in names):
         trial = told.get((record.study, record.number))
-        complete = record.result.status == "complete"
+        complete = record.status == "complete"
         if trial is None or complete != (trial.state.name in ("COMPLETE", "PRUNED") and _last(trial) is not None):
             yield f"Optuna does not know how {record.study} {record.number} ended"
         elif complete and abs(float(_last(trial) or 0.0) - float(record.result.accuracy or 0.0)) > 1e-9:
@@ -201,7 +201,7 @@ def _last(trial: optuna.trial.FrozenTrial) -> float | None:
     return trial.intermediate_values[max(trial.intermediate_values)] if trial.intermediate_values else None
 
 
-def _mlflow(place: Path, records: Sequence[TrialRecord]) -> Iterator[str]:
+def _mlflow(place: Path, records: Sequence[Trial]) -> Iterator[str]:
     """Where MLflow has a run open, or not just one run of a trial with its accuracy."""
     tables = {
         "tags": "SELECT run_uuid, key, value FROM tags",
@@ -226,12 +226,9 @@ def _mlflow(place: Path, records: Sequence[TrialRecord]) -> Iterator[str]:
         ]
         if len(own) != 1:
             yield f"MLflow has {len(own)} runs of {record.study} {record.number}"
-        elif own[0]["tags"].get("status") != record.result.status:
+        elif own[0]["tags"].get("status") != record.status:
             yield f"MLflow tells another end of {record.study} {record.number}"
-        elif (
-            record.result.status == "complete"
-            and own[0].get("metrics", {}).get("valid_accuracy") != record.result.accuracy
-        ):
+        elif record.status == "complete" and own[0].get("metrics", {}).get("valid_accuracy") != record.result.accuracy:
             yield f"MLflow has another accuracy of {record.study} {record.number}"
 
 

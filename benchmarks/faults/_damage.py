@@ -32,8 +32,8 @@ from _campaign import (
 from _damage_cases import STATE, Change, bomb
 from _strangers import KINDS
 
-from fmnist_bench.storage.records import TrialRecord
 from fmnist_bench.storage.run_folder import Store
+from fmnist_bench.storage.trial import Trial
 
 CLASSES = tuple(f"class {kind}" for kind in KINDS)
 LONGEST_REASON = 2000  # characters
@@ -148,9 +148,9 @@ def _strangers(names: Sequence[str]) -> Iterator[Tried]:
             yield told(name, [*faults, *(_faults_of_trial(kind, run.record(kind, 0)) if run else [])])
 
 
-def _faults_of_trial(kind: str, record: TrialRecord | None) -> Iterator[str]:
-    if record is None or record.result.status not in KINDS[kind]:
-        yield f"its trial is {record and record.result.status}: {record and record.result.reason}"
+def _faults_of_trial(kind: str, record: Trial | None) -> Iterator[str]:
+    if record is None or record.status not in KINDS[kind]:
+        yield f"its trial is {record and record.status}: {record and record.result.reason}"
     elif kind == "reversed" and (record.result.accuracy or 0.0) < LEAST_ACCURACY:
         yield f"its accuracy is {record.result.accuracy}"
     if record is not None and (len(record.result.reason) > LONGEST_REASON or not record.result.reason.isprintable()):

@@ -112,7 +112,7 @@ STATE = {
     "oracle gone": Damage(ORACLE, _unlink, spaces=("asker", "bayes")),
     "oracle emptied": Damage(ORACLE, _cut(0), spaces=("asker", "bayes")),
     "oracle cut": Damage(ORACLE, _cut(0.5), spaces=("asker", "bayes")),
-    "oracle of another shape": Damage(ORACLE, written('{"questions": 7}'), spaces=("asker", "bayes")),
+    "oracle of another shape": Damage(ORACLE, written('{"asked": 7}'), spaces=("asker", "bayes")),
     "oracle nested deep": Damage(ORACLE, written("[" * 100_000), spaces=("asker", "bayes")),
     "probabilities cut": Damage(PROBABILITIES, _cut(0.5)),
     "probabilities emptied": Damage(PROBABILITIES, _cut(0)),

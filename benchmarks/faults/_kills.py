@@ -108,7 +108,7 @@ def _uncounted(place: Path, victim: str) -> Iterator[str]:
     run = Store(place / "mlruns").latest_run()
     crashed = 0
     for study in sorted(path.name for path in run.folder.glob("trials/*")):
-        ends = [record.result.status for record in run.records(study)]
+        ends = [record.status for record in run.records(study)]
         crashed += ends.count("crashed")
         if (n := ends.count("complete") + ends.count("crashed") + ends.count("pruned")) != TRIALS:
             yield f"{study} has had {n} of {TRIALS} trials: {', '.join(ends)}"

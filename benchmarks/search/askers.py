@@ -109,7 +109,7 @@ def measure(name: str, seed: int, options: argparse.Namespace) -> None:
     if progress.stopped:
         raise SystemExit("Stopped; the same command goes on with it")
     records = Run(Store(mlruns), outcome.folder, stem).records(stem)
-    points = [(record.ended, record.result.accuracy) for record in records if record.result.status == "complete"]
+    points = [(record.ended, record.result.accuracy) for record in records if record.status == "complete"]
     write_text(place, json.dumps(sorted(points)) + "\n")
 
 

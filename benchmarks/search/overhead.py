@@ -24,8 +24,8 @@ from fmnist_bench._utils.files import write_text
 from fmnist_bench.config.loader import find_files, load_space
 from fmnist_bench.data.dataset import load_dataset, make_split
 from fmnist_bench.progress.displays import Progress
-from fmnist_bench.storage.records import TrialRecord
 from fmnist_bench.storage.run_folder import Run, Store
+from fmnist_bench.storage.trial import Trial
 
 NOTHING = """
 [model]
@@ -182,7 +182,7 @@ def whole_runs(mlruns: Sequence[Path]) -> Iterator[str]:
         if not state.get("budget") or "environment" not in state:
             continue
         run = Run(Store(path.parent.parent.parent), path.parent, "all")
-        records: list[TrialRecord] = [r for study in state["studies"] for r in run.records(study)]
+        records: list[Trial] = [r for study in state["studies"] for r in run.records(study)]
         budget, used = state["budget"], state["seconds"]
         inside = sum(r.result.fit_seconds for r in records)
         busy = sum(r.result.fit_cpu_seconds for r in records)

@@ -114,6 +114,7 @@ def tasks(folder):
     from fmnist_bench.config.study import SearchSpace, Study
     from fmnist_bench.data.dataset import load_dataset, make_split
     from fmnist_bench.storage.run_folder import Store
+    from fmnist_bench.storage.trial import Trial
     from fmnist_bench.trials.task import Task
 
     digits, store = load_dataset("digits"), Store(folder / "mlruns")
@@ -121,7 +122,7 @@ def tasks(folder):
 
     def make(name, seconds):
         study = Study(SearchSpace("sleep", Spec("scaling.Sleeper", {"seconds": seconds})))
-        return Task(study, 0, {}, folder=folder / "trials" / name, allow_import=("scaling",), **shared)
+        return Task(study, Trial("sleep", 0), folder=folder / "trials" / name, allow_import=("scaling",), **shared)
 
     return make
 

@@ -13,14 +13,14 @@ from fmnist_bench.data.pixels import background_of
 from fmnist_bench.ensemble.saved import write_bundle
 from fmnist_bench.ensemble.selection import Combination, learn_combination
 from fmnist_bench.ensemble.usable import Key, Say, faults_of_files, faults_of_models, give_up, given_up
-from fmnist_bench.storage.records import TrialRecord, best
 from fmnist_bench.storage.run_folder import Run, read_split
+from fmnist_bench.storage.trial import Trial, best
 from fmnist_bench.trials.model_check import CHECKED_ROWS
 
 
 def choose_ensemble(
     run: Run,
-    records: Sequence[TrialRecord],
+    records: Sequence[Trial],
     dataset: Dataset,
     settings: EnsembleConfig,
     say: Say,
@@ -35,7 +35,7 @@ def choose_ensemble(
     Parameters
     ----------
     run : Run
-    records : sequence of TrialRecord
+    records : sequence of Trial
         Complete trials whose models are kept, at least one.
     dataset : Dataset
     settings : EnsembleConfig
@@ -79,12 +79,12 @@ def offered(run: Run) -> list[Key]:
     return [(r.study, r.number) for records in found for r in records]
 
 
-def costs_of(run: Run, records: Sequence[TrialRecord]) -> NDArray[np.float64]:
+def costs_of(run: Run, records: Sequence[Trial]) -> NDArray[np.float64]:
     """Milliseconds that each model takes to predict a row."""
     return np.array([1000 * record.result.predict_seconds / len(run.y_valid()) for record in records])
 
 
-def _learn(run: Run, records: Sequence[TrialRecord], settings: EnsembleConfig, say: Say) -> Combination:
+def _learn(run: Run, records: Sequence[Trial], settings: EnsembleConfig, say: Say) -> Combination:
     costs = costs_of(run, records)
     limit = _limit(settings.max_latency, float(costs.min()), say)
     return learn_combination(
@@ -92,11 +92,11 @@ def _learn(run: Run, records: Sequence[TrialRecord], settings: EnsembleConfig, s
     )
 
 
-def _probabilities(run: Run, records: Sequence[TrialRecord]) -> NDArray[np.float32]:
+def _probabilities(run: Run, records: Sequence[Trial]) -> NDArray[np.float32]:
     return np.stack([run.valid_probabilities(r.study, r.number) for r in records])
 
 
-def _latency(run: Run, records: Sequence[TrialRecord], found: Combination, settings: EnsembleConfig) -> dict[str, Any]:
+def _latency(run: Run, records: Sequence[Trial], found: Combination, settings: EnsembleConfig) -> dict[str, Any]:
     costs, predicted = costs_of(run, records), found.apply(_probabilities(run, records)).argmax(axis=1)
     return {
         "limit": settings.max_latency,
@@ -112,7 +112,7 @@ def _limit(limit: float | None, cheapest: float, say: Say) -> float:
     return max(limit or math.inf, cheapest)
 
 
-def _save(run: Run, records: Sequence[TrialRecord], dataset: Dataset, found: Combination) -> list[tuple[Any, ...]]:
+def _save(run: Run, records: Sequence[Trial], dataset: Dataset, found: Combination) -> list[tuple[Any, ...]]:
     """Write the ensemble's folder; give study, number, weight, temperature of each member, weightiest first."""
     temperatures = np.ones(len(records)) if found.temperatures is None else found.temperatures
     pairs = zip(records, found.weights.tolist(), temperatures.tolist(), strict=True)

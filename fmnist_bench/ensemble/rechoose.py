@@ -20,8 +20,8 @@ from fmnist_bench.ensemble.saved import write_bundle
 from fmnist_bench.ensemble.selection import FOLDS, METHODS, Combination, Floats, Integers, learn_combination
 from fmnist_bench.ensemble.usable import faults_of_models, given_up
 from fmnist_bench.models.saved import save_model
-from fmnist_bench.storage.records import TrialRecord, trial_fault
 from fmnist_bench.storage.run_folder import Run, read_split
+from fmnist_bench.storage.trial import Trial, trial_fault
 from fmnist_bench.trials.model_check import CHECKED_ROWS
 
 Learn = Callable[[Floats, Integers], Combination]
@@ -36,7 +36,7 @@ class Rechosen:
     method : str
     n_offered : int
         Trials that could be chosen.
-    members : tuple of TrialRecord
+    members : tuple of Trial
         In the order of the combination's weights.
     combination : Combination
         Of these members alone.
@@ -50,7 +50,7 @@ class Rechosen:
 
     method: str
     n_offered: int
-    members: tuple[TrialRecord, ...]
+    members: tuple[Trial, ...]
     combination: Combination
     costs: NDArray[np.float64]
     right: NDArray[np.bool_]
@@ -156,15 +156,15 @@ def _check(run: Run, method: str, max_latency: float | None, studies: Collection
         raise InputError(f"studies: the run has no {unknown[0]!r}, but {', '.join(known)}{nearest(unknown[0], known)}")
 
 
-def _offered(run: Run, studies: Collection[str], every_trial: bool) -> list[TrialRecord]:
+def _offered(run: Run, studies: Collection[str], every_trial: bool) -> list[Trial]:
     """Find complete trials whose probabilities are whole and, unless every trial counts, whose models are kept."""
-    y, found = run.y_valid(), list[TrialRecord]()
+    y, found = run.y_valid(), list[Trial]()
     columns: int | None = None
     for study in studies or run.state["studies"]:
         for record in run.records(study):
             key = study, record.number
             kept = every_trial or (run.model_file(*key).is_file() and key not in given_up(run))
-            if not kept or record.result.status != "complete" or trial_fault(run.trial_folder(*key), record, y):
+            if not kept or not record.is_complete or trial_fault(run.trial_folder(*key), record, y):
                 continue
             probabilities = run.valid_probabilities(*key)
             columns = columns or probabilities.shape[1]
@@ -180,7 +180,7 @@ def _offered(run: Run, studies: Collection[str], every_trial: bool) -> list[Tria
     return found
 
 
-def _fitting(records: Sequence[TrialRecord], costs: NDArray[np.float64], limit: float) -> NDArray[np.int64]:
+def _fitting(records: Sequence[Trial], costs: NDArray[np.float64], limit: float) -> NDArray[np.int64]:
     """Take trials, the most accurate first, while the next one still fits within the limit."""
     order = sorted(range(len(records)), key=lambda i: -(records[i].result.accuracy or 0.0))
     spent, kept = 0.0, []

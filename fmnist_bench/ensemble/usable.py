@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from fmnist_bench._utils.environment import cores
 from fmnist_bench._utils.errors import PredictionError, printable
 from fmnist_bench._utils.probabilities import check_probabilities
-from fmnist_bench.storage.records import RECORD, TrialRecord, trial_fault
 from fmnist_bench.storage.run_folder import Run
+from fmnist_bench.storage.trial import RECORD, Trial, trial_fault
 from fmnist_bench.trials.process import answer_of_worker
 from fmnist_bench.trials.task import check_model
 
@@ -34,13 +34,13 @@ def give_up(run: Run, faults: Mapping[Key, str], say: Say) -> None:
     run.save_state(given_up=[[*key, printable(reason)] for key, reason in found.items()])
 
 
-def records_left(run: Run, study: str) -> list[TrialRecord]:
+def records_left(run: Run, study: str) -> list[Trial]:
     """Records of a study as the end of the run sees them: a trial that was given up has failed."""
     gone = given_up(run)
     return [_failed(r, gone[key]) if (key := (study, r.number)) in gone else r for r in run.records(study)]
 
 
-def _failed(record: TrialRecord, reason: str) -> TrialRecord:
+def _failed(record: Trial, reason: str) -> Trial:
     return replace(record, result=replace(record.result, status="failed", reason=f"given up at the end: {reason}"))
 
 

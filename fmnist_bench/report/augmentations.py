@@ -3,17 +3,16 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from fmnist_bench.report import metrics
-from fmnist_bench.storage.records import TRAIN, TrialRecord, best
+from fmnist_bench.report.findings import Augmented
 from fmnist_bench.storage.results import PREPARATION
 from fmnist_bench.storage.run_folder import Run
+from fmnist_bench.storage.trial import TRAIN, Trial, best
 
-Records = Mapping[str, Sequence[TrialRecord]]
+Records = Mapping[str, Sequence[Trial]]
 Parts = Mapping[str, Sequence[str]]
 
 
-def compare(
-    run: Run, records: Records, parts: Parts
-) -> Iterator[tuple[TrialRecord, TrialRecord, metrics.McNemarResult]]:
+def compare(run: Run, records: Records, parts: Parts) -> Iterator[Augmented]:
     """Give the best trial without and with each augmentation, and the paired difference of their accuracies.
 
     Both are the best on the highest rung that both studies have completed. Networks that the train phase trained do not
@@ -22,7 +21,7 @@ def compare(
     Parameters
     ----------
     run : Run
-    records : mapping of str to sequence of TrialRecord
+    records : mapping of str to sequence of Trial
         Of each study.
     parts : mapping of str to sequence of str
         Search space and augmentations of each study with an augmentation.
@@ -32,7 +31,7 @@ def compare(
         if both := set.intersection(*({record.rung for record in found} for found in tried)):
             without, augmented = (best((r for r in found if r.rung == max(both)), 1)[0] for found in tried)
             predicted = [run.valid_probabilities(r.study, r.number).argmax(axis=1) for r in (augmented, without)]
-            yield without, augmented, metrics.mcnemar(run.y_valid(), *predicted)
+            yield Augmented(without, augmented, metrics.mcnemar(run.y_valid(), *predicted))
 
 
 def pairs(studies: Sequence[str], parts: Parts) -> list[tuple[str, str]]:
@@ -45,5 +44,5 @@ def _is_one_less(less: str, more: str, parts: Parts) -> bool:
     return space == other and len(fewer) + 1 == len(augments) and set(fewer) < set(augments)
 
 
-def _is_compared(record: TrialRecord) -> bool:
-    return record.result.status == "complete" and record.phase != TRAIN and record.number != PREPARATION
+def _is_compared(record: Trial) -> bool:
+    return record.is_complete and record.phase != TRAIN and record.number != PREPARATION

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix
 
 from fmnist_bench.report import metrics
-from fmnist_bench.storage.records import PHASES, SEARCH
 from fmnist_bench.storage.results import NOT_BEGUN, PREPARATION, PREPARED, ROW_STATUSES
+from fmnist_bench.storage.trial import PHASES, Trial
 
 Array = NDArray[Any]
 N_MISTAKES = 24  # four rows of six pictures
@@ -62,34 +62,11 @@ class Contestant:
         return np.asarray(self.test_probabilities.argmax(axis=1))
 
 
-@dataclass(frozen=True)
-class TrialRow:
-    """One trial as the store remembers it; `ended` is in seconds of search since the run began.
-
-    `rung` says how thorough it was: 0 for the first, cheapest kind; below 0 for one that its study says all about.
-    `cpu_seconds` are those of all processors that its training took, `phase` is one of `PHASES`.
-    """
-
-    study: str
-    number: int
-    status: str
-    reason: str
-    seconds: float
-    valid_accuracy: float | None
-    valid_log_loss: float | None
-    parameters: dict[str, Any]
-    history: dict[str, list[float]]
-    ended: float
-    rung: int = 0
-    cpu_seconds: float = 0.0
-    phase: str = SEARCH
-
-
 class Augmented(NamedTuple):
     """The best trials without and with an augmentation, at the same fidelity; their difference on validation rows."""
 
-    without: TrialRow
-    augmented: TrialRow
+    without: Trial
+    augmented: Trial
     difference: metrics.McNemarResult
 
 
@@ -142,7 +119,7 @@ class Findings:
         None where no trial was complete.
     members : tuple of (study, trial, weight)
         What the ensemble is made of.
-    trials : tuple of TrialRow
+    trials : tuple of Trial
         Every trial of every study.
     environment : dict of str to str
         Machine, versions, seed, budget, command, revision.
@@ -181,7 +158,7 @@ class Findings:
     contestants: tuple[Contestant, ...]
     ensemble: Contestant | None
     members: tuple[tuple[str, int, float], ...] = ()
-    trials: tuple[TrialRow, ...] = ()
+    trials: tuple[Trial, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
     how_to_open: dict[str, str] = field(default_factory=dict)
     temperature: float = 1.0
@@ -245,12 +222,12 @@ class Findings:
         return (single, ensemble) if single and ensemble and ensemble.scored else None
 
     @property
-    def failed(self) -> list[TrialRow]:
+    def failed(self) -> list[Trial]:
         """The trials that neither completed nor were pruned."""
         return [trial for trial in self.trials if trial.status not in ("complete", PREPARED, "pruned")]
 
     @property
-    def preparations(self) -> list[TrialRow]:
+    def preparations(self) -> list[Trial]:
         """What augmentations learnt before the first trial of their studies."""
         return [trial for trial in self.trials if trial.number == PREPARATION]
 
@@ -325,8 +302,8 @@ class Findings:
         found = {}
         for phase in PHASES:
             trials = [trial for trial in self.trials if trial.phase == phase and trial.status != NOT_BEGUN]
-            in_members = sum(trial.cpu_seconds for trial in trials if (trial.study, trial.number) in members)
-            found[phase] = len(trials), sum(trial.cpu_seconds for trial in trials), in_members
+            in_members = sum(trial.result.fit_cpu_seconds for trial in trials if (trial.study, trial.number) in members)
+            found[phase] = len(trials), sum(trial.result.fit_cpu_seconds for trial in trials), in_members
         return {phase: row for phase, row in found.items() if row[0]}
 
     def seconds_by_kind(self) -> dict[str, dict[str, float]]:

@@ -17,14 +17,14 @@ from fmnist_bench.data.dataset import Dataset
 from fmnist_bench.ensemble.manifest import MANIFEST
 from fmnist_bench.ensemble.usable import given_up, records_left
 from fmnist_bench.report.augmentations import compare
-from fmnist_bench.report.findings import Augmented, Contestant, Findings, Importances, TrialRow
+from fmnist_bench.report.findings import Contestant, Findings, Importances
 from fmnist_bench.report.importance import importances
 from fmnist_bench.report.kept_scores import kept_scores
 from fmnist_bench.report.opening import Opened, Probabilities, combination_of, members_of, winners
 from fmnist_bench.report.so_far import ensembles_so_far
-from fmnist_bench.storage.records import TrialRecord, trial_fault
-from fmnist_bench.storage.results import NOT_BEGUN, PREPARATION
+from fmnist_bench.storage.results import NOT_BEGUN, PREPARATION, TrialResult
 from fmnist_bench.storage.run_folder import Run
+from fmnist_bench.storage.trial import Trial, trial_fault
 from fmnist_bench.storage.trial_folder import SAMPLES
 
 FIGURES = "figures"  # folder of the PNG files
@@ -78,7 +78,7 @@ def gather(run: Run, opened: Opened, environment: Mapping[str, str]) -> Findings
         contestants=tuple(contestants),
         ensemble=_ensemble(run, members, records, predicted) if members else None,
         members=tuple(members),
-        trials=(*(_row(record) for rows in records.values() for record in rows), *_not_begun(run)),
+        trials=(*(record for rows in records.values() for record in rows), *_not_begun(run)),
         environment={**_data(run, test), **environment},
         how_to_open=how_to_open(run),
         temperature=combination_of(run).temperature if members else 1.0,
@@ -89,7 +89,7 @@ def gather(run: Run, opened: Opened, environment: Mapping[str, str]) -> Findings
         samples=_samples(run),
         max_latency=_limit(run),
         parts=(parts := {study: tuple(parts) for study, parts in run.state.get("parts", {}).items()}),
-        augmented=tuple(Augmented(_row(a), _row(b), found) for a, b, found in compare(run, whole, parts)),
+        augmented=tuple(compare(run, whole, parts)),
         given_up=tuple((*key, reason) for key, reason in sorted(given_up(run).items())),
         so_far=tuple(ensembles_so_far(run, whole)),
         ranges={study: {k: tuple(v) for k, v in found.items()} for study, found in run.state.get("ranges", {}).items()},
@@ -97,7 +97,7 @@ def gather(run: Run, opened: Opened, environment: Mapping[str, str]) -> Findings
     return replace(findings, how_to_open={**findings.how_to_open, **_how_to_load(run, findings)})
 
 
-def _whole(run: Run, records: Sequence[TrialRecord]) -> list[TrialRecord]:
+def _whole(run: Run, records: Sequence[Trial]) -> list[Trial]:
     """Leave out complete trials with damaged files: only those that may be members have been checked before."""
     y = run.y_valid()
     return [r for r in records if not trial_fault(run.trial_folder(r.study, r.number), r, y)]
@@ -141,11 +141,11 @@ def _samples(run: Run) -> dict[str, bytes]:
     return {study: paths[-1].read_bytes() for study, paths in drawn.items() if paths}
 
 
-def _importances(run: Run, records: Mapping[str, Sequence[TrialRecord]]) -> dict[str, Importances]:
+def _importances(run: Run, records: Mapping[str, Sequence[Trial]]) -> dict[str, Importances]:
     """Ask which parameters mattered, on that rung of each study that has most complete trials: rungs do not compare."""
     scores: dict[str, dict[int, float]] = {}
     for study, rows in records.items():
-        complete = [record for record in rows if record.result.status == "complete"]
+        complete = [record for record in rows if record.is_complete]
         rungs = Counter(record.rung for record in complete)
         most = max(rungs, key=lambda rung: (rungs[rung], rung), default=None)
         scores[study] = {
@@ -182,15 +182,15 @@ def _short(path: Path) -> str:
 
 def _contestant(
     run: Run,
-    records: Sequence[TrialRecord],
-    winner: TrialRecord,
+    records: Sequence[Trial],
+    winner: Trial,
     predicted: Mapping[tuple[str, int], Probabilities],
 ) -> Contestant:
     return Contestant(
         name=winner.study,
         trial=winner.number,
-        parameters={**winner.parameters, **winner.fidelity},
-        n_trials=dict(Counter(record.result.status for record in records)),
+        parameters=winner.settings,
+        n_trials=dict(Counter(record.status for record in records)),
         valid_probabilities=run.valid_probabilities(winner.study, winner.number),
         test_probabilities=predicted[winner.study, winner.number],
         fit_seconds=winner.result.fit_seconds,
@@ -202,7 +202,7 @@ def _contestant(
 def _ensemble(
     run: Run,
     members: Sequence[tuple[str, int, float]],
-    records: Mapping[str, Sequence[TrialRecord]],
+    records: Mapping[str, Sequence[Trial]],
     predicted: Mapping[tuple[str, int], Probabilities],
 ) -> Contestant:
     combination = combination_of(run)
@@ -231,29 +231,10 @@ def _uncalibrated(run: Run, probabilities: Probabilities) -> NDArray[np.float64]
     return replace(combination_of(run), temperature=1.0).apply(probabilities)
 
 
-def _row(record: TrialRecord) -> TrialRow:
-    result = record.result
-    return TrialRow(
-        study=record.study,
-        number=record.number,
-        status=result.status,
-        reason=result.reason,
-        seconds=record.seconds,
-        valid_accuracy=result.accuracy,
-        valid_log_loss=result.log_loss,
-        parameters={**record.parameters, **record.fidelity},
-        history=dict(result.history),
-        ended=record.ended,
-        rung=record.rung,
-        cpu_seconds=result.fit_cpu_seconds,
-        phase=record.phase,
-    )
-
-
-def _not_begun(run: Run) -> list[TrialRow]:
+def _not_begun(run: Run) -> list[Trial]:
     """Studies that had no trial, each as a row with its reason."""
     reasons = run.state.get("not_begun", {})
-    return [TrialRow(study, 0, NOT_BEGUN, str(why), 0.0, None, None, {}, {}, 0.0) for study, why in reasons.items()]
+    return [Trial(study, 0, result=TrialResult(NOT_BEGUN, str(why))) for study, why in reasons.items()]
 
 
 def serve_hint(registered: Mapping[str, Any] | None, mlruns: str, tracking_uri: str) -> dict[str, str]:

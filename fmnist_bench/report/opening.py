@@ -16,8 +16,8 @@ from fmnist_bench.data.dataset import NAMES, Dataset, load_dataset
 from fmnist_bench.ensemble.choose import choose_again, offered
 from fmnist_bench.ensemble.selection import Combination
 from fmnist_bench.ensemble.usable import Key, Say, faults_of_files, give_up, records_left
-from fmnist_bench.storage.records import TrialRecord, best
 from fmnist_bench.storage.run_folder import Run
+from fmnist_bench.storage.trial import Trial, best
 from fmnist_bench.trials.process import predict_in_worker
 
 Probabilities = NDArray[np.float32]
@@ -84,7 +84,7 @@ def combination_of(run: Run) -> Combination:
     return Combination(numbers[:, 0], float(run.state["temperature"]), temperatures=numbers[:, 1])
 
 
-def winners(run: Run) -> dict[str, TrialRecord]:
+def winners(run: Run) -> dict[str, Trial]:
     """Find the best trial of each study that has one, among those whose models are kept and that are not given up."""
     kept = set(offered(run))
     left = {study: [r for r in records_left(run, study) if (study, r.number) in kept] for study in run.state["studies"]}

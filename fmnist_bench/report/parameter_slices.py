@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from fmnist_bench.report.canvas import INK, PALETTE, PERCENT, WIDTH, axes, plain, shortened
-from fmnist_bench.report.findings import Findings, TrialRow
+from fmnist_bench.report.findings import Findings
 from fmnist_bench.report.search_figures import PANEL, score_range
+from fmnist_bench.storage.trial import Trial
 
 MIN_TRIALS = 4  # complete trials of a study, to draw its parameters
 MAX_TRIALS = 400  # trials of a study whose parameters are drawn: the best
@@ -37,13 +38,11 @@ class Slice(NamedTuple):
 
 def of_study(findings: Findings, study: str) -> list[Slice]:
     """Give a study's searched parameters with the accuracies of its complete trials, the most important first."""
-    trials = [
-        t for t in findings.trials if t.study == study and t.status == "complete" and t.valid_accuracy is not None
-    ]
+    trials = [trial for trial in findings.trials if trial.study == study and trial.is_complete]
     known = findings.importances.get(study)
     if known is None or len(trials) < MIN_TRIALS:
         return []
-    trials.sort(key=lambda trial: -(trial.valid_accuracy or 0))
+    trials.sort(key=lambda trial: -(trial.accuracy or 0))
     ordered = dict.fromkeys([*known.shares, *known.searched])
     columns = {name: _columns(trials[:MAX_TRIALS], name) for name in ordered}
     return [
@@ -53,10 +52,10 @@ def of_study(findings: Findings, study: str) -> list[Slice]:
     ]
 
 
-def _columns(trials: list[TrialRow], name: str) -> tuple[list[object], list[float], list[int]]:
-    own = [trial for trial in trials if name in trial.parameters]
-    scores = [float(trial.valid_accuracy or 0) for trial in own]
-    return [trial.parameters[name] for trial in own], scores, [trial.rung for trial in own]
+def _columns(trials: list[Trial], name: str) -> tuple[list[object], list[float], list[int]]:
+    own = [trial for trial in trials if name in trial.settings]
+    scores = [float(trial.accuracy or 0) for trial in own]
+    return [trial.settings[name] for trial in own], scores, [trial.rung for trial in own]
 
 
 def draw(study: str, parameters: Sequence[Slice]) -> Figure:

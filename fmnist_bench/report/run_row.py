@@ -12,8 +12,8 @@ from typing import Any, get_type_hints
 from fmnist_bench._utils.errors import InputError, printable
 from fmnist_bench.report.findings import Array
 from fmnist_bench.report.kept_scores import right_rows
-from fmnist_bench.storage.records import RECORD, read_record
 from fmnist_bench.storage.run_folder import STATE, read_state
+from fmnist_bench.storage.trial import RECORD, read_record
 
 SCORED, EMPTY = "reported", "no complete trial"
 NOT_REPORTED, NOT_FINISHED, DAMAGED = "not reported", "not finished", "damaged"

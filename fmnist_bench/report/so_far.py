@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from fmnist_bench.ensemble.selection import Floats, fit_temperature, greedy_selection, weighted_mean, with_temperature
-from fmnist_bench.storage.records import TrialRecord, best
 from fmnist_bench.storage.run_folder import Run
+from fmnist_bench.storage.trial import Trial, best
 
 MOMENTS = 16  # at most, at which an ensemble is chosen; each takes a tenth of a second
 STEPS = 10  # of greedy selection
 
 
-def ensembles_so_far(run: Run, records: Mapping[str, Sequence[TrialRecord]]) -> list[tuple[float, float]]:
+def ensembles_so_far(run: Run, records: Mapping[str, Sequence[Trial]]) -> list[tuple[float, float]]:
     """Choose an ensemble of the best trial of each study at moments when one of these was new.
 
     It is chosen as at the end of a run, but in fewer steps, from one trial of each study. Its accuracy is that of the
@@ -21,7 +21,7 @@ def ensembles_so_far(run: Run, records: Mapping[str, Sequence[TrialRecord]]) -> 
     Parameters
     ----------
     run : Run
-    records : mapping of str to sequence of TrialRecord
+    records : mapping of str to sequence of Trial
         Of each study.
 
     Returns
@@ -42,11 +42,11 @@ def ensembles_so_far(run: Run, records: Mapping[str, Sequence[TrialRecord]]) -> 
     return found
 
 
-def _moments(records: Sequence[TrialRecord]) -> list[tuple[float, list[TrialRecord]]]:
+def _moments(records: Sequence[Trial]) -> list[tuple[float, list[Trial]]]:
     """Give times, at most `MOMENTS`, first and last among them, and the best complete trial of each study by then."""
-    leaders: dict[str, TrialRecord] = {}
+    leaders: dict[str, Trial] = {}
     moments = []
-    for record in sorted((r for r in records if r.result.status == "complete"), key=lambda r: r.ended):
+    for record in sorted((r for r in records if r.is_complete), key=lambda r: r.ended):
         before = leaders.get(record.study)
         if before is None or best([before, record], 1) == [record]:
             leaders[record.study] = record

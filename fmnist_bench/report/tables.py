@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_bench.report.findings import KINDS, Contestant, Findings, TrialRow
+from fmnist_bench.report.findings import KINDS, Contestant, Findings
 from fmnist_bench.report.metrics import McNemarResult
 from fmnist_bench.storage.results import ROW_STATUSES
+from fmnist_bench.storage.trial import Trial
 
 MAX_MATRIX = 30  # classes; above it the most frequent confusions say more than a matrix
 MAX_ROWS = 500  # trials listed on the page
@@ -135,7 +136,7 @@ def augmented(findings: Findings) -> Table:
     for without, with_it, found in findings.augmented:
         verdict = "inside the interval" if found.low <= 0 <= found.high else "outside the interval"
         names = [text(with_it.study), text(without.study), text(verdict)]
-        accuracies = [percent(trial.valid_accuracy) for trial in (without, with_it)]
+        accuracies = [percent(trial.result.accuracy) for trial in (without, with_it)]
         times = [seconds(trial.seconds) for trial in (without, with_it)]
         rows.append([*names, *accuracies, *difference(found), *times])
     return Table("Gain of each augmentation", (*columns, "Without, s", "With, s"), rows, n_text=3)
@@ -151,7 +152,7 @@ def generators(findings: Findings) -> Table:
     """Tabulate what augmentations learnt before the trials of their studies."""
     rows = []
     for trial in findings.preparations:
-        steps, fidelity = (trial.history.get(key, [None])[-1] for key in ("step", "fidelity"))
+        steps, fidelity = (trial.result.history.get(key, [None])[-1] for key in ("step", "fidelity"))
         status = [text(trial.study), text(trial.status.replace("_", " "))]
         rows.append([*status, seconds(trial.seconds), number(steps, 0), percent(fidelity, 1)])
     columns = ("Study", "Status", "Training, s", "Steps", "Images of the class asked for, %")
@@ -265,13 +266,15 @@ def phases(findings: Findings) -> Table:
 
 def failures(findings: Findings) -> Table:
     """Tabulate the trials that failed or were stopped, with their reasons."""
-    rows = [[*_trial(trial)[:3], text(trial.reason), seconds(trial.seconds)] for trial in findings.failed[:MAX_ROWS]]
+    rows = [
+        [*_trial(trial)[:3], text(trial.result.reason), seconds(trial.seconds)] for trial in findings.failed[:MAX_ROWS]
+    ]
     return Table("Reasons, trial by trial", ("Study", "Trial", "Status", "Reason", "Seconds"), rows, n_text=4)
 
 
 def trials(findings: Findings) -> Table:
     """Tabulate every trial, up to `MAX_ROWS`, the best first."""
-    ordered: Sequence[TrialRow] = sorted(findings.trials, key=lambda trial: -(trial.valid_accuracy or 0.0))
+    ordered: Sequence[Trial] = sorted(findings.trials, key=lambda trial: -(trial.result.accuracy or 0.0))
     columns = (
         *("Study", "Trial", "Status", "Parameters", "Validation accuracy, %"),
         *("Validation log loss", "Seconds", "Ended at, s"),
@@ -279,10 +282,10 @@ def trials(findings: Findings) -> Table:
     return Table("Every trial", columns, [_trial(trial) for trial in ordered[:MAX_ROWS]], n_text=4)
 
 
-def _trial(trial: TrialRow) -> list[Cell]:
+def _trial(trial: Trial) -> list[Cell]:
     head = [text(trial.study), Cell(str(trial.number), trial.number), text(trial.status.replace("_", " "))]
-    scores = [percent(trial.valid_accuracy), number(trial.valid_log_loss, 4)]
-    return [*head, text(assignments(trial.parameters)), *scores, seconds(trial.seconds), seconds(trial.ended)]
+    scores = [percent(trial.result.accuracy), number(trial.result.log_loss, 4)]
+    return [*head, text(assignments(trial.settings)), *scores, seconds(trial.seconds), seconds(trial.ended)]
 
 
 def environment(findings: Findings) -> Table:

@@ -4,7 +4,7 @@ import json
 import math
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -12,38 +12,20 @@ from threadpoolctl import threadpool_limits
 
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench._utils.files import write_text
-from fmnist_bench._utils.intact import put_aside
+from fmnist_bench._utils.intact import parsed, put_aside
 from fmnist_bench.config.study import Fidelity, Study
 from fmnist_bench.search._keras_tuner_space import decode, encode, hyperparameters, keras_tuner
 from fmnist_bench.search.optuna_sampler import DRAWS, STARTUP_TRIALS
-from fmnist_bench.search.sampler import Ask, Sampler, agree
+from fmnist_bench.search.sampler import Sampler, agree
 from fmnist_bench.search.successive_halving import SuccessiveHalving
-from fmnist_bench.storage.records import TrialRecord
-from fmnist_bench.storage.results import PREPARATION
+from fmnist_bench.storage.results import NOT_BEGUN, PREPARATION, TrialResult
 from fmnist_bench.storage.run_folder import Run
+from fmnist_bench.storage.trial import Trial
 
-Trial = keras_tuner.engine.trial.Trial
+OracleTrial = keras_tuner.engine.trial.Trial
 OBJECTIVE = "valid_accuracy"
 MANY = 1_000_000  # trials, failures in a row, rounds of Hyperband: the budget ends a search, not the oracle
 LAST = 1_000_000  # step of the final score, after every score of a trial that is training
-
-
-@dataclass
-class Question:
-    """What was asked, and what came of it; `trial` is its name in the oracle, None where the oracle did not ask."""
-
-    number: int
-    parameters: dict[str, Any]
-    default: str
-    rung: int
-    trial: str | None
-    status: str = ""
-    accuracy: float | None = None
-
-    @property
-    def ask(self) -> Ask:
-        """The question as the search knows it."""
-        return Ask(self.number, self.parameters, self.default, self.rung)
 
 
 class KerasTunerSampler(Sampler):
@@ -83,62 +65,62 @@ class KerasTunerSampler(Sampler):
     def __init__(self, study: Study, run: Run, seed: int) -> None:
         self._study, self._run, self._ranges = study.name, run, study.ranges()
         self._rungs: dict[int, int] = {}  # by Hyperband's number of epochs
-        self._questions: list[Question] = []
+        self._asked: list[Trial] = []  # without their times and learning curves
+        self._names: dict[int, str] = {}  # in the oracle, by the number of the trial; of those that it asked or knows
         self._file = run.oracle_file(study.name)
         self._file.parent.mkdir(exist_ok=True)
         self._oracle = self._make_oracle(study, seed)
         self.chooses_rungs = bool(self._rungs)
         records = {record.number: record for record in run.records(study.name)}
-        if not self._load() or not agree((question.ask for question in self._questions), records.values()):
+        if not self._load() or not agree(self._asked, records.values()):
             self._oracle = self._make_oracle(study, seed)  # without what was read before it became clear
             self._begin_from(records)
 
-    def ask(self, halving: SuccessiveHalving, rung: int) -> Ask | None:
+    def ask(self, halving: SuccessiveHalving, rung: int) -> Trial | None:
         """Ask; what was tried already the oracle is told from memory."""
         if not self.chooses_rungs:
             self._teach(rung)
         for draw in range(DRAWS):
-            trial = self._draw(draw)
-            if trial.status != "RUNNING":
+            drawn = self._draw(draw)
+            if drawn.status != "RUNNING":
                 return None
-            ask = self._as_ask(trial, rung)
-            if not halving.has(ask.config, ask.rung):
-                return self._note(ask, trial.trial_id)
-            self._end(trial.trial_id, _remembered(halving, ask))
+            trial = self._as_trial(drawn, rung)
+            if not halving.has(trial.config, trial.rung):
+                return self._note(trial, drawn.trial_id)
+            self._end(drawn.trial_id, _remembered(halving, trial))
         return None
 
-    def repeat(self, parameters: Mapping[str, Any], default: str, rung: int) -> Ask:
+    def repeat(self, trial: Trial) -> Trial:
         """Ask for just this; a question of the oracle that was interrupted is the oracle's again."""
-        filled = self._filled(parameters)
+        given, filled = trial.parameters, self._filled(trial.parameters)
         open_ones = {name: decode(self._ranges[name], value) for name, value in filled.values.items()}
-        given = {name: value for name, value in parameters.items() if name in filled.values or name not in self._ranges}
-        ask = Ask(len(self._questions), {**open_ones, **given}, default, rung)
-        return self._note(ask, self._left_open(ask))
+        kept = {name: value for name, value in given.items() if name in filled.values or name not in self._ranges}
+        asked = Trial(self._study, len(self._asked), {**open_ones, **kept}, trial.default, rung=trial.rung)
+        return self._note(asked, self._left_open(asked))
 
-    def should_prune(self, ask: Ask, step: int, score: float) -> bool:
+    def should_prune(self, trial: Trial, step: int, score: float) -> bool:
         """Pass a score on; no oracle of KerasTuner has ever answered that it has seen enough."""
-        trial = self._questions[ask.number].trial
-        if trial is None or not math.isfinite(score):
+        name = self._names.get(trial.number)
+        if name is None or not math.isfinite(score):
             return False
-        stop: bool = self._oracle.update_trial(trial, {OBJECTIVE: score}, step=step).status == "STOPPED"
-        return stop and not ask.default
+        stop: bool = self._oracle.update_trial(name, {OBJECTIVE: score}, step=step).status == "STOPPED"
+        return stop and not trial.default
 
-    def tell(self, record: TrialRecord) -> None:  # noqa: D102
-        question, result = self._questions[record.number], record.result
-        if question.status not in ("", "interrupted"):  # its record was lost after the oracle had been told
+    def tell(self, record: Trial) -> None:  # noqa: D102
+        asked, name = self._asked[record.number], self._names.get(record.number)
+        if asked.status not in (NOT_BEGUN, "interrupted"):  # its record was lost after the oracle had been told
             return
-        question.status = result.status
-        question.accuracy = result.accuracy if result.status == "complete" else None
-        if question.trial is not None and result.status != "interrupted":
-            self._end(question.trial, question.accuracy)
+        self._asked[record.number] = replace(asked, result=_bare(record))
+        if name is not None and record.status != "interrupted":
+            self._end(name, record.accuracy)
         self._save()
 
     def told(self) -> set[int]:  # noqa: D102
-        return {question.number for question in self._questions if question.status}
+        return {trial.number for trial in self._asked if trial.status != NOT_BEGUN}
 
-    def left_running(self) -> list[Ask]:  # noqa: D102
-        lost = {question.number for question in self._questions if self._run.lacks_record(self._study, question.number)}
-        return [question.ask for question in self._questions if not question.status or question.number in lost]
+    def left_running(self) -> list[Trial]:  # noqa: D102
+        lost = {trial.number for trial in self._asked if self._run.lacks_record(self._study, trial.number)}
+        return [trial for trial in self._asked if trial.status == NOT_BEGUN or trial.number in lost]
 
     def _make_oracle(self, study: Study, seed: int) -> Any:
         name, fidelity = study.space.engine.oracle, study.space.fidelity
@@ -168,7 +150,7 @@ class KerasTunerSampler(Sampler):
 
     def _draw(self, draw: int) -> Any:
         """Let the oracle ask; in one thread, since over tens of trials several only get in each other's way."""
-        oracle, number = self._oracle, len(self._questions)
+        oracle, number = self._oracle, len(self._asked)
         if not self.chooses_rungs:
             # Seeded by position, so that a run which was interrupted asks what it would have asked. The process may
             # ask for the same for ever; after a repetition it is chance that asks.
@@ -177,24 +159,25 @@ class KerasTunerSampler(Sampler):
         with threadpool_limits(1), warnings.catch_warnings(action="ignore"):  # of lengths at the end of their range
             return oracle.create_trial(str(number))
 
-    def _as_ask(self, trial: Any, rung: int) -> Ask:
-        values = trial.hyperparameters.values
+    def _as_trial(self, drawn: Any, rung: int) -> Trial:
+        values = drawn.hyperparameters.values
         parameters = {name: decode(self._ranges[name], values[name]) for name in values if name in self._ranges}
-        return Ask(
-            len(self._questions), parameters, "", self._rungs[values["tuner/epochs"]] if self.chooses_rungs else rung
-        )
+        rung = self._rungs[values["tuner/epochs"]] if self.chooses_rungs else rung
+        return Trial(self._study, len(self._asked), parameters, rung=rung)
 
-    def _note(self, ask: Ask, trial: str | None) -> Ask:
-        self._questions.append(Question(ask.number, dict(ask.parameters), ask.default, ask.rung, trial))
+    def _note(self, trial: Trial, name: str | None) -> Trial:
+        self._asked.append(trial)
+        if name is not None:
+            self._names[trial.number] = name
         self._save()
-        return ask
+        return trial
 
-    def _left_open(self, ask: Ask) -> str | None:
+    def _left_open(self, asked: Trial) -> str | None:
         """Name in the oracle of the same question, where an earlier trial of it was interrupted."""
-        for question in reversed(self._questions):
-            same = (question.ask.config, question.default, question.rung) == (ask.config, ask.default, ask.rung)
-            if same and question.status == "interrupted" and question.trial is not None:
-                return question.trial if self._oracle.trials[question.trial].status == "RUNNING" else None
+        for other in reversed(self._asked):
+            same = (other.config, other.default, other.rung) == (asked.config, asked.default, asked.rung)
+            if same and other.status == "interrupted" and (name := self._names.get(other.number)) is not None:
+                return name if self._oracle.trials[name].status == "RUNNING" else None
         return None
 
     def _end(self, name: str, accuracy: float | None) -> None:
@@ -206,18 +189,17 @@ class KerasTunerSampler(Sampler):
 
     def _teach(self, rung: int) -> None:
         """Put what ended on this rung and was no question of the oracle into its trials."""
-        for question in self._questions:
-            if question.trial is None and question.rung == rung and question.accuracy is not None:
-                question.trial = f"told-{question.number}"
-                trial = Trial(self._filled(question.parameters), question.trial, "COMPLETED")
-                trial.score = question.accuracy
-                self._oracle.trials[question.trial] = trial
+        for asked in self._asked:
+            if asked.number not in self._names and asked.rung == rung and asked.is_complete:
+                self._names[asked.number] = name = f"told-{asked.number}"
+                self._oracle.trials[name] = trial = OracleTrial(self._filled(asked.parameters), name, "COMPLETED")
+                trial.score = asked.accuracy
                 self._oracle._record_values(trial)
 
     def _filled(self, parameters: Mapping[str, Any]) -> Any:
         """Give `parameters` as the oracle keeps them: active ones alone, those that are left open by chance."""
         filled = keras_tuner.HyperParameters()
-        seed = self._oracle.seed + len(self._questions)
+        seed = self._oracle.seed + len(self._asked)
         for place, parameter in enumerate(self._oracle.hyperparameters.space):
             name = parameter.name
             filled.merge([parameter])
@@ -232,8 +214,8 @@ class KerasTunerSampler(Sampler):
             name: {"values": trial.hyperparameters.values, "status": trial.status, "score": trial.score}
             for name, trial in self._oracle.trials.items()
         }
-        questions = [asdict(question) for question in self._questions]
-        state = {"questions": questions, "trials": trials, "oracle": self._oracle.get_state()}
+        asked, names = [asdict(trial) for trial in self._asked], list(self._names.items())
+        state = {"asked": asked, "names": names, "trials": trials, "oracle": self._oracle.get_state()}
         write_text(self._file, json.dumps(state) + "\n")
 
     def _load(self) -> bool:
@@ -242,11 +224,12 @@ class KerasTunerSampler(Sampler):
             return True
         try:
             state = json.loads(self._file.read_text(encoding="utf-8"))
-            self._questions = [Question(**question) for question in state["questions"]]
+            self._asked = asked_of(state)
+            self._names = {int(number): str(name) for number, name in state["names"]}
             for name, saved in state["trials"].items():
                 own = self._oracle.get_space()
                 own.values = saved["values"]
-                self._oracle.trials[name] = Trial(own, name, saved["status"])
+                self._oracle.trials[name] = OracleTrial(own, name, saved["status"])
                 self._oracle.trials[name].score = saved["score"]
             self._oracle.set_state(state["oracle"])
         except Exception:  # KerasTuner raises whatever reading what it did not write raises
@@ -254,16 +237,15 @@ class KerasTunerSampler(Sampler):
             return False
         return True
 
-    def _begin_from(self, records: Mapping[int, TrialRecord]) -> None:
+    def _begin_from(self, records: Mapping[int, Trial]) -> None:
         """Take the questions from the records; a number without one was asked in vain, or its record is lost."""
-        self._questions = [
-            Question(number, {}, "", 0, None, "lost") for number in range(self._run.next_number(self._study))
-        ]
+        lost = TrialResult("failed", "its record is lost")
+        self._names = {}
+        self._asked = [Trial(self._study, n, result=lost) for n in range(self._run.next_number(self._study))]
         for number, record in records.items():
             if number != PREPARATION:
-                accuracy = record.result.accuracy if record.result.status == "complete" else None
-                asked = dict(record.parameters), record.default, record.rung
-                self._questions[number] = Question(number, *asked, None, record.result.status, accuracy)
+                asked = Trial(self._study, number, record.parameters, record.default, rung=record.rung)
+                self._asked[number] = replace(asked, result=_bare(record))
         self._save()
 
 
@@ -273,9 +255,17 @@ def factor_of(fidelity: Fidelity) -> int:
     return max(2, round(whole ** (1 / (fidelity.n_rungs - 1))))
 
 
-def _remembered(halving: SuccessiveHalving, ask: Ask) -> float | None:
-    accuracies = (a.accuracy for a in halving.attempts if (a.config, a.rung) == (ask.config, ask.rung))
-    return next(accuracies, None)
+def asked_of(state: Mapping[str, Any]) -> list[Trial]:
+    """Read what was asked from the file of an oracle."""
+    return [parsed(Trial, asked) for asked in state["asked"]]
+
+
+def _bare(record: Trial) -> TrialResult:
+    return TrialResult(record.status, accuracy=record.accuracy)
+
+
+def _remembered(halving: SuccessiveHalving, asked: Trial) -> float | None:
+    return next((t.accuracy for t in halving.trials if (t.config, t.rung) == (asked.config, asked.rung)), None)
 
 
 def _score_by_the_end(trial: Any) -> None:

@@ -5,26 +5,23 @@ import math
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
-from fmnist_bench.config.study import ROWS, Study
+from fmnist_bench.config.study import Study
 from fmnist_bench.data.dataset import Split
 from fmnist_bench.progress.displays import Progress
 from fmnist_bench.search.allocation import Clock
 from fmnist_bench.search.optuna_sampler import OptunaSampler
 from fmnist_bench.search.phases import Phases
 from fmnist_bench.search.plan import box_seconds
-from fmnist_bench.search.proposal import Proposal
-from fmnist_bench.search.sampler import Ask, Sampler
+from fmnist_bench.search.sampler import Sampler
 from fmnist_bench.search.study import EPOCHS, StudySearch
 from fmnist_bench.search.training import STOPPED, Planned
-from fmnist_bench.storage.records import TRAIN, TrialRecord
 from fmnist_bench.storage.results import PREPARATION, TrialResult
 from fmnist_bench.storage.run_folder import Run
+from fmnist_bench.storage.trial import TRAIN, Trial
 from fmnist_bench.storage.trial_folder import Rows, unfinished
 from fmnist_bench.tracking.tracker import Tracker
 from fmnist_bench.trials.local import Workers
@@ -33,7 +30,7 @@ from fmnist_bench.trials.task import Task
 
 MOST_THREADS = 1024  # that attend to workers; they are made as they are needed
 SAVE_SECONDS = 15.0  # how often to save the elapsed time and look for new workers while no trial finishes
-Trials = dict[Future[tuple[TrialResult, float]], tuple[StudySearch, Ask]]
+Trials = dict[Future[tuple[TrialResult, float]], tuple[StudySearch, Trial]]
 
 
 @dataclass(frozen=True)
@@ -83,13 +80,15 @@ class Search:
     def settle(self) -> None:
         """Close what an earlier call left open: a finished trial is recorded, an unfinished one is asked again."""
         for search in self.studies:
-            for ask in search.left_running():
-                self.tracker.forget_trial(search.study.name, ask.number)
-                record = self.run.record(search.study.name, ask.number)
+            for trial in search.left_running():
+                self.tracker.forget_trial(trial.study, trial.number)
+                record = self.run.record(trial.study, trial.number)
                 if record is None:
-                    result = self.run.result(search.study.name, ask.number)
+                    if [trial.study, trial.number] in self.run.state.get("training", []):
+                        trial = replace(trial, phase=TRAIN)
+                    result = self.run.result(trial.study, trial.number)
                     result = result or TrialResult("interrupted", "the benchmark was stopped while it ran")
-                    record = self._record(search, ask, result, result.fit_seconds + result.predict_seconds)
+                    record = self._record(trial, result, result.fit_seconds + result.predict_seconds)
                 self._close(search, record)
             if (prepared := self.run.record(search.study.name, PREPARATION)) is not None:  # Optuna knows nothing of it
                 self.tracker.log_missing(prepared)
@@ -107,10 +106,10 @@ class Search:
                 done = wait(running, SAVE_SECONDS, FIRST_COMPLETED).done
                 self.run.save_state(seconds=self.clock.elapsed)
                 for future in done:
-                    search, ask = running.pop(future)
+                    search, trial = running.pop(future)
                     result, seconds = future.result()
-                    earlier = search.preparation_seconds if ask.number == PREPARATION else 0.0
-                    self._close(search, self._record(search, ask, result, earlier + seconds))
+                    earlier = search.preparation_seconds if trial.number == PREPARATION else 0.0
+                    self._close(search, self._record(trial, result, earlier + seconds))
 
     def _write_down(self, networks: list[Planned], lines: list[str]) -> None:
         """Keep and say what the train phase is going to train."""
@@ -131,7 +130,7 @@ class Search:
         bool
             Whether that was something new; False asks to end the program.
         """
-        training = [r for search in self.studies for r in search.running.values() if r.proposal.phase == TRAIN]
+        training = [r for search in self.studies for r in search.running.values() if r.phase == TRAIN]
         if self.stop.is_set() and (self.stop.at_once.is_set() or not training):
             return False
         if self.stop.is_set():
@@ -158,27 +157,20 @@ class Search:
         """Begin the next trial, if there is one that is likely to end in time and that the free places suffice for."""
         while not self.stop.is_set() and (chosen := self.phases.next(reserve)) is not None:
             search, proposal = chosen
-            if (ask := self._ask(search, proposal)) is not None:
-                self._clear(search.study.name, ask.number)
-                self.progress.trial_started(search.study.name, ask.number)
-                return {
-                    threads.submit(
-                        self._attend, search, ask, self.phases.limit(search.running[ask.number].proposal, reserve)
-                    ): (search, ask)
-                }
+            if (trial := self._ask(search, proposal)) is not None:
+                self._clear(trial.study, trial.number)
+                self.progress.trial_started(trial.study, trial.number)
+                limit = self.phases.limit(trial, reserve)
+                return {threads.submit(self._attend, search, trial, limit): (search, trial)}
         return {}
 
-    def _ask(self, search: StudySearch, proposal: Proposal) -> Ask | None:
+    def _ask(self, search: StudySearch, proposal: Trial) -> Trial | None:
         """Begin a trial; note one of the train phase: after a kill the plan is made anew, and nothing repeats it."""
         with self._lock:
-            ask = search.ask(proposal)
-        if ask is not None and proposal.phase == TRAIN:
-            self.run.save_state(training=[*self.run.state.get("training", []), [search.study.name, ask.number]])
-        return ask
-
-    def _phase(self, search: StudySearch, ask: Ask) -> str:
-        noted = [search.study.name, ask.number] in self.run.state.get("training", [])
-        return TRAIN if noted else search.phase(ask)
+            trial = search.ask(proposal)
+        if trial is not None and trial.phase == TRAIN:
+            self.run.save_state(training=[*self.run.state.get("training", []), [trial.study, trial.number]])
+        return trial
 
     def _clear(self, study: str, number: int) -> None:
         """Take away what lies in the place of a trial that begins: nothing there may be taken for its result.
@@ -193,99 +185,71 @@ class Search:
         if number != PREPARATION:  # the images that it drew before it was stopped are worth having
             shutil.rmtree(unfinished(folder), ignore_errors=True)
 
-    def _attend(self, search: StudySearch, ask: Ask, limit: float | None) -> tuple[TrialResult, float]:
+    def _attend(self, search: StudySearch, trial: Trial, limit: float | None) -> tuple[TrialResult, float]:
         """Run a trial; in a thread of its own."""
-        name, started = search.study.name, time.monotonic()
+        name, number, started = trial.study, trial.number, time.monotonic()
         heard: dict[str, list[float]] = {}
 
         def on_report(step: int | str, score: float) -> bool:
             with self._lock:
                 if isinstance(step, str):
-                    self.progress.trial_stage(name, ask.number, step, score)
+                    self.progress.trial_stage(name, number, step, score)
                     return False
                 heard.setdefault("step", []).append(float(step))
-                heard.setdefault("fidelity" if ask.number == PREPARATION else "valid_accuracy", []).append(score)
-                self.progress.trial_progress(name, ask.number, step, score)
-                return search.should_prune(ask, step, score)
+                heard.setdefault("fidelity" if number == PREPARATION else "valid_accuracy", []).append(score)
+                self.progress.trial_progress(name, number, step, score)
+                return search.should_prune(trial, step, score)
 
-        result = self.workers.run(self._task(search, ask, limit), on_report, self.stop)
+        result = self.workers.run(self._task(search.study, trial, limit), on_report, self.stop)
         if not result.history:  # it was stopped, or died, and could not hand it in
             result = replace(result, history=heard)
         return result, time.monotonic() - started
 
-    def _task(self, search: StudySearch, ask: Ask, limit: float | None) -> Task:
-        shared, fidelity = self.settings, search.fidelity(ask)
-        rows_share = fidelity.pop(ROWS, 1.0)
+    def _task(self, study: Study, trial: Trial, limit: float | None) -> Task:
+        shared = self.settings
         return Task(
-            study=search.study,
-            number=ask.number,
-            parameters={**ask.parameters, **fidelity},
+            study=study,
+            trial=trial,
             rows=shared.rows(),
             split=shared.split,
             seed=shared.seed,
-            folder=self.run.trial_folder(search.study.name, ask.number),
+            folder=self.run.trial_folder(trial.study, trial.number),
             cache_dir=self.run.store.cache,
             seconds=limit,
-            rows_share=rows_share,
-            resources=search.study.space.resources,
+            resources=study.space.resources,
             allow_import=shared.allow_import,
             weights_dir=shared.weights_dir,
-            fit_seconds=self._fit_seconds(search.running[ask.number].proposal),
-            finishes=search.running[ask.number].proposal.phase == TRAIN,
-            places=search.running[ask.number].proposal.places,
-            generator=self.run.generator_file(search.study.name) if search.study.augmented else None,
-            checkpoint=self._checkpoint(search, ask),
+            generator=self.run.generator_file(trial.study) if study.augmented else None,
+            # The same file for a network that goes on after a kill.
+            checkpoint=self.run.checkpoint_file(trial.study, _about(trial)) if trial.phase == TRAIN else None,
         )
 
-    def _checkpoint(self, search: StudySearch, ask: Ask) -> Path | None:
-        """Where a network of the train phase is saved while it learns; the same for one that goes on after a kill."""
-        if search.running[ask.number].proposal.phase != TRAIN:
-            return None
-        return self.run.checkpoint_file(search.study.name, _about(ask.parameters, ask.rung))
-
-    def _fit_seconds(self, proposal: Proposal) -> float | None:
-        """Seconds in which a network's schedule ends; in the train phase they are what its limit leaves."""
-        return None if proposal.phase == TRAIN else proposal.limit
-
-    def _record(self, search: StudySearch, ask: Ask, result: TrialResult, seconds: float) -> TrialRecord:
-        fidelity = search.fidelity(ask)
-        if self._phase(search, ask) == TRAIN and result.status == "complete" and EPOCHS in fidelity:
-            fidelity[EPOCHS] = max(1, round(fidelity[EPOCHS] * result.schedule_share))  # that the clock left it
-            result = replace(result, reason="", schedule_share=1.0)
-        record = TrialRecord(
-            search.study.name,
-            ask.number,
-            dict(ask.parameters),
-            ask.default,
-            result,
-            seconds,
-            self.clock.elapsed,
-            ask.rung,
-            fidelity,
-            self._phase(search, ask),
-        )
+    def _record(self, trial: Trial, result: TrialResult, seconds: float) -> Trial:
+        record = replace(trial, result=result, seconds=seconds, ended=self.clock.elapsed)
+        if trial.phase == TRAIN and record.is_complete and EPOCHS in trial.fidelity:
+            epochs = max(1, round(trial.fidelity[EPOCHS] * result.schedule_share))  # that the clock left it
+            whole = replace(result, reason="", schedule_share=1.0)
+            record = replace(record, fidelity={**trial.fidelity, EPOCHS: epochs}, result=whole)
         self.run.save_record(record)
         return record
 
-    def _close(self, search: StudySearch, record: TrialRecord) -> None:
+    def _close(self, search: StudySearch, record: Trial) -> None:
         """Log, then tell: what Optuna knows to have ended is in MLflow."""
         self.tracker.log_trial(record)
         with self._lock:
             search.tell(record)
-        if record.phase == TRAIN and record.result.status not in STOPPED:
-            self.run.delete_checkpoint(record.study, _about(record.parameters, record.rung))
+        if record.phase == TRAIN and record.status not in STOPPED:
+            self.run.delete_checkpoint(record.study, _about(record))
         best = search.best(self.settings.per_study)
         self.tracker.keep_models(record.study, [r.number for r in best])
         self.run.save_state(seconds=self.clock.elapsed)
-        result = record.result
-        self.progress.trial_ended(
-            record.study, record.number, result.status, result.accuracy, record.seconds, result.reason
-        )
+        how = record.status, record.result.accuracy, record.seconds, record.result.reason
+        self.progress.trial_ended(record.study, record.number, *how)
 
 
-def _about(parameters: Mapping[str, Any], rung: int) -> str:
+def _about(trial: Trial) -> str:
     """Tell the networks of a study apart."""
-    return f"{sorted(parameters.items())} {rung}"
+    return f"{sorted(trial.parameters.items())} {trial.rung}"
 
 
 def make_study_searches(studies: Sequence[Study], run: Run, seed: int, thorough: bool) -> list[StudySearch]:

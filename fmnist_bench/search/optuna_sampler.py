@@ -12,11 +12,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from fmnist_bench.config.study import Study
 from fmnist_bench.search._optuna_space import decode, distribution, encode
-from fmnist_bench.search.sampler import Ask, Sampler, agree
+from fmnist_bench.search.sampler import Sampler, agree
 from fmnist_bench.search.successive_halving import AS_IT_STANDS, SuccessiveHalving
 from fmnist_bench.storage.journal import _read_journal, open_journal
-from fmnist_bench.storage.records import TrialRecord
 from fmnist_bench.storage.run_folder import Run
+from fmnist_bench.storage.trial import Trial
 
 STARTUP_TRIALS = 5  # random trials before TPE learns: a run has tens of trials a study, not hundreds
 DRAWS = 20  # tries at parameters that have not been tried; a small discrete space runs out of them
@@ -46,32 +46,32 @@ class OptunaSampler(Sampler):
         self._storage = open_journal(run.journal)
         self._optuna = self._open_optuna()
         records = {record.number: record for record in run.records(study.name)}
-        if not agree(map(_as_ask, self._trials()), records.values()) or self._is_told_otherwise(records):
+        if not agree(map(self._as_trial, self._trials()), records.values()) or self._is_told_otherwise(records):
             self._begin_from(records)
 
-    def ask(self, halving: SuccessiveHalving, rung: int) -> Ask | None:  # noqa: D102
+    def ask(self, halving: SuccessiveHalving, rung: int) -> Trial | None:  # noqa: D102
         for draw in range(DRAWS):
             self._seed_sampler(halving.count, draw)
-            ask = self._ask(rung=rung)
-            if not halving.has(ask.config, rung):
-                return ask
-            self._optuna.tell(self._live.pop(ask.number), state=TrialState.FAIL)
+            trial = self._ask(rung=rung)
+            if not halving.has(trial.config, rung):
+                return trial
+            self._optuna.tell(self._live.pop(trial.number), state=TrialState.FAIL)
         return None
 
-    def repeat(self, parameters: Mapping[str, Any], default: str, rung: int) -> Ask:  # noqa: D102
-        own = self._own(parameters)
-        self._optuna.enqueue_trial(own, user_attrs=_attributes(parameters, own, default, rung))
-        self._seed_sampler(zlib.crc32(default.encode()), rung + 1)  # draws what a default configuration leaves open
+    def repeat(self, trial: Trial) -> Trial:  # noqa: D102
+        own = self._own(trial.parameters)
+        self._optuna.enqueue_trial(own, user_attrs=_attributes(trial, own))
+        self._seed_sampler(zlib.crc32(trial.default.encode()), trial.rung + 1)  # for what is left open
         return self._ask()
 
-    def should_prune(self, ask: Ask, step: int, score: float) -> bool:  # noqa: D102
-        trial = self._live.get(ask.number)
-        if trial is None or not math.isfinite(score):
+    def should_prune(self, trial: Trial, step: int, score: float) -> bool:  # noqa: D102
+        live = self._live.get(trial.number)
+        if live is None or not math.isfinite(score):
             return False
-        trial.report(score, step + STEPS * (ask.rung + 1))
-        return not ask.default and trial.should_prune()
+        live.report(score, step + STEPS * (trial.rung + 1))
+        return not trial.default and live.should_prune()
 
-    def tell(self, record: TrialRecord) -> None:
+    def tell(self, record: Trial) -> None:
         """Take the answer; what completed below the top rung is to Optuna a trial that was stopped there."""
         trial, state = self._live.pop(record.number, None), self._state(record)
         if record.number in self.told():  # its record was lost after Optuna had been told
@@ -87,7 +87,7 @@ class OptunaSampler(Sampler):
     def told(self) -> set[int]:  # noqa: D102
         return {trial.number for trial in self._trials() if trial.state.is_finished()}
 
-    def left_running(self) -> list[Ask]:  # noqa: D102
+    def left_running(self) -> list[Trial]:  # noqa: D102
         while any(trial.state == TrialState.WAITING for trial in self._trials()):
             self._optuna.ask()  # enqueued, but never asked
         whole = [trial for trial in self._trials() if self._is_whole(trial.params)]
@@ -98,7 +98,7 @@ class OptunaSampler(Sampler):
         running = [trial for trial in running if trial in whole]
         self._live |= {trial.number: optuna.Trial(self._optuna, trial._trial_id) for trial in running}
         lost = [trial for trial in whole if trial not in running and self._run.lacks_record(self._study, trial.number)]
-        return [_as_ask(trial) for trial in (*running, *lost)]
+        return [self._as_trial(trial) for trial in (*running, *lost)]
 
     def _open_optuna(self) -> optuna.Study:
         return optuna.create_study(
@@ -109,12 +109,12 @@ class OptunaSampler(Sampler):
             pruner=optuna.pruners.MedianPruner(n_startup_trials=3, n_warmup_steps=1, n_min_trials=2),
         )
 
-    def _is_told_otherwise(self, records: Mapping[int, TrialRecord]) -> bool:
+    def _is_told_otherwise(self, records: Mapping[int, Trial]) -> bool:
         """Whether a trial ended otherwise than Optuna was told, such as one whose files were damaged since then."""
         states = {trial.number: trial.state for trial in self._trials() if trial.state.is_finished()}
         return any(number in records and state != self._state(records[number]) for number, state in states.items())
 
-    def _begin_from(self, records: Mapping[int, TrialRecord]) -> None:
+    def _begin_from(self, records: Mapping[int, Trial]) -> None:
         """Make the study again from the records; a number without one was asked in vain, or its record is lost."""
         optuna.delete_study(study_name=self._study, storage=self._storage)
         self._optuna = self._open_optuna()
@@ -124,7 +124,7 @@ class OptunaSampler(Sampler):
                 optuna.create_trial(state=TrialState.FAIL) if record is None else self._frozen(record)
             )
 
-    def _frozen(self, record: TrialRecord) -> FrozenTrial:
+    def _frozen(self, record: Trial) -> FrozenTrial:
         """A trial that has ended, as Optuna would have it."""
         own, state, history = self._own(record.parameters), self._state(record), record.result.history
         steps, scores = history.get("step", []), history.get("valid_accuracy", [])
@@ -134,15 +134,14 @@ class OptunaSampler(Sampler):
             value=record.result.accuracy if state == TrialState.COMPLETE else None,
             params=own,
             distributions={name: self._distributions[name] for name in own},
-            user_attrs=_attributes(record.parameters, own, record.default, record.rung),
+            user_attrs=_attributes(record, own),
             intermediate_values={step: s for step, s in reported.items() if math.isfinite(s)} | _last_score(record),
         )
 
-    def _state(self, record: TrialRecord) -> TrialState:
-        status = record.result.status
-        if status == "complete":
+    def _state(self, record: Trial) -> TrialState:
+        if record.is_complete:
             return TrialState.COMPLETE if record.rung in (AS_IT_STANDS, self._top) else TrialState.PRUNED
-        return TrialState.PRUNED if status == "pruned" else TrialState.FAIL
+        return TrialState.PRUNED if record.status == "pruned" else TrialState.FAIL
 
     def _own(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Those parameters that come out of a range, as Optuna keeps them; what is known may lie outside."""
@@ -157,7 +156,7 @@ class OptunaSampler(Sampler):
         else:
             self._optuna.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
 
-    def _ask(self, **attributes: Any) -> Ask:
+    def _ask(self, **attributes: Any) -> Trial:
         trial, values = self._optuna.ask(), dict[str, Any]()
         for name, own in self._ranges.items():  # what a condition is about stands before what depends on it
             if own.is_active(values):
@@ -166,7 +165,7 @@ class OptunaSampler(Sampler):
             if value:
                 trial.set_user_attr(name, value)
         self._live[trial.number] = trial
-        return _as_ask(trial)
+        return self._as_trial(trial)
 
     def _is_whole(self, values: Mapping[str, Any]) -> bool:
         return all(name in values for name, own in self._ranges.items() if own.is_active(values))
@@ -174,25 +173,28 @@ class OptunaSampler(Sampler):
     def _trials(self) -> list[FrozenTrial]:
         return self._optuna.get_trials(deepcopy=False)
 
-
-def _attributes(parameters: Mapping[str, Any], own: Mapping[str, Any], default: str, rung: int) -> dict[str, Any]:
-    constants = {name: value for name, value in parameters.items() if name not in own}
-    return {"default": default, "constants": constants, "rung": rung}
+    def _as_trial(self, trial: optuna.Trial | FrozenTrial) -> Trial:
+        return as_trial(self._study, trial)
 
 
-def _last_score(record: TrialRecord) -> dict[int, float]:
+def _attributes(trial: Trial, own: Mapping[str, Any]) -> dict[str, Any]:
+    constants = {name: value for name, value in trial.parameters.items() if name not in own}
+    return {"default": trial.default, "constants": constants, "rung": trial.rung}
+
+
+def _last_score(record: Trial) -> dict[int, float]:
     """What completed, after every score of its rung."""
-    accuracy = record.result.accuracy
-    return {} if record.result.status != "complete" or accuracy is None else {STEPS * (record.rung + 2) - 1: accuracy}
+    return {} if record.accuracy is None else {STEPS * (record.rung + 2) - 1: record.accuracy}
 
 
-def _as_ask(trial: optuna.Trial | FrozenTrial) -> Ask:
-    attributes = trial.user_attrs
-    parameters = {**{name: decode(value) for name, value in trial.params.items()}, **attributes.get("constants", {})}
-    return Ask(trial.number, parameters, attributes.get("default", ""), attributes.get("rung", 0))
+def as_trial(study: str, trial: optuna.Trial | FrozenTrial) -> Trial:
+    """Give what Optuna was asked, without its answer."""
+    asked, attributes = trial.params.items(), trial.user_attrs
+    parameters = {**{name: decode(value) for name, value in asked}, **attributes.get("constants", {})}
+    return Trial(study, trial.number, parameters, attributes.get("default", ""), rung=attributes.get("rung", 0))
 
 
-def remembered(path: Path) -> dict[str, list[Ask]]:
+def remembered(path: Path) -> dict[str, list[Trial]]:
     """Read from a copy of a journal, which is changed by that, what was asked for each study.
 
     Raises
@@ -203,4 +205,4 @@ def remembered(path: Path) -> dict[str, list[Ask]]:
     journal = _read_journal(path)
     names = [found.study_name for found in optuna.get_all_study_summaries(journal)]
     found = {name: optuna.load_study(study_name=name, storage=journal) for name in names}
-    return {name: [_as_ask(trial) for trial in each.get_trials(deepcopy=False)] for name, each in found.items()}
+    return {name: [as_trial(name, trial) for trial in each.get_trials(deepcopy=False)] for name, each in found.items()}

@@ -3,15 +3,21 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from fmnist_bench.search.allocation import Clock, next_study
 from fmnist_bench.search.plan import LEAST_FULL_BOX, SEARCH_SHARE, box_seconds
-from fmnist_bench.search.proposal import Proposal
 from fmnist_bench.search.study import StudySearch
-from fmnist_bench.search.training import Planned, Training, choose_study, plan_training, resume_training
-from fmnist_bench.storage.records import TRAIN
+from fmnist_bench.search.training import (
+    Chosen,
+    Planned,
+    about,
+    as_planned,
+    choose_study,
+    plan_training,
+    resume_training,
+)
 from fmnist_bench.storage.results import PREPARATION
+from fmnist_bench.storage.trial import TRAIN, Trial
 from fmnist_bench.trials.local import Workers
 
 LIMIT_FACTOR, LEAST_LIMIT = 3.0, 30.0  # times what is expected, and seconds, that a trial may take
@@ -22,7 +28,6 @@ SHORTEST = 1.0  # seconds; less than this is not worth starting a trial in
 WORTH_WAITING = 0.1  # of the time left that a training waits for places; else it has those that are free
 WAITED = 0.8  # of the time that a training waits, what is tried meanwhile may take
 PLANS = 2  # times that networks are chosen for the train phase, if those that were chosen first have failed
-Chosen = tuple[StudySearch, Proposal]
 
 
 class Phases:
@@ -54,12 +59,12 @@ class Phases:
     ) -> None:
         self.studies, self.clock, self.workers, self.seed = studies, clock, workers, seed
         self.trials, self._write_down, self._planned = trials, write_down, list(planned)
-        self._trainings: list[Training] = []  # networks that wait for their turn in the train phase
+        self._trainings: list[Chosen] = []  # networks that wait for their turn in the train phase
         self._plans = 0
 
     def free_places(self) -> int:
         """Trials that could be begun now."""
-        taken = sum(trial.proposal.places for search in self.studies for trial in search.running.values())
+        taken = sum(trial.places for search in self.studies for trial in search.running.values())
         return self.workers.capacity - taken
 
     def next(self, reserve: float) -> Chosen | None:
@@ -91,9 +96,9 @@ class Phases:
 
     def _proposals(self, studies: Sequence[StudySearch], left: float, box: float) -> list[Chosen]:
         """What the studies would try next; one augmentation learns at a time, others may find in a file what it did."""
-        found = [(search, proposal) for search in studies if (proposal := search.search(left, box)) is not None]
+        found = [(search, trial) for search in studies if (trial := search.search(left, box)) is not None]
         if any(PREPARATION in search.running for search in self.studies):
-            found = [(search, proposal) for search, proposal in found if not proposal.preparation]
+            found = [(search, trial) for search, trial in found if trial.number != PREPARATION]
         return found
 
     def _look(self, span: float) -> Chosen | None:
@@ -102,7 +107,7 @@ class Phases:
         So there is an ensemble within the first minute; with one worker the quick ones come first.
         """
         box = box_seconds(span)
-        looks = [(search, proposal) for search in self.studies if (proposal := search.look(box)) is not None]
+        looks = [(search, trial) for search in self.studies if (trial := search.look(box)) is not None]
         busy = any(search.running for search in self.studies if not search.study.space.is_quick)
         quick = busy or self.workers.capacity == 1
         return min(looks, key=lambda pair: pair[0].study.space.is_quick != quick, default=None)
@@ -122,12 +127,12 @@ class Phases:
 
     def _is_training(self) -> bool:
         running = (trial for search in self.studies for trial in search.running.values())
-        return any(trial.proposal.phase == TRAIN for trial in running)
+        return any(trial.phase == TRAIN for trial in running)
 
     def _trained(self) -> bool:
         """Whether the train phase has given a network in this call."""
         return self._plans > 0 and any(
-            record.phase == TRAIN and record.result.status == "complete" for s in self.studies for record in s.records
+            record.phase == TRAIN and record.is_complete for s in self.studies for record in s.records
         )
 
     def _search(self, left: float, span: float, short: bool = False) -> Chosen | None:
@@ -142,7 +147,7 @@ class Phases:
         pairs = self._proposals(self.studies, left, box_seconds(span)) if left >= SHORTEST else []
         if not pairs:
             return None
-        ready = {search.study.name: (search, proposal) for search, proposal in pairs}
+        ready = {search.study.name: (search, trial) for search, trial in pairs}
         claims = [search.claim(ready=search.study.name in ready) for search in self.studies]
         return ready[self.studies[next_study(claims)].study.name]
 
@@ -152,23 +157,19 @@ class Phases:
         In a run of a few minutes a network may make less of them than the best family: that one has half of the time.
         """
         pairs = self._proposals(among or self.studies, left, box_seconds(span)) if left >= SHORTEST else []
-        first = [pair for pair in pairs if not pair[0].is_compared and pair[1].parameters is not None]
+        first = [pair for pair in pairs if not pair[0].is_compared and not pair[1].new]
         return max(first, key=lambda pair: pair[0].promise, default=None)
 
     def _train(self, left: float) -> Chosen | None:
         """Choose the next network of the train phase; None where it waits for places."""
         if not self._trainings and (self._is_training() or not self._plan(left)):
             return None
-        training = self._trainings[0]
-        if training.proposal.places > self.free_places():
-            return None
-        self._trainings.pop(0)
-        return training.study, replace(training.proposal, limit=training.until - self.clock.elapsed)
+        return self._trainings.pop(0) if self._trainings[0][1].places <= self.free_places() else None
 
     def _beside_training(self, left: float, span: float) -> Chosen | None:
         """Choose what uses places that the train phase leaves free, or that the next training waits for."""
         if self._trainings:
-            return self._search(WAITED * self._wait_for(self._trainings[0].proposal.places), span, short=True)
+            return self._search(WAITED * self._wait_for(self._trainings[0][1].places), span, short=True)
         return self._search(left, span) if self._is_training() else None
 
     def _plan(self, left: float) -> bool:
@@ -181,8 +182,8 @@ class Phases:
         again = resume_training(self._planned, self.studies, now, left, places, self.workers.speedup)
         self._trainings = again or plan_training(self.studies, now, left, places, self.workers.speedup, self.seed)
         if not again:
-            self._planned = [training.planned() for training in self._trainings]
-        self._write_down(self._planned, [training.about() for training in self._trainings])
+            self._planned = [as_planned(trial) for _, trial in self._trainings]
+        self._write_down(self._planned, [about(trial) for _, trial in self._trainings])
         return bool(self._trainings)
 
     def _must_wait(self) -> float:
@@ -193,10 +194,10 @@ class Phases:
         """Seconds after which so many places are likely to be free."""
         running = [trial for search in self.studies for trial in search.running.values()]
         free = self.free_places()
-        for trial in sorted(running, key=lambda trial: trial.ends):
-            free += trial.proposal.places
+        for trial in sorted(running, key=lambda trial: trial.started + trial.seconds):
+            free += trial.places
             if free >= places:
-                return trial.ends - time.monotonic()
+                return trial.started + trial.seconds - time.monotonic()
         return 0.0
 
     @property
@@ -204,7 +205,7 @@ class Phases:
         """Whether each study gets a number of trials instead of a part of the time."""
         return self.trials is not None or self.clock.budget is None
 
-    def limit(self, proposal: Proposal, reserve: float) -> float | None:
+    def limit(self, trial: Trial, reserve: float) -> float | None:
         """Seconds that a trial may take: one that goes wrong must not use up the time of the others.
 
         What takes longer than was expected may go on while the search does: killed, it would have been for nothing.
@@ -212,9 +213,9 @@ class Phases:
         left = self.clock.left(reserve)
         if left is None or self.is_counted:
             return left
-        if proposal.phase == TRAIN:
-            return proposal.limit
-        known = proposal.seconds or proposal.limit
+        if trial.until is not None:
+            return trial.until - self.clock.elapsed
+        known = trial.seconds or trial.limit
         expected = FIRST_SHARE * left if known is None else LIMIT_FACTOR * known
         return min(left, max(expected, LEAST_LIMIT, self._before_training(reserve)))
 

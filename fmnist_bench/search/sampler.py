@@ -1,47 +1,22 @@
 """What every sampler of trials offers: ask for the next, tell how it went."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable
 
 from fmnist_bench.search.successive_halving import SuccessiveHalving
-from fmnist_bench.storage.records import TrialRecord
 from fmnist_bench.storage.results import PREPARATION
+from fmnist_bench.storage.trial import Trial
 
 
-@dataclass(frozen=True)
-class Ask:
-    """One question: the number of the trial, its parameters, the name of a default configuration, the rung."""
-
-    number: int
-    parameters: Mapping[str, Any]
-    default: str = ""
-    rung: int = 0
-
-    @property
-    def config(self) -> frozenset[tuple[str, Any]]:
-        """The parameters as a key; a list, such as the sizes of layers, as a tuple."""
-        return frozenset((name, _hashable(value)) for name, value in self.parameters.items())
-
-    def is_of(self, record: TrialRecord) -> bool:
-        """Whether a record tells how just this went."""
-        other = Ask(record.number, record.parameters, record.default, record.rung)
-        mine = self.number, self.config, self.default, self.rung
-        return mine == (other.number, other.config, other.default, other.rung)
-
-
-def agree(asks: Iterable[Ask], records: Iterable[TrialRecord]) -> bool:
+def agree(asked: Iterable[Trial], records: Iterable[Trial]) -> bool:
     """Whether a sampler remembers every trial that has ended, with the parameters that its record tells."""
-    by_number = {ask.number: ask for ask in asks}
+    by_number = {trial.number: _question(trial) for trial in asked}
     told = [record for record in records if record.number != PREPARATION]
-    return all(record.number in by_number and by_number[record.number].is_of(record) for record in told)
+    return all(by_number.get(record.number) == _question(record) for record in told)
 
 
-def _hashable(value: Any) -> Any:
-    if isinstance(value, dict):
-        return tuple((key, _hashable(value[key])) for key in sorted(value))
-    return tuple(map(_hashable, value)) if isinstance(value, (list, tuple)) else value
+def _question(trial: Trial) -> tuple[frozenset[object], str, int]:
+    return trial.config, trial.default, trial.rung
 
 
 class Sampler(ABC):
@@ -50,19 +25,19 @@ class Sampler(ABC):
     chooses_rungs = False  # instead of successive halving
 
     @abstractmethod
-    def ask(self, halving: SuccessiveHalving, rung: int) -> Ask | None:
+    def ask(self, halving: SuccessiveHalving, rung: int) -> Trial | None:
         """Ask for a configuration that was not tried on this rung; None where there is none left."""
 
     @abstractmethod
-    def repeat(self, parameters: Mapping[str, Any], default: str, rung: int) -> Ask:
-        """Ask for just this configuration."""
+    def repeat(self, trial: Trial) -> Trial:
+        """Ask for just this configuration, and what it leaves open."""
 
     @abstractmethod
-    def should_prune(self, ask: Ask, step: int, score: float) -> bool:
+    def should_prune(self, trial: Trial, step: int, score: float) -> bool:
         """Take a score of a trial that is training and say whether to stop it."""
 
     @abstractmethod
-    def tell(self, record: TrialRecord) -> None:
+    def tell(self, record: Trial) -> None:
         """Take the answer to a question."""
 
     @abstractmethod
@@ -70,5 +45,5 @@ class Sampler(ABC):
         """Numbers of the trials whose answer is known."""
 
     @abstractmethod
-    def left_running(self) -> list[Ask]:
+    def left_running(self) -> list[Trial]:
         """Give up questions of an earlier call that no trial came of; give those whose trial has no record."""

@@ -9,12 +9,11 @@ from typing import Any
 from fmnist_bench.config.study import ROWS, Study
 from fmnist_bench.search.allocation import StudyClaim
 from fmnist_bench.search.plan import LEAST_FULL_BOX, minutes_for_augmentation
-from fmnist_bench.search.proposal import Proposal, Running
-from fmnist_bench.search.sampler import Ask, Sampler
-from fmnist_bench.search.successive_halving import AS_IT_STANDS, MORE, Attempt, SuccessiveHalving
-from fmnist_bench.storage.records import LOOK, SEARCH, TRAIN, TrialRecord, best
+from fmnist_bench.search.sampler import Sampler
+from fmnist_bench.search.successive_halving import AS_IT_STANDS, MORE, SuccessiveHalving
 from fmnist_bench.storage.results import NO_WEIGHTS, PREPARATION, PREPARED
 from fmnist_bench.storage.run_folder import Run
+from fmnist_bench.storage.trial import LOOK, TRAIN, Config, Trial, best
 
 EPOCHS = "model__epochs"
 TAKEN_OVER = 3  # best configurations of the study without augmentation that the other one tries as well
@@ -39,11 +38,11 @@ class StudySearch:
     ----------
     halving : SuccessiveHalving
         Of the trials of look and search.
-    records : list of TrialRecord
+    records : list of Trial
         Of the trials that have ended, in that order.
-    running : dict of Running
-        By the number of the trial.
-    queue : dict of Ask
+    running : dict of Trial
+        By their numbers.
+    queue : dict of Trial
         Default configurations, and trials that were interrupted: they come before anything else.
     prepared : bool
         Whether its augmentation, if it has one, has learnt.
@@ -59,11 +58,10 @@ class StudySearch:
         self.study, self.plain, self.sampler = study, plain, sampler
         self.halving = SuccessiveHalving(study.space.fidelity.costs, study.space.fidelity.work)
         self.first_rung = AS_IT_STANDS if thorough and study.space.fidelity.levels else 0
-        self.records: list[TrialRecord] = []
-        self.running: dict[int, Running] = {}
-        self.queue: dict[Hashable, Ask] = {}
+        self.records: list[Trial] = []
+        self.running: dict[int, Trial] = {}
+        self.queue: dict[Hashable, Trial] = {}
         self.prepared, self.preparation_seconds, self.exhausted = not study.augmented, 0.0, False
-        self._tried: dict[Hashable, tuple[Mapping[str, Any], str]] = {}  # parameters, name of a default configuration
         self._best, self._without_gain = 0.0, 0
         self._enqueue_defaults()
         self._take_records(run)
@@ -91,21 +89,22 @@ class StudySearch:
         """Number of trials of look and search that run or have ended and were not interrupted."""
         return self.halving.count
 
-    def best(self, n: int) -> list[TrialRecord]:
+    def best(self, n: int) -> list[Trial]:
         """The `n` best complete trials, best first."""
         return best(self.records, n)
 
     @property
     def spent(self) -> float:
         """Seconds that trials of look and search have taken, and those that run are likely to take."""
-        running = [r.seconds for r in self.running.values() if r.proposal.phase != TRAIN]
+        now = time.monotonic()
+        running = [max(t.seconds, now - t.started) for t in self.running.values() if t.phase != TRAIN]
         ended = [r.seconds for r in self.records if r.number != PREPARATION and _counts(r)]
         return sum(running) + self.preparation_seconds + sum(ended)
 
     @property
     def has_result(self) -> bool:
         """Whether any trial has come to an end of its own."""
-        return any(record.result.status not in (NO_WEIGHTS, "interrupted") for record in self.records)
+        return any(record.status not in (NO_WEIGHTS, "interrupted") for record in self.records)
 
     def claim(self, ready: bool) -> StudyClaim:
         """Say what `next_study` must know."""
@@ -117,7 +116,7 @@ class StudySearch:
         """Accuracy that its best configuration, or the one without augmentation, is likely to have in the end."""
         return max(self.halving.promise(), 0.0 if self.plain is None else self.plain.halving.promise())
 
-    def look(self, box: float) -> Proposal | None:
+    def look(self, box: float) -> Trial | None:
         """Propose the first trial: the first default configuration that has not failed, at the lowest fidelity.
 
         None where the study has a complete trial, or is trying. `box` are the seconds that a network may take.
@@ -125,16 +124,16 @@ class StudySearch:
         if self.plain is not None or self.running or self.exhausted or self.best(1):
             return None
         if wish := next(iter(self.queue.values()), None):
-            return self._proposal(wish.parameters, wish.default, wish.rung, box, phase=LOOK)
-        return None if self.records else self._new(box, phase=LOOK)
+            return replace(self._proposal(wish, wish.rung, box), phase=LOOK)
+        return None if self.records else replace(self._new(box), phase=LOOK)
 
-    def search(self, left: float, box: float = math.inf) -> Proposal | None:
+    def search(self, left: float, box: float = math.inf) -> Trial | None:
         """Propose the next trial that is likely to end within `left` seconds.
 
         What waits first; then the best configuration on all train rows, since families are compared there; then what
         successive halving promotes; then new configurations. `box` are the seconds that a network may take.
         """
-        return next((proposal for proposal in self._candidates(box) if proposal.seconds <= left), None)
+        return next((trial for trial in self._candidates(box) if trial.seconds <= left), None)
 
     @property
     def is_compared(self) -> bool:
@@ -147,19 +146,20 @@ class StudySearch:
         rows = self.study.space.fidelity.levels.get(ROWS, (1.0,))
         return next((rung for rung, share in enumerate(rows) if share == 1), 0) if self.is_network else self.halving.top
 
-    def _candidates(self, box: float) -> Iterator[Proposal]:
+    def _candidates(self, box: float) -> Iterator[Trial]:
         if not self.prepared:
             if self._may_prepare(box):
                 seconds, limit = (box, box) if math.isfinite(box) else (0.0, None)
-                yield Proposal({}, "", AS_IT_STANDS, seconds, preparation=True, limit=limit)
+                learning = self.trial({}, "", AS_IT_STANDS)
+                yield replace(learning, number=PREPARATION, seconds=seconds, limit=limit)
             return
         for wish in self.queue.values():
-            yield self._proposal(wish.parameters, wish.default, wish.rung, box)
+            yield self._proposal(wish, wish.rung, box)
         if self.plain is not None:
             yield from self._of_plain(self.plain, box)
         if not self.sampler.chooses_rungs and self.first_rung == 0:
             yield from self._promoted(box)
-        if not self.exhausted and (math.isinf(box) or self.halving.attempts) and self._has_room(box):
+        if not self.exhausted and (math.isinf(box) or self.halving.trials) and self._has_room(box):
             yield self._new(box)
 
     def _may_prepare(self, box: float) -> bool:
@@ -171,60 +171,63 @@ class StudySearch:
         """Whether the run is long enough to try more of a network than its first look."""
         return not self.is_network or box >= LEAST_FULL_BOX
 
-    def _promoted(self, box: float) -> Iterator[Proposal]:
+    def _promoted(self, box: float) -> Iterator[Trial]:
         """The best configuration on all train rows, then what successive halving promotes."""
         if not self._has_room(box):
             return
         found = self.halving.best()
         if found is not None and not self.is_compared:
-            yield self._proposal(*self._tried[found[0]], self.full_rung, box)
-        for config, rung in self.halving.promotions():
-            if not self.is_network or rung <= self.full_rung:
-                yield self._proposal(*self._tried[config], rung, box)
+            yield self._proposal(found, self.full_rung, box)
+        for trial in self.halving.promotions():
+            if not self.is_network or trial.rung < self.full_rung:
+                yield self._proposal(trial, trial.rung + 1, box)
 
-    def _of_plain(self, plain: "StudySearch", box: float) -> Iterator[Proposal]:
+    def _of_plain(self, plain: "StudySearch", box: float) -> Iterator[Trial]:
         """The best configurations of the study without augmentation, at the fidelity they have there, or are getting.
 
         So with and without augmentation are compared at equal time.
         """
         mine = {(_of_model(config), rung) for config, rung in self.halving.begun}
         mine |= {(_of_model(wish.config), wish.rung) for wish in self.queue.values()}
-        complete = [a for a in plain.halving.attempts if a.accuracy is not None]
-        complete.sort(key=lambda a: (-a.rung, -(a.accuracy or 0.0)))
-        for config in list(dict.fromkeys(a.config for a in complete))[:TAKEN_OVER]:
+        complete = sorted(plain.halving.complete, key=lambda t: (-t.rung, -(t.accuracy or 0.0)))
+        for config in list(dict.fromkeys(t.config for t in complete))[:TAKEN_OVER]:
             rung = max(rung for other, rung in plain.halving.begun if other == config)
             if (config, rung) not in mine:
-                parameters, default = plain._tried[config]
-                yield self._proposal(parameters, default or f"{plain.study.name} best", rung, box)
+                trial = next(t for t in complete if t.config == config)
+                default = trial.default or f"{plain.study.name} best"
+                yield self._proposal(replace(trial, default=default), rung, box)
 
-    def _new(self, box: float, phase: str = SEARCH) -> Proposal:
-        return Proposal(
-            None, "", self.first_rung, self._seconds(None, self.first_rung, box), phase=phase, limit=self._limit(box)
-        )
+    def trial(self, parameters: Mapping[str, Any], default: str, rung: int) -> Trial:
+        """Give a trial of this study that could be begun."""
+        return Trial(self.study.name, parameters=parameters, default=default, rung=rung, fidelity=self._levels(rung))
 
-    def _proposal(
-        self, parameters: Mapping[str, Any], default: str, rung: int, box: float, phase: str = SEARCH
-    ) -> Proposal:
-        config = Ask(-1, parameters).config
-        box *= MORE ** self.halving.timeouts(config, rung)
-        return Proposal(
-            parameters, default, rung, self._seconds(config, rung, box), phase=phase, limit=self._limit(box)
-        )
+    def _levels(self, rung: int) -> dict[str, Any]:
+        return {} if rung < 0 else self.study.space.fidelity.at(rung)
+
+    def _new(self, box: float) -> Trial:
+        trial, seconds = self.trial({}, "", self.first_rung), self._seconds(None, self.first_rung, box)
+        return replace(trial, new=True, seconds=seconds, limit=self._limit(box))
+
+    def _proposal(self, like: Trial, rung: int, box: float) -> Trial:
+        """Give a trial of the same configuration on a rung."""
+        box *= MORE ** self.halving.timeouts(like.config, rung)
+        trial, seconds = self.trial(like.parameters, like.default, rung), self._seconds(like.config, rung, box)
+        return replace(trial, seconds=seconds, limit=self._limit(box))
 
     def _limit(self, box: float) -> float | None:
         return box if self.is_network and math.isfinite(box) else None
 
-    def _seconds(self, config: Hashable | None, rung: int, box: float) -> float:
+    def _seconds(self, config: Config | None, rung: int, box: float) -> float:
         """Seconds that a trial is likely to take; a network's schedule is compressed to end in its box."""
         seconds = self.halving.seconds(config, rung)
-        if not self.halving.attempts and self.plain is not None:
+        if not self.halving.trials and self.plain is not None:
             seconds = self.plain.halving.seconds(None if config is None else _of_model(config), rung)
         return min(seconds, box) if self.is_network else seconds
 
     def epoch_seconds(self) -> float:
         """Seconds that an epoch of all train rows takes with one place, from the last trial; 0 where none has ended."""
         searched = [record for record in self.records if record.phase != TRAIN and EPOCHS in record.fidelity]
-        last = next((record for record in reversed(searched) if record.result.status == "complete"), None)
+        last = next((record for record in reversed(searched) if record.is_complete), None)
         if last is None:
             return 0.0
         epochs = last.fidelity.get(ROWS, 1.0) * last.fidelity[EPOCHS] * last.result.schedule_share
@@ -236,49 +239,41 @@ class StudySearch:
             return f"needs a budget of about {minutes_for_augmentation()} min"
         return "the time was over before its turn"
 
-    def ask(self, proposal: Proposal) -> Ask | None:
+    def ask(self, proposal: Trial) -> Trial | None:
         """Begin a trial; None where no configuration is left that has not been tried."""
-        if proposal.preparation:
-            ask: Ask | None = Ask(PREPARATION, {}, rung=AS_IT_STANDS)
-        elif proposal.parameters is None:
-            ask = self.sampler.ask(self.halving, self.first_rung)
-        else:
-            ask = self.sampler.repeat(proposal.parameters, proposal.default, proposal.rung)
-        if ask is None:
+        asked: Trial | None = proposal
+        if proposal.new:
+            asked = self.sampler.ask(self.halving, self.first_rung)
+        elif proposal.number != PREPARATION:
+            asked = self.sampler.repeat(proposal)
+        if asked is None:
             self.exhausted = True
             return None
-        if ask.rung != proposal.rung:  # KerasTuner's Hyperband chooses the rung itself
-            proposal = replace(proposal, rung=ask.rung, seconds=self.halving.seconds(ask.config, ask.rung))
-        self.running[ask.number] = Running(proposal, time.monotonic())
-        if not proposal.preparation and proposal.phase != TRAIN:
-            self.queue.pop(_key(ask), None)
-            self.halving.start(ask.config, ask.rung)
-        return ask
+        begun = replace(proposal, number=asked.number, parameters=asked.parameters, new=False, started=time.monotonic())
+        if asked.rung != proposal.rung:  # KerasTuner's Hyperband chooses the rung itself
+            seconds = self.halving.seconds(asked.config, asked.rung)
+            begun = replace(begun, rung=asked.rung, fidelity=self._levels(asked.rung), seconds=seconds)
+        self.running[begun.number] = begun
+        if begun.number != PREPARATION and begun.phase != TRAIN:
+            self.queue.pop(_key(begun), None)
+            self.halving.start(begun.config, begun.rung)
+        return begun
 
-    def fidelity(self, ask: Ask) -> dict[str, Any]:
-        """What the rung of a trial and the plan set, beside its parameters."""
-        levels = {} if ask.rung == AS_IT_STANDS else self.study.space.fidelity.at(ask.rung)
-        return levels | dict(self.running[ask.number].proposal.settings if ask.number in self.running else {})
-
-    def phase(self, ask: Ask) -> str:
-        """The phase that a trial belongs to; of one that an earlier call left, the search."""
-        return self.running[ask.number].proposal.phase if ask.number in self.running else SEARCH
-
-    def should_prune(self, ask: Ask, step: int, score: float) -> bool:
+    def should_prune(self, trial: Trial, step: int, score: float) -> bool:
         """Take a score of a trial that is training and say whether to stop it; a default configuration never is."""
-        return ask.number != PREPARATION and self.sampler.should_prune(ask, step, score)
+        return trial.number != PREPARATION and self.sampler.should_prune(trial, step, score)
 
-    def tell(self, record: TrialRecord) -> None:
+    def tell(self, record: Trial) -> None:
         """Take how a trial ended; one that was interrupted is tried again."""
         if record.number != PREPARATION:
             self.sampler.tell(record)
         self._take(record, ("interrupted",))
 
-    def left_running(self) -> list[Ask]:
+    def left_running(self) -> list[Trial]:
         """Trials that an earlier call has asked for and not told."""
-        return self.sampler.left_running()
+        return [replace(trial, fidelity=self._levels(trial.rung)) for trial in self.sampler.left_running()]
 
-    def _take(self, record: TrialRecord, again: Sequence[str]) -> None:
+    def _take(self, record: Trial, again: Sequence[str]) -> None:
         """Take note of how a trial ended; with a status of `again` it is tried again."""
         if record.number == PREPARATION:
             self._take_preparation(record, ("interrupted",))
@@ -287,21 +282,17 @@ class StudySearch:
         self.records.append(record)
         if record.phase == TRAIN:
             return
-        ask = Ask(record.number, record.parameters, record.default, record.rung)
-        self._tried[ask.config] = record.parameters, record.default
-        if record.result.status in again:
-            self.halving.withdraw(ask.config, ask.rung)
+        if record.status in again:
+            self.halving.withdraw(record.config, record.rung)
             self._enqueue(record.parameters, record.default, record.rung)
             return
-        self.queue.pop(_key(ask), None)
-        complete = record.result.status == "complete"
-        accuracy = record.result.accuracy if complete else None
-        self.halving.end(Attempt(ask.config, ask.rung, record.whole_seconds, accuracy, record.fixed_seconds))
-        self._note_gain(accuracy or 0.0)
-        timeouts = self.halving.timeouts(ask.config, ask.rung)
-        if record.result.status == "timeout" and record.default and timeouts < TRIES:
+        self.queue.pop(_key(record), None)
+        self.halving.end(record)
+        self._note_gain(record.accuracy or 0.0)
+        timeouts = self.halving.timeouts(record.config, record.rung)
+        if record.status == "timeout" and record.default and timeouts < TRIES:
             self._enqueue(record.parameters, record.default, record.rung)  # with what it is now known to need
-        if record.result.status == NO_WEIGHTS:  # nor will there be any for the next trial
+        if record.status == NO_WEIGHTS:  # nor will there be any for the next trial
             self.exhausted = True
             self.queue.clear()
 
@@ -309,30 +300,30 @@ class StudySearch:
         self._without_gain = 0 if accuracy > self._best + GAIN else self._without_gain + 1
         self._best = max(self._best, accuracy)
 
-    def _take_preparation(self, record: TrialRecord, again: Sequence[str]) -> None:
+    def _take_preparation(self, record: Trial, again: Sequence[str]) -> None:
         """Begin, or end where the augmentation could not learn; with a status of `again` it goes on from its file."""
         self.running.pop(PREPARATION, None)
         self.preparation_seconds = record.seconds  # those of every time
-        self.prepared = record.result.status == PREPARED
-        if not self.prepared and record.result.status not in again:
+        self.prepared = record.status == PREPARED
+        if not self.prepared and record.status not in again:
             self.records.append(record)
             self.exhausted = True
 
     def _enqueue(self, parameters: Mapping[str, Any], default: str, rung: int) -> None:
-        wish = Ask(-1, parameters, default, rung)
+        wish = self.trial(parameters, default, rung)
         self.queue[_key(wish)] = wish
 
 
-def _key(ask: Ask) -> Hashable:
+def _key(trial: Trial) -> Hashable:
     """What tells two wishes apart: a default configuration may leave parameters open."""
-    return ask.default or ask.config, ask.rung
+    return trial.default or trial.config, trial.rung
 
 
-def _of_model(config: Any) -> frozenset[tuple[str, Any]]:
+def _of_model(config: Config) -> Config:
     """Leave out the parameters of an augmentation."""
     return frozenset(pair for pair in config if not pair[0].startswith("augment"))
 
 
-def _counts(record: TrialRecord) -> bool:
+def _counts(record: Trial) -> bool:
     """Whether the seconds of a trial are time of the search."""
-    return record.result.status != "interrupted" and record.phase != TRAIN
+    return record.status != "interrupted" and record.phase != TRAIN

@@ -2,38 +2,14 @@
 
 import statistics
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from fmnist_bench.storage.trial import Trial
 
 REDUCTION_FACTOR = 3  # of so many configurations on a rung one is promoted to the next
 GAIN = 0.15  # errors fall with this power of the work that goes into a trial
 MORE = 2.0  # times what it had is what a trial that ran out of time needs at least
 AS_IT_STANDS = -1  # rung of a trial that runs at the fidelity its own parameters set; it costs about what the top costs
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """One trial that has ended, as successive halving sees it.
-
-    Attributes
-    ----------
-    config : hashable
-        What was tried; the same on every rung.
-    rung : int
-        Its fidelity, from 0.
-    seconds : float
-        What it took, or would have taken had its limit not compressed its schedule.
-    accuracy : float or None
-        On the validation rows; None where it did not complete.
-    fixed : float
-        Seconds of these that are the same on every rung: to start a process, to predict the validation rows, to save.
-    """
-
-    config: Hashable
-    rung: int
-    seconds: float
-    accuracy: float | None
-    fixed: float = 0.0
 
 
 class SuccessiveHalving:
@@ -53,8 +29,13 @@ class SuccessiveHalving:
 
     def __init__(self, costs: Sequence[float] = (1.0,), work: Sequence[float] | None = None) -> None:
         self.costs, self.work = tuple(costs), tuple(costs if work is None else work)
-        self.attempts: list[Attempt] = []
+        self.trials: list[Trial] = []  # that have ended
         self.begun: set[tuple[Any, int]] = set()  # configurations, and rungs on which they are or were tried
+
+    @property
+    def complete(self) -> list[Trial]:
+        """Trials that were scored on the validation rows, in the order in which they ended."""
+        return [trial for trial in self.trials if trial.is_complete]
 
     @property
     def count(self) -> int:
@@ -74,10 +55,10 @@ class SuccessiveHalving:
         """Forget a trial that was interrupted."""
         self.begun.discard((config, rung))
 
-    def end(self, attempt: Attempt) -> None:
+    def end(self, trial: Trial) -> None:
         """Take note of how a trial did."""
-        self.begun.add((attempt.config, attempt.rung))
-        self.attempts.append(attempt)
+        self.begun.add((trial.config, trial.rung))
+        self.trials.append(trial)
 
     def has(self, config: Hashable, rung: int) -> bool:
         """Whether this was tried or is being tried."""
@@ -89,22 +70,20 @@ class SuccessiveHalving:
 
     def timeouts(self, config: Hashable, rung: int) -> int:
         """How often a configuration was tried there and did not complete."""
-        return sum(a.accuracy is None for a in self.attempts if (a.config, a.rung) == (config, rung))
+        return sum(not t.is_complete for t in self.trials if (t.config, t.rung) == (config, rung))
 
-    def best(self) -> tuple[Hashable, int] | None:
-        """The best configuration of the highest rung that any has completed, and that rung."""
-        complete = [a for a in self.attempts if a.accuracy is not None]
-        found = max(complete, key=lambda a: (a.rung, a.accuracy), default=None)
-        return None if found is None else (found.config, found.rung)
+    def best(self) -> Trial | None:
+        """The best trial on the highest rung that any has completed."""
+        return max(self.complete, key=lambda trial: (trial.rung, trial.accuracy or 0.0), default=None)
 
-    def promotions(self) -> list[tuple[Hashable, int]]:
-        """Configurations that have earned the next rung, each with that rung; from the highest rung down."""
+    def promotions(self) -> list[Trial]:
+        """Trials whose configurations have earned the next rung, from the highest rung down."""
         found = []
         for rung in reversed(range(self.top)):
-            complete = [a for a in self.attempts if a.rung == rung and a.accuracy is not None]
-            complete.sort(key=lambda a: -(a.accuracy or 0.0))
+            complete = [trial for trial in self.complete if trial.rung == rung]
+            complete.sort(key=lambda trial: -(trial.accuracy or 0.0))
             best = complete[: len(complete) // REDUCTION_FACTOR]
-            found += [(a.config, rung + 1) for a in best if not self._was_above(a.config, rung)]
+            found += [trial for trial in best if not self._was_above(trial.config, rung)]
         return found
 
     def promise(self) -> float:
@@ -114,21 +93,20 @@ class SuccessiveHalving:
         Empirically", 2017).
         """
         errors = [
-            (1 - a.accuracy) * (self.work[a.rung if a.rung >= 0 else self.top] / self.work[self.top]) ** GAIN
-            for a in self.attempts
-            if a.accuracy is not None
+            (1 - (t.accuracy or 0.0)) * (self.work[t.rung if t.rung >= 0 else self.top] / self.work[self.top]) ** GAIN
+            for t in self.complete
         ]
         return 1 - min(errors, default=1.0)
 
     def seconds(self, config: Hashable | None, rung: int) -> float:
         """Seconds that a trial is likely to take, 0 where nothing is known; `config` None is a new configuration."""
-        factors = {low: self._factor(low, rung) for low in {a.rung for a in self.attempts}}
-        scaled = [(a, a.fixed + (a.seconds - a.fixed) * factors[a.rung]) for a in self.attempts]
-        own = [seconds for a, seconds in scaled if a.config == config and a.accuracy is not None]
+        factors = {low: self._factor(low, rung) for low in {trial.rung for trial in self.trials}}
+        scaled = [(trial, trial.fixed_seconds + _variable(trial) * factors[trial.rung]) for trial in self.trials]
+        own = [seconds for trial, seconds in scaled if trial.config == config and trial.is_complete]
         if own:
             return own[-1]
-        ended = [seconds for a, seconds in scaled if a.accuracy is not None]
-        cut = [MORE * seconds for a, seconds in scaled if a.accuracy is None and (not ended or a.config == config)]
+        ended = [seconds for trial, seconds in scaled if trial.is_complete]
+        cut = [MORE * seconds for t, seconds in scaled if not t.is_complete and (not ended or t.config == config)]
         return max([*cut, statistics.median(ended or [0.0])])
 
     def _was_above(self, config: Hashable, rung: int) -> bool:
@@ -138,8 +116,12 @@ class SuccessiveHalving:
         """How many times longer a trial takes on the rung `high` than on the rung `low`."""
         if low == high:
             return 1.0
-        ended = [a for a in self.attempts if a.accuracy is not None]
-        by_rung = {rung: {a.config: a.seconds - a.fixed for a in ended if a.rung == rung} for rung in (low, high)}
+        by_rung = {rung: {t.config: _variable(t) for t in self.complete if t.rung == rung} for rung in (low, high)}
         both = by_rung[low].keys() & by_rung[high].keys()
         ratios = [by_rung[high][c] / by_rung[low][c] for c in both if by_rung[low][c] > 0]
         return statistics.median(ratios) if ratios else self.costs[high] / self.costs[low]
+
+
+def _variable(trial: Trial) -> float:
+    """Seconds of a trial that grow with its rung."""
+    return trial.whole_seconds - trial.fixed_seconds

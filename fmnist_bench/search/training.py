@@ -2,14 +2,13 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 from fmnist_bench.config.study import SEED
 from fmnist_bench.search.plan import LEAST_TRAINING, LONGEST, rung_for, share_out
-from fmnist_bench.search.proposal import Proposal
 from fmnist_bench.search.study import EPOCHS, StudySearch
-from fmnist_bench.storage.records import TRAIN, TrialRecord
+from fmnist_bench.storage.trial import TRAIN, Trial
 
 WITH_AUGMENTATION = 0.005  # of accuracy that an augmentation must have gained in the search to be trained with
 CLOSE = 0.01  # of accuracy that another architecture may be behind the best one, on a rung that both have completed
@@ -17,25 +16,19 @@ STOPPED = ("interrupted", "crashed")  # statuses of a training that goes on from
 Planned = dict[str, Any]  # a network of the plan, as run.json keeps it: study, parameters, default, rung
 
 
-@dataclass(frozen=True)
-class Training:
-    """A network of the train phase: its study, its trial, and when it ends, s since the run began."""
+Chosen = tuple[StudySearch, Trial]
 
-    study: StudySearch
-    proposal: Proposal
-    until: float
 
-    def planned(self) -> Planned:
-        """Give what a later call needs to go on with it."""
-        proposal = self.proposal
-        network = {"parameters": dict(proposal.parameters or {}), "default": proposal.default, "rung": proposal.rung}
-        return {"study": self.study.study.name, **network}
+def as_planned(trial: Trial) -> Planned:
+    """Give what a later call needs to go on with a training."""
+    parameters = dict(trial.parameters)
+    return {"study": trial.study, "parameters": parameters, "default": trial.default, "rung": trial.rung}
 
-    def about(self) -> str:
-        """Say in a line what is trained, for how long, on how many places."""
-        name = self.proposal.default or "best configuration"
-        where = f" x {self.proposal.places} cores" if self.proposal.places > 1 else ""
-        return f"{self.study.study.name} ({name}), {self.proposal.seconds:.0f} s{where}"
+
+def about(trial: Trial) -> str:
+    """Say in a line what is trained, for how long, on how many places."""
+    where = f" x {trial.places} cores" if trial.places > 1 else ""
+    return f"{trial.study} ({trial.default or 'best configuration'}), {trial.seconds:.0f} s{where}"
 
 
 def resume_training(
@@ -45,28 +38,19 @@ def resume_training(
     left: float,
     places: int,
     speedup: Callable[[int], float],
-) -> list[Training]:
+) -> list[Chosen]:
     """Go on with networks that an earlier call planned and that were stopped or not begun, in all of the time."""
     searches = {search.study.name: search for search in studies}
     missing = [one for one in planned if one["study"] in searches and _is_missing(searches[one["study"]], one)]
     each = max(1, places // max(1, len(missing)))
     each = each if speedup(each) > 1 else 1
-    at_once = max(1, places // each)
-    rounds = math.ceil(len(missing) / at_once)
-    return [
-        Training(
-            search,
-            _proposal(search, one["parameters"], one["default"], one["rung"], left / rounds, each),
-            now + left * (i // at_once + 1) / rounds,
-        )
-        for i, one in enumerate(missing)
-        for search in [searches[one["study"]]]
-    ]
+    wanted = [(searches[one["study"]], one["parameters"], one["default"], one["rung"]) for one in missing]
+    return _share_out(wanted, now, left, places, each)
 
 
 def _is_missing(search: StudySearch, planned: Planned) -> bool:
     """Whether no training of this network has come to an end of its own."""
-    ended = [r for r in search.records if r.phase == TRAIN and r.result.status not in STOPPED]
+    ended = [r for r in search.records if r.phase == TRAIN and r.status not in STOPPED]
     return all((dict(r.parameters), r.rung) != (planned["parameters"], planned["rung"]) for r in ended)
 
 
@@ -77,7 +61,7 @@ def plan_training(
     places: int,
     speedup: Callable[[int], float],
     seed: int,
-) -> list[Training]:
+) -> list[Chosen]:
     """Decide which networks are trained in the `left` seconds, by the validation rows and what an epoch costs here.
 
     Parameters
@@ -96,7 +80,7 @@ def plan_training(
 
     Returns
     -------
-    list of Training
+    list of (StudySearch, Trial)
         In the order in which they begin; empty where there is no network or no time.
     """
     chosen = choose_study(studies)
@@ -105,13 +89,8 @@ def plan_training(
     record = chosen.best(1)[0]
     seconds = max(left - record.fixed_seconds, 1.0)
     n, each, epochs = share_out(seconds / max(chosen.epoch_seconds(), 1e-9), places, speedup)
-    at_once = max(1, places // each)
-    rounds = math.ceil(n / at_once)
-    trainings = []
-    for i, (parameters, default) in enumerate(choose_configurations(chosen, n, seed)):
-        proposal = _proposal(chosen, parameters, default, _rung(chosen, epochs), left / rounds, each)
-        trainings.append(Training(chosen, proposal, now + left * (i // at_once + 1) / rounds))
-    return trainings
+    wanted = [(chosen, *found, _rung(chosen, epochs)) for found in choose_configurations(chosen, n, seed)]
+    return _share_out(wanted, now, left, places, each)
 
 
 def choose_study(studies: Sequence[StudySearch]) -> StudySearch | None:
@@ -126,12 +105,13 @@ def choose_study(studies: Sequence[StudySearch]) -> StudySearch | None:
 
 def _gain(augmented: StudySearch, plain: StudySearch) -> float:
     """Difference of the best accuracies on the highest rung that both have completed; below 0 where there is none."""
-    scores = [{a.rung: 0.0 for a in s.halving.attempts if a.accuracy is not None} for s in (augmented, plain)]
-    both = scores[0].keys() & scores[1].keys()
+    both = set.intersection(*({trial.rung for trial in s.halving.complete} for s in (augmented, plain)))
     if not both:
         return -1.0
-    found = (max(a.accuracy or 0.0 for a in s.halving.attempts if a.rung == max(both)) for s in (augmented, plain))
-    return next(found) - next(found)
+    with_it, without = (
+        max(_accuracy(t) for t in s.halving.complete if t.rung == max(both)) for s in (augmented, plain)
+    )
+    return with_it - without
 
 
 def choose_configurations(chosen: StudySearch, n: int, seed: int) -> list[tuple[Mapping[str, Any], str]]:
@@ -141,11 +121,11 @@ def choose_configurations(chosen: StudySearch, n: int, seed: int) -> list[tuple[
     there are too few the best ones are trained again with other seeds: networks that differ in their architecture err
     most differently, those that differ in their seed alone still do (Lakshminarayanan et al., "Deep Ensembles", 2017).
     """
-    complete = [r for r in chosen.records if r.result.status == "complete" and r.phase != TRAIN]
+    complete = [r for r in chosen.records if r.is_complete and r.phase != TRAIN]
     complete.sort(key=_worth, reverse=True)
     of_first = {r.rung: _accuracy(r) for r in complete if r.parameters == complete[0].parameters}
     near = [r for r in complete if _tells(r) and _accuracy(r) >= of_first.get(r.rung, math.inf) - CLOSE]
-    pool: list[TrialRecord] = []
+    pool: list[Trial] = []
     for record in near or complete[:1]:
         if len(pool) < n and all(record.parameters != other.parameters for other in pool):
             pool.append(record)
@@ -157,24 +137,37 @@ def choose_configurations(chosen: StudySearch, n: int, seed: int) -> list[tuple[
     return found
 
 
-def _worth(record: TrialRecord) -> tuple[int, bool, float]:
+def _worth(record: Trial) -> tuple[int, bool, float]:
     return record.rung, _tells(record), _accuracy(record)
 
 
-def _tells(record: TrialRecord) -> bool:
+def _tells(record: Trial) -> bool:
     return bool(record.default) or record.rung > 0
 
 
-def _accuracy(record: TrialRecord) -> float:
-    return record.result.accuracy or 0.0
+def _accuracy(record: Trial) -> float:
+    return record.accuracy or 0.0
 
 
-def _proposal(
-    search: StudySearch, parameters: Mapping[str, Any], default: str, rung: int, seconds: float, places: int
-) -> Proposal:
+Wanted = tuple[StudySearch, Mapping[str, Any], str, int]  # study, parameters, name and rung of a training
+
+
+def _share_out(wanted: Sequence[Wanted], now: float, left: float, places: int, each: int) -> list[Chosen]:
+    """Divide the time among networks that have `each` so many places."""
+    at_once = max(1, places // each)
+    rounds = math.ceil(len(wanted) / at_once)
+    trainings = []
+    for i, (search, parameters, default, rung) in enumerate(wanted):
+        trial = replace(_training(search, parameters, default, rung), seconds=left / rounds, places=each)
+        trainings.append((search, replace(trial, until=now + left * (i // at_once + 1) / rounds)))
+    return trainings
+
+
+def _training(search: StudySearch, parameters: Mapping[str, Any], default: str, rung: int) -> Trial:
     """A training with the settings of a rung, however many epochs there will be; the clock ends its schedule."""
+    trial = search.trial(parameters, default, rung)
     longest = round(LONGEST * float(search.study.space.fidelity.levels[EPOCHS][-1]))
-    return Proposal(parameters, default, rung, seconds, phase=TRAIN, settings={EPOCHS: longest}, places=places)
+    return replace(trial, phase=TRAIN, fidelity={**trial.fidelity, EPOCHS: longest})
 
 
 def _rung(search: StudySearch, epochs: float) -> int:

@@ -13,7 +13,7 @@ Monitor = Callable[[int, float], None]
 NO_WEIGHTS = "no_weights"  # `status` of an error that says that pretrained weights are missing
 PREPARED = "prepared"  # the augmentation of a study has learnt what it needs for all trials
 STATUSES = ("complete", PREPARED, "pruned", "timeout", "out_of_memory", "crashed", "failed", NO_WEIGHTS, "interrupted")
-NOT_BEGUN = "not_begun"  # of a study whose turn did not come, in a report
+NOT_BEGUN = "not_begun"  # of a trial that has not ended, and in a report of a study whose turn did not come
 ROW_STATUSES = (*STATUSES, NOT_BEGUN)
 LAST_STEP = 2**53  # above it floats skip whole numbers, which databases then cannot hold
 PREPARATION = -1  # number of what is done before the first trial of a study with an augmentation
@@ -30,7 +30,7 @@ class TrialResult:
     Attributes
     ----------
     status : str
-        One of `STATUSES`.
+        One of `STATUSES`, or `NOT_BEGUN`.
     reason : str
         Why it did not complete, or how much of its schedule its limit left it; else empty.
     accuracy, log_loss : float or None
@@ -66,7 +66,7 @@ class TrialResult:
     valid_probabilities: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
-        if self.status not in STATUSES:
+        if self.status not in ROW_STATUSES:
             raise ValueError(f"status {self.status!r}: must be one of {', '.join(STATUSES)}")
         check_schedule_share(self.schedule_share)
         object.__setattr__(self, "reason", printable(self.reason))  # whoever wrote it, a terminal and MLflow show it

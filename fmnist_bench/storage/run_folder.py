@@ -24,8 +24,8 @@ from fmnist_bench._utils.files import replacing, write_text
 from fmnist_bench._utils.intact import fits, holds
 from fmnist_bench.config.study import Benchmark
 from fmnist_bench.data.dataset import Dataset, Split
-from fmnist_bench.storage.records import RECORD, TrialRecord, best, read_record, trial_fault, withdrawn
 from fmnist_bench.storage.results import PREPARATION, TrialResult
+from fmnist_bench.storage.trial import RECORD, Trial, best, read_record, trial_fault, withdrawn
 from fmnist_bench.storage.trial_folder import GENERATOR, MODEL, PROBABILITIES, Rows, read_result
 
 STATE, SPLIT, JOURNAL, ORACLES, CHECKPOINTS = "run.json", "split.npz", "optuna.journal", "oracle", "checkpoints"
@@ -228,11 +228,11 @@ class Run:
         )
         return probabilities
 
-    def record(self, study: str, number: int) -> "TrialRecord | None":
+    def record(self, study: str, number: int) -> Trial | None:
         """Record of one trial, None if it has not ended."""
         return read_record(self.trial_folder(study, number))
 
-    def records(self, study: str) -> list["TrialRecord"]:
+    def records(self, study: str) -> list[Trial]:
         """Every trial of a study that has ended, by their numbers; before them, what was learnt for all of them."""
         names = [path.name for path in (self.folder / "trials" / study).glob("*")]
         numbers = sorted(int(name) for name in names if name.isdigit() or name == str(PREPARATION))
@@ -247,14 +247,14 @@ class Run:
         names = [path.name for path in (self.folder / "trials" / study).glob("*")]
         return 1 + max((int(name) for name in names if name.isdecimal()), default=-1)
 
-    def save_record(self, record: "TrialRecord") -> None:
+    def save_record(self, record: Trial) -> None:
         """Write the record of a trial into its folder."""
         folder = self.trial_folder(record.study, record.number)
         folder.mkdir(parents=True, exist_ok=True)
-        bare = replace(record, result=replace(record.result, valid_probabilities=None))
+        bare = replace(record, result=replace(record.result, valid_probabilities=None), started=0.0)
         write_text(folder / RECORD, json.dumps(asdict(bare), indent=1) + "\n")
 
-    def withdraw_damaged(self, study: str, per_study: int) -> "list[TrialRecord]":
+    def withdraw_damaged(self, study: str, per_study: int) -> list[Trial]:
         """Make complete trials whose files cannot be used `interrupted` ones; give their new records.
 
         The reason says what is wrong, and like that of every interrupted trial their parameters are asked again. Of

@@ -19,9 +19,9 @@ from fmnist_bench._utils.addresses import without_secrets
 from fmnist_bench._utils.digests import digest_of_file
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench.ensemble.manifest import MANIFEST
-from fmnist_bench.storage.records import RECORD, TrialRecord
 from fmnist_bench.storage.results import PREPARATION, PREPARED
 from fmnist_bench.storage.run_folder import Run
+from fmnist_bench.storage.trial import RECORD, Trial
 from fmnist_bench.storage.trial_folder import LOG, MODEL, PROBABILITIES, SAMPLES
 from fmnist_bench.tracking.client import ANSWER_SECONDS, patience, reason, shortened, warm_up
 from fmnist_bench.tracking.folder import BEGAN, left_open
@@ -101,7 +101,7 @@ class Tracker:
                 )
             self._run.save_state()
 
-    def log_trial(self, record: TrialRecord) -> None:
+    def log_trial(self, record: Trial) -> None:
         """Write one trial whose record is saved: parameters, metrics, curves, tags, validation probabilities, model."""
         study, number = record.study, record.number
         if self._run.model_file(study, number).exists():
@@ -112,7 +112,7 @@ class Tracker:
         else:
             self._postpone(study, number)
 
-    def log_missing(self, record: TrialRecord) -> None:
+    def log_missing(self, record: Trial) -> None:
         """Write a trial that a killed process has recorded and not logged."""
         if not self._attempt(partial(self._write_missing, record)):
             self._postpone(record.study, record.number)
@@ -253,9 +253,9 @@ class Tracker:
         if record := self._run.record(study, number):
             self._write_trial(record)
 
-    def _write_trial(self, record: TrialRecord) -> None:
+    def _write_trial(self, record: Trial) -> None:
         family, constants = self._studies[record.study]
-        settings = constants({**record.parameters, **record.fidelity})
+        settings = constants(record.settings)
         result, folder = record.result, self._run.trial_folder(record.study, record.number)
         ended = int(1000 * (folder / RECORD).stat().st_mtime)
         labels = {
@@ -279,7 +279,7 @@ class Tracker:
                 self._mlflow.put(run, path)
         self._mlflow.client.set_terminated(run.run_id, MLFLOW_STATUS.get(result.status, "FAILED"), ended)
 
-    def _write_missing(self, record: TrialRecord) -> None:
+    def _write_missing(self, record: Trial) -> None:
         if all(run.status == "RUNNING" for run in self._find(record.study, record.number)):  # none, or cut off
             self._log_again(record.study, record.number)
 

@@ -89,7 +89,7 @@ class Cluster(Workers):
         InputError
             Where the scheduler is gone.
         """
-        trial, inbox = f"{task.study.name}-{task.number}-{uuid.uuid4().hex[:8]}", Inbox()
+        trial, inbox = f"{task.trial.study}-{task.trial.number}-{uuid.uuid4().hex[:8]}", Inbox()
         self._inboxes[trial] = inbox
         generator = task.generator and task.generator.read_bytes()
         key, resources = (GROUP, trial), dict(task.resources) or None
@@ -167,7 +167,9 @@ class _Watch:
     def _began(self, worker: str) -> None:
         # Dask itself starts the trial of a dead worker again, as often as its scheduler is set to.
         if self.begun:
-            log.warning("trial %s of %s: %s died; begun again", self.task.number, self.task.study.name, self.begun[-1])
+            log.warning(
+                "trial %s of %s: %s died; begun again", self.task.trial.number, self.task.trial.study, self.begun[-1]
+            )
         else:
             self._start_clock()
         self.begun.append(worker)

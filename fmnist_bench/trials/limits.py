@@ -7,6 +7,7 @@ from pathlib import Path
 
 import psutil
 
+from fmnist_bench.storage.trial import TRAIN
 from fmnist_bench.storage.trial_folder import LOG, unfinished
 from fmnist_bench.trials.stop import seconds_to_finish
 from fmnist_bench.trials.task import Task
@@ -41,7 +42,7 @@ class Limits:
 
     def ask_to_finish(self) -> float | None:
         """Seconds in which the worker may end its training, since the run is stopped; None where it may not."""
-        if not self._task.finishes:
+        if self._task.trial.phase != TRAIN:
             return None
         seconds = seconds_to_finish(time.monotonic() - self._began)
         self._deadline = min(self._deadline, time.monotonic() + LATE * seconds)

@@ -79,7 +79,7 @@ class LocalWorkers(Workers):
                 raise InputError(f"{who}: needs {name} = {amount:g}, this machine has {found}")
 
     def run(self, task: Task, on_report: OnReport, stop: threading.Event) -> TrialResult:  # noqa: D102
-        places = [self._places.get() for _ in range(task.places)]
+        places = [self._places.get() for _ in range(task.trial.places)]
         cpus = tuple(sorted({cpu for place in places for cpu in place}))
         memory = self._memory * len(places)
         try:

@@ -76,7 +76,7 @@ def run_in_worker(task: Task, on_report: OnReport, stop: threading.Event) -> Tri
     on_report : callable
         See `OnReport`.
     stop : Event
-        Ends the trial when it is set; a `Stop` lets a task that `finishes` end its training first.
+        Ends the trial when it is set; a `Stop` lets a network of the train phase end its schedule first.
 
     Returns
     -------

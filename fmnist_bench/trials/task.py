@@ -21,12 +21,13 @@ from fmnist_bench._utils import early_end, stage_progress
 from fmnist_bench._utils.environment import cores
 from fmnist_bench._utils.errors import InputError, describe, printable
 from fmnist_bench.config.checking import check_study, compresses_schedule
-from fmnist_bench.config.study import Study
+from fmnist_bench.config.study import ROWS, Study
 from fmnist_bench.data.dataset import Split
 from fmnist_bench.data.image_files import write_grid
 from fmnist_bench.models.saved import forget_places, load_named
 from fmnist_bench.pipeline import set_where_none, tell_image_shape
 from fmnist_bench.storage.results import LAST_STEP, PREPARATION, PREPARED, Monitor, TrialPruned, TrialResult
+from fmnist_bench.storage.trial import Trial
 from fmnist_bench.storage.trial_folder import (
     GENERATOR,
     LOG,
@@ -52,6 +53,8 @@ class Task:
 
     Attributes
     ----------
+    trial : Trial
+        Its parameters and fidelity, and when the schedule of its network ends.
     folder : Path
         Where the result goes; it appears whole or not at all.
     seconds : float or None
@@ -62,16 +65,8 @@ class Task:
         Limit of the resident size of the process and its children, bytes.
     stall : float or None
         Seconds without a report and without work of the processor after which it counts as hung.
-    rows_share : float
-        Share of the train rows, above 0 to 1.
     cpus : tuple of int
         Numbers of the cores that it may use; empty for all.
-    fit_seconds : float or None
-        Seconds in which the schedule of a network ends, from the beginning of its fit; None takes what `seconds` leave.
-    finishes : bool
-        Where the run is stopped, its training ends its schedule in a tenth of the time that it has had.
-    places : int
-        Trials that could run at once where this one runs: it has the cores and the memory of all of them.
     resources : mapping of str to float
         What a machine of a cluster must offer.
     weights_dir : str or None
@@ -83,8 +78,7 @@ class Task:
     """
 
     study: Study
-    number: int
-    parameters: Mapping[str, Any]
+    trial: Trial
     rows: Rows
     split: Split
     seed: int
@@ -94,11 +88,7 @@ class Task:
     deadline: float | None = None
     memory: int | None = None
     stall: float | None = None
-    rows_share: float = 1.0
     cpus: tuple[int, ...] = ()
-    fit_seconds: float | None = None
-    finishes: bool = False
-    places: int = 1
     resources: Mapping[str, float] = field(default_factory=dict)
     allow_import: tuple[str, ...] = ()
     weights_dir: str | None = None
@@ -123,17 +113,19 @@ def work(task: Task, connection: Connection) -> None:
 def _outcome(task: Task, folder: Path, monitor: Monitor) -> TrialResult:
     """Run what was asked for; what goes wrong around the fit is a result like what goes wrong in it."""
     try:
-        return _prepare(task, folder, monitor) if task.number == PREPARATION else _run(task, folder, monitor)
+        return _prepare(task, folder, monitor) if task.trial.number == PREPARATION else _run(task, folder, monitor)
     except Exception as error:
         traceback.print_exc()
         return ended_by(error)
 
 
 def _run(task: Task, folder: Path, monitor: Monitor) -> TrialResult:
-    pipeline = task.study.pipeline(task.parameters, task.allow_import)
+    parameters = task.trial.settings
+    share = parameters.pop(ROWS, 1.0)
+    pipeline = task.study.pipeline(parameters, task.allow_import)
     _fill(pipeline, task)
     X, y = task.rows.load()
-    split = task.split if task.rows_share == 1 else task.split.part(task.rows_share, y, task.seed)
+    split = task.split if share == 1 else task.split.part(share, y, task.seed)
     result = run_trial(pipeline, X, y, split, monitor, task.checkpoint)
     forget_places(pipeline)
     if result.valid_probabilities is None:
@@ -187,7 +179,7 @@ def _fill(pipeline: Any, task: Task) -> None:
         set_where_none(pipeline, generator=str(task.generator))
     if task.seconds is not None and task.deadline is not None:
         left = time_to_fit(task.deadline - time.monotonic())
-        set_where_none(pipeline, max_seconds=min(left, task.fit_seconds or left))
+        set_where_none(pipeline, max_seconds=min(left, task.trial.limit or left))
 
 
 def time_to_fit(left: float) -> float:

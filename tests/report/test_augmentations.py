@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from fmnist_bench.report.augmentations import compare, pairs
-from fmnist_bench.storage.records import SEARCH, TRAIN, TrialRecord
 from fmnist_bench.storage.results import TrialResult
+from fmnist_bench.storage.trial import SEARCH, TRAIN, Trial
 
 PARTS = {"cnn+gan": ("cnn", "gan")}
 
 
 def record(study, number, right, rung=1, phase=SEARCH):
     result = TrialResult("complete", accuracy=right / 10, log_loss=1.0)
-    return TrialRecord(study, number, {}, "", result, 10.0, 10.0, rung, {}, phase)
+    return Trial(study, number, {}, "", result, 10.0, 10.0, rung, {}, phase)
 
 
 def run_of(records):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from fmnist_bench.report.checks import checks
-from fmnist_bench.report.findings import TrialRow
+from fmnist_bench.storage.results import TrialResult
+from fmnist_bench.storage.trial import Trial
 
 
 def told(findings, words):
@@ -34,7 +35,7 @@ def test_a_study_that_learnt_from_a_part_of_the_rows_is_told(findings):
 
 def test_a_study_without_a_complete_trial_is_told_with_its_reason(findings):
     assert told(findings, "svm has no complete trial: ValueError")
-    weights = TrialRow("resnet50", 0, "no_weights", "NoWeights: download a, b, c", 1.0, None, None, {}, {}, 1.0)
+    weights = Trial("resnet50", 0, result=TrialResult("no_weights", "NoWeights: download a, b, c"))
     findings = replace(findings, trials=(*findings.trials, weights))
     assert told(findings, "resnet50 has no complete trial: its pretrained weights are missing")
 

@@ -86,12 +86,12 @@ def test_figures_and_pages_are_mlflows_artifacts(whole):
 def test_the_report_says_what_an_ensemble_would_have_reached_before(whole):
     findings = whole[1].findings
     first = min((trial for trial in findings.trials if trial.status == "complete"), key=lambda trial: trial.ended)
-    assert findings.so_far[0] == (first.ended, pytest.approx(first.valid_accuracy))
+    assert findings.so_far[0] == (first.ended, pytest.approx(first.accuracy))
     assert [seconds for seconds, _ in findings.so_far] == sorted({seconds for seconds, _ in findings.so_far})
 
 
 def test_a_damaged_trial_that_is_no_member_does_not_cost_the_report(copied):
-    worst = min((t for t in copied.findings.trials if t.status == "complete"), key=lambda trial: trial.valid_accuracy)
+    worst = min((t for t in copied.findings.trials if t.status == "complete"), key=lambda trial: trial.accuracy)
     (copied.folder / "trials" / worst.study / str(worst.number) / PROBABILITIES).write_bytes(b"damaged")
     found = runner.rewrite_report("tiny")
     assert (found.ensemble.name, len(found.trials)) == ("ensemble", 9)

@@ -9,15 +9,16 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from found import NAMES, PIXEL
+from found import NAMES, PIXEL, trial
 from PIL import Image
 from sklearn.metrics import accuracy_score
 
 from fmnist_bench.ensemble.selection import with_temperature
 from fmnist_bench.report import draw as drawing
 from fmnist_bench.report import parameter_slices, render, tables
-from fmnist_bench.report.findings import Augmented, Contestant, Findings, TrialRow
+from fmnist_bench.report.findings import Augmented, Contestant, Findings
 from fmnist_bench.report.metrics import expected_calibration_error, mcnemar
+from fmnist_bench.storage.results import TrialResult
 
 SECTIONS = ("answer", "leaderboard", "ensemble", "classes", "search", "failures", "environment")
 
@@ -27,9 +28,9 @@ def augmented(findings):
     """The same with a study that differs from another by an augmentation that had to learn."""
     linear, bayes = findings.contestants
     history = {"step": [100.0, 200.0], "fidelity": [0.2, 0.875]}
-    learnt = TrialRow("linear+gan", -1, "prepared", "", 30.0, None, None, {}, history, 40.0)
-    without = TrialRow("linear", 0, "complete", "", 20.0, 0.5, 1.0, {}, {}, 20.0)
-    with_it = dataclasses.replace(without, study="linear+gan", seconds=30.0, valid_accuracy=0.75)
+    learnt = trial("linear+gan", -1, TrialResult("prepared", history=history), 30.0, 40.0)
+    without = trial("linear", 0, TrialResult("complete", accuracy=0.5, log_loss=1.0), 20.0, 20.0)
+    with_it = trial("linear+gan", 0, TrialResult("complete", accuracy=0.75, log_loss=1.0), 30.0, 20.0)
     difference = mcnemar(np.zeros(4, int), np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1]))
     return dataclasses.replace(
         findings,
@@ -59,13 +60,17 @@ def test_what_a_generator_learnt_is_shown_and_is_no_failure(augmented, page):
     assert augmented.seconds_by_kind()["linear+gan"]["prepared"] == 30
 
 
+def busy(trial, phase, seconds):
+    return dataclasses.replace(trial, phase=phase, result=dataclasses.replace(trial.result, fit_cpu_seconds=seconds))
+
+
 def test_processor_time_is_told_by_phase_and_how_much_of_it_the_members_took(findings):
     looked, searched, trained, *rest = findings.trials
     trials = (
-        dataclasses.replace(looked, phase="look", cpu_seconds=10.0),
-        dataclasses.replace(searched, phase="search", cpu_seconds=30.0),
-        dataclasses.replace(trained, phase="train", cpu_seconds=60.0),
-        dataclasses.replace(rest[0], status="not_begun"),
+        busy(looked, "look", 10.0),
+        busy(searched, "search", 30.0),
+        busy(trained, "train", 60.0),
+        dataclasses.replace(rest[0], result=TrialResult("not_begun")),
     )
     some = dataclasses.replace(findings, trials=trials, members=((trained.study, trained.number, 1.0),))
     assert some.cpu_by_phase() == {"look": (1, 10.0, 0.0), "search": (1, 30.0, 0.0), "train": (1, 60.0, 60.0)}
@@ -304,7 +309,7 @@ def test_findings_of_nothing(findings):
 def test_a_contestant_without_predictions_and_no_history(findings):
     nothing = np.empty((0, 10))
     svm = Contestant("svm", None, {}, {"failed": 2}, nothing, nothing, np.nan, np.nan, 0.2)
-    trials = tuple(dataclasses.replace(trial, history={}) for trial in findings.trials)
+    trials = tuple(dataclasses.replace(trial, result=TrialResult(trial.status)) for trial in findings.trials)
     some = dataclasses.replace(findings, contestants=(*findings.contestants, svm), trials=trials)
     assert "No trial learned step by step" in render.render_html(some)
     assert board(some)["svm"]["Test accuracy, %"] == "–"
@@ -344,7 +349,7 @@ def test_the_page_says_what_the_temperature_did(findings):
 
 def test_the_terminal_says_why_a_study_has_no_score(findings):
     rows = [("bare", "no_weights"), ("late", "not_begun")]
-    more = [TrialRow(study, 0, status, "why", 1.0, None, None, {}, {}, 1.0) for study, status in rows]
+    more = [trial(study, 0, TrialResult(status, "why"), 1.0, 1.0) for study, status in rows]
     lines = render.terminal_leaderboard(dataclasses.replace(findings, trials=(*findings.trials, *more))).splitlines()
     said = {line.split()[0]: line.split() for line in lines}
     assert said["bare"][-4:] == ["weights", "–", "1", "–"]

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from fmnist_bench.report.so_far import MOMENTS, ensembles_so_far
-from fmnist_bench.storage.records import TrialRecord
 from fmnist_bench.storage.results import TrialResult
+from fmnist_bench.storage.trial import Trial
 
 
 def record(study, number, accuracy, ended, status="complete"):
-    return TrialRecord(study, number, {}, "", TrialResult(status, accuracy=accuracy, log_loss=1.0), 1.0, ended)
+    return Trial(study, number, {}, "", TrialResult(status, accuracy=accuracy, log_loss=1.0), 1.0, ended)
 
 
 def run_of(probabilities):

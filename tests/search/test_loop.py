@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 from scenes import answer, make_run, network
@@ -10,11 +11,10 @@ from fmnist_bench.cli import main
 from fmnist_bench.progress.displays import Progress
 from fmnist_bench.search.allocation import Clock
 from fmnist_bench.search.loop import Search
-from fmnist_bench.search.proposal import Proposal, Running
 from fmnist_bench.search.study import EPOCHS
-from fmnist_bench.storage.records import TRAIN
 from fmnist_bench.storage.results import TrialResult
 from fmnist_bench.storage.run_folder import Store
+from fmnist_bench.storage.trial import TRAIN, Trial
 
 
 class NoTracker:
@@ -55,11 +55,11 @@ def test_a_training_that_was_killed_is_planned_anew_and_not_repeated(tmp_path):
     search = make_search()
     (cnn,) = search.studies
     answer(cnn, run, search._ask(cnn, cnn.look(60.0)), accuracy=0.9)
-    search._ask(cnn, Proposal({"model__learning_rate": 0.5}, "one", 2, 100.0, phase=TRAIN))  # and here it is killed
+    search._ask(cnn, replace(cnn.trial({"model__learning_rate": 0.5}, "one", 2), phase=TRAIN))  # and here it is killed
     again = make_search()
     again.settle()
     (cnn,) = again.studies
-    assert [(record.phase, record.result.status) for record in cnn.records] == [
+    assert [(record.phase, record.status) for record in cnn.records] == [
         ("look", "complete"),
         (TRAIN, "interrupted"),
     ]
@@ -71,21 +71,21 @@ def test_a_training_says_how_many_epochs_the_clock_left_it(tmp_path):
     settings = SimpleNamespace(seed=0, trials=None, per_study=3)
     search = Search([network(run)], run, NoTracker(), Clock(600.0), None, settings, Progress())
     (cnn,) = search.studies
-    proposal = Proposal({"model__learning_rate": 0.5}, "one", 2, 100.0, phase=TRAIN, settings={EPOCHS: 56})
+    proposal = replace(cnn.trial({"model__learning_rate": 0.5}, "one", 2), phase=TRAIN, fidelity={EPOCHS: 56})
     result = TrialResult("complete", "a part of its schedule", accuracy=0.9, log_loss=0.3, schedule_share=0.1)
-    record = search._record(cnn, search._ask(cnn, proposal), result, 100.0)
+    record = search._record(search._ask(cnn, proposal), result, 100.0)
     assert (record.fidelity[EPOCHS], record.result.schedule_share, record.result.reason) == (6, 1.0, "")
 
 
 def test_ctrl_c_stops_the_search_and_a_second_one_the_program():
-    search, said = interruptible(Running(Proposal({}, "", 0, 1.0), time.monotonic()))
+    search, said = interruptible(Trial("svm", started=time.monotonic()))
     assert search.interrupt()
     assert said == ["Stopping the search; ensemble and report follow (Ctrl-C again stops at once)"]
     assert (search.interrupt(), search.stop.at_once.is_set()) == (False, False)
 
 
 def test_ctrl_c_lets_a_training_end_its_schedule_and_a_second_one_does_not():
-    search, said = interruptible(Running(Proposal({}, "", 0, 1.0, phase=TRAIN), time.monotonic() - 300))
+    search, said = interruptible(Trial("cnn", phase=TRAIN, started=time.monotonic() - 300))
     assert (search.interrupt(), search.stop.is_set(), search.stop.at_once.is_set()) == (True, True, False)
     assert "The training ends its schedule in about 30 s; then ensemble and report follow" in said[0]
     assert (search.interrupt(), search.stop.at_once.is_set()) == (True, True)

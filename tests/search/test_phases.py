@@ -9,8 +9,7 @@ from scenes import KNOWN, LEVELS, answer, make, make_run, network
 from fmnist_bench.progress.displays import Progress
 from fmnist_bench.search.allocation import Clock
 from fmnist_bench.search.loop import Search
-from fmnist_bench.search.proposal import Proposal
-from fmnist_bench.storage.records import LOOK, SEARCH, TRAIN
+from fmnist_bench.storage.trial import LOOK, SEARCH, TRAIN, Trial
 
 
 @pytest.fixture
@@ -69,7 +68,7 @@ def test_a_short_run_compares_families_and_then_trains_a_network(run):
     answer(search, run, ask, accuracy=0.85, seconds=20.0)
     search, proposal, ask = begin(loop)
     assert (search, proposal.phase, proposal.places) == (cnn, TRAIN, 2)
-    assert proposal.limit == pytest.approx(540.0, abs=1.0)
+    assert proposal.until == pytest.approx(600.0, abs=1.0)
     assert loop.phases.free_places() == 0
 
 
@@ -105,7 +104,7 @@ def test_a_long_run_goes_on_searching_until_its_share_is_over(run):
     for search, proposal, ask in begun:
         assert proposal.phase == SEARCH
         answer(search, run, ask, accuracy=0.91, seconds=20.0)
-    assert begin(loop)[1].parameters is None, "then new configurations"
+    assert begin(loop)[1].new, "then new configurations"
     late = make_loop(run, [cnn, svm], 3600.0, spent=1100.0)
     assert late.phases.next(0.0)[1].phase == TRAIN
 
@@ -201,21 +200,21 @@ def test_counted_trials_end_with_the_budget_where_there_is_one(run):
 
 
 @pytest.mark.parametrize(
-    ("proposal", "limit"),
+    ("trial", "limit"),
     [
-        (Proposal({}, "", 0, 0.0), 50.0),  # half of the time where nothing is known
-        (Proposal({}, "", 0, 20.0), 60.0),
-        (Proposal({}, "", 0, 2.0), 30.0),
-        (Proposal({}, "", 0, 90.0), 100.0),
-        (Proposal({}, "", 0, 0.0, limit=20.0), 60.0),  # its schedule ends after 20 s, what goes wrong after 60
-        (Proposal({}, "", 0, 0.0, phase=TRAIN, limit=98.0), 98.0),
+        (Trial("svm"), 50.0),  # half of the time where nothing is known
+        (Trial("svm", seconds=20.0), 60.0),
+        (Trial("svm", seconds=2.0), 30.0),
+        (Trial("svm", seconds=90.0), 100.0),
+        (Trial("cnn", limit=20.0), 60.0),  # its schedule ends after 20 s, what goes wrong after 60
+        (Trial("cnn", phase=TRAIN, until=198.0), 98.0),
     ],
 )
-def test_a_trial_may_take_three_times_what_is_expected(run, proposal, limit):
+def test_a_trial_may_take_three_times_what_is_expected(run, trial, limit):
     loop = make_loop(run, [], 220.0, spent=100.0)
-    assert loop.phases.limit(proposal, reserve=20.0) == pytest.approx(limit, rel=0.01)
+    assert loop.phases.limit(trial, reserve=20.0) == pytest.approx(limit, rel=0.01)
 
 
 def test_what_takes_longer_than_expected_may_go_on_while_the_search_does(run):
     loop = make_loop(run, [], 600.0, spent=60.0)
-    assert loop.phases.limit(Proposal({}, "", 0, 20.0), reserve=0.0) == pytest.approx(120.0, rel=0.01)
+    assert loop.phases.limit(Trial("svm", seconds=20.0), reserve=0.0) == pytest.approx(120.0, rel=0.01)

@@ -13,8 +13,8 @@ from fmnist_bench.search.optuna_sampler import OptunaSampler
 from fmnist_bench.search.plan import LEAST_FULL_BOX
 from fmnist_bench.search.study import STALE, StudySearch
 from fmnist_bench.search.successive_halving import AS_IT_STANDS
-from fmnist_bench.storage.records import LOOK, TrialRecord
 from fmnist_bench.storage.results import PREPARATION, PREPARED, TrialResult
+from fmnist_bench.storage.trial import LOOK, Trial
 
 
 @pytest.fixture
@@ -55,10 +55,9 @@ def test_an_interrupted_trial_is_asked_again(run):
 def test_a_trial_that_was_recorded_but_not_told_counts_once(run):
     search = make(run)
     asks = ask(search)
-    record = TrialRecord(
-        "svm", asks.number, dict(asks.parameters), "", TrialResult("complete", accuracy=0.5, log_loss=1.0), 1.0, 0.0
-    )
-    run.save_record(record)  # and here the process dies
+    run.save_record(
+        replace(asks, result=TrialResult("complete", accuracy=0.5, log_loss=1.0))
+    )  # and here the process dies
     again = make(run)
     assert again.count() == 0
     again.tell(run.record("svm", again.left_running()[0].number))
@@ -70,7 +69,7 @@ def test_without_a_budget_trials_run_as_the_study_says(run):
     search = make(run, levels=LEVELS, thorough=True)
     for _ in range(4):
         asked = ask(search)
-        assert search.fidelity(asked) == {}
+        assert asked.fidelity == {}
         answer(search, run, asked)
     assert all(trial.state == optuna.trial.TrialState.COMPLETE for trial in search.sampler._optuna.trials)
 
@@ -128,7 +127,7 @@ def test_lists_are_values_like_any_other(run):
     search = make(run, defaults, spec)
     record = answer(search, run, ask(search))
     assert record.parameters == {"model__hidden_layer_sizes": [64, 32], "model__alpha": 0.5}
-    assert make(run, defaults, spec).search(math.inf).parameters is None, "it is known again when it is read back"
+    assert make(run, defaults, spec).search(math.inf).new, "it is known again when it is read back"
 
 
 def test_what_runs_alone_may_lie_outside_of_what_is_searched(run):
@@ -164,7 +163,7 @@ def test_where_the_first_default_failed_the_second_one_is_looked_at(run):
 
 def test_a_study_without_defaults_is_looked_at_with_a_new_configuration(run):
     search = make(run)
-    assert search.look(60.0).parameters is None
+    assert search.look(60.0).new
     answer(search, run, search.ask(search.look(60.0)))
     assert search.look(60.0) is None
 
@@ -185,10 +184,10 @@ def test_the_best_configuration_is_tried_on_all_rows_before_new_ones(run):
     assert not search.is_compared
     full = search.search(30.0)
     assert (full.default, full.rung, full.seconds) == ("one", 2, 18.0)
-    assert search.search(17.0).parameters is None, "it does not fit, a new one on the lowest rung does"
+    assert search.search(17.0).new, "it does not fit, a new one on the lowest rung does"
     answer(search, run, search.ask(full), accuracy=0.9, seconds=18.0)
     assert search.is_compared
-    assert search.search(30.0).parameters is None
+    assert search.search(30.0).new
 
 
 def test_a_default_whose_name_says_again_is_promoted_like_any(run):
@@ -204,7 +203,7 @@ def test_the_best_third_is_promoted_and_optuna_takes_the_rungs_apart(run):
     for accuracy in (0.7, 0.9, 0.8, 0.5):
         answer(search, run, ask(search), accuracy=accuracy)
     promoted = ask(search)
-    assert (promoted.rung, search.fidelity(promoted)) == (1, {"model__max_iter": 30})
+    assert (promoted.rung, promoted.fidelity) == (1, {"model__max_iter": 30})
     states = [trial.state for trial in search.sampler._optuna.trials[:2]]
     assert states == [optuna.trial.TrialState.PRUNED, optuna.trial.TrialState.COMPLETE]
 
@@ -226,7 +225,7 @@ def beside(plain, run, **parameters):
 
 def prepare(augmented):
     result = TrialResult(PREPARED)
-    augmented.tell(TrialRecord(augmented.study.name, PREPARATION, {}, "", result, 40.0, 0.0, AS_IT_STANDS, {}))
+    augmented.tell(Trial(augmented.study.name, PREPARATION, result=result, seconds=40.0, rung=AS_IT_STANDS))
 
 
 def test_an_augmentation_learns_once_there_is_a_result_without_it(run):
@@ -237,7 +236,7 @@ def test_an_augmentation_learns_once_there_is_a_result_without_it(run):
     assert augmented.search(math.inf) is None, "that is no result"
     answer(plain, run, ask(plain))
     learning = augmented.search(math.inf, 150.0)
-    assert (learning.preparation, learning.seconds, learning.limit) == (True, 150.0, 150.0)
+    assert (learning.number, learning.seconds, learning.limit) == (PREPARATION, 150.0, 150.0)
     assert augmented.ask(learning).number == PREPARATION
     assert augmented.search(math.inf) is None, "it learns once"
     prepare(augmented)
@@ -249,7 +248,7 @@ def test_a_network_s_augmentation_does_not_learn_in_a_short_run(run):
     plain = network(run)
     answer(plain, run, plain.ask(plain.look(20.0)), accuracy=0.8, seconds=20.0)
     assert beside(plain, run).search(1000.0, LEAST_FULL_BOX - 1) is None
-    assert beside(plain, run).search(1000.0, LEAST_FULL_BOX).preparation
+    assert beside(plain, run).search(1000.0, LEAST_FULL_BOX).number == PREPARATION
 
 
 def test_an_augmentation_is_compared_at_what_the_plain_study_had(run):
@@ -276,7 +275,7 @@ def test_three_configurations_are_compared_with_an_augmentation(run):
         answer(plain, run, ask(plain), accuracy=accuracy)
     augmented, taken = beside(plain, run, ratio=Range(0.1, 1.0)), []
     prepare(augmented)
-    while (proposal := augmented.search(math.inf)).parameters is not None:
+    while not (proposal := augmented.search(math.inf)).new:
         taken.append(proposal.parameters["model__C"])
         augmented.ask(proposal)
     assert taken == [2.0, 3.0, 4.0]

@@ -9,12 +9,11 @@ from scenes import answer, make_run, network
 from fmnist_bench.config.space import Range, Spec
 from fmnist_bench.config.study import SEED
 from fmnist_bench.search.optuna_sampler import OptunaSampler
-from fmnist_bench.search.proposal import Proposal
 from fmnist_bench.search.study import EPOCHS, StudySearch
 from fmnist_bench.search.successive_halving import AS_IT_STANDS
-from fmnist_bench.search.training import choose_study, plan_training, resume_training
-from fmnist_bench.storage.records import TRAIN, TrialRecord
+from fmnist_bench.search.training import as_planned, choose_study, plan_training, resume_training
 from fmnist_bench.storage.results import PREPARATION, PREPARED, TrialResult
+from fmnist_bench.storage.trial import TRAIN, Trial
 
 
 @pytest.fixture
@@ -30,33 +29,40 @@ def looked(run, accuracy=0.88, seconds=10.0):
 
 
 def tried(search, run, rate, rung, accuracy):
-    proposal = Proposal({"model__learning_rate": rate}, "", rung, 1.0)
+    proposal = search.trial({"model__learning_rate": rate}, "", rung)
     return answer(search, run, search.ask(proposal), accuracy=accuracy, seconds=60.0)
 
 
+def plan(*arguments, **named):
+    return [trial for _, trial in plan_training(*arguments, **named)]
+
+
+def resume(*arguments, **named):
+    return [trial for _, trial in resume_training(*arguments, **named)]
+
+
 def test_one_network_has_all_places_while_two_would_make_too_few_epochs(run):
-    (training,) = plan_training([looked(run)], now=100.0, left=80.0, places=2, speedup=lambda n: n**0.9, seed=0)
-    proposal = training.proposal
-    assert (proposal.phase, proposal.places, proposal.seconds, training.until) == (TRAIN, 2, 80.0, 180.0)
-    assert (proposal.default, proposal.rung) == ("one", 2), "80 s make 8 epochs on one place, 15 on two"
-    assert proposal.settings[EPOCHS] == 56, "the clock ends its schedule"
+    (training,) = plan([looked(run)], now=100.0, left=80.0, places=2, speedup=lambda n: n**0.9, seed=0)
+    assert (training.phase, training.places, training.seconds, training.until) == (TRAIN, 2, 80.0, 180.0)
+    assert (training.default, training.rung) == ("one", 2), "80 s make 8 epochs on one place, 15 on two"
+    assert training.fidelity[EPOCHS] == 56, "the clock ends its schedule"
 
 
 def test_a_training_that_is_short_has_all_train_rows_as_well(run):
-    (training,) = plan_training([looked(run, seconds=100.0)], now=0.0, left=50.0, places=1, speedup=float, seed=0)
-    assert training.proposal.rung == 1, "half an epoch"
+    (training,) = plan([looked(run, seconds=100.0)], now=0.0, left=50.0, places=1, speedup=float, seed=0)
+    assert training.rung == 1, "half an epoch"
 
 
 def test_two_networks_have_one_place_each_where_the_time_suffices(run):
-    trainings = plan_training([looked(run)], now=0.0, left=200.0, places=2, speedup=lambda n: n**0.9, seed=3)
-    assert [(t.proposal.places, t.proposal.seconds, t.until) for t in trainings] == [(1, 200.0, 200.0)] * 2
-    assert [t.proposal.parameters.get(SEED) for t in trainings] == [None, 4]
+    trainings = plan([looked(run)], now=0.0, left=200.0, places=2, speedup=lambda n: n**0.9, seed=3)
+    assert [(t.places, t.seconds, t.until) for t in trainings] == [(1, 200.0, 200.0)] * 2
+    assert [t.parameters.get(SEED) for t in trainings] == [None, 4]
 
 
 def test_four_networks_train_in_two_rounds_where_each_gets_thirty_epochs(run):
-    trainings = plan_training([looked(run)], now=50.0, left=700.0, places=2, speedup=lambda n: n**0.9, seed=0)
+    trainings = plan([looked(run)], now=50.0, left=700.0, places=2, speedup=lambda n: n**0.9, seed=0)
     assert [t.until for t in trainings] == [400.0, 400.0, 750.0, 750.0]
-    assert len({str(t.proposal.parameters) for t in trainings}) == 4
+    assert len({str(t.parameters) for t in trainings}) == 4
 
 
 def test_a_second_network_is_another_architecture_that_is_nearly_as_good(run):
@@ -64,40 +70,40 @@ def test_a_second_network_is_another_architecture_that_is_nearly_as_good(run):
     tried(search, run, 0.5, 1, 0.920)
     tried(search, run, 0.3, 1, 0.915)
     tried(search, run, 0.9, 1, 0.900)
-    trainings = plan_training([search], now=0.0, left=400.0, places=2, speedup=lambda n: n**0.9, seed=0)
-    assert [t.proposal.parameters for t in trainings] == [{"model__learning_rate": rate} for rate in (0.5, 0.3)]
+    trainings = plan([search], now=0.0, left=400.0, places=2, speedup=lambda n: n**0.9, seed=0)
+    assert [t.parameters for t in trainings] == [{"model__learning_rate": rate} for rate in (0.5, 0.3)]
 
 
 @pytest.mark.parametrize(("accuracy", "second"), [(0.875, "two"), (0.865, "seed 1")])
 def test_another_default_configuration_is_compared_where_both_have_been(run, accuracy, second):
     search = looked(run, accuracy=0.88)
     tried(search, run, 0.5, 1, 0.92)
-    answer(search, run, search.ask(Proposal({"model__learning_rate": 0.2}, "two", 0, 1.0)), accuracy=accuracy)
-    trainings = plan_training([search], now=0.0, left=400.0, places=2, speedup=lambda n: n**0.9, seed=0)
-    assert second in trainings[1].proposal.default
+    answer(search, run, search.ask(search.trial({"model__learning_rate": 0.2}, "two", 0)), accuracy=accuracy)
+    trainings = plan([search], now=0.0, left=400.0, places=2, speedup=lambda n: n**0.9, seed=0)
+    assert second in trainings[1].default
 
 
 def test_a_first_look_puts_no_configuration_before_a_default_one(run):
     search = looked(run, accuracy=0.88)
     tried(search, run, 0.3, 0, 0.89)
-    (training,) = plan_training([search], now=0.0, left=60.0, places=2, speedup=lambda n: n**0.9, seed=0)
-    assert training.proposal.default == "one"
+    (training,) = plan([search], now=0.0, left=60.0, places=2, speedup=lambda n: n**0.9, seed=0)
+    assert training.default == "one"
 
 
 def test_a_network_that_was_trained_counts_for_nothing_in_the_next_choice(run):
     search = looked(run)
-    (training,) = plan_training([search], now=0.0, left=80.0, places=2, speedup=lambda n: n**0.9, seed=0)
-    record = answer(search, run, search.ask(training.proposal), accuracy=0.94, seconds=80.0)
-    assert (record.phase, record.fidelity[EPOCHS]) == (TRAIN, training.proposal.settings[EPOCHS])
+    (training,) = plan([search], now=0.0, left=80.0, places=2, speedup=lambda n: n**0.9, seed=0)
+    record = answer(search, run, search.ask(training), accuracy=0.94, seconds=80.0)
+    assert (record.phase, record.fidelity[EPOCHS]) == (TRAIN, training.fidelity[EPOCHS])
     assert (search.count(), search.halving.promise() < 0.94, search.best(1)) == (1, True, [record])
-    again = plan_training([search], now=80.0, left=80.0, places=2, speedup=lambda n: n**0.9, seed=0)
-    assert again[0].proposal == training.proposal
+    again = plan([search], now=80.0, left=80.0, places=2, speedup=lambda n: n**0.9, seed=0)
+    assert again[0] == replace(training, until=160.0)
 
 
 def augmented(plain, run, rung, accuracy):
     study = replace(plain.study, augments=(Spec("fmnist_bench.models.ConditionalGAN", {"ratio": Range(0.1, 1.0)}),))
     search = StudySearch(study, run, OptunaSampler(study, run, seed=0), plain=plain)
-    search.tell(TrialRecord(study.name, PREPARATION, {}, "", TrialResult(PREPARED), 40.0, 0.0, AS_IT_STANDS, {}))
+    search.tell(Trial(study.name, PREPARATION, result=TrialResult(PREPARED), seconds=40.0, rung=AS_IT_STANDS))
     tried(search, run, 0.5, rung, accuracy)
     return search
 
@@ -117,8 +123,8 @@ def test_an_augmentation_is_not_judged_on_different_fidelities(run):
 
 def test_without_a_network_or_without_time_nothing_is_trained(run):
     search = network(run)
-    assert plan_training([search], 0.0, 100.0, 2, float, 0) == []
-    assert plan_training([looked(run)], 0.0, 10.0, 2, float, 0) == []
+    assert plan([search], 0.0, 100.0, 2, float, 0) == []
+    assert plan([looked(run)], 0.0, 10.0, 2, float, 0) == []
 
 
 STATUSES = [("interrupted", 1), ("crashed", 1), ("complete", 0), ("failed", 0)]
@@ -127,29 +133,28 @@ STATUSES = [("interrupted", 1), ("crashed", 1), ("complete", 0), ("failed", 0)]
 @pytest.mark.parametrize(("status", "resumed"), STATUSES)
 def test_a_training_that_was_stopped_goes_on_in_all_of_the_time(run, status, resumed):
     search = looked(run)
-    (training,) = plan_training([search], now=0.0, left=80.0, places=2, speedup=float, seed=0)
-    stopped = answer(search, run, search.ask(training.proposal), status=status)
-    found = resume_training([training.planned()], [search], now=100.0, left=300.0, places=2, speedup=float)
+    (training,) = plan([search], now=0.0, left=80.0, places=2, speedup=float, seed=0)
+    stopped = answer(search, run, search.ask(training), status=status)
+    found = resume([as_planned(training)], [search], now=100.0, left=300.0, places=2, speedup=float)
     assert len(found) == resumed
     for training in found:
-        proposal = training.proposal
-        assert (proposal.parameters, proposal.rung) == (stopped.parameters, stopped.rung)
-        assert (proposal.phase, proposal.places, training.until) == (TRAIN, 2, 400.0)
-        assert proposal.settings[EPOCHS] == 56
+        assert (training.parameters, training.rung) == (stopped.parameters, stopped.rung)
+        assert (training.phase, training.places, training.until) == (TRAIN, 2, 400.0)
+        assert training.fidelity[EPOCHS] == 56
 
 
 def test_networks_that_were_planned_and_not_begun_share_the_time_that_is_left(run):
     search = looked(run)
-    trainings = plan_training([search], now=0.0, left=700.0, places=2, speedup=lambda n: n**0.9, seed=0)
-    planned = json.loads(json.dumps([training.planned() for training in trainings]))
-    answer(search, run, search.ask(trainings[0].proposal))
-    found = resume_training(planned, [search], now=400.0, left=300.0, places=2, speedup=float)
-    assert [t.proposal.parameters for t in found] == [t.proposal.parameters for t in trainings[1:]]
-    assert [(t.proposal.places, t.until) for t in found] == [(1, 550.0), (1, 550.0), (1, 700.0)]
+    trainings = plan([search], now=0.0, left=700.0, places=2, speedup=lambda n: n**0.9, seed=0)
+    planned = json.loads(json.dumps([as_planned(training) for training in trainings]))
+    answer(search, run, search.ask(trainings[0]))
+    found = resume(planned, [search], now=400.0, left=300.0, places=2, speedup=float)
+    assert [t.parameters for t in found] == [t.parameters for t in trainings[1:]]
+    assert [(t.places, t.until) for t in found] == [(1, 550.0), (1, 550.0), (1, 700.0)]
 
 
 def test_a_cluster_gives_a_network_that_goes_on_one_worker(run):
     search = looked(run)
-    (planned,) = (t.planned() for t in plan_training([search], 0.0, 80.0, 2, float, 0))
-    (training,) = resume_training([planned], [search], 100.0, 300.0, 8, speedup=lambda places: 1.0)
-    assert training.proposal.places == 1
+    (planned,) = (as_planned(t) for t in plan([search], 0.0, 80.0, 2, float, 0))
+    (training,) = resume([planned], [search], 100.0, 300.0, 8, speedup=lambda places: 1.0)
+    assert training.places == 1

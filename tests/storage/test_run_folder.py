@@ -11,15 +11,15 @@ from fmnist_bench._utils.errors import InputError
 from fmnist_bench.cli import main
 from fmnist_bench.config.study import Benchmark
 from fmnist_bench.storage import run_folder as module
-from fmnist_bench.storage.records import TrialRecord
 from fmnist_bench.storage.results import TrialResult
 from fmnist_bench.storage.run_folder import Run, Store
+from fmnist_bench.storage.trial import Trial
 
 
 def test_records_come_back_as_they_were(tmp_path):
     with Store(tmp_path).open_run(Benchmark("b"), "f" * 64) as run:
         result = TrialResult("failed", "x: y", history={"step": [1.0], "valid_loss": [float("nan")]})
-        record = TrialRecord("study", 3, {"model__C": 1.5, "model__kernel": "rbf"}, "default", result, 2.5, 9.0)
+        record = Trial("study", 3, {"model__C": 1.5, "model__kernel": "rbf"}, "default", result, 2.5, 9.0)
         run.save_record(record)
         (back,) = run.records("study")
     assert back.parameters == record.parameters
@@ -91,10 +91,10 @@ RESULT = TrialResult("complete", accuracy=1.0, log_loss=0.1, history={"step": [1
 )
 def test_a_record_that_no_run_wrote_is_none(tmp_path, name, value):
     with Store(tmp_path).open_run(Benchmark("b"), "f" * 64) as run:
-        run.save_record(TrialRecord("study", 3, {}, "", RESULT, 2.5, 9.0))
+        run.save_record(Trial("study", 3, {}, "", RESULT, 2.5, 9.0))
         path = run.trial_folder("study", 3) / "trial.json"
         content = json.loads(path.read_text())
-        assert run.record("study", 3) == TrialRecord("study", 3, {}, "", RESULT, 2.5, 9.0)
+        assert run.record("study", 3) == Trial("study", 3, {}, "", RESULT, 2.5, 9.0)
         path.write_text(json.dumps({**content, name: value}))
         assert run.record("study", 3) is None
         for key, wrong in (

@@ -21,9 +21,9 @@ from sqlalchemy.engine import Engine
 
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench.report import mlflow_notes
-from fmnist_bench.storage.records import TrialRecord
 from fmnist_bench.storage.results import PREPARATION, PREPARED, TrialResult
 from fmnist_bench.storage.run_folder import Run, Store
+from fmnist_bench.storage.trial import Trial
 from fmnist_bench.storage.trial_folder import MODEL, PROBABILITIES
 from fmnist_bench.tracking import tracker as tracking
 from fmnist_bench.tracking.servers import check_registered, serve_command
@@ -59,7 +59,7 @@ def finish(run, tracker, number, status="complete", history=None, **settings):
     for name in (MODEL, PROBABILITIES):
         (folder / name).write_text("content")
     result = TrialResult(status, "why", accuracy=0.5, log_loss=1.0, history=history or {})
-    record = TrialRecord("svm", number, {"model__C": 1.5, **settings}, "", result, 2.0, 9.0)
+    record = Trial("svm", number, {"model__C": 1.5, **settings}, "", result, 2.0, 9.0)
     run.save_record(record)
     tracker.log_trial(record)
 
@@ -584,7 +584,7 @@ def test_what_a_killed_process_recorded_and_did_not_log_is_logged_once(run, trac
 def test_half_a_preparation_is_written_anew(run, tracker):
     folder = run.trial_folder("svm", PREPARATION)
     folder.mkdir(parents=True)
-    record = TrialRecord("svm", PREPARATION, {}, "", TrialResult(PREPARED, "", log_loss=1.0), 2.0, 9.0)
+    record = Trial("svm", PREPARATION, {}, "", TrialResult(PREPARED, "", log_loss=1.0), 2.0, 9.0)
     run.save_record(record)
     tracker.log_missing(record)
     client(run).update_run(trials(run)[PREPARATION].info.run_id, status="RUNNING")

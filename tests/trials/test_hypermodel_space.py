@@ -99,7 +99,7 @@ def test_a_hypermodel_from_a_study_to_the_report(arena, monkeypatch):
     outcome = run_benchmark("b.toml", progress=Progress(), allow_import=ALLOWED)
     records = Run(Store("mlruns"), outcome.folder, "b").records("own")
     assert len(records) == 4
-    assert {record.result.status for record in records} <= {"complete", "pruned"}
+    assert {record.status for record in records} <= {"complete", "pruned"}
     first = records[0]
     assert (first.default, first.result.accuracy > 0.5) == ("0", True)
     assert first.parameters == {
@@ -113,7 +113,7 @@ def test_a_hypermodel_from_a_study_to_the_report(arena, monkeypatch):
         assert record.parameters.keys() - {"model__pool"} == others[record.parameters["model__kind"]]
         assert ("model__pool" in record.parameters) == record.parameters.get("model__pooled", False)
         assert 16 <= record.parameters.get("model__units", 16) <= 32
-        assert len(record.result.history["step"]) == 2 or record.result.status == "pruned"
+        assert len(record.result.history["step"]) == 2 or record.status == "pruned"
     assert {record.parameters["model__kind"] for record in records} == {"dense", "conv"}
     assert outcome.findings.ensemble is not None
 

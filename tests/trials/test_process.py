@@ -22,6 +22,7 @@ from fmnist_bench.config.space import Spec
 from fmnist_bench.config.study import DefaultConfiguration, Fidelity, SearchSpace, Study
 from fmnist_bench.pipeline import Pipeline
 from fmnist_bench.runner import check_benchmark
+from fmnist_bench.storage.trial import TRAIN
 from fmnist_bench.storage.trial_folder import LOG, MODEL, PROBABILITIES, RESULT
 from fmnist_bench.trials.limits import Limits
 from fmnist_bench.trials.process import answer_of_worker, check_in_worker, predict_in_worker, prepare, run_in_worker
@@ -31,6 +32,10 @@ from fmnist_bench.trials.task import _fill
 
 def run(task, on_report=lambda step, score: False, stop=None):
     return run_in_worker(task, on_report, stop or threading.Event())
+
+
+def in_train_phase(task):
+    return replace(task, trial=replace(task.trial, phase=TRAIN))
 
 
 def test_a_whole_trial_leaves_its_files_and_nothing_else(make_task, split):
@@ -255,21 +260,21 @@ def test_a_stop_interrupts(make_task):
 def test_a_training_that_may_finish_hands_in_what_it_has(make_task):
     stop = Stop()
     threading.Timer(1.0, stop.set).start()
-    assert run(replace(make_task("patient"), finishes=True), stop=stop).status == "complete"
+    assert run(in_train_phase(make_task("patient")), stop=stop).status == "complete"
 
 
 def test_a_training_that_may_finish_is_ended_where_that_is_asked(make_task):
     stop = Stop()
     threading.Timer(0.5, stop.set).start()
     threading.Timer(1.0, stop.at_once.set).start()
-    assert run(replace(make_task("hang"), finishes=True), stop=stop).status == "interrupted"
+    assert run(in_train_phase(make_task("hang")), stop=stop).status == "interrupted"
 
 
 def test_a_training_that_does_not_finish_in_time_is_ended(make_task, monkeypatch):
     monkeypatch.setattr("fmnist_bench.trials.stop.LEAST_FINISH", 0.5)
     stop = Stop()
     stop.set()
-    assert run(replace(make_task("hang"), finishes=True), stop=stop).status == "timeout"
+    assert run(in_train_phase(make_task("hang")), stop=stop).status == "timeout"
 
 
 @pytest.mark.parametrize(
