@@ -21,7 +21,7 @@ from fmnist_bench._utils.digests import digest_of
 from fmnist_bench._utils.probabilities import as_probabilities, check_classes
 from fmnist_bench.data.pixels import as_rows, check_image_shape, check_scale, image_shape_of, white_of
 
-LEAST_SECONDS = 1.0  # that a model with a limit may take to train, however long what comes before it took
+LEAST_SECONDS = 1.0  # that a model with a deadline may take to train, however long what comes before it took
 
 
 def _has_probabilities(pipeline: Any) -> bool:
@@ -34,8 +34,8 @@ class Pipeline(ClassifierMixin, BaseEstimator):
     Parameters
     ----------
     model : estimator
-        A classifier. It gets `validation_data` and `monitor` where its class declares that its ``fit`` takes them:
-        ``takes_validation_data = True``, ``takes_monitor = True``.
+        A classifier. Its ``fit`` gets `validation_data`, `monitor`, `checkpoint` and `deadline` where its class
+        declares that it takes them: ``takes_validation_data = True``, and so on.
     features : Pipeline or None
         Transformers between the pixels and the model.
     augment : sampler or None
@@ -56,7 +56,7 @@ class Pipeline(ClassifierMixin, BaseEstimator):
         Of the images given to `fit`; None after rows.
     """
 
-    takes_validation_data = takes_monitor = takes_checkpoint = True
+    takes_validation_data = takes_monitor = takes_checkpoint = takes_deadline = True
 
     def __init__(
         self,
@@ -78,6 +78,7 @@ class Pipeline(ClassifierMixin, BaseEstimator):
         monitor: Callable[[int, float], None] | None = None,
         sample_weight: ArrayLike | None = None,
         checkpoint: str | Path | None = None,
+        deadline: float | None = None,
     ) -> Self:
         """Augment, transform, train.
 
@@ -94,6 +95,8 @@ class Pipeline(ClassifierMixin, BaseEstimator):
             as the mean of these.
         checkpoint : str, Path or None
             File for the model to go on from after a kill, where it can.
+        deadline : float or None
+            When the training must be over, by ``time.monotonic()``; for a model that can end in time.
 
         Raises
         ------
@@ -102,15 +105,14 @@ class Pipeline(ClassifierMixin, BaseEstimator):
         PredictionError
             Where the classes of the fitted model are not those of `y`.
         """
-        started = time.monotonic()
         pixels, targets = self._check(X, y)
         weights = None if sample_weight is None else _check_sample_weight(sample_weight, pixels)
         self.model_, self.features_, augment = self._clones(self.image_shape_)
         rows, labels = augment.fit_resample(pixels, targets) if augment is not None else (pixels, targets)
         given = {} if weights is None else _weights(self.model_, _of_all_rows(weights, pixels, rows))
         transformed = self._fit_features(rows, labels)
-        _take_from_limit(self.model_, time.monotonic() - started)
-        self.model_.fit(transformed, labels, **self._extras(validation_data, monitor, checkpoint), **given)
+        extras = self._extras(validation_data, monitor=monitor, checkpoint=checkpoint, deadline=deadline)
+        self.model_.fit(transformed, labels, **extras, **given)
         self.classes_ = np.unique(targets)
         check_classes(self.model_.classes_, self.classes_)
         return self
@@ -175,21 +177,19 @@ class Pipeline(ClassifierMixin, BaseEstimator):
             return step.transform(X)
         return _cached_transform(step, np.asarray(X), Path(self.cache_dir))
 
-    def _extras(self, validation_data: Any, monitor: Any, checkpoint: Any) -> dict[str, Any]:
-        extras: dict[str, Any] = {}
+    def _extras(self, validation_data: Any, **given: Any) -> dict[str, Any]:
+        extras = {name: value for name, value in given.items() if value is not None and takes(self.model_, name)}
+        if "deadline" in extras:
+            extras["deadline"] = max(extras["deadline"], time.monotonic() + LEAST_SECONDS)
         if validation_data is not None and takes(self.model_, "validation_data"):
             X, y = validation_data
             rows = validate_data(self, as_rows(_array_or_frame(X)), reset=False, dtype=None, ensure_all_finite=False)
             extras["validation_data"] = (self._transform(rows), y)
-        if monitor is not None and takes(self.model_, "monitor"):
-            extras["monitor"] = monitor
-        if checkpoint is not None and takes(self.model_, "checkpoint"):
-            extras["checkpoint"] = checkpoint
         return extras
 
 
 def takes(estimator: Any, what: str) -> bool:
-    """Whether the class of an estimator declares that its `fit` takes `validation_data`, `monitor` or `checkpoint`.
+    """Whether the class of an estimator declares that its `fit` takes `validation_data`, `monitor` or the like.
 
     The name of a parameter alone tells nothing: a `monitor` of ``sklearn.ensemble.GradientBoostingClassifier`` is
     called with three other arguments.
@@ -276,12 +276,6 @@ def tell_image_shape(estimator: Any, image_shape: tuple[int, ...] | None) -> Any
         if part is not None and image_shape is not None:
             set_where_none(part, image_shape=image_shape)
     return estimator
-
-
-def _take_from_limit(model: BaseEstimator, seconds: float) -> None:
-    """Leave a model the time that augmentation and features have not taken of its `max_seconds`."""
-    limits = {name: most for name, most in model.get_params().items() if name.rpartition("__")[2] == "max_seconds"}
-    model.set_params(**{name: max(most - seconds, LEAST_SECONDS) for name, most in limits.items() if most is not None})
 
 
 def _cached_transform(step: Any, X: NDArray[Any], folder: Path) -> Any:

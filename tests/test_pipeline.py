@@ -175,14 +175,16 @@ def test_what_comes_before_the_model_takes_from_its_limit(digits):
             return super().fit_resample(X, y)
 
     class Limited(LogisticRegression):
-        def __init__(self, max_seconds=None):
-            super().__init__()
-            self.max_seconds = max_seconds
+        takes_deadline = True
 
-    rows = digits.X[:100], digits.y[:100]
-    assert 5 < Pipeline(Limited(10.0), augment=Slow()).fit(*rows).model_.max_seconds <= 9.7
-    assert Pipeline(Limited(1.1), augment=Slow()).fit(*rows).model_.max_seconds == 1.0
-    assert Pipeline(Limited(), augment=Slow()).fit(*rows).model_.max_seconds is None
+        def fit(self, X, y, deadline=None):
+            self.left_ = None if deadline is None else deadline - time.monotonic()
+            return super().fit(X, y)
+
+    rows, pipeline = (digits.X[:100], digits.y[:100]), Pipeline(Limited(), augment=Slow())
+    assert 5 < pipeline.fit(*rows, deadline=time.monotonic() + 10.0).model_.left_ <= 9.7
+    assert 0.5 < pipeline.fit(*rows, deadline=time.monotonic() + 0.1).model_.left_ <= 1.0, "it gets a second at least"
+    assert pipeline.fit(*rows).model_.left_ is None
 
 
 def test_images_of_another_shape_and_scale_are_noticed(digits):

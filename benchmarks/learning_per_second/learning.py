@@ -100,9 +100,10 @@ def measure(name: str, minutes: float, seed: int) -> dict[str, Any]:
     known = "6conv-long" if minutes >= LONG_MINUTES else "6conv"
     default = next(default for default in space.defaults if default.name == known)
     model = Study(space).pipeline(default.parameters).model
-    model.set_params(**CHANGES[name], max_seconds=60 * minutes, epochs=1000, image_shape=data.image_shape)
+    model.set_params(**CHANGES[name], epochs=1000, image_shape=data.image_shape)
     started = time.monotonic()
-    model.set_params(random_state=seed).fit(data.X[split.train], data.y[split.train])
+    model.set_params(random_state=seed)
+    model.fit(data.X[split.train], data.y[split.train], deadline=started + 60 * minutes)
     seconds = time.monotonic() - started
     probabilities, y = model.predict_proba(data.X[split.validation]), data.y[split.validation]
     right = probabilities.argmax(axis=1) == y

@@ -11,6 +11,7 @@ are written to transfer.md. Delete the json to measure anew.
 
 import argparse
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -59,7 +60,7 @@ def main() -> None:
                 space, wanted = "efficientnet_lite0", arguments
                 if contender == "cnn":
                     seconds = measured[f"transfer {seed}"]["fit"]
-                    space, wanted = "cnn", {"name": "6conv", "epochs": 10_000, "max_seconds": seconds}
+                    space, wanted = "cnn", {"name": "6conv", "epochs": 10_000, "seconds": seconds}
                 measured[key] = _apart(space, wanted, seed, options.rows)
                 print(rival, key, measured[key], flush=True)
                 keep_figures(KEPT, found)
@@ -74,12 +75,12 @@ def _apart(*arguments: object) -> Any:
 def train(space: str, arguments: dict[str, Any], seed: int, rows: int) -> dict[str, float]:
     """Train a default configuration of a study, with other `arguments`; seconds and test accuracy."""
     train, test, study = load_dataset(subset="train"), load_dataset(subset="test"), Study(load_space(space))
-    name = arguments.pop("name")
+    name, seconds = arguments.pop("name"), arguments.pop("seconds", math.inf)
     default = next(default.parameters for default in study.space.defaults if default.name == name)
     pipeline = build(study, default, arguments)
     set_where_none(pipeline, random_state=seed, image_shape=train.image_shape)
     started = time.perf_counter()
-    pipeline.fit(train.X[:rows], train.y[:rows])
+    pipeline.fit(train.X[:rows], train.y[:rows], deadline=time.monotonic() + seconds)
     fitted = time.perf_counter()
     accuracy = pipeline.score(test.X, test.y)
     return {"fit": fitted - started, "predict": time.perf_counter() - fitted, "accuracy": accuracy}

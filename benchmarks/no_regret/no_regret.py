@@ -76,9 +76,9 @@ def network(options: argparse.Namespace) -> dict[str, Any]:
     name = "airbench-long" if options.minutes >= LONG_MINUTES else "airbench"
     default = next(default for default in space.defaults if default.name == name)
     model = Study(space).pipeline(default.parameters).model
-    left = 60 * options.minutes - END_SECONDS - (time.monotonic() - STARTED)
-    model.set_params(max_seconds=left, epochs=1000, image_shape=data.image_shape, random_state=options.seed)
-    model.fit(data.X, data.y)
+    deadline = STARTED + 60 * options.minutes - END_SECONDS
+    model.set_params(epochs=1000, image_shape=data.image_shape, random_state=options.seed)
+    model.fit(data.X, data.y, deadline=deadline)
     test = load_dataset("fashion-mnist", "test")
     return row("network", options, model.predict(test.X), test.y)
 

@@ -9,9 +9,8 @@ from sklearn.base import is_classifier
 from fmnist_bench._utils.errors import InputError, nearest
 from fmnist_bench.config.building import resolve
 from fmnist_bench.config.study import ROWS, Study
-from fmnist_bench.pipeline import Pipeline
+from fmnist_bench.pipeline import Pipeline, takes
 
-TOLD = {"max_seconds", "random_state"}
 COMPOSITION_CHECKS = ("_validate_steps", "_validate_transformers", "_validate_estimators")
 
 
@@ -37,12 +36,12 @@ def check_study(study: Study, allow_import: Sequence[str] = ()) -> None:
 def compresses_schedule(study: Study, allow_import: Sequence[str] = ()) -> bool:
     """Whether a limit shortens the training of the study's model to a whole one, with a schedule that ends in time.
 
-    Its class declares `compresses_schedule = True`. It takes what the search tells it then: the limit, and the seed
+    Its class declares `compresses_schedule = True`. It takes what the search tells it then: the deadline, and the seed
     with which it is trained once more.
     """
     target = resolve(study.space.model.use, f"study {study.space.name}, [model]", allow_import)
-    declared = getattr(target, "compresses_schedule", False)
-    return declared is True and inspect.signature(target).parameters.keys() >= TOLD
+    declared = getattr(target, "compresses_schedule", False) is True
+    return declared and takes(target, "deadline") and "random_state" in inspect.signature(target).parameters
 
 
 def _configurations(study: Study) -> Iterator[tuple[dict[str, Any], str]]:

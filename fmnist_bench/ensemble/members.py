@@ -130,8 +130,7 @@ def with_length_found(estimator: Any, fitted: Any) -> Any:
     """Clone an estimator so that it trains for as many rounds or epochs as were best, and no longer stops early.
 
     Knows the parameters of scikit-learn (`early_stopping`, `n_iter_no_change`), of XGBoost (`early_stopping_rounds`)
-    and of the networks (`patience`, `max_seconds`), also of the last step of a pipeline and of the model of a
-    `Pipeline`.
+    and of the networks (`patience`, `epochs`), also of the last step of a pipeline and of the model of a `Pipeline`.
 
     Parameters
     ----------
@@ -164,16 +163,13 @@ def _found(parameters: dict[str, Any], fitted: Any) -> dict[str, Any]:
     if parameters.get("n_iter_no_change") and hasattr(fitted, "n_estimators_"):
         return {"n_iter_no_change": None, "n_estimators": int(fitted.n_estimators_)}
     if parameters.get("early_stopping_rounds") and hasattr(fitted, "best_iteration"):
-        found = {"early_stopping_rounds": None, "n_estimators": int(fitted.best_iteration) + 1}
-        return {**found, "max_seconds": None} if "max_seconds" in parameters else found
-    if parameters.get("max_seconds") and hasattr(fitted, "get_booster"):
-        return {"max_seconds": None, "n_estimators": int(fitted.get_booster().num_boosted_rounds())}
+        return {"early_stopping_rounds": None, "n_estimators": int(fitted.best_iteration) + 1}
+    if hasattr(fitted, "get_booster"):  # a deadline may have ended it
+        return {"n_estimators": int(fitted.get_booster().num_boosted_rounds())}
     kept, own = getattr(fitted, "history_", None), signature(type(fitted).__init__).parameters
     history = kept if isinstance(kept, Mapping) else {}
     steps = history.get("step")
     if steps and parameters.get("patience") and "patience" in own:
         losses = history.get("valid_loss") or [-step for step in steps]
-        return {"patience": None, "max_seconds": None, "epochs": int(np.argmin(losses)) + 1}
-    if steps and parameters.get("max_seconds"):
-        return {"max_seconds": None, "epochs": len(steps)}
-    return {}
+        return {"patience": None, "epochs": int(np.argmin(losses)) + 1}
+    return {"epochs": len(steps)} if steps and "epochs" in own else {}

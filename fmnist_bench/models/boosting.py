@@ -21,12 +21,10 @@ LABELS = "fmnist_bench_labels"  # attribute of the trees in a file of XGBoost's 
 
 
 class XGBoostClassifier(xgboost.XGBClassifier):  # type: ignore[misc]
-    """XGBoost's classifier with any labels, validation scores for a monitor and a time limit.
+    """XGBoost's classifier with any labels, validation scores for a monitor and a deadline.
 
     Parameters
     ----------
-    max_seconds : float or None
-        Wall-clock limit of `fit`: boosting ends with the last round that fits in.
     early_stopping_rounds : int or None
         Stop after so many rounds without a better validation log loss, or without a better last one of `eval_metric`,
         and predict with the best number of rounds. Ignored where `fit` gets neither `validation_data` nor `eval_set`.
@@ -46,19 +44,10 @@ class XGBoostClassifier(xgboost.XGBClassifier):  # type: ignore[misc]
     Chen and Guestrin, "XGBoost: A Scalable Tree Boosting System" (2016).
     """
 
-    takes_validation_data = takes_monitor = True
+    takes_validation_data = takes_monitor = takes_deadline = True
 
-    def __init__(
-        self, *, max_seconds: float | None = None, early_stopping_rounds: int | None = None, **kwargs: Any
-    ) -> None:
+    def __init__(self, *, early_stopping_rounds: int | None = None, **kwargs: Any) -> None:
         super().__init__(early_stopping_rounds=early_stopping_rounds, **kwargs)
-        self.max_seconds = max_seconds
-
-    def get_xgb_params(self) -> dict[str, Any]:
-        """Return the parameters that XGBoost's core knows."""
-        params: dict[str, Any] = super().get_xgb_params()
-        params.pop("max_seconds", None)
-        return params
 
     @property
     def classes_(self) -> NDArray[Any]:
@@ -73,6 +62,7 @@ class XGBoostClassifier(xgboost.XGBClassifier):  # type: ignore[misc]
         validation_data: tuple[ArrayLike, ArrayLike] | None = None,
         monitor: Monitor | None = None,
         *,
+        deadline: float | None = None,
         sample_weight: ArrayLike | None = None,
         eval_set: Sequence[tuple[ArrayLike, ArrayLike]] | None = None,
         verbose: bool | int | None = False,
@@ -91,6 +81,8 @@ class XGBoostClassifier(xgboost.XGBClassifier):  # type: ignore[misc]
         monitor : callable or None
             Called every five rounds with the number of rounds and the validation accuracy; an
             exception stops the boosting.
+        deadline : float or None
+            By ``time.monotonic()``: boosting ends with the last round that fits in.
         sample_weight : array-like of shape (n,) or None
             Weights of the rows.
         eval_set : list of tuple or None
@@ -111,7 +103,6 @@ class XGBoostClassifier(xgboost.XGBClassifier):  # type: ignore[misc]
         ValueError
             One class only, labels in `validation_data` that `y` lacks, or parameters that XGBoost refuses.
         """
-        started = time.monotonic()
         encoder = _encoder(y)
         if sample_weight is not None and not np.asarray(sample_weight).any():
             raise ValueError("sample_weight: all are zero")
@@ -120,7 +111,7 @@ class XGBoostClassifier(xgboost.XGBClassifier):  # type: ignore[misc]
         data = [(X, codes)] if eval_set is None else []  # the very objects: XGBoost makes its matrix of them once
         data += [(rows, encoder.transform(labels)) for rows, labels in further]
         given = {"sample_weight": sample_weight, "verbose": verbose, **_for_all(kwargs, len(data))}
-        report = _Report(self, started, monitor, eval_set is None, len(encoder.classes_))
+        report = _Report(self, deadline, monitor, eval_set is None, len(encoder.classes_))
         self.__dict__.pop("labels_", None)  # the inherited fit expects encoded classes
         self._boost(X, codes, data, report, given)
         self.labels_ = encoder.classes_
@@ -223,13 +214,18 @@ class _Report(xgboost.callback.TrainingCallback):  # type: ignore[misc]
     """Follows one boosting: keeps the history, calls the monitor, watches the clock."""
 
     def __init__(
-        self, model: XGBoostClassifier, started: float, monitor: Monitor | None, scores_fit_rows: bool, n_classes: int
+        self,
+        model: XGBoostClassifier,
+        deadline: float | None,
+        monitor: Monitor | None,
+        scores_fit_rows: bool,
+        n_classes: int,
     ) -> None:
         super().__init__()
         self.monitor, self.scores_fit_rows = monitor, scores_fit_rows
         self.error, self.loss = ("error", "logloss") if n_classes == 2 else ("merror", "mlogloss")
         self.rounds = model.get_num_boosting_rounds()
-        self.deadline = np.inf if model.max_seconds is None else started + model.max_seconds
+        self.deadline = np.inf if deadline is None else deadline
         self.slowest = 0.0
         self.history: dict[str, list[Any]] = {"step": []}
         model.history_ = self.history

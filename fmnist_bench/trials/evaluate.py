@@ -17,7 +17,7 @@ from fmnist_bench._utils.environment import cores
 from fmnist_bench._utils.errors import describe, printable
 from fmnist_bench._utils.processes import cpu_seconds, peak_memory
 from fmnist_bench.data.dataset import Split
-from fmnist_bench.pipeline import Pipeline
+from fmnist_bench.pipeline import Pipeline, takes
 from fmnist_bench.storage.results import (
     LAST_STEP,
     NO_WEIGHTS,
@@ -36,6 +36,7 @@ def run_trial(
     split: Split,
     monitor: Monitor,
     checkpoint: Path | None = None,
+    deadline: float | None = None,
 ) -> TrialResult:
     """Fit `pipeline` in place on the train rows and score it on the validation rows; an exception becomes a status."""
     valid = X[split.validation], y[split.validation]
@@ -43,7 +44,7 @@ def run_trial(
     try:
         # Threads for the fit alone: a forest that predicts with several adds up in any order, to other last bits.
         with parallel_config(backend="threading", n_jobs=cores()):
-            pipeline.fit(X[split.train], y[split.train], valid, monitor, checkpoint=checkpoint)
+            pipeline.fit(X[split.train], y[split.train], valid, monitor, checkpoint=checkpoint, deadline=deadline)
         fit = _since(started)
         fit["fit_seconds"] += getattr(pipeline.model_, "seconds_before_", 0.0)  # in a process that was killed
         stage_progress.enter(stage_progress.PREDICTING)
@@ -54,14 +55,20 @@ def run_trial(
 
 
 def run_preparation(
-    sampler: Any, X: NDArray[np.uint8], y: NDArray[np.int64], split: Split, monitor: Monitor
+    sampler: Any,
+    X: NDArray[np.uint8],
+    y: NDArray[np.int64],
+    split: Split,
+    monitor: Monitor,
+    deadline: float | None = None,
 ) -> TrialResult:
     """Let an augmentation learn from the train rows; None is one that has nothing to learn."""
     started = time.perf_counter(), cpu_seconds()
     try:
         with parallel_config(backend="threading", n_jobs=cores()):
             if sampler is not None:
-                sampler.fit(X[split.train], y[split.train], monitor=monitor)
+                given = {"deadline": deadline} if takes(sampler, "deadline") else {}
+                sampler.fit(X[split.train], y[split.train], monitor=monitor, **given)
     except Exception as error:
         return _incomplete(error, sampler, started)
     shared: dict[str, Any] = {"history": _history(sampler), "peak_memory": peak_memory(), **_since(started)}

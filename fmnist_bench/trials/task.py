@@ -126,7 +126,7 @@ def _run(task: Task, folder: Path, monitor: Monitor) -> TrialResult:
     _fill(pipeline, task)
     X, y = task.rows.load()
     split = task.split if share == 1 else task.split.part(share, y, task.seed)
-    result = run_trial(pipeline, X, y, split, monitor, task.checkpoint)
+    result = run_trial(pipeline, X, y, split, monitor, task.checkpoint, _end_of_fit(task))
     forget_places(pipeline)
     if result.valid_probabilities is None:
         return result
@@ -149,7 +149,7 @@ def _prepare(task: Task, folder: Path, monitor: Monitor) -> TrialResult:
             _draw(sampler, task, folder / SAMPLES.replace("*", f"{step:05d}"))
         monitor(step, score)
 
-    result = run_preparation(sampler, *task.rows.load(), task.split, watch)
+    result = run_preparation(sampler, *task.rows.load(), task.split, watch, _end_of_fit(task))
     if result.status == PREPARED and sampler is not None:
         sampler.save(folder / GENERATOR)
     return result
@@ -177,21 +177,24 @@ def _fill(pipeline: Any, task: Task) -> None:
     tell_image_shape(pipeline, task.rows.image_shape)
     if task.generator is not None:
         set_where_none(pipeline, generator=str(task.generator))
-    if task.seconds is not None and task.deadline is not None:
-        left = time_to_fit(task.deadline - time.monotonic())
-        set_where_none(pipeline, max_seconds=min(left, task.trial.limit or left))
+
+
+def _end_of_fit(task: Task) -> float | None:
+    """When a fit that begins now must be over, by ``time.monotonic()``; None where nothing limits it."""
+    now, limit = time.monotonic(), task.trial.limit
+    ends = [] if task.deadline is None else [now + time_to_fit(task.deadline - now)]
+    return min([*ends, *([] if limit is None else [now + limit])], default=None)
 
 
 def time_to_fit(left: float) -> float:
-    """Give the `max_seconds` of a model, s, of what is left of its trial's limit, s: the rest is for saving it.
+    """Give the seconds to fit, of those that are left of a trial's limit: the others are for saving the model.
 
     Examples
     --------
     >>> time_to_fit(100.0), time_to_fit(6000.0)
     (95.0, 5970.0)
     """
-    margin = min(max(MARGIN * left, LEAST_MARGIN), MOST_MARGIN)
-    return round(max(left - margin, 1.0), 1)
+    return max(left - min(max(MARGIN * left, LEAST_MARGIN), MOST_MARGIN), 1.0)
 
 
 def _redirect_output(path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import time
 from pathlib import Path
 from typing import Any, Self
 
@@ -72,8 +71,6 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
     cache_dir : str or None
         Folder in which trained generators are kept, by the content of the rows and the parameters above but the first
         two, for every later fit.
-    max_seconds : float or None
-        Time that the training may take, above 0; it then ends with fewer steps, and is not kept in `cache_dir`.
     generator : str or None
         File that `save` has written: its generator is taken instead of training one.
     image_shape : tuple of int or None
@@ -99,6 +96,8 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
     Augmentation for Data-Efficient GAN Training" (2020).
     """
 
+    takes_deadline = True
+
     def __init__(
         self,
         *,
@@ -112,7 +111,6 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
         batch_size: int = 64,
         precision: str = "auto",
         cache_dir: str | None = None,
-        max_seconds: float | None = None,
         generator: str | None = None,
         image_shape: tuple[int, ...] | None = None,
         random_state: int | np.random.RandomState | None = None,
@@ -127,12 +125,11 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
         self.batch_size = batch_size
         self.precision = precision
         self.cache_dir = cache_dir
-        self.max_seconds = max_seconds
         self.generator = generator
         self.image_shape = image_shape
         self.random_state = random_state
 
-    def fit(self, X: ArrayLike, y: ArrayLike, monitor: Monitor | None = None) -> Self:
+    def fit(self, X: ArrayLike, y: ArrayLike, monitor: Monitor | None = None, deadline: float | None = None) -> Self:
         """Train both networks, or find the generator.
 
         Parameters
@@ -144,6 +141,8 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
         monitor : callable or None
             Called as ``monitor(step, fidelity)`` every 100 steps, when `sample` draws from the generator as it is then;
             may raise to stop.
+        deadline : float or None
+            By ``time.monotonic()``: the training then ends with fewer steps, and is not kept in `cache_dir`.
 
         Raises
         ------
@@ -152,7 +151,7 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
         FailedGAN
             A loss that is no longer finite, images of the wrong class, or all alike.
         """
-        self._started = time.monotonic()
+        self._deadline = math.inf if deadline is None else deadline
         self._check_parameters()
         rows, labels = validate_data(self, as_rows(X), y, dtype="numeric")
         if white_of(rows) == UNIT:
@@ -225,8 +224,6 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
         check_least(self, ratio=0, steps=1, latent=1, width=1, batch_size=1)
         if self.class_weight is not None:
             check_least(self, class_weight=0)
-        if self.max_seconds is not None and not self.max_seconds > 0:
-            raise ValueError(f"max_seconds={self.max_seconds!r}: must be above 0 or None")
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision={self.precision!r}: must be one of {', '.join(PRECISIONS)}")
 
@@ -266,7 +263,7 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
         return max(1, self.steps // self._steps_an_epoch)
 
     def _digest(self, rows: NDArray[Any], codes: NDArray[np.int64]) -> str:
-        free = ("ratio", "balance", "cache_dir", "max_seconds", "generator")
+        free = ("ratio", "balance", "cache_dir", "generator")
         settings = sorted((name, value) for name, value in self.get_params().items() if name not in free)
         made_by = f"{keras.__version__} {keras.backend.backend()} {source_digest(Adversaries)}"
         return digest_of(f"{settings} {made_by} {rows.dtype} {rows.shape}", rows, codes)[:32]
@@ -308,8 +305,8 @@ class ConditionalGAN(NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
         images = rows.reshape(-1, *self._shape)
         batches = Batches(images, codes.astype(np.int32), batch_size, Augment(), seed)
         judge = Judge(rows, codes)
-        deadline = math.inf if self.max_seconds is None else self._started + self.max_seconds
-        watch = Watch(self.history_, lambda: judge.fidelity(*self._drawn(judge.rows)), checkpoint, deadline, monitor)
+        how = checkpoint, self._deadline, monitor
+        watch = Watch(self.history_, lambda: judge.fidelity(*self._drawn(judge.rows)), *how)
         done = watch.resume(adversaries)
         steps = self._steps_an_epoch
         adversaries.compile(steps_per_execution=steps_per_execution(steps), jit_compile=False)

@@ -72,14 +72,11 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
     erase : float
         Probability, 0 to 1, with which a rectangle of an image gets random pixels of the batch while training.
     flip_average : bool
-        Predict the mean over an image and its mirror image, at twice the cost; the image alone where `max_seconds`
-        leaves too little time for both.
+        Predict the mean over an image and its mirror image, at twice the cost; the image alone where the
+        deadline of `fit` leaves too little time for both.
     precision : {"auto", "float32", "mixed_bfloat16", "bfloat16"}
         `"auto"` computes in bfloat16 on a GPU, and in TensorFlow where the CPU has instructions for it; any
         other value is the name of a Keras dtype policy.
-    max_seconds : float or None
-        Wall-clock limit of `fit`, and of predicting its validation rows afterwards: what that takes is measured before
-        the training begins, and kept aside. The schedule is compressed so that it completes in time.
     image_shape : tuple of int or None
         `(height, width)` or `(height, width, channels)`; None means that of the images, and of rows square and gray,
         or one pixel high where they make no square.
@@ -87,7 +84,7 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         Weights of the classes by their labels, in the loss: "balanced" gives those of few rows more, as
         ``n / (n_classes * bincount(y))``.
     random_state : int, RandomState or None
-        Seed. Without `max_seconds` an equal seed and thread count give equal probabilities, bit for bit.
+        Seed. Without a deadline an equal seed and thread count give equal probabilities, bit for bit.
 
     Attributes
     ----------
@@ -100,11 +97,11 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         `validation_data` also `valid_loss` (log loss) and `valid_accuracy`, of a part of its rows where few are
         trained on, and without the mirror images of `flip_average`.
     flip_average_ : bool
-        Whether `max_seconds` left time for the mirror images of `flip_average`.
+        Whether the deadline left time for the mirror images of `flip_average`.
     seconds_before_ : float
         Seconds that the part of the training took that a `checkpoint` held; 0 without one.
     schedule_share_ : float
-        Share of the steps of all `epochs` that was made, above 0 to 1; below 1 where `max_seconds` compressed the
+        Share of the steps of all `epochs` that was made, above 0 to 1; below 1 where a deadline compressed the
         schedule.
 
     References
@@ -113,8 +110,8 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
     Erasing Data Augmentation" (2020); Loshchilov and Hutter, "Decoupled Weight Decay Regularization" (2019).
     """
 
-    takes_validation_data = takes_monitor = takes_checkpoint = True
-    compresses_schedule = True  # a limit shortens the training to a whole one, it does not cut it off
+    takes_validation_data = takes_monitor = takes_checkpoint = takes_deadline = True
+    compresses_schedule = True  # a deadline shortens the training to a whole one, it does not cut it off
     class_weight: Any = None  # of subclasses that do not name it
 
     def __init__(
@@ -133,7 +130,6 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         erase: float = 0.0,
         flip_average: bool = False,
         precision: str = "auto",
-        max_seconds: float | None = None,
         image_shape: tuple[int, ...] | None = None,
         class_weight: Any = None,
         random_state: int | np.random.RandomState | None = None,
@@ -151,7 +147,6 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         self.erase = erase
         self.flip_average = flip_average
         self.precision = precision
-        self.max_seconds = max_seconds
         self.image_shape = image_shape
         self.class_weight = class_weight
         self.random_state = random_state
@@ -200,6 +195,7 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         monitor: Monitor | None = None,
         sample_weight: ArrayLike | None = None,
         checkpoint: str | Path | None = None,
+        deadline: float | None = None,
     ) -> Self:
         """Train a new network.
 
@@ -218,6 +214,10 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         checkpoint : str, Path or None
             File that the training is saved to twice a minute. A later `fit` with the same rows, weights, parameters and
             file goes on from there; not with `patience`. Whoever names the file deletes it.
+        deadline : float or None
+            When the training, and the prediction of its validation rows afterwards, must be over, by
+            ``time.monotonic()``. What that prediction takes is measured before the training begins, and kept aside. The
+            schedule is compressed so that it completes in time.
 
         Returns
         -------
@@ -232,7 +232,7 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
             A batch that does not fit in memory, nor does half of it.
         """
         with one_at_a_time(), _backend.one_memory_error():
-            return self._fit(X, y, validation_data, monitor, sample_weight, checkpoint)
+            return self._fit(X, y, validation_data, monitor, sample_weight, checkpoint, deadline)
 
     def _fit(
         self,
@@ -242,6 +242,7 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         monitor: Monitor | None,
         sample_weight: Any,
         checkpoint: str | Path | None,
+        deadline: float | None,
     ) -> Self:
         started = time.monotonic()
         self._check_parameters()
@@ -263,7 +264,8 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
             n_predicted = 0 if validation_data is None else len(np.asarray(validation_data[1]))
             about = "" if checkpoint is None else about_training(self, batch_size, images, targets, weights)
             kept = None if checkpoint is None else Checkpoint(Path(checkpoint), about)
-            callback = TrainingCallback(self, self._learner(), started, batches, valid, monitor, n_predicted, kept)
+            course = started, deadline, batches, valid, monitor, n_predicted, kept
+            callback = TrainingCallback(self, self._learner(), *course)
             self.history_ = callback.history
             train_network(self, batches, callback)
             self.schedule_share_, self.flip_average_ = callback.schedule_share, callback.flip_average

@@ -90,7 +90,6 @@ class Settings(Protocol):
     warm_up: float
     patience: int | None
     flip_average: bool
-    max_seconds: float | None
 
 
 class TrainingCallback(keras.callbacks.Callback):  # type: ignore[misc]
@@ -100,7 +99,7 @@ class TrainingCallback(keras.callbacks.Callback):  # type: ignore[misc]
     ----------
     history : dict of str to list of float
     schedule_share : float
-        Share of the steps that `max_seconds` left time for, above 0 to 1.
+        Share of the steps that the deadline left time for, above 0 to 1.
     flip_average : bool
         Whether there is time left for mirror images.
     """
@@ -110,6 +109,7 @@ class TrainingCallback(keras.callbacks.Callback):  # type: ignore[misc]
         settings: Settings,
         network: keras.Model,
         started: float,
+        deadline: float | None,
         batches: Batches,
         valid: tuple[Any, Any] | None,
         monitor: Monitor | None,
@@ -127,7 +127,7 @@ class TrainingCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self.steps_per_epoch = executions * self.steps_per_execution
         self.steps = 0
         self.last_loss: float | None = None
-        self.deadline = math.inf if settings.max_seconds is None else started + settings.max_seconds
+        self.deadline = math.inf if deadline is None else deadline
         self.traced: float | None = None
         self.seconds_per_execution = 0.0
         self.seconds_per_row = 0.0  # of prediction without mirror images
@@ -229,8 +229,7 @@ class TrainingCallback(keras.callbacks.Callback):  # type: ignore[misc]
         still_left = (self.deadline - time.monotonic()) / LATE >= self.seconds_per_row * self.n_predicted
         self.flip_average = still_left and self._can_afford_mirror_images()
         if self.steps == self.steps_per_execution < planned:
-            limit = f"max_seconds={self.settings.max_seconds:g}"
-            warnings.warn(f"{limit} were over when the training began: it made {self.steps} steps", stacklevel=2)
+            warnings.warn(f"the deadline was over when the training began: it made {self.steps} steps", stacklevel=2)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         logs = {} if logs is None else logs

@@ -18,7 +18,7 @@ from fmnist_bench._utils.digests import digest_of
 from fmnist_bench._utils.errors import describe
 from fmnist_bench._utils.files import replacing
 
-LENGTH = ("epochs", "max_seconds", "cache_dir", "weights_dir")  # parameters that do not change what a step does
+LENGTH = ("epochs", "cache_dir", "weights_dir")  # parameters that do not change what a step does
 SAVE_SECONDS = 30.0  # how often to save: what a kill costs at most
 
 

@@ -55,8 +55,6 @@ def check_training(estimator: Any) -> None:
         raise ValueError(f"erase={estimator.erase!r}: must be from 0 to 1")
     if not estimator.learning_rate > 0:
         raise ValueError(f"learning_rate={estimator.learning_rate!r}: must be above 0")
-    if estimator.max_seconds is not None and not estimator.max_seconds > 0:
-        raise ValueError(f"max_seconds={estimator.max_seconds!r}: must be above 0 or None")
     check_precision(estimator.precision)
 
 

@@ -60,7 +60,7 @@ class CNNClassifier(KerasClassifier):
     optimizer, learning_rate, warm_up, weight_decay, label_smoothing, batch_size, epochs, patience, flip, shift, \
 erase, flip_average
         How to train, see `KerasClassifier`.
-    precision, max_seconds, image_shape, class_weight, random_state
+    precision, image_shape, class_weight, random_state
         See `KerasClassifier`.
 
     References
@@ -111,7 +111,6 @@ erase, flip_average
         erase: float = 0.0,
         flip_average: bool = False,
         precision: str = "auto",
-        max_seconds: float | None = None,
         image_shape: tuple[int, ...] | None = None,
         class_weight: Any = None,
         random_state: int | np.random.RandomState | None = None,
@@ -130,7 +129,6 @@ erase, flip_average
             erase=erase,
             flip_average=flip_average,
             precision=precision,
-            max_seconds=max_seconds,
             image_shape=image_shape,
             class_weight=class_weight,
             random_state=random_state,

@@ -48,8 +48,6 @@ class HyperModelClassifier(KerasClassifier):
     precision : str
         `"auto"` computes in bfloat16 in TensorFlow where the CPU has instructions for it, else as the HyperModel says;
         any other value is the name of a Keras dtype policy, over which one that the HyperModel sets itself wins.
-    max_seconds : float or None
-        Wall-clock limit of `fit`. The training stops in time, whatever its learning rate was to do.
     image_shape, class_weight, random_state
         See `KerasClassifier`.
     **values
@@ -69,7 +67,7 @@ class HyperModelClassifier(KerasClassifier):
     """
 
     takes_checkpoint = False
-    compresses_schedule = False  # its learning rate is the HyperModel's own; a limit cuts it off
+    compresses_schedule = False  # its learning rate is the HyperModel's own; a deadline cuts it off
     free_arguments = True  # the names of hyperparameters are known to the HyperModel alone
     discover = staticmethod(discover)
 
@@ -81,7 +79,6 @@ class HyperModelClassifier(KerasClassifier):
         batch_size: int | None = None,
         divide_by: float = 255.0,
         precision: str = "auto",
-        max_seconds: float | None = None,
         image_shape: tuple[int, ...] | None = None,
         class_weight: Any = None,
         random_state: int | np.random.RandomState | None = None,
@@ -92,7 +89,6 @@ class HyperModelClassifier(KerasClassifier):
         self.batch_size = batch_size  # type: ignore[assignment]
         self.divide_by = divide_by
         self.precision = precision
-        self.max_seconds = max_seconds
         self.image_shape = image_shape
         self.class_weight = class_weight
         self.random_state = random_state
@@ -117,9 +113,9 @@ class HyperModelClassifier(KerasClassifier):
         monitor: Monitor | None,
         sample_weight: Any,
         checkpoint: Any,
+        deadline: float | None,
     ) -> Self:
         """Let the HyperModel build and train a new network; how it trains is not known, so nothing is checkpointed."""
-        started = time.monotonic()
         self._check_parameters()
         rows, labels = self._check_rows(X, y)
         codes = self._encode(labels).argmax(axis=1)
@@ -131,7 +127,7 @@ class HyperModelClassifier(KerasClassifier):
             hypermodel, space = self._hypermodel(), self._space()
             self.network_ = self._network(hypermodel, space)
             self.logits_: bool | None = None
-            watch = _Watch(self, started, valid, monitor)
+            watch = _Watch(self, deadline, valid, monitor)
             keywords = self._keywords(hypermodel, space, None if valid is None else self._pair(*valid), watch)
             if weights is not None:
                 keywords["sample_weight"] = weights
@@ -153,7 +149,7 @@ class HyperModelClassifier(KerasClassifier):
         return self._network(self._hypermodel(), self._space())
 
     def _check_parameters(self) -> None:
-        for name in ("epochs", "batch_size", "max_seconds"):
+        for name in ("epochs", "batch_size"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name}={value!r}: must be above 0 or None")
@@ -239,12 +235,16 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
     """Follows a training that a HyperModel runs: watches loss and clock, keeps the history, reports."""
 
     def __init__(
-        self, model: HyperModelClassifier, started: float, valid: tuple[Any, Any] | None, monitor: Monitor | None
+        self,
+        model: HyperModelClassifier,
+        deadline: float | None,
+        valid: tuple[Any, Any] | None,
+        monitor: Monitor | None,
     ) -> None:
         super().__init__()
         self.estimator, self.valid, self.monitor = model, valid, monitor
-        self.deadline = math.inf if model.max_seconds is None else started + model.max_seconds
-        self.step_ended, self.test_seconds = started, 0.0
+        self.deadline = math.inf if deadline is None else deadline
+        self.step_ended, self.test_seconds = time.monotonic(), 0.0
         self.last_loss: float | None = None
         model.history_ = {}
 

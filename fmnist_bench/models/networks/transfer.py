@@ -55,7 +55,7 @@ class TransferClassifier(KerasClassifier):
         Folder of what the frozen part made of images.
     weight_decay : float
         Decoupled weight decay of the head, 0 or more.
-    learning_rate, warm_up, label_smoothing, batch_size, epochs, patience, precision, max_seconds, image_shape, \
+    learning_rate, warm_up, label_smoothing, batch_size, epochs, patience, precision, image_shape, \
 class_weight, random_state
         See `KerasClassifier`; there are no flips, and `precision` is "auto" or "float32": the frozen part computes in
         float32 in any case, a GPU in float32 altogether.
@@ -92,7 +92,6 @@ class_weight, random_state
         epochs: int = 10,
         patience: int | None = None,
         precision: str = "auto",
-        max_seconds: float | None = None,
         image_shape: tuple[int, ...] | None = None,
         class_weight: Any = None,
         random_state: int | np.random.RandomState | None = None,
@@ -108,7 +107,6 @@ class_weight, random_state
             flip=False,
             flip_average=False,
             precision=precision,
-            max_seconds=max_seconds,
             image_shape=image_shape,
             class_weight=class_weight,
             random_state=random_state,

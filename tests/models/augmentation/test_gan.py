@@ -329,21 +329,19 @@ def test_it_goes_on_from_its_last_checkpoint(digits, any_will_do, short_epochs, 
 
 def test_it_ends_in_time_and_goes_on_when_there_is_more(digits, any_will_do, short_epochs, tmp_path):
     X, y = digits.X[:200], digits.y[:200]
-    gan = ConditionalGAN(cache_dir=str(tmp_path), max_seconds=0.1, **TINY).fit(X, y)
+    gan = ConditionalGAN(cache_dir=str(tmp_path), **TINY).fit(X, y, deadline=time.monotonic() + 0.1)
     assert gan.history_["step"] == [10]
     assert not list(tmp_path.glob("*.keras")), "what was cut short is not for others"
-    gan.set_params(max_seconds=None).fit(X, y)
+    gan.fit(X, y)
     assert gan.history_["step"] == [20]
     assert len(list(tmp_path.glob("*.keras"))) == 1
-    with pytest.raises(ValueError, match="max_seconds=0: must be above 0"):
-        gan.set_params(max_seconds=0).fit(X, y)
 
 
 def test_it_gives_up_early_where_the_time_is_far_too_short(digits, any_will_do, short_epochs):
-    gan = ConditionalGAN(max_seconds=60, **{**TINY, "steps": 10_000_000})
+    gan = ConditionalGAN(**{**TINY, "steps": 10_000_000})
     started = time.monotonic()
     with pytest.raises(FailedGAN, match=r"there is time for [\d,]+ of 10,000,000 steps only") as error:
-        gan.fit(digits.X[:200], digits.y[:200])
+        gan.fit(digits.X[:200], digits.y[:200], deadline=started + 60)
     assert error.value.status == "timeout"
     assert gan.history_["step"] == [10, 20]
     assert time.monotonic() - started < 60

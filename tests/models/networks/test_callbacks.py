@@ -52,13 +52,14 @@ def test_a_rate_that_changes_within_an_epoch_reaches_the_weights(digits, monkeyp
 def test_what_scoring_costs_is_measured_without_compiling(digits, monkeypatch):
     """Batches of every size that scoring has are predicted before the clock is looked at."""
     predicted = []
-    network = CNNClassifier(**SMALL, batch_size=64, max_seconds=600, random_state=0)
+    network = CNNClassifier(**SMALL, batch_size=64, random_state=0)
     monkeypatch.setattr(
         _callbacks.TrainingCallback,
         "_probabilities",
         lambda own, images: predicted.append(len(images)) or np.full((len(images), 10), 0.1),
     )
-    network.fit(digits.X[:300], digits.y[:300], validation_data=(digits.X[:700], digits.y[:700]))
+    valid, deadline = (digits.X[:700], digits.y[:700]), time.monotonic() + 600.0
+    network.fit(digits.X[:300], digits.y[:300], validation_data=valid, deadline=deadline)
     assert predicted == [700, 700, 700]
     assert PREDICT_BATCH + 700 % PREDICT_BATCH == 700
 
@@ -67,10 +68,11 @@ def course_of(digits, **parameters):
     """Make a training of 100 s whose prediction of a row was seen to take a millisecond."""
     rows = digits.X[:100].reshape(-1, 8, 8, 1)
     batches = Batches(rows, np.eye(10, dtype=np.float32)[digits.y[:100]], 10, Augment(), 0)
-    model = CNNClassifier(**SMALL, max_seconds=100.0, **parameters)
+    model = CNNClassifier(**SMALL, **parameters)
     valid = rows, digits.y[:100]
-    callback = _callbacks.TrainingCallback(model, None, time.monotonic(), batches, valid, None, n_predicted=10_000)
-    callback.began, callback.seconds_per_row = time.monotonic(), 0.001
+    now = time.monotonic()
+    callback = _callbacks.TrainingCallback(model, None, now, now + 100.0, batches, valid, None, n_predicted=10_000)
+    callback.began, callback.seconds_per_row = now, 0.001
     return callback
 
 
@@ -90,12 +92,12 @@ def test_mirror_images_are_left_out_where_the_time_is_over(digits, late):
     assert callback.flip_average is not late
 
 
-def test_max_seconds_bounds_the_prediction_of_the_validation_rows_too(digits):
+def test_the_deadline_bounds_the_prediction_of_the_validation_rows_too(digits):
     rows = digits.X[:300], digits.y[:300]
     many = np.tile(digits.X, (14, 1)), np.tile(digits.y, 14)
-    model = CNNClassifier(**{**SMALL, "epochs": 10_000}, max_seconds=12.0, random_state=0)
+    model = CNNClassifier(**{**SMALL, "epochs": 10_000}, random_state=0)
     started = time.monotonic()
-    model.fit(*rows, validation_data=many)
+    model.fit(*rows, validation_data=many, deadline=started + 12.0)
     trained = time.monotonic() - started
     model.predict_proba(many[0])
     predicted = time.monotonic() - started - trained

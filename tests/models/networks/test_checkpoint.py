@@ -1,5 +1,8 @@
 """Checkpoints: a training that was stopped goes on as if nothing had happened."""
 
+import math
+import time
+
 import keras
 import numpy as np
 import pytest
@@ -38,7 +41,7 @@ def always(monkeypatch):
     monkeypatch.setattr(_checkpoint, "SAVE_SECONDS", 0.0)
 
 
-def train(digits, path, stop_after=None, **changes):
+def train(digits, path, stop_after=None, seconds=math.inf, **changes):
     steps = []
 
     def monitor(step, score):
@@ -46,8 +49,9 @@ def train(digits, path, stop_after=None, **changes):
         if step == stop_after:
             raise StoppedError
 
-    model = CNNClassifier(**{**MODEL, **changes})
-    return model.fit(*digits[:2], validation_data=digits[2:], monitor=monitor, checkpoint=path), steps
+    model, deadline = CNNClassifier(**{**MODEL, **changes}), time.monotonic() + seconds
+    how = {"validation_data": digits[2:], "monitor": monitor, "checkpoint": path, "deadline": deadline}
+    return model.fit(*digits[:2], **how), steps
 
 
 def test_it_goes_on_bit_for_bit(digits, tmp_path, always):
@@ -96,8 +100,8 @@ def test_a_damaged_file_is_not_read(digits, tmp_path, content):
 def test_by_the_clock_the_schedule_goes_on_where_it_was(digits, tmp_path, always):
     path = tmp_path / "training.npz"
     with pytest.raises(StoppedError):
-        train(digits, path, stop_after=2, epochs=4, max_seconds=60.0)
-    again, _ = train(digits, path, epochs=10_000, max_seconds=8.0)
+        train(digits, path, stop_after=2, epochs=4, seconds=60.0)
+    again, _ = train(digits, path, epochs=10_000, seconds=8.0)
     assert again.schedule_share_ * 10_000 > 2
     assert again.history_["step"][:3] == [1, 2, 3]
 

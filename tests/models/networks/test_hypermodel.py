@@ -212,9 +212,9 @@ def test_an_exception_of_the_monitor_stops_the_training(rows):
 
 def test_training_ends_in_time(rows):
     X, y, valid = rows
-    model = HyperModelClassifier(hypermodels.Conditional, epochs=100_000, max_seconds=6.0)
+    model = HyperModelClassifier(hypermodels.Conditional, epochs=100_000)
     started = time.monotonic()
-    model.fit(X, y, validation_data=valid)
+    model.fit(X, y, validation_data=valid, deadline=started + 6.0)
     assert time.monotonic() - started < 15  # a loaded machine stalls for seconds
     assert model.history_["step"] and model.score(*valid) > 0.3
 
