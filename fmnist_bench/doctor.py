@@ -8,10 +8,12 @@ import shutil
 import subprocess
 import warnings
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 
+from fmnist_bench._utils.addresses import database_uri
 from fmnist_bench._utils.environment import (
     LIBRARIES,
     available_memory,
@@ -25,9 +27,12 @@ from fmnist_bench._utils.environment import (
 )
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench.data.fashion_mnist import DATA_VARIABLE, find_fashion_mnist
+from fmnist_bench.ensemble.saved import check_bundle
 from fmnist_bench.models.networks._weights import WEIGHTS, how_to_get, local_weights
-from fmnist_bench.storage.run_folder import FREE_SPACE
-from fmnist_bench.store_health import database_fault, database_notes, run_faults
+from fmnist_bench.storage.run_folder import FREE_SPACE, STATE, read_split, read_state
+from fmnist_bench.storage.trial import read_record, trial_fault
+from fmnist_bench.tracking.client import open_database, reason
+from fmnist_bench.tracking.folder import DATABASE, connect, is_locked
 from fmnist_bench.trials.local import ROOM
 
 # Back ends of Keras: what brings them, and what lets them use a GPU.
@@ -36,6 +41,7 @@ BACKENDS = {
     "torch": ('pip install -e ".[torch]"', "pip install torch, without +cpu in its version"),
     "jax": ('pip install -e ".[jax]"', 'pip install "jax[cuda13]"'),
 }
+Fault = tuple[str, str]  # what is wrong with a store, and what to do about it
 COMFORTABLE = 5 * 2**30  # bytes of disk: rows, features and models of a long run
 
 
@@ -199,21 +205,58 @@ def _disk(folder: Path) -> Check:
 
 
 def _store(folder: Path) -> Iterator[Check]:
-    database = folder / "mlflow.db"
+    database = folder / DATABASE
     if not database.exists():
         yield Check("MLflow", "ok", f"no database in {folder} yet")
     elif fault := database_fault(database):
         yield Check("MLflow", "problem", *fault)
     else:
-        notes = list(database_notes(database))
-        yield from (Check("MLflow", "warning", *note) for note in notes)
-        if not notes:
-            yield Check("MLflow", "ok", f"{database} opens")
+        yield Check("MLflow", "ok", f"{database} opens")
     runs = sorted(path for path in folder.glob("runs/*") if path.is_dir())
     faults = [fault for run in runs for fault in run_faults(run)]
     yield from (Check("runs", "warning", *fault) for fault in faults)
     if not faults:
         yield Check("runs", "ok", f"{len(runs)} in {folder}, all whole")
+
+
+def database_fault(path: Path) -> Fault | None:
+    """Say what opening MLflow's database says; MLflow itself would fill an empty one."""
+    upgrade = f"mlflow db upgrade {database_uri(path)} if another MLflow has written it"
+    cure = f"{upgrade}; or move it away: the next run of each benchmark logs its trials again"
+    try:
+        with closing(connect(path)) as database:
+            if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'experiments'").fetchone():
+                return f"{path}: holds no experiments", cure
+        open_database(path)
+    except Exception as error:  # MLflow raises whatever its libraries raise
+        return f"{path}: {reason(error)}", cure
+    return None
+
+
+def run_faults(folder: Path) -> Iterator[Fault]:
+    """Say what a run would find damaged in its folder: itself, its split, its trials, its ensemble, its report."""
+    if is_locked(folder):
+        return
+    try:
+        state = read_state(folder / STATE)
+    except InputError as error:
+        yield str(error).partition(";")[0], "move the folder away; nothing can go on from it"
+        return
+    again = f"python -m fmnist_bench run {state['benchmark']}"
+    try:
+        y = read_split(folder, "y_validation")
+        for path in sorted(folder.glob("trials/*/*")):
+            if (record := read_record(path)) is not None and (fault := trial_fault(path, record, y)):
+                yield f"{path}: {fault}", f"{again} asks its parameters again"
+    except InputError as error:
+        yield str(error).partition(";")[0], f"{again} writes it"
+    try:
+        if (folder / "ensemble").is_dir():
+            check_bundle(folder / "ensemble")
+    except InputError as error:
+        yield str(error), f"{again} makes it again"
+    if "environment" in state and not (folder / "report.html").is_file():
+        yield f"{folder}: report.html is missing", f"python -m fmnist_bench report {state['benchmark']} writes it"
 
 
 def _size(n: float) -> str:

@@ -1,6 +1,9 @@
-"""What `doctor` finds on a machine."""
+"""What `doctor` finds on a machine, and in a folder of results: each fault is made on a real run."""
 
+import fcntl
 import json
+import shutil
+import sqlite3
 from importlib import metadata
 
 import pytest
@@ -9,8 +12,12 @@ from fmnist_bench import doctor
 from fmnist_bench._utils import environment
 from fmnist_bench.cli import main
 from fmnist_bench.data import fashion_mnist as fetch
-from fmnist_bench.doctor import Check, as_text, examine
+from fmnist_bench.doctor import Check, as_text, database_fault, examine, run_faults
 from fmnist_bench.models.networks import _weights
+from fmnist_bench.runner import run_benchmark
+
+STUDY = '[model]\nuse = "sklearn.naive_bayes.GaussianNB"\nvar_smoothing = { low = 1e-9, high = 0.1, log = true }\n'
+BENCHMARK = 'data = "digits"\nvalid_size = 0.2\ntrials = 1\nstudies = ["bayes"]\n'
 
 
 @pytest.fixture
@@ -142,3 +149,87 @@ def test_advice_stands_below_what_was_found():
     first, second = as_text(Check("disk", "problem", "full", "delete")).splitlines()
     assert first.split() == ["problem", "disk", "full"]
     assert second == " " * first.index("full") + "delete"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, empty_database):
+    """Run a benchmark once; the tests damage copies of its folder."""
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "bayes.toml").write_text(STUDY)
+    (folder / "mlruns").mkdir()
+    shutil.copy(empty_database, folder / "mlruns")
+    (folder / "tiny.toml").write_text(BENCHMARK.replace('"bayes"', f'"{folder}/bayes.toml"'))
+    return run_benchmark(folder / "tiny.toml", mlruns=folder / "mlruns").folder
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    return shutil.copytree(finished, tmp_path / "run")
+
+
+def test_a_run_that_came_to_its_end_is_whole(run):
+    assert list(run_faults(run)) == []
+
+
+def damage_member(run):
+    with next(run.glob("ensemble/*.skops")).open("ab") as file:
+        file.write(b"x")
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize(
+    ("harm", "found", "advice"),
+    [
+        (damage_member, "changed since the ensemble was saved", "run tiny makes it again"),
+        (lambda run: (run / "report.html").unlink(), "report.html is missing", "report tiny"),
+        (lambda run: (run / "split.npz").unlink(), "split.npz: is missing or damaged", "run tiny writes it"),
+        (lambda run: (run / "run.json").write_text("{"), "run.json: is damaged", "move the folder away"),
+        (lambda run: (run / "ensemble/manifest.json").write_text("[]"), "manifest.json: cannot be read", "run tiny"),
+        (
+            lambda run: next(run.glob("trials/*/0/valid_probabilities.npy")).unlink(),
+            "valid_probabilities.npy is missing",
+            "run tiny asks its parameters again",
+        ),
+        (lambda run: (run / "run.json").write_text("[]"), "run.json: is damaged", "move the folder away"),
+        (lambda run: (run / "split.npz").write_bytes(b"PK"), "split.npz: is missing or damaged", "run tiny writes it"),
+        (lambda run: cut(next(run.glob("trials/*/0/valid_p*"))), "valid_probabilities.npy cannot be read", "asks its"),
+    ],
+)
+def test_each_fault_is_named_with_what_to_do(run, harm, found, advice):
+    harm(run)
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    ((text, cure),) = run_faults(run)
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before, "looking changes nothing"
+    assert found in text and str(run) in text
+    assert advice in cure
+
+
+def test_a_run_in_progress_is_left_alone(run):
+    damage_member(run)
+    with (run / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert list(run_faults(run)) == []
+    assert list(run_faults(run)) != []
+
+
+def test_a_database_that_is_whole_has_no_fault(empty_database):
+    before = empty_database.stat().st_mtime_ns
+    assert database_fault(empty_database) is None
+    assert empty_database.stat().st_mtime_ns == before
+
+
+def test_damaged_databases_are_named(empty_database, tmp_path):
+    path = tmp_path / "mlflow.db"
+    path.write_bytes(b"no database, but long enough to look like something" * 20)
+    assert "not a database" in database_fault(path)[0]
+    path.write_bytes(b"")
+    assert "holds no experiments" in database_fault(path)[0]
+    assert path.read_bytes() == b"", "looking changes nothing"
+    shutil.copy(empty_database, path)
+    with sqlite3.connect(path) as database:
+        database.execute("UPDATE alembic_version SET version_num = '0'")
+    fault, advice = database_fault(path)
+    assert str(path) in fault and "mlflow db upgrade" in advice

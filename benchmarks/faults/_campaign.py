@@ -19,10 +19,10 @@ import optuna
 from fmnist_bench import load_ensemble
 from fmnist_bench._utils.environment import cores
 from fmnist_bench.data.dataset import load_dataset
+from fmnist_bench.doctor import database_fault, run_faults
 from fmnist_bench.storage.journal import open_journal
 from fmnist_bench.storage.run_folder import JOURNAL, Run, Store
 from fmnist_bench.storage.trial import Trial
-from fmnist_bench.store_health import database_fault, run_faults
 
 HERE = Path(__file__).resolve().parent
 SECONDS = 300.0  # that a call of seconds may take on a machine with much else to do

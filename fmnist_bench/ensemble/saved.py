@@ -134,11 +134,27 @@ def _add(folder: Path, name: str, source: Path) -> dict[str, Any]:
     return {"file": target.name, "sha256": digest_of_file(target)}
 
 
-def _load(folder: Path, entry: Mapping[str, Any], allow_import: Sequence[str]) -> Any:
+def check_bundle(folder: Path) -> None:
+    """Refuse a saved ensemble that is not as it was written; its models are not loaded.
+
+    Raises
+    ------
+    InputError
+    """
+    manifest = read_manifest(folder)
+    for entry in filter(None, [*manifest["members"], manifest["stacker"]]):
+        _whole(folder, entry)
+
+
+def _whole(folder: Path, entry: Mapping[str, Any]) -> Path:
     path = folder / Path(entry["file"]).name
     if not path.is_file() or digest_of_file(path) != entry["sha256"]:
         raise InputError(f"{path}: missing or changed since the ensemble was saved")
-    return load_named(path, f"{folder}, {_called(entry)}", allow_import)
+    return path
+
+
+def _load(folder: Path, entry: Mapping[str, Any], allow_import: Sequence[str]) -> Any:
+    return load_named(_whole(folder, entry), f"{folder}, {_called(entry)}", allow_import)
 
 
 def _called(entry: Mapping[str, Any]) -> str:

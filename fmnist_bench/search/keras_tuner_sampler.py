@@ -224,7 +224,7 @@ class KerasTunerSampler(Sampler):
             return True
         try:
             state = json.loads(self._file.read_text(encoding="utf-8"))
-            self._asked = asked_of(state)
+            self._asked = [parsed(Trial, asked) for asked in state["asked"]]
             self._names = {int(number): str(name) for number, name in state["names"]}
             for name, saved in state["trials"].items():
                 own = self._oracle.get_space()
@@ -253,11 +253,6 @@ def factor_of(fidelity: Fidelity) -> int:
     """Mean step between two rungs, as a whole number of at least 2."""
     whole = math.prod(float(values[-1] / values[0]) for values in fidelity.paid.values())
     return max(2, round(whole ** (1 / (fidelity.n_rungs - 1))))
-
-
-def asked_of(state: Mapping[str, Any]) -> list[Trial]:
-    """Read what was asked from the file of an oracle."""
-    return [parsed(Trial, asked) for asked in state["asked"]]
 
 
 def _bare(record: Trial) -> TrialResult:

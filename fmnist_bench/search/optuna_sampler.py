@@ -3,7 +3,6 @@
 import math
 import zlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from fmnist_bench.config.study import Study
 from fmnist_bench.search._optuna_space import decode, distribution, encode
 from fmnist_bench.search.sampler import Sampler, agree
 from fmnist_bench.search.successive_halving import AS_IT_STANDS, SuccessiveHalving
-from fmnist_bench.storage.journal import _read_journal, open_journal
+from fmnist_bench.storage.journal import open_journal
 from fmnist_bench.storage.run_folder import Run
 from fmnist_bench.storage.trial import Trial
 
@@ -174,7 +173,12 @@ class OptunaSampler(Sampler):
         return self._optuna.get_trials(deepcopy=False)
 
     def _as_trial(self, trial: optuna.Trial | FrozenTrial) -> Trial:
-        return as_trial(self._study, trial)
+        """Give what Optuna was asked, without its answer."""
+        asked, attributes = trial.params.items(), trial.user_attrs
+        parameters = {**{name: decode(value) for name, value in asked}, **attributes.get("constants", {})}
+        return Trial(
+            self._study, trial.number, parameters, attributes.get("default", ""), rung=attributes.get("rung", 0)
+        )
 
 
 def _attributes(trial: Trial, own: Mapping[str, Any]) -> dict[str, Any]:
@@ -185,24 +189,3 @@ def _attributes(trial: Trial, own: Mapping[str, Any]) -> dict[str, Any]:
 def _last_score(record: Trial) -> dict[int, float]:
     """What completed, after every score of its rung."""
     return {} if record.accuracy is None else {STEPS * (record.rung + 2) - 1: record.accuracy}
-
-
-def as_trial(study: str, trial: optuna.Trial | FrozenTrial) -> Trial:
-    """Give what Optuna was asked, without its answer."""
-    asked, attributes = trial.params.items(), trial.user_attrs
-    parameters = {**{name: decode(value) for name, value in asked}, **attributes.get("constants", {})}
-    return Trial(study, trial.number, parameters, attributes.get("default", ""), rung=attributes.get("rung", 0))
-
-
-def remembered(path: Path) -> dict[str, list[Trial]]:
-    """Read from a copy of a journal, which is changed by that, what was asked for each study.
-
-    Raises
-    ------
-    Exception
-        Where it is damaged, whatever reading raises.
-    """
-    journal = _read_journal(path)
-    names = [found.study_name for found in optuna.get_all_study_summaries(journal)]
-    found = {name: optuna.load_study(study_name=name, storage=journal) for name in names}
-    return {name: [as_trial(name, trial) for trial in each.get_trials(deepcopy=False)] for name, each in found.items()}

@@ -25,19 +25,7 @@ PLACES = (  # columns that hold addresses of files
     ("model_versions", "source"),
     ("model_versions", "storage_location"),
 )
-DELETED = "SELECT name FROM experiments WHERE lifecycle_stage = 'deleted'"
 MOVE = "UPDATE {0} SET {1} = :new || substr({1}, :n + 1) WHERE {1} = :old OR substr({1}, 1, :n + 1) = :old || '/'"
-
-
-def moved_from(database: Path) -> list[Path]:
-    """Where a database says that the folder of its artifacts lies, other than beside it."""
-    return [local_path(uri) for uri in _foreign(database)]
-
-
-def deleted(database: Path) -> set[str]:
-    """Names of the experiments that somebody has deleted, and that MLflow can restore."""
-    with contextlib.closing(connect(database)) as connection:
-        return {str(name) for (name,) in connection.execute(DELETED)}
 
 
 def settle(database: Path) -> None:
