@@ -173,7 +173,7 @@ def _repeated(records: Sequence[Trial]) -> Iterator[str]:
 
 
 def _optuna(run: Run, records: Sequence[Trial]) -> Iterator[str]:
-    """Where Optuna's journal tells another end or accuracy than the record; parameters `run_faults` compares."""
+    """Where Optuna's journal tells another end, accuracy or other parameters than the record."""
     with tempfile.TemporaryDirectory() as folder:
         journal = open_journal(
             Path(shutil.copy(run.journal, folder)) if run.journal.exists() else Path(folder, JOURNAL)
@@ -192,6 +192,8 @@ def _optuna(run: Run, records: Sequence[Trial]) -> Iterator[str]:
             yield f"Optuna does not know how {record.study} {record.number} ended"
         elif complete and abs(float(_last(trial) or 0.0) - float(record.result.accuracy or 0.0)) > 1e-9:
             yield f"Optuna has another accuracy of {record.study} {record.number}"
+        elif {**trial.params, **trial.user_attrs.get("constants", {})} != record.parameters:
+            yield f"Optuna has other parameters of {record.study} {record.number}"
 
 
 def _last(trial: optuna.trial.FrozenTrial) -> float | None:
