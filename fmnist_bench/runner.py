@@ -126,7 +126,8 @@ def run_benchmark(
         raise InputError(f"weights {weights}: no such folder")
     places = _open_workers(benchmark, n_workers, cluster)
     store, progress = Store(mlruns), progress or make_progress()
-    with contextlib.closing(places), store.open_run(benchmark, dataset.fingerprint, fresh) as run:
+    about = benchmark.name, benchmark.digest(), dataset.fingerprint
+    with contextlib.closing(places), store.open_run(*about, fresh) as run:
         clock = Clock(benchmark.budget, float(run.state["seconds"]), started)
         folder = None if weights is None else str(Path(weights).resolve())
         options = Options(path, tracking_uri, allow_import, folder)

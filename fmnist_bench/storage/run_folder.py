@@ -22,7 +22,6 @@ from fmnist_bench._utils.digests import digest_of
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench._utils.files import replacing, write_text
 from fmnist_bench._utils.intact import fits, holds
-from fmnist_bench.config.study import Benchmark
 from fmnist_bench.data.dataset import Dataset, Split
 from fmnist_bench.storage.results import PREPARATION, TrialResult
 from fmnist_bench.storage.trial import RECORD, Trial, best, read_record, trial_fault, withdrawn
@@ -104,13 +103,13 @@ class Store:
                 self._checked[path] = _signature(path)
         return Rows(folder, dataset.image_shape, tuple(dataset.classes.tolist()))
 
-    def open_run(self, benchmark: Benchmark, fingerprint: str, fresh: bool = False) -> "Run":
-        """Open the newest run of just this benchmark on just these data, or a new one."""
-        stem = f"{benchmark.name}-{benchmark.digest()}-{fingerprint[:8]}"
+    def open_run(self, name: str, digest: str, fingerprint: str, fresh: bool = False) -> "Run":
+        """Open the newest run of just this benchmark (name and digest) on just these data, or a new one."""
+        stem = f"{name}-{digest}-{fingerprint[:8]}"
         numbers = [path.name.rpartition("-")[2] for path in (self.folder / "runs").glob(f"{glob.escape(stem)}-*")]
         last = max((int(number) for number in numbers if number.isdecimal()), default=0)
         number = last + 1 if fresh or not last else last
-        return Run(self, self.folder / "runs" / f"{stem}-{number}", benchmark.name)
+        return Run(self, self.folder / "runs" / f"{stem}-{number}", name)
 
     def latest_run(self, name: str = "") -> "Run":
         """Open the run that was written last: of the benchmark `name`, or of any.

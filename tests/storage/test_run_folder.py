@@ -16,8 +16,12 @@ from fmnist_bench.storage.run_folder import Run, Store
 from fmnist_bench.storage.trial import Trial
 
 
+def about(benchmark):
+    return benchmark.name, benchmark.digest(), "f" * 64
+
+
 def test_records_come_back_as_they_were(tmp_path):
-    with Store(tmp_path).open_run(Benchmark("b"), "f" * 64) as run:
+    with Store(tmp_path).open_run(*about(Benchmark("b"))) as run:
         result = TrialResult("failed", "x: y", history={"step": [1.0], "valid_loss": [float("nan")]})
         record = Trial("study", 3, {"model__C": 1.5, "model__kernel": "rbf"}, "default", result, 2.5, 9.0)
         run.save_record(record)
@@ -30,27 +34,27 @@ def test_records_come_back_as_they_were(tmp_path):
 
 def test_a_run_is_that_of_just_this_benchmark_on_just_these_data(tmp_path):
     store = Store(tmp_path)
-    with store.open_run(Benchmark("b"), "f" * 64) as first:
+    with store.open_run(*about(Benchmark("b"))) as first:
         first.save_state()
-    assert store.open_run(Benchmark("b", budget=7.0), "f" * 64).folder == first.folder
-    assert store.open_run(Benchmark("b", seed=1), "f" * 64).folder != first.folder
-    assert store.open_run(Benchmark("b"), "e" * 64).folder != first.folder
-    with store.open_run(Benchmark("b"), "f" * 64, fresh=True) as second:
+    assert store.open_run(*about(Benchmark("b", budget=7.0))).folder == first.folder
+    assert store.open_run(*about(Benchmark("b", seed=1))).folder != first.folder
+    assert store.open_run("b", Benchmark("b").digest(), "e" * 64).folder != first.folder
+    with store.open_run(*about(Benchmark("b")), fresh=True) as second:
         assert second.folder != first.folder
         assert first.folder.exists()
         second.save_state()
-    assert store.open_run(Benchmark("b"), "f" * 64).folder == second.folder
+    assert store.open_run(*about(Benchmark("b"))).folder == second.folder
 
 
 def test_a_run_that_was_moved_aside_is_not_taken_for_one(tmp_path):
     store = Store(tmp_path)
-    with store.open_run(Benchmark("b"), "f" * 64) as run:
+    with store.open_run(*about(Benchmark("b"))) as run:
         run.save_state()
     (run.folder / "run.json").write_text("{")
     with pytest.raises(InputError, match="run.json: is damaged; move the folder away"):
-        store.open_run(Benchmark("b"), "f" * 64)
+        store.open_run(*about(Benchmark("b")))
     run.folder.rename(run.folder.with_name(run.folder.name + ".bak"))
-    assert store.open_run(Benchmark("b"), "f" * 64).folder == run.folder
+    assert store.open_run(*about(Benchmark("b"))).folder == run.folder
 
 
 def test_rows_are_mapped_whole(tmp_path, digits):
@@ -65,12 +69,12 @@ def test_rows_are_mapped_whole(tmp_path, digits):
     "content", ["[]", "{}", "null", '{"benchmark": "b"}', '{"benchmark": 1}', "[" * 100_000, "unlogged", "seconds"]
 )
 def test_a_state_that_no_run_wrote_is_named(tmp_path, content):
-    with Store(tmp_path).open_run(Benchmark("b"), "f" * 64) as run:
+    with Store(tmp_path).open_run(*about(Benchmark("b"))) as run:
         run.save_state(**({content: None} if content.isalpha() and content != "null" else {}))
     if not content.isalpha() or content == "null":
         (run.folder / "run.json").write_text(content)
     with pytest.raises(InputError, match="run.json: is damaged; move the folder away"):
-        Store(tmp_path).open_run(Benchmark("b"), "f" * 64)
+        Store(tmp_path).open_run(*about(Benchmark("b")))
 
 
 RESULT = TrialResult("complete", accuracy=1.0, log_loss=0.1, history={"step": [1.0]})
@@ -90,7 +94,7 @@ RESULT = TrialResult("complete", accuracy=1.0, log_loss=0.1, history={"step": [1
     ],
 )
 def test_a_record_that_no_run_wrote_is_none(tmp_path, name, value):
-    with Store(tmp_path).open_run(Benchmark("b"), "f" * 64) as run:
+    with Store(tmp_path).open_run(*about(Benchmark("b"))) as run:
         run.save_record(Trial("study", 3, {}, "", RESULT, 2.5, 9.0))
         path = run.trial_folder("study", 3) / "trial.json"
         content = json.loads(path.read_text())
@@ -109,7 +113,7 @@ def test_a_record_that_no_run_wrote_is_none(tmp_path, name, value):
 
 
 def test_a_file_in_the_place_of_trials_is_named(tmp_path):
-    run = Store(tmp_path).open_run(Benchmark("b"), "f" * 64)
+    run = Store(tmp_path).open_run(*about(Benchmark("b")))
     (run.folder / "trials").mkdir(parents=True)
     (run.folder / "trials" / "study").write_text("")
     with pytest.raises(InputError, match="trials/study: is a file in the place of a folder"), run:
@@ -119,11 +123,11 @@ def test_a_file_in_the_place_of_trials_is_named(tmp_path):
 def test_a_name_with_brackets_gets_a_new_folder_each_time(tmp_path):
     folders = []
     for _ in range(3):
-        with Store(tmp_path).open_run(Benchmark("tree[1]"), "f" * 64, fresh=True) as run:
+        with Store(tmp_path).open_run(*about(Benchmark("tree[1]")), fresh=True) as run:
             run.save_state()
         folders.append(run.folder)
     assert len(set(folders)) == 3
-    assert Store(tmp_path).open_run(Benchmark("tree[1]"), "f" * 64).folder == folders[-1]
+    assert Store(tmp_path).open_run(*about(Benchmark("tree[1]"))).folder == folders[-1]
 
 
 def read_journal(run):
@@ -152,7 +156,7 @@ def read_elsewhere(run):
     ],
 )
 def test_what_others_delete_of_a_run_in_use_is_named(tmp_path, work, error, words):
-    run = Store(tmp_path / "mlruns").open_run(Benchmark("b"), "f" * 64)
+    run = Store(tmp_path / "mlruns").open_run(*about(Benchmark("b")))
     with pytest.raises(error, match=words):
         work(run)
 
@@ -263,7 +267,7 @@ def test_a_disk_that_fills_up_leaves_the_old_file(tmp_path, monkeypatch):
 
 def test_a_run_that_is_damaged_does_not_hide_the_others(tmp_path):
     store = Store(tmp_path / "mlruns")
-    with store.open_run(Benchmark("b"), "f" * 64) as run:
+    with store.open_run(*about(Benchmark("b"))) as run:
         run.save_state()
     damaged = tmp_path / "mlruns" / "runs" / "c-1"
     damaged.mkdir()
