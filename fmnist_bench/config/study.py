@@ -1,6 +1,5 @@
 """What is declared: studies, their studies, benchmarks; frozen dataclasses that `config` reads from TOML files."""
 
-import hashlib
 import itertools
 import json
 import math
@@ -11,6 +10,7 @@ from typing import Any
 
 import sklearn.pipeline
 
+from fmnist_bench._utils.digests import digest_of
 from fmnist_bench._utils.errors import InputError, nearest
 from fmnist_bench.config.building import as_argument, build, module_of
 from fmnist_bench.config.space import Range, Spec, constants_of, default_names, ranges
@@ -287,4 +287,4 @@ class Benchmark:
         del content["ensemble"]["max_latency"]
         for space in content["spaces"]:
             del space["compresses_schedule"]  # follows from the class
-        return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:8]
+        return digest_of(json.dumps(content, sort_keys=True, default=str))[:8]

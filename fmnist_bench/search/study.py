@@ -101,11 +101,6 @@ class StudySearch:
         ended = [r.seconds for r in self.records if r.number != PREPARATION and _counts(r)]
         return sum(running) + self.preparation_seconds + sum(ended)
 
-    @property
-    def has_result(self) -> bool:
-        """Whether any trial has come to an end of its own."""
-        return any(record.status not in (NO_WEIGHTS, "interrupted") for record in self.records)
-
     def claim(self, ready: bool) -> StudyClaim:
         """Say what `next_study` must know."""
         stale = self._without_gain >= STALE

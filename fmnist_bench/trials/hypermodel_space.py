@@ -1,7 +1,6 @@
 """Studies of users' HyperModels: a worker finds out what one asks for, which becomes the study's ranges."""
 
 import inspect
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from multiprocessing.connection import Connection
@@ -12,6 +11,7 @@ from fmnist_bench.config.building import ALLOWED_PREFIXES, resolve
 from fmnist_bench.config.space import Range, Spec
 from fmnist_bench.config.study import Benchmark, SearchSpace, Study
 from fmnist_bench.trials.process import answer_of_worker
+from fmnist_bench.trials.task import answer_over
 
 WRAPPER = "fmnist_bench.models.HyperModelClassifier"
 
@@ -38,21 +38,11 @@ def _resolved(space: SearchSpace, allow_import: tuple[str, ...]) -> SearchSpace:
 
 def _resolve(argument: tuple[SearchSpace, tuple[str, ...]], connection: Connection) -> None:
     """Send the search space, with the ranges of a HyperModel, or what is wrong; in a worker."""
-    os.setpgrp()
-    model, where = argument[0].model, f"study {argument[0].name}, [model]"
-    answer: str | SearchSpace
-    try:
-        answer = _look_into(*argument, where)
-    except InputError as error:
-        answer = str(error)
-    except Exception as error:
-        first = next(iter(str(error).splitlines()), "") or type(error).__name__
-        answer = f"{where}: {model.use}: {first}"
-    connection.send(answer)
+    answer_over(connection, lambda: _look_into(*argument))
 
 
-def _look_into(space: SearchSpace, allow_import: tuple[str, ...], where: str) -> SearchSpace:
-    model = space.model
+def _look_into(space: SearchSpace, allow_import: tuple[str, ...]) -> SearchSpace:
+    model, where = space.model, f"study {space.name}, [model]"
     target = resolve(model.use, where, allow_import)
     if "keras_tuner" not in {base.__module__.partition(".")[0] for base in target.__mro__}:
         return space
@@ -62,7 +52,12 @@ def _look_into(space: SearchSpace, allow_import: tuple[str, ...], where: str) ->
     for key, value in given.items():
         if isinstance(value, Range):
             raise InputError(f"{where}.{key}: an argument of {model.use} itself needs a value, not a range")
-    return with_hyperspace(space, wrapper.discover(target(**given)), outer, inner)
+    try:
+        found = wrapper.discover(target(**given))
+    except Exception as error:  # the user's own code raises anything
+        first = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise InputError(f"{where}: {model.use}: {first}") from error
+    return with_hyperspace(space, found, outer, inner)
 
 
 def _arguments(target: Any) -> tuple[str, ...]:

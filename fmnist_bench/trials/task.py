@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from fmnist_bench._utils import early_end, stage_progress
 from fmnist_bench._utils.environment import cores
 from fmnist_bench._utils.errors import InputError, describe, printable
+from fmnist_bench._utils.files import replacing
 from fmnist_bench.config.checking import check_study, compresses_schedule
 from fmnist_bench.config.study import ROWS, Study
 from fmnist_bench.data.dataset import Split
@@ -251,7 +252,7 @@ def check(argument: tuple[tuple[Study, ...], tuple[str, ...]], connection: Conne
             check_study(study, allow_import)
         return {study.space.name for study in studies if compresses_schedule(study, allow_import)}
 
-    _answer(connection, build_all)
+    answer_over(connection, build_all)
 
 
 def predict(
@@ -263,12 +264,11 @@ def predict(
 
     def write() -> str:
         probabilities = load_named(model, "the saved model", allow_import).predict_proba(rows)
-        temporary = target.with_suffix(".tmp.npy")
-        np.save(temporary, probabilities, allow_pickle=False)
-        os.replace(temporary, target)
+        with replacing(target) as temporary:
+            np.save(temporary, probabilities, allow_pickle=False)
         return ""
 
-    _answer(connection, write)
+    answer_over(connection, write)
 
 
 def check_model(
@@ -276,10 +276,10 @@ def check_model(
     connection: Connection,
 ) -> None:
     """Send the `fault_of_model`."""
-    _answer(connection, lambda: printable(fault_of_model(*argument)))
+    answer_over(connection, lambda: printable(fault_of_model(*argument)))
 
 
-def _answer(connection: Connection, compute: Callable[[], Any]) -> None:
+def answer_over(connection: Connection, compute: Callable[[], Any]) -> None:
     """Send what `compute` returns, or in one line what is wrong."""
     os.setpgrp()
     try:
