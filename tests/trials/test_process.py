@@ -181,8 +181,8 @@ def test_a_model_that_predicts_something_else_once_it_is_loaded_fails(make_task)
 
 
 def test_what_cannot_be_built_fails_with_one_sentence(make_task):
-    task = replace(make_task("none"), parameters={"model__depth": 3})
-    result = run(task)
+    task = make_task("none")
+    result = run(replace(task, trial=replace(task.trial, parameters={"model__depth": 3})))
     assert result.status == "failed"
     assert "depth" in result.reason and "Traceback" not in result.reason
 
