@@ -358,6 +358,7 @@ def test_ctrl_c_once_goes_on_to_ensemble_and_report(place, arena):
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.mark.slow
 def test_a_terminal_that_is_closed_ends_the_search_alone(place, arena):
     arena("studies/slow.toml", TROUBLE.format(kind="none", seconds=0.3))
     arena("benchmarks/slow.toml", SLOW)

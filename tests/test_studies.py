@@ -99,8 +99,13 @@ def asked(space, folder, n=8):
     return found
 
 
-@pytest.mark.parametrize("engine", [Engine(), Engine("optuna", "random"), Engine("keras-tuner", "bayesian")])
-@pytest.mark.parametrize("name", STUDIES)
+ENGINES = (Engine("optuna", "random"), Engine("keras-tuner", "bayesian"))
+OTHERS = [pytest.param(name, engine, marks=pytest.mark.slow) for name in STUDIES if name != "knn" for engine in ENGINES]
+
+
+@pytest.mark.parametrize(
+    ("name", "engine"), [*((name, Engine()) for name in STUDIES), *(("knn", engine) for engine in ENGINES), *OTHERS]
+)
 def test_a_study_asks_the_same_again(name, engine, tmp_path):
     space = replace(load_space(name), engine=engine)
     half_open = replace(space.defaults[0], name="open", parameters=dict(list(space.defaults[0].parameters.items())[:1]))

@@ -191,7 +191,6 @@ def test_residual_and_separable_blocks():
     "arguments",
     [
         {"block": "residual"},
-        {"block": "separable"},
         {"optimizer": "adamw", "learning_rate": 0.01},
         {"optimizer": "muon", "whiten": True, "pool": "early", "learning_rate": 0.4},
         {"optimizer": "muon", "block": "separable"},

@@ -357,7 +357,8 @@ def test_bad_arguments_are_refused(digits, arguments, words):
         small(**arguments).fit(digits.X[:50], digits.y[:50])
 
 
-@pytest.mark.parametrize("backbone", ["resnet50", pytest.param("convnext_tiny", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("backbone", ["resnet50", "convnext_tiny"])
 def test_the_other_backbones_run_and_are_saved(digits, backbone):
     X, y = digits.X[:40], digits.y[:40]
     model = small(backbone=backbone, weights=None, unfreeze=1, epochs=1).fit(X, y)
