@@ -182,7 +182,7 @@ def test_a_trial_of_hyperband_is_expected_to_take_what_its_own_rung_takes(run):
         ask = ask_next(search)
         rungs.append(ask.rung)
         if ask.rung and search.halving.seconds(None, 0):
-            assert search.running[ask.number].proposal.seconds == search.halving.seconds(ask.config, ask.rung) > 0
+            assert search.running[ask.number].seconds == search.halving.seconds(ask.config, ask.rung) > 0
         answer(search, run, ask, accuracy=0.5)
     assert any(rungs)
 

@@ -132,7 +132,7 @@ def test_a_journal_that_others_changed_is_made_again_from_the_records(run, harm)
     assert {record.number: record.parameters for record in search.records} == {
         number: dict(each.parameters) for number, each in asked.items()
     }
-    assert search.halving.attempts == before.halving.attempts
+    assert search.halving.trials == before.halving.trials
     again = make(run, KNOWN, levels=LEVELS)  # what was made holds
     asks = ask(again)
     assert asks.number == len(asked)
