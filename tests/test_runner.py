@@ -129,6 +129,7 @@ def test_the_same_seed_repeats_bit_for_bit_and_another_does_not(copied):
     assert np.array_equal(copied.findings.ensemble.test_probabilities, again.findings.ensemble.test_probabilities)
 
 
+@pytest.mark.slow
 def test_an_augmentation_with_a_range_repeats_bit_for_bit(arena):
     study = '[model]\nuse = "sklearn.naive_bayes.GaussianNB"\nvar_smoothing = { low = 1e-9, high = 1e-1, log = true }\n'
     half_open = "[[default]]\nvar_smoothing = 1e-3\n"
@@ -170,6 +171,7 @@ def test_the_ensemble_keeps_to_a_latency(copied):
     assert f"{limit:g} ms a row" in (fast.folder / "report.md").read_text()
 
 
+@pytest.mark.slow
 def test_where_no_model_is_fast_enough_the_fastest_is_taken_and_it_is_said(copied, capsys):
     outcome = run_benchmark("tiny", progress=PlainLines(), max_latency=1e-9)
     assert "1e-09 ms a row, which no model keeps: the fastest takes" in (outcome.folder / "report.md").read_text()
@@ -447,6 +449,7 @@ def test_when_every_trial_fails_the_report_says_so(arena):
     assert "no luck today" in (outcome.folder / "report.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_study_runs_with_every_combination_of_its_augmentations(arena, place):
     tables = '[[augment]]\nuse = "troublemakers.{}"\nratio = 0.5\n'
     arena("studies/forest.toml", FOREST + tables.format("Doubler") + tables.format("Copyist"))
@@ -586,7 +589,9 @@ def test_words_are_labels_to_the_end(place):
     assert model.score(test.X, words[test.y]) > 0.5
 
 
-@pytest.mark.parametrize("form", ["MINE.NPZ", "folder", "mine_train.csv"])
+@pytest.mark.parametrize(
+    "form", ["MINE.NPZ", *(pytest.param(form, marks=pytest.mark.slow) for form in ("folder", "mine_train.csv"))]
+)
 def test_data_names_whatever_load_dataset_takes(place, form):
     train, test = load_dataset("digits"), load_dataset("digits", "test")
     pairs = {
@@ -690,6 +695,7 @@ extratreeclassifier__max_depth = { none = true }
 """
 
 
+@pytest.mark.slow
 def test_what_a_study_may_say_runs_from_search_to_report(arena):
     """Two steps of one class, None, a dictionary, a tuple, objects in a list; `+` in a name is no augmentation."""
     arena("studies/bayes.toml", BAYES)
