@@ -215,9 +215,8 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
             File that the training is saved to twice a minute. A later `fit` with the same rows, weights, parameters and
             file goes on from there; not with `patience`. Whoever names the file deletes it.
         deadline : float or None
-            When the training, and the prediction of its validation rows afterwards, must be over, by
-            ``time.monotonic()``. What that prediction takes is measured before the training begins, and kept aside. The
-            schedule is compressed so that it completes in time.
+            When training, and predicting the validation rows afterwards, must be over, by ``time.monotonic()``. What
+            predicting takes is measured first, and kept aside; the schedule is compressed so that it completes in time.
 
         Returns
         -------
