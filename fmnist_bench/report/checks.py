@@ -46,9 +46,7 @@ def _without(findings: Findings) -> Iterator[str]:
     for study in findings.studies:
         if study not in scored:
             last = [trial for trial in findings.trials if trial.study == study][-1]
-            why = (
-                "its pretrained weights are missing" if last.status == NO_WEIGHTS else last.result.reason or last.status
-            )
+            why = "its pretrained weights are missing" if last.status == NO_WEIGHTS else last.reason or last.status
             yield f"{study} has no complete trial: {why}"
 
 

@@ -36,7 +36,7 @@ def draw(findings: Findings) -> dict[str, Figure]:
             drawn["accuracy_against_cost"] = figures.accuracy_against_cost(cost, findings.max_latency)
     if gains := _gains(findings):
         drawn["augmentation"] = figures.forest(gains)
-    if learnt := {row.study: row.result.history for row in findings.preparations if row.result.history.get("fidelity")}:
+    if learnt := {row.study: row.history for row in findings.preparations if row.history.get("fidelity")}:
         drawn["fidelity"] = search_figures.fidelity(learnt, findings.parts)
     if points := _points(findings):
         end = max(trial.ended for trial in findings.trials)
@@ -117,8 +117,8 @@ def _trainings(findings: Findings, measures: tuple[str, ...]) -> dict[str, list[
     best = {(who.name, who.trial) for who in findings.contestants}
     trainings: dict[str, list[Training]] = {}
     for trial in findings.trials:
-        if any(trial.result.history.get(measure) for measure in measures):
-            training = Training(trial.result.history, trial.status, (trial.study, trial.number) in best)
+        if any(trial.history.get(measure) for measure in measures):
+            training = Training(trial.history, trial.status, (trial.study, trial.number) in best)
             trainings.setdefault(trial.study, []).append(training)
     return trainings
 

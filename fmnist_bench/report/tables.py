@@ -152,7 +152,7 @@ def generators(findings: Findings) -> Table:
     """Tabulate what augmentations learnt before the trials of their studies."""
     rows = []
     for trial in findings.preparations:
-        steps, fidelity = (trial.result.history.get(key, [None])[-1] for key in ("step", "fidelity"))
+        steps, fidelity = (trial.history.get(key, [None])[-1] for key in ("step", "fidelity"))
         status = [text(trial.study), text(trial.status.replace("_", " "))]
         rows.append([*status, seconds(trial.seconds), number(steps, 0), percent(fidelity, 1)])
     columns = ("Study", "Status", "Training, s", "Steps", "Images of the class asked for, %")
@@ -266,9 +266,7 @@ def phases(findings: Findings) -> Table:
 
 def failures(findings: Findings) -> Table:
     """Tabulate the trials that failed or were stopped, with their reasons."""
-    rows = [
-        [*_trial(trial)[:3], text(trial.result.reason), seconds(trial.seconds)] for trial in findings.failed[:MAX_ROWS]
-    ]
+    rows = [[*_trial(trial)[:3], text(trial.reason), seconds(trial.seconds)] for trial in findings.failed[:MAX_ROWS]]
     return Table("Reasons, trial by trial", ("Study", "Trial", "Status", "Reason", "Seconds"), rows, n_text=4)
 
 

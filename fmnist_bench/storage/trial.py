@@ -91,6 +91,16 @@ class Trial:
         return self.result.status
 
     @property
+    def reason(self) -> str:
+        """Why it did not complete."""
+        return self.result.reason
+
+    @property
+    def history(self) -> Mapping[str, list[float]]:
+        """Its learning curves."""
+        return self.result.history
+
+    @property
     def is_complete(self) -> bool:
         """Whether it has been scored on the validation rows."""
         return self.status == "complete"
