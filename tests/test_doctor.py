@@ -187,7 +187,7 @@ def cut(path):
         (lambda run: (run / "report.html").unlink(), "report.html is missing", "report tiny"),
         (lambda run: (run / "split.npz").unlink(), "split.npz: is missing or damaged", "run tiny writes it"),
         (lambda run: (run / "run.json").write_text("{"), "run.json: is damaged", "move the folder away"),
-        (lambda run: (run / "ensemble/manifest.json").write_text("[]"), "manifest.json: cannot be read", "run tiny"),
+        (lambda run: (run / "ensemble/manifest.json").write_text("[]"), "manifest.json cannot be read", "run tiny"),
         (
             lambda run: next(run.glob("trials/*/0/valid_probabilities.npy")).unlink(),
             "valid_probabilities.npy is missing",
