@@ -41,14 +41,16 @@ def make_parser() -> argparse.ArgumentParser:
         help="let studies name classes of this package too, such as my_package (runs its code)",
     )
     data = _Parser(add_help=False)
-    data.add_argument(
-        "--data", metavar="DATA", help="digits, an .npz, a CSV or Parquet table, a folder (Fashion-MNIST's or others)"
-    )
+    data.add_argument("--data", metavar="DATA", help="digits, a folder, an .npz, a CSV or Parquet table")
+    reading = _Parser(add_help=False)
+    reading.add_argument("--resize", type=int, metavar="N", help="bring all images to N x N pixels")
+    reading.add_argument("--skip-unreadable", action="store_true", help="leave out image files that cannot be read")
     files = _Parser(add_help=False)
     files.add_argument("--data", metavar="DIR", help="folder with Fashion-MNIST's four files")
     verbs = parser.add_subparsers(title="verbs", dest="verb", required=True, metavar="VERB")
 
-    run = verbs.add_parser("run", parents=[data, mlruns, imports, shared], help="run a benchmark, or go on with it")
+    of_run = [data, reading, mlruns, imports, shared]
+    run = verbs.add_parser("run", parents=of_run, help="run a benchmark, or go on with it")
     _declare_run(run)
 
     report = verbs.add_parser("report", parents=[mlruns, imports, shared], help="write the newest run's report again")
@@ -94,7 +96,7 @@ def make_parser() -> argparse.ArgumentParser:
     check = verbs.add_parser("check", parents=[data, imports, shared], help="build everything, train nothing")
     check.add_argument("name", metavar="NAME", help="a benchmark, a study, or the path of a TOML file")
 
-    show = verbs.add_parser("data", parents=[files, shared], help="fetch, verify and show a data set")
+    show = verbs.add_parser("data", parents=[files, reading, shared], help="fetch, verify and show a data set")
     show.add_argument(
         "name", nargs="?", default="fashion-mnist", metavar="NAME", help="fashion-mnist, digits or a path"
     )

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 OF_A_RUN = (
     *("budget", "trials", "seed", "fresh", "data", "mlruns", "workers", "cluster", "tracking_uri", "allow_import"),
-    *("weights", "max_latency"),
+    *("weights", "max_latency", "resize", "skip_unreadable"),
 )
 
 
@@ -252,9 +252,10 @@ def _check(options: argparse.Namespace, started: float) -> int:
 
 
 def _data(options: argparse.Namespace, started: float) -> int:
-    from fmnist_bench.data.dataset import describe
+    from fmnist_bench.data.describe import describe
 
-    print(describe(options.name, options.data))
+    reading = {"resize": options.resize, "skip_unreadable": options.skip_unreadable}
+    print(describe(options.name, options.data, **reading))
     return 0
 
 

@@ -53,6 +53,8 @@ def run_benchmark(
     seed: int | None = None,
     fresh: bool = False,
     data: str | Path | None = None,
+    resize: int | None = None,
+    skip_unreadable: bool = False,
     mlruns: str | Path = "mlruns",
     workers: int | str | None = None,
     cluster: str = "",
@@ -81,6 +83,10 @@ def run_benchmark(
         Begin a new run although there is one of the same benchmark; the old one stays.
     data : str, Path or None
         Folder with Fashion-MNIST's files; or another data set, as `load_dataset` takes it.
+    resize : int or None
+        Pixels each way to which images are brought, 1 to 1024; None takes the benchmark's.
+    skip_unreadable : bool
+        Leave image files out that cannot be read; the benchmark may say so, too.
     mlruns : str or Path
         Folder of everything that is written.
     workers : int, "auto" or None
@@ -117,6 +123,8 @@ def run_benchmark(
     """
     started = time.monotonic() if started is None else started
     benchmark, path = _with_data(_with_overrides(load_benchmark(name), budget, trials, seed, max_latency), data)
+    resize = benchmark.resize if resize is None else resize
+    benchmark = replace(benchmark, resize=resize, skip_unreadable=skip_unreadable or benchmark.skip_unreadable)
     n_workers = _n_workers(workers)
     if n_workers is not None and cluster:
         raise InputError(f"workers {workers}: not with --cluster, whose workers set the number; leave it out")
@@ -264,7 +272,7 @@ def _load_and_check(
     threading.Thread(target=warm_up, daemon=True).start()
     # Imports go on while the data are read.
     prepare((use for space in benchmark.spaces for use in space.uses), allow_import)
-    dataset = load_dataset(benchmark.data, "train", path=path)
+    dataset = load_dataset(benchmark.data, "train", path=path, **benchmark.reading)
     split = _split(benchmark, dataset)
     benchmark = with_hyperspaces(benchmark, allow_import)
     for study in benchmark.studies:

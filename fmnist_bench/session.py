@@ -137,6 +137,8 @@ class Session:
 
     def _track(self, tracker: Tracker) -> Outcome:
         self._open()
+        for note in self.dataset.notes:
+            self.progress.message(f"{self.dataset.name}: {note}")
         for study in self.benchmark.studies:
             tracker.open_study(study.name, study.space.name, study.settings)
         tracker.show(partial(mlflow_notes.begin, about=self._about(), dataset=self.dataset, split=self.split))
@@ -162,6 +164,8 @@ class Session:
         self.run.save_state(
             data=data.name if data.name in NAMES else str(Path(self.benchmark.data).expanduser().resolve()),
             data_path=None if self.options.data_path is None else str(self.options.data_path),
+            reading=self.benchmark.reading,
+            notes=data.notes,
             fingerprint=data.fingerprint,
             seed=self.benchmark.seed,
             budget=self.benchmark.budget,

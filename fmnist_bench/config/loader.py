@@ -12,6 +12,7 @@ from fmnist_bench._utils.errors import InputError, nearest
 from fmnist_bench.config.parsing import check_keys, parse_space, read_toml, repeated, take
 from fmnist_bench.config.space import is_number
 from fmnist_bench.config.study import DEFAULT_BUDGET, HIGHEST_SEED, Benchmark, EnsembleConfig, SearchSpace
+from fmnist_bench.data.parts import LARGEST_SIDE
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -158,6 +159,8 @@ BENCHMARK_RULES: Rules = {
         f"{WHOLE[1]} or a fraction between 0 and 1",
     ),
     "seed": (lambda v: _is_whole(v, 0, HIGHEST_SEED), f"a whole number of at least 0 and at most {HIGHEST_SEED}"),
+    "resize": (lambda v: _is_whole(v, 1, LARGEST_SIDE), f"a whole number of pixels, 1 to {LARGEST_SIDE}"),
+    "skip_unreadable": (lambda v: isinstance(v, bool), "true or false"),
     "trials": WHOLE,
     "augment": (lambda v: isinstance(v, bool), "true or false"),
 }

@@ -259,6 +259,8 @@ class Benchmark:
     valid_size : float, int or None
         Share or number of the rows that choose between models; None is the data set's own validation
         rows, or where it has none a sixth of the rows, at most `MOST_VALIDATION`.
+    resize, skip_unreadable : int or None, bool
+        How the images are read, see `fmnist_bench.data.dataset.load_dataset`.
     """
 
     name: str
@@ -266,6 +268,8 @@ class Benchmark:
     rows: int | None = None
     valid_size: float | None = None
     seed: int = 0
+    resize: int | None = None
+    skip_unreadable: bool = False
     budget: float | None = DEFAULT_BUDGET
     trials: int | None = None
     spaces: tuple[SearchSpace, ...] = ()
@@ -281,10 +285,16 @@ class Benchmark:
         spaces = (replace(space, compresses_schedule=space.name in names) for space in self.spaces)
         return replace(self, spaces=tuple(spaces))
 
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How its images are read, as arguments of `load_dataset`; none where they are as a rule."""
+        chosen = {"resize": self.resize, "skip_unreadable": self.skip_unreadable}
+        return {name: value for name, value in chosen.items() if value is not None and value is not False}
+
     def digest(self) -> str:
         """Short hash of all that a search depends on: everything but budget, number of trials and limit of latency."""
         content = asdict(replace(self, budget=None, trials=None))
-        del content["ensemble"]["max_latency"]
+        del content["ensemble"]["max_latency"], content["resize"], content["skip_unreadable"]  # the fingerprint knows
         for space in content["spaces"]:
             del space["compresses_schedule"]  # follows from the class
         return digest_of(json.dumps(content, sort_keys=True, default=str))[:8]

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from fmnist_bench._utils.errors import InputError, one_line
 from fmnist_bench.data.npz import read_single
+from fmnist_bench.data.parts import Part, Reading
 from fmnist_bench.data.pixels import upright
 
 __all__ = ["IDX_FILES", "few", "find_file", "locate", "names_in", "parse_idx", "read_chunks", "read_folder"]
@@ -100,7 +101,8 @@ def locate(folder: Path, stem: str) -> Path:
     if (file := find_file(folder, stem)) is None:
         raise InputError(
             f"{folder} lacks {stem} (or {stem}.gz); it must hold {', '.join(sum(IDX_FILES.values(), ()))}, .gz or plain"
-            f", or tables such as mnist_train.csv and mnist_test.csv; it holds {few(names_in(folder)) or 'nothing'}"
+            ", or tables such as mnist_train.csv and mnist_test.csv, or a folder of PNG or JPEG files for each class; "
+            f"it holds {few(names_in(folder)) or 'nothing'}"
         )
     return file
 
@@ -168,14 +170,17 @@ def read_chunks(file: Path, limit: int) -> Iterator[bytes]:
         raise InputError(f"{file}: cannot be read: {one_line(reason)}") from error
 
 
-def read_folder(folder: Path, part: str) -> tuple[Array, Array] | None:
+def read_folder(folder: Path, part: str, how: Reading) -> Part | None:
     """Read images and labels of the train or test rows from the files of a folder; no relative has validation rows."""
-    if part not in IDX_FILES:
+    # All are looked for each time: that one is missing shall not be found out when a run ends.
+    files = {"train": [locate(folder, stem) for stem in IDX_FILES["train"]]}
+    if any(find_file(folder, stem) for stem in IDX_FILES["test"]):
+        files["test"] = [locate(folder, stem) for stem in IDX_FILES["test"]]
+    if part not in files:
         return None
-    # All are looked for each time: that the test rows are missing shall not be found out when a run ends.
-    files = {each: [locate(folder, stem) for stem in stems] for each, stems in IDX_FILES.items()}
     images, labels = map(_read_file, files[part])
-    return upright(images, files[part][0].name), labels[:, 0] if labels.ndim == 2 else labels  # the class is first
+    labels = labels[:, 0] if labels.ndim == 2 else labels  # the class is first
+    return Part(upright(images, files[part][0].name), labels, all_rows=part == "train" and "test" not in files)
 
 
 def _read_file(file: Path) -> Array:

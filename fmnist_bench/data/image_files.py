@@ -1,9 +1,7 @@
 """Image files as rows of pixels like those of Fashion-MNIST: gray on black, centred, of one size."""
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from io import BytesIO
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +10,12 @@ from numpy.typing import NDArray
 
 from fmnist_bench._utils.archives import check_inflation
 from fmnist_bench._utils.errors import InputError
+from fmnist_bench.data.decoding import FORMATS, LARGEST, eight_bits, fit, ground_of, is_transparent, reading
 from fmnist_bench.data.pixels import as_uint8, decide_white, edge_brightness
 
-SUFFIXES, FORMATS = (".png", ".jpg", ".jpeg"), ("PNG", "JPEG")
+SUFFIXES = (".png", ".jpg", ".jpeg")
 DARK, BRIGHT = 64, 191  # mean of the pixels at the edge below and above which a background is black or white
 PREFERRED = ("x_test", "X_test", "test_images", "X", "x", "images")  # arrays of an .npz, the first of them first
-LARGEST = 10_000  # pixels, height or width of a file that is opened
 
 
 def read_images(
@@ -101,7 +99,7 @@ def _the_images(path: Path, arrays: dict[str, NDArray[Any]], image_shape: tuple[
 def _read_file(path: Path, image_shape: tuple[int, ...], background: float) -> NDArray[np.uint8]:
     from PIL import Image
 
-    with _reading(path), Image.open(path, formats=FORMATS) as image:
+    with reading(path), Image.open(path, formats=FORMATS) as image:
         if max(image.size) > LARGEST:
             raise InputError(f"{path}: {image.width} x {image.height} pixels, at most {LARGEST} each way")
         return _convert(image, image_shape, background)
@@ -113,12 +111,10 @@ def _convert(image: Any, image_shape: tuple[int, ...], background: float) -> NDA
 
     height, width = image_shape[:2]
     colour = "white" if background > BRIGHT else "black"  # of what is filled up
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):  # 16 bits, which Pillow would cut off at 255
-        image = Image.fromarray(np.rint(np.asarray(image) / 257.0).astype(np.uint8))
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+    image = eight_bits(ImageOps.exif_transpose(image))
+    if is_transparent(image):
         image = image.convert("RGBA")
-        ground = _ground(image, colour)
+        ground = ground_of(image, colour)
         colour = colour if background < DARK or background > BRIGHT else ground  # where nothing is inverted below
         image = Image.alpha_composite(Image.new("RGBA", image.size, ground), image)
     image = image.convert("RGB" if len(image_shape) == 3 else "L")
@@ -126,68 +122,8 @@ def _convert(image: Any, image_shape: tuple[int, ...], background: float) -> NDA
     if (background < DARK and own > 127) or (background > BRIGHT and own < 128):
         image = ImageOps.invert(image)
     if image.size != (width, height):
-        image = ImageOps.pad(image, (width, height), Image.Resampling.LANCZOS, color=colour)
+        image = fit(image, (width, height), colour)
     return np.asarray(image, dtype=np.uint8)
-
-
-def _ground(image: Any, colour: str) -> str:
-    """Choose the background of a transparent drawing: `colour`, or its opposite if the drawing would vanish on it."""
-    levels, opacity = np.asarray(image.convert("L"), dtype=float), np.asarray(image)[..., 3]
-    if opacity.min() == 255 or not opacity.any():
-        return colour
-    return "white" if np.average(levels, weights=opacity) < 128 else "black"
-
-
-def decode_images(cells: Iterable[Any], where: str) -> NDArray[Any]:
-    """Decode PNG or JPEG files that lie in a column of a table, as bytes or as Hugging Face writes them.
-
-    Parameters
-    ----------
-    cells : iterable of bytes, or of dict with ``bytes``
-    where : str
-        What a message calls the table.
-
-    Returns
-    -------
-    ndarray of shape (n, height, width) or (n, height, width, channels)
-
-    Raises
-    ------
-    InputError
-        Where one is no image, or of another shape than the first.
-    """
-    images = [_decode(cell, f"{where}: image of row {row}") for row, cell in enumerate(cells)]
-    for row, image in enumerate(images):
-        if image.shape != images[0].shape:
-            raise InputError(f"{where}: image of row {row} has shape {image.shape}, the first one {images[0].shape}")
-    return np.array(images)
-
-
-def _decode(cell: Any, where: str) -> NDArray[Any]:
-    from PIL import Image
-
-    content = cell.get("bytes") if isinstance(cell, dict) else cell
-    if not isinstance(content, bytes):
-        raise InputError(f"{where}: holds {type(content).__name__}; allowed: the bytes of a PNG or JPEG file")
-    with _reading(where), Image.open(BytesIO(content), formats=FORMATS) as image:
-        return np.asarray(image.convert("RGB") if image.mode == "P" else image)
-
-
-@contextmanager
-def _reading(where: object) -> Iterator[None]:
-    """Turn what Pillow raises into an `InputError`, and its warning of a bomb, too."""
-    from PIL import Image
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            yield
-    except InputError:
-        raise
-    except FileNotFoundError as error:
-        raise InputError(f"{where}: no such file") from error
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise InputError(f"{where}: not a readable image: {error}") from error
 
 
 def write_grid(rows: NDArray[np.uint8], image_shape: Sequence[int], columns: int, path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,33 +11,51 @@ import numpy.typing as npt
 
 from fmnist_bench._utils.archives import check_inflation
 from fmnist_bench._utils.errors import InputError, nearest, one_line
+from fmnist_bench.data.parts import Part, Reading
 
 __all__ = ["read_npz", "read_single"]
 
 Array = npt.NDArray[Any]
 
-NAMES = ("x_{}", "y_{}"), ("{}_images", "{}_labels")  # what Keras calls the arrays of a part, and what MedMNIST does
-PARTS = {"train": "train", "validation": "val", "test": "test"}
+# What images and labels of each part are called: by Keras, by MedMNIST, and where there are no parts.
+NAMES: tuple[dict[str, tuple[str, str]], ...] = (
+    {"train": ("x_train", "y_train"), "validation": ("x_val", "y_val"), "test": ("x_test", "y_test")},
+    {
+        "train": ("train_images", "train_labels"),
+        "validation": ("val_images", "val_labels"),
+        "test": ("test_images", "test_labels"),
+    },
+    {"train": ("X", "y")},
+    {"train": ("x", "y")},
+    {"train": ("images", "labels")},
+)
 
 
-def read_npz(file: Path, part: str) -> tuple[Array, Array] | None:
-    """Read images and labels of the train, validation or test rows; None where no validation rows are there."""
-    found = _read_arrays(file, partial(_choose, file=file, part=part))
-    return (found[0], found[1]) if found else None
+def read_npz(file: Path, part: str, how: Reading) -> Part | None:
+    """Read images and labels of the train, validation or test rows; None where there are none but train rows."""
+    there: dict[str, tuple[str, str]] = {}
+
+    def choose(names: Sequence[str]) -> Sequence[str]:
+        there.update(_pairs(names, file))
+        return there.get(part, ())
+
+    found = _read_arrays(file, choose)
+    return Part(found[0], found[1], all_rows=part == "train" and "test" not in there) if found else None
 
 
-def _choose(names: Sequence[str], file: Path, part: str) -> Sequence[str]:
-    """Name the images and the labels of a part."""
-    words = NAMES["train_images" in names]
-    pairs = {each: [word.format(short) for word in words] for each, short in PARTS.items()}
-    if not set(pairs["validation"]) & set(names):
-        pairs["validation"] = []
-    # All are looked for each time: that the test rows are missing shall not be found out when a run ends.
-    needed = [name for pair in pairs.values() for name in pair]
+def _pairs(names: Sequence[str], file: Path) -> dict[str, tuple[str, str]]:
+    """Name the images and the labels of each part that is there."""
+    pairs = next((pairs for pairs in NAMES if pairs["train"][0] in names), NAMES[0])
+    spare = [name for name in names if not any(name in pair for pair in pairs.values())]
+    # All are looked for each time: that one is missing shall not be found out when a run ends.
+    present = {"train", *(part for part, pair in pairs.items() if set(pair) & set(names))}
+    if any("test" in name.lower() for name in spare):  # it may be called otherwise
+        present |= pairs.keys() & {"test"}
+    needed = [name for part, pair in pairs.items() if part in present for name in pair]
     if missing := [name for name in needed if name not in names]:
-        hint = nearest(missing[0], [name for name in names if name not in needed])
+        hint = nearest(missing[0], spare)
         raise InputError(f"{file}: array {missing[0]} is missing{hint}; needed: {', '.join(needed)}")
-    return pairs[part]
+    return {part: pair for part, pair in pairs.items() if part in present}
 
 
 def read_single(file: Path) -> Array:

@@ -206,7 +206,8 @@ def _of_members(found: Combination, members: NDArray[np.int64]) -> Combination:
 
 
 def _train_rows(run: Run) -> Dataset:
-    dataset = load_dataset(run.state["data"], "train", path=run.state["data_path"])
+    reading = run.state.get("reading", {})
+    dataset = load_dataset(run.state["data"], "train", path=run.state["data_path"], **reading)
     if dataset.fingerprint != run.state["fingerprint"]:
         raise InputError(f"{run.state['data']}: has changed since the run began; put back what it learnt from")
     return dataset

@@ -109,8 +109,10 @@ def _data(run: Run, test: Dataset) -> dict[str, str]:
     rows = (
         f"{len(run.y_valid()):,} validation rows, {len(test.y):,} test rows, {' x '.join(map(str, test.image_shape))}"
     )
+    notes = dict.fromkeys((*run.state.get("notes", ()), *test.notes))
     return {
         "data": f"{run.state['data']}, {rows}, fingerprint of the train rows {run.state['fingerprint'][:16]}",
+        **({"how they were read": "; ".join(notes)} if notes else {}),
         "began": f"{began:%Y-%m-%d %H:%M} UTC",
         **({} if limit is None else {"limit of the ensemble": f"{limit:g} ms a row{_missed(run, limit)}"}),
     }

@@ -92,15 +92,21 @@ def winners(run: Run) -> dict[str, Trial]:
 
 
 def _train_rows(run: Run) -> Dataset:
-    return load_dataset(run.state["data"], "train", path=run.state["data_path"])
+    return _load(run, "train")
 
 
 def load_test_rows(run: Run) -> Dataset:
     """Load the test rows, of the data that the run learnt from: those of a user's own may have changed meanwhile."""
-    name, where = run.state["data"], run.state["data_path"]
-    if name not in NAMES and load_dataset(name, "train").fingerprint != run.state["fingerprint"]:
+    name = run.state["data"]
+    if name not in NAMES and _load(run, "train").fingerprint != run.state["fingerprint"]:
         raise InputError(f"{name}: has changed since the run began; put back what it learnt from, or run it anew")
-    return load_dataset(name, "test", path=where)
+    return _load(run, "test")
+
+
+def _load(run: Run, subset: str) -> Dataset:
+    """Load rows as the run read them."""
+    state = run.state
+    return load_dataset(state["data"], subset, path=state["data_path"], **state.get("reading", {}))
 
 
 def predict_test(

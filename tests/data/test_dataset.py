@@ -26,7 +26,8 @@ from hypothesis.extra import numpy as hnp
 
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench.data import fashion_mnist
-from fmnist_bench.data.dataset import Dataset, describe, find_fashion_mnist, load_dataset, make_split, parse_idx
+from fmnist_bench.data.dataset import Dataset, find_fashion_mnist, load_dataset, make_split, parse_idx
+from fmnist_bench.data.describe import describe
 from fmnist_bench.data.idx import IDX_FILES, find_file
 
 STEMS = [*IDX_FILES["train"], *IDX_FILES["test"]]

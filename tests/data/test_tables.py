@@ -2,21 +2,26 @@
 
 import gzip
 import io
+import json
 import re
 import shutil
+import tracemalloc
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
+from pyarrow import parquet
 
 from fmnist_bench._utils.errors import InputError
-from fmnist_bench.data.dataset import describe, load_dataset
+from fmnist_bench.data.dataset import load_dataset
+from fmnist_bench.data.describe import describe
 from fmnist_bench.data.idx import IDX_FILES
 from fmnist_bench.data.tables import ENDINGS
 
@@ -104,7 +109,8 @@ def test_an_archive_holds_both_tables_and_more(tmp_path):
         archive.writestr("t10k-labels-idx1-ubyte", "")
     assert check(tmp_path / "archive.zip") == "archive"
     shutil.move(tmp_path / "archive.zip", tmp_path / "my_train.zip")
-    (tmp_path / "fashion-mnist_train.csv").unlink()
+    for name in NAMES.values():
+        (tmp_path / f"{name}.csv").unlink()
     refused(tmp_path, "my_train.zip: holds data/fashion-mnist_train.csv, data/fashion-mnist_test.csv; name the archive")
 
 
@@ -141,7 +147,7 @@ def test_images_may_be_plain_bytes_and_have_palettes(tmp_path):
 
 def test_images_that_are_none_are_named(tmp_path):
     cases = {
-        "of row 5 has shape (3, 4), the first one (28, 28)": {"bytes": png(np.zeros((3, 4), np.uint8))},
+        "of row 5: 4 x 3 pixels, as 1 of 12 images": {"bytes": png(np.zeros((3, 4), np.uint8))},
         "of row 5: not a readable image": {"bytes": b"GIF89a"},
         "of row 5: holds NoneType; allowed: the bytes of a PNG": {"bytes": None, "path": "5.png"},
     }
@@ -149,9 +155,14 @@ def test_images_that_are_none_are_named(tmp_path):
         tables = hugging_face()
         tables["train"].at[5, "image"] = cell
         refused(write(tmp_path, tables, ".parquet", SHARDS), f"train-00000-of-00001.parquet: image {words}")
+    tables = hugging_face()
+    tables["train"].at[5, "image"] = {"bytes": png(np.zeros((3, 4), np.uint8))}
+    tables["train"].at[7, "image"] = {"bytes": b"GIF89a"}
+    data = load_dataset(write(tmp_path, tables, ".parquet", SHARDS), resize=5, skip_unreadable=True)
+    assert data.image_shape == (5, 5) and len(data.X) == 11 and "1 of 12 images cannot be read" in data.notes[0]
     clear = png(images_of("train")[0], mode="LA")
     wide = {part: frame.assign(image=[clear] * SIZES[part]) for part, frame in tables.items()}
-    refused(write(tmp_path, wide, ".parquet", SHARDS), "images of train: shape (12, 28, 28, 2)")
+    assert load_dataset(write(tmp_path, wide, ".parquet", SHARDS)).image_shape == (SIDE, SIDE)
 
 
 @pytest.mark.parametrize("ending", [".csv", ".parquet"])
@@ -172,7 +183,7 @@ REFUSED = {
     "no square": (lambda f: f.drop(columns="pixel784"), "images of train: shape (12, 783)"),
     "no pixels": (lambda f: f[["label"]], "images of train: shape (12, 0)"),
     "too bright": (lambda f: f.assign(pixel9=256), "pixels from 0 to 256"),
-    "no rows": (lambda f: f[:0], "column pixel1 holds something else than pixels"),
+    "no rows": (lambda f: f[:0], "holds no rows"),
     "fractions": (lambda f: f.assign(label=f.label / 4), "labels of train: element type float64"),
 }
 
@@ -210,10 +221,11 @@ def test_what_pandas_writes_comes_back(tmp_path_factory, pixels):
 
 def test_the_other_table_must_lie_beside_the_one_that_is_named(tmp_path):
     folder = write(tmp_path, both())
-    refused(folder / "fashion-mnist_test.csv", "the test rows are missing; needed: two tables")
-    (folder / "fashion-mnist_test.csv").unlink()
+    refused(folder / "fashion-mnist_test.csv", "is called as test rows are; name the table of the train rows")
+    shutil.move(folder / "fashion-mnist_test.csv", folder / "my_test.csv")
     for path in (folder, folder / "fashion-mnist_train.csv"):
-        refused(path, "the test rows are missing; needed: fashion-mnist_test.csv")
+        refused(path, "my_test.csv may be the test rows; needed: fashion-mnist_test.csv")
+    (folder / "my_test.csv").unlink()
     shutil.copy(folder / "fashion-mnist_train.csv", folder / "other_train.csv")
     refused(folder, "fashion-mnist_train.csv, other_train.csv may all be the train rows; allowed: one")
 
@@ -253,6 +265,94 @@ def test_a_bomb_is_refused_before_it_fills_the_memory(tmp_path, monkeypatch, end
         with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr(f"{part}.csv", text)
     refused(tmp_path, "bytes would be inflated to")
+
+
+def shards(folder, n=3, part="train", frame=None, **options):
+    """Write a part in `n` tables as Hugging Face numbers them."""
+    folder.mkdir(exist_ok=True)
+    frame = hugging_face()[part] if frame is None else frame
+    for number, rows in enumerate(np.array_split(np.arange(len(frame)), n)):
+        frame.iloc[rows].to_parquet(folder / f"{part}-{number:05}-of-{n:05}.parquet", **options)
+    return folder
+
+
+@pytest.mark.parametrize("table", [hugging_face, both])
+def test_the_shards_of_a_part_are_read_as_one(tmp_path, table):
+    for n, part in ((3, "train"), (1, "test")):
+        folder = shards(tmp_path / "mine", n, part, table()[part])
+    assert check(folder) == "mine"
+    assert check(folder / "train-00001-of-00003.parquet") == "train-00001-of-00003"
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        for path in folder.iterdir():
+            archive.write(path, f"data/{path.name}")
+    assert check(tmp_path / "all.zip") == "all"
+
+
+def test_a_shard_that_is_missing_is_named(tmp_path):
+    folder = shards(shards(tmp_path / "mnist"), 1, "test")
+    (folder / "train-00001-of-00003.parquet").unlink()
+    refused(folder, "train-00000-of-00003.parquet, train-00002-of-00003.parquet; needed: each of them, numbered from 0")
+
+
+def test_the_class_names_of_hugging_face_are_shown(tmp_path):
+    names = [f"class {number}" for number in range(10)]
+    features = {"label": {"names": names, "_type": "ClassLabel"}, "image": {"_type": "Image"}}
+    for part, frame in hugging_face().items():
+        table = pa.Table.from_pandas(frame, preserve_index=False)
+        about = {**(table.schema.metadata or {}), b"huggingface": json.dumps({"info": {"features": features}}).encode()}
+        parquet.write_table(table.replace_schema_metadata(about), tmp_path / f"{part}-00000-of-00001.parquet")
+    data = load_dataset(tmp_path)
+    assert data.class_names == ("class 2", "class 6", "class 9") and data.classes.tolist() == [2, 6, 9]
+
+
+@pytest.mark.parametrize("about", [b"{}", b"none", b'{"info": {"features": {"label": {"names": 3}}}}'])
+def test_odd_words_of_a_schema_are_passed_over(tmp_path, about):
+    for part, frame in both().items():
+        table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata({b"huggingface": about})
+        parquet.write_table(table, tmp_path / f"{part}-00000-of-00001.parquet")
+    assert load_dataset(tmp_path).class_names == ("2", "6", "9")
+
+
+def test_a_parquet_bomb_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    """A million equal rows are some kilobytes; equal images are stored once."""
+    monkeypatch.setattr("fmnist_bench._utils.archives.FREE", 100_000)
+    rows = pd.DataFrame({f"p{number}": np.zeros(1_000_000, np.uint8) for number in range(16)}).assign(label=1)
+    for part in NAMES:
+        rows.to_parquet(tmp_path / f"{part}.parquet")
+    assert (tmp_path / "train.parquet").stat().st_size < 60_000
+    refused(tmp_path, "bytes would be inflated to 17000000; at most 250 times are read")
+    images = pd.DataFrame({"image": [b"x" * 10_000] * 3_000, "label": 1})
+    for part in NAMES:
+        images.to_parquet(tmp_path / f"{part}.parquet")
+    refused(tmp_path, "bytes would be inflated to")
+
+
+def test_pixels_of_a_parquet_table_may_be_of_any_type(tmp_path):
+    for kind in ("int64", "float32", "uint8"):
+        tables = {part: frame.astype({c: kind for c in frame.columns[1:]}) for part, frame in both().items()}
+        check(write(tmp_path, tables, ".parquet", SHARDS))
+    holes = both()
+    holes["train"] = holes["train"].astype({"pixel7": "Int64"})
+    holes["train"].loc[3, "pixel7"] = None
+    refused(write(tmp_path, holes, ".parquet", SHARDS), "column pixel7 holds something else than pixels")
+
+
+def test_a_csv_file_of_bytes_is_read_in_little_memory(tmp_path):
+    """By Arrow, block by block; pandas took eight bytes a pixel, and twice."""
+    frame = pd.concat([kaggle("train")] * 400, ignore_index=True)
+    for part in NAMES:
+        frame.to_csv(tmp_path / f"{part}.csv", index=False)
+    load_dataset(tmp_path)  # what is imported counts once
+    size = (tmp_path / "train.csv").stat().st_size
+    tracemalloc.start()
+    data = load_dataset(tmp_path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(data.X) == 4800 and peak < 2 * size + 3 * data.X.nbytes
+    frame["pixel5"] = frame["pixel5"].astype(float)
+    frame.loc[4799, "pixel5"] = 0.5  # no whole number: pandas reads it
+    frame.to_csv(tmp_path / "train.csv", index=False)
+    np.testing.assert_array_equal(load_dataset(tmp_path).X[:4799], data.X[:4799])
 
 
 def test_the_page_names_the_endings_and_columns_that_are_read():
