@@ -41,7 +41,9 @@ def make_parser() -> argparse.ArgumentParser:
         help="let studies name classes of this package too, such as my_package (runs its code)",
     )
     data = _Parser(add_help=False)
-    data.add_argument("--data", metavar="DATA", help="digits, a folder, an .npz, a CSV or Parquet table")
+    data.add_argument(
+        "--data", metavar="DATA", help="a name such as digits or openml:554, a folder, an .npz, a CSV or Parquet table"
+    )
     reading = _Parser(add_help=False)
     reading.add_argument("--resize", type=int, metavar="N", help="bring all images to N x N pixels")
     reading.add_argument("--skip-unreadable", action="store_true", help="leave out image files that cannot be read")
@@ -98,7 +100,11 @@ def make_parser() -> argparse.ArgumentParser:
 
     show = verbs.add_parser("data", parents=[files, reading, shared], help="fetch, verify and show a data set")
     show.add_argument(
-        "name", nargs="?", default="fashion-mnist", metavar="NAME", help="fashion-mnist, digits or a path"
+        "name",
+        nargs="?",
+        default="fashion-mnist",
+        metavar="NAME",
+        help="fashion-mnist (default), another name, openml:NUMBER or a path",
     )
 
     doctor = verbs.add_parser("doctor", parents=[files, mlruns, shared], help="say what a run would find here")

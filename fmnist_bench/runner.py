@@ -1,7 +1,6 @@
 """One benchmark from end to end: data, search, ensemble, report."""
 
 import contextlib
-import os
 import re
 import threading
 import time
@@ -16,9 +15,7 @@ from fmnist_bench._utils.files import write_text
 from fmnist_bench.config.loader import load_benchmark, parse_duration
 from fmnist_bench.config.space import is_number
 from fmnist_bench.config.study import HIGHEST_SEED, MOST_VALIDATION, Benchmark
-from fmnist_bench.data.dataset import NAMES, Dataset, Split, load_dataset, make_split
-from fmnist_bench.data.fashion_mnist import is_fashion_mnist
-from fmnist_bench.data.readers import ending_of
+from fmnist_bench.data.dataset import Dataset, Split, load_dataset, make_split, resolve
 from fmnist_bench.progress.displays import Progress, make_progress
 from fmnist_bench.progress.events import listed
 from fmnist_bench.report.findings import Findings
@@ -82,7 +79,7 @@ def run_benchmark(
     fresh : bool
         Begin a new run although there is one of the same benchmark; the old one stays.
     data : str, Path or None
-        Folder with Fashion-MNIST's files; or another data set, as `load_dataset` takes it.
+        A data set as `load_dataset` takes it; or a folder with Fashion-MNIST's files.
     resize : int or None
         Pixels each way to which images are brought, 1 to 1024; None takes the benchmark's.
     skip_unreadable : bool
@@ -240,14 +237,9 @@ def _prefixes(allow_import: Sequence[str]) -> tuple[str, ...]:
 
 
 def _with_data(benchmark: Benchmark, data: str | Path | None) -> tuple[Benchmark, Path | None]:
-    """Let `data` name another data set, as `load_dataset` takes it, or the folder where Fashion-MNIST lies."""
-    if data is None:
-        return benchmark, None
-    path = Path(data).expanduser()
-    is_own = bool(ending_of(path)) or (os.path.isdir(path) and not is_fashion_mnist(path))
-    if str(data) in NAMES or is_own:
-        return replace(benchmark, data=str(data)), None
-    return replace(benchmark, data="fashion-mnist"), path.resolve()
+    """Let `data` stand for the benchmark's own; both take the same names and paths."""
+    name, path = resolve(benchmark.data if data is None else data)
+    return replace(benchmark, data=name), path
 
 
 def _split(benchmark: Benchmark, dataset: Dataset) -> Split:

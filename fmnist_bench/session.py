@@ -14,7 +14,7 @@ from typing import Any
 
 from fmnist_bench._utils.environment import command, cores, machine, versions
 from fmnist_bench.config.study import Benchmark
-from fmnist_bench.data.dataset import NAMES, Dataset, Split
+from fmnist_bench.data.dataset import Dataset, Split, absolute
 from fmnist_bench.ensemble.choose import choose_ensemble
 from fmnist_bench.progress.displays import Progress
 from fmnist_bench.report import mlflow_notes
@@ -162,7 +162,7 @@ class Session:
             self.run.state.pop(of_the_call_before, None)
         self.run.save_split(self.split, data.y)
         self.run.save_state(
-            data=data.name if data.name in NAMES else str(Path(self.benchmark.data).expanduser().resolve()),
+            data=absolute(self.benchmark.data),
             data_path=None if self.options.data_path is None else str(self.options.data_path),
             reading=self.benchmark.reading,
             notes=data.notes,

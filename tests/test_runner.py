@@ -629,7 +629,7 @@ def test_one_image_of_a_class_stops_nothing(place):
 def test_a_benchmark_of_more_rows_than_there_are_takes_all(place, arena):
     arena("benchmarks/large.toml", BENCHMARK.replace("valid_size = 0.2", "rows = 3000\nvalid_size = 1000"))
     assert "1000 fit and 500 validation rows" in check_benchmark("large")
-    with pytest.raises(InputError, match="no such folder"):
+    with pytest.raises(InputError, match="unknown data set 'nowhere'"):
         check_benchmark("tiny", data="nowhere")
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import time
 import weakref
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,33 +17,32 @@ from fmnist_bench._utils.digests import digest_of
 from fmnist_bench._utils.errors import InputError, nearest
 from fmnist_bench.data import fashion_mnist
 from fmnist_bench.data.decoding import resize_all
-from fmnist_bench.data.fashion_mnist import find_fashion_mnist
+from fmnist_bench.data.fashion_mnist import find_fashion_mnist, is_fashion_mnist
 from fmnist_bench.data.idx import IDX_FILES, parse_idx
 from fmnist_bench.data.parts import Reading, signature
 from fmnist_bench.data.pixels import WHITE
 from fmnist_bench.data.readers import FORMS, Facts, Rows, ending_of, read_test, read_train
+from fmnist_bench.data.registry import NAMES, OPENML, entries, files_of, is_named
 from fmnist_bench.data.split import Split, make_split
 
-__all__ = ["Dataset", "Split", "find_fashion_mnist", "load_dataset", "make_split", "parse_idx"]
+__all__ = [
+    "BUILT_IN",
+    "Dataset",
+    "Split",
+    "absolute",
+    "find_fashion_mnist",
+    "load_dataset",
+    "make_split",
+    "parse_idx",
+    "resolve",
+]
 
 UInt8 = npt.NDArray[np.uint8]
 Int64 = npt.NDArray[np.int64]
 Labels = npt.NDArray[Any]
 
-NAMES = ("fashion-mnist", "digits")
+BUILT_IN = ("fashion-mnist", "digits")  # cannot change between two readings
 TAKEN = (*NAMES, "fmnist")  # what a data set of one's own, and its registered model, are not called
-FASHION_CLASSES = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-)
 DIGITS_TEST_ROWS = 297
 SETTLED = 2_000_000_000  # nanoseconds
 
@@ -103,7 +103,8 @@ def load_dataset(
     ----------
     name : str or path-like
         ``"fashion-mnist"``; ``"digits"`` (scikit-learn's 1,797 images of 8 x 8, a fixed stratified
-        split); a folder of four files called as those of MNIST or of a relative, ``.gz`` or plain; an
+        split); another name of ``datasets.toml``, whose files are downloaded, or such as ``openml:40996``;
+        a folder of four files called as those of MNIST or of a relative, ``.gz`` or plain; an
         ``.npz`` with ``x_train``, ``y_train``, ``x_test``, ``y_test``, or with the names of MedMNIST;
         tables, see `fmnist_bench.data.tables.read_table`; or a folder with a folder of PNG or JPEG files for each
         class, see `fmnist_bench.data.class_folders.read_class_folders`. Images have the shape
@@ -143,12 +144,37 @@ def load_dataset(
     name = os.fspath(name)
     if path is not None and name != "fashion-mnist":
         raise InputError(f"path={os.fspath(path)!r} goes with 'fashion-mnist' only; give the data set {name!r} alone")
+    if path is None:
+        name, path = resolve(name)
     how = Reading(resize, skip_unreadable)
     if name == "fashion-mnist":
         return _load_fashion_mnist(subset, path, how)
     if name == "digits":
         return _load_digits(subset, how)
+    if name.startswith(OPENML):
+        return _load_files(name.replace(":", "-"), Path(name), subset, how)
+    if name in NAMES:
+        entry = entries()[name]
+        return _load_files(name, files_of(entry), subset, how, entry.names_of_labels)
     return _load_path(name, subset, how)
+
+
+def resolve(data: str | os.PathLike[str]) -> tuple[str, Path | None]:
+    """Say which data set is meant: one that has a name, a path, or Fashion-MNIST and the folder in which it lies.
+
+    This is the one rule for `load_dataset`, the verb `data`, `--data` and a benchmark file. A name goes before a path
+    of that name, which may be written as ``./digits``.
+    """
+    name = os.fspath(data)
+    path = Path(name).expanduser()
+    if not is_named(name) and os.path.isdir(path) and is_fashion_mnist(path):
+        return "fashion-mnist", path.resolve()
+    return name, None
+
+
+def absolute(data: str) -> str:
+    """Write the name of a data set, or its path, so that it can be found from another folder."""
+    return data if is_named(data) else str(Path(data).expanduser().resolve())
 
 
 def _load_fashion_mnist(subset: str, path: str | os.PathLike[str] | None, how: Reading) -> Dataset:
@@ -156,7 +182,7 @@ def _load_fashion_mnist(subset: str, path: str | os.PathLike[str] | None, how: R
         return [parse_idx(fashion_mnist.read_verified(folder, stem), stem) for stem in IDX_FILES[subset]]
 
     images, labels = fashion_mnist.first_usable(path, read)
-    facts = Facts(np.arange(10), FASHION_CLASSES, WHITE, (28, 28))
+    facts = Facts(np.arange(10), entries()["fashion-mnist"].class_names, WHITE, (28, 28))
     return _dataset("fashion-mnist", Rows(resize_all(images, how.resize), labels.astype(np.int64), facts), how)
 
 
@@ -167,7 +193,7 @@ def _load_digits(subset: str, how: Reading) -> Dataset:
     parts = make_split(digits.target, DIGITS_TEST_ROWS, seed=0)
     rows = parts.train if subset == "train" else parts.validation
     images = np.rint(digits.images[rows] * (255 / 16)).astype(np.uint8)
-    facts = Facts(np.arange(10), tuple("0123456789"), WHITE, (8, 8))
+    facts = Facts(np.arange(10), entries()["digits"].class_names, WHITE, (8, 8))
     return _dataset("digits", Rows(resize_all(images, how.resize), digits.target[rows].astype(np.int64), facts), how)
 
 
@@ -180,19 +206,19 @@ def _load_path(name: str, subset: str, how: Reading) -> Dataset:
         if ending or path.name != name:
             raise InputError(f"no such file or folder: {path}")
         hint = nearest(name.lower(), NAMES)
-        raise InputError(f"unknown data set {name!r}{hint}; allowed: {', '.join(NAMES)}, {FORMS}")
+        raise InputError(f"unknown data set {name!r}{hint}; allowed: {', '.join(NAMES)}, openml:NUMBER, {FORMS}")
     if not ending and not os.path.isdir(path):
         raise InputError(f"{path}: not a data set; allowed: {FORMS}")
     stem = path.name[: -len(ending)] if ending else path.resolve().name
     return _load_files(f"own-{stem}" if stem in TAKEN else stem, path, subset, how)
 
 
-def _load_files(name: str, path: Path, subset: str, how: Reading) -> Dataset:
-    train, facts = _train_rows(name, path, how)
+def _load_files(name: str, path: Path, subset: str, how: Reading, names: Mapping[int, str] | None = None) -> Dataset:
+    train, facts = _train_rows(name, path, how, names or {})
     return train if subset == "train" else _dataset(name, read_test(path, how, facts), how)
 
 
-def _train_rows(name: str, path: Path, how: Reading) -> tuple[Dataset, Facts]:
+def _train_rows(name: str, path: Path, how: Reading, names: Mapping[int, str]) -> tuple[Dataset, Facts]:
     """Read the train rows, or give those that are still in use of the same files: a report needs what a run has."""
     global _latest
     before = time.time_ns()
@@ -200,6 +226,9 @@ def _train_rows(name: str, path: Path, how: Reading) -> tuple[Dataset, Facts]:
     if _latest is not None and _latest[0] == key and (known := _latest[1]()) is not None:
         return known, _latest[2]
     rows = read_train(path, how)
+    if names:
+        called = tuple(str(names.get(label, label)) for label in rows.facts.classes.tolist())
+        rows = replace(rows, facts=replace(rows.facts, class_names=called))
     dataset = _dataset(name, rows, how)
     # A file that has just been written may be written again without looking younger.
     settled = bool(key[-1]) and all(before - changed > SETTLED for *_, changed in key[-1])

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from fmnist_bench.data.dataset import Dataset, load_dataset
+from fmnist_bench.data.dataset import Dataset, load_dataset, resolve
 from fmnist_bench.data.fashion_mnist import find_fashion_mnist
+from fmnist_bench.data.registry import NAMES, entries, files_of
 
 __all__ = ["describe"]
 
@@ -24,8 +25,11 @@ def describe(
     name, path, **reading
         As `load_dataset` takes them.
     """
-    lines = [f"{os.fspath(name)}"]
-    if os.fspath(name) == "fashion-mnist":
+    lines = [os.fspath(name)]
+    if path is None:
+        name, path = resolve(name)
+    lines += _origin(os.fspath(name))
+    if name == "fashion-mnist":
         lines.append(f"  folder       {find_fashion_mnist(path)} (SHA-256 of all four files verified)")
     train, test = (load_dataset(name, subset, path, **reading) for subset in ("train", "test"))
     for subset, data in (("train", train), ("test", test)):
@@ -38,6 +42,16 @@ def describe(
         lines.append(f"  validation   {n_valid} of the train images, as those who made the data divided them")
     lines += [f"  note         {note}" for note in dict.fromkeys((*train.notes, *test.notes))]
     return "\n".join([*lines, *_faults(train, test)])
+
+
+def _origin(name: str) -> Iterator[str]:
+    """Say where a data set with a name comes from."""
+    if name in NAMES:
+        entry = entries()[name]
+        yield f"  what         {entry.title}"
+        yield f"  source       {entry.source}, licence: {entry.licence}"
+        if entry.reader == "files":
+            yield f"  files        {files_of(entry)} ({entry.proof})"
 
 
 def _faults(train: Dataset, test: Dataset) -> Iterator[str]:

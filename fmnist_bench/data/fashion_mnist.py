@@ -11,7 +11,6 @@ import logging
 import os
 import shutil
 import subprocess
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +19,8 @@ from typing import TypeVar
 from fmnist_bench._utils.downloads import fetch
 from fmnist_bench._utils.errors import InputError, one_line
 from fmnist_bench.data.idx import find_file, locate, read_chunks
+from fmnist_bench.data.places import CONNECT_SECONDS, own_cache, workplace
+from fmnist_bench.data.registry import entries
 
 __all__ = ["DATA_VARIABLE", "find_fashion_mnist", "first_usable", "is_fashion_mnist", "read_verified"]
 
@@ -27,22 +28,12 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 DATA_VARIABLE = "FMNIST_BENCH_DATA"
-# Of the decompressed files: the .gz differ between distributors, their content does not.
-SHA256 = {
-    "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
-    "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
-    "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
-    "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
-}
+ROW = entries()["fashion-mnist"]
+SHA256 = ROW.hashes  # of the decompressed files
+MIRRORS = ROW.addresses
 LARGEST = 47_040_016
 DEBIAN_PACKAGE = "dataset-fashion-mnist"
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
-MIRRORS = (
-    "https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
-    "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
-    "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
-)
-CONNECT_SECONDS = 5.0
 APT_UPDATE_SECONDS = 120.0
 APT_DOWNLOAD_SECONDS = 300.0
 
@@ -119,13 +110,6 @@ def _sources() -> Iterator[tuple[str, Callable[[], Path]]]:
     yield "Debian archive", lambda: fetch_from_debian(own_cache())
 
 
-def own_cache() -> Path:
-    """Return the folder that fetched files go to (it may not exist yet)."""
-    import pooch
-
-    return Path(pooch.os_cache("fmnist_bench"))
-
-
 def _present(folder: Path) -> Path:
     if not any(find_file(folder, stem) for stem in SHA256):
         raise AbsentError(f"nothing in {folder}")
@@ -182,7 +166,7 @@ def download(cache: Path) -> Path:
     for mirror in MIRRORS:
         log.info("Fashion-MNIST: downloading 31 MB from %s", mirror)
         try:
-            with _workplace(cache) as folder:
+            with workplace(cache) as folder:
                 for stem in SHA256:
                     fetch(f"{mirror}{stem}.gz", Path(folder, f"{stem}.gz"), CONNECT_SECONDS, log)
                 return _install(Path(folder), cache)
@@ -198,7 +182,7 @@ def fetch_from_debian(cache: Path) -> Path:
             raise AbsentError(f"{program} is not installed")
     log.info("Fashion-MNIST: fetching the package %s with apt-get", DEBIAN_PACKAGE)
     try:
-        with _workplace(cache) as name:
+        with workplace(cache) as name:
             folder = Path(name)
             apt = _apt_command(folder)
             last = _call([*apt, "update"], folder, APT_UPDATE_SECONDS)
@@ -240,12 +224,6 @@ def _call(command: list[str], folder: Path, seconds: float) -> str:
     if done.returncode:
         raise ValueError(f"{command[0]} {action} failed with status {done.returncode}: {last}")
     return last
-
-
-def _workplace(cache: Path) -> tempfile.TemporaryDirectory[str]:
-    cache.mkdir(parents=True, exist_ok=True)
-    # Inside the cache: a rename is atomic only within one file system.
-    return tempfile.TemporaryDirectory(dir=cache.absolute(), prefix=".part-", ignore_cleanup_errors=True)
 
 
 def _install(folder: Path, cache: Path) -> Path:

@@ -17,8 +17,10 @@ from fmnist_bench.data.class_folders import has_class_folders, read_class_folder
 from fmnist_bench.data.decoding import resize_all
 from fmnist_bench.data.idx import IDX_FILES, find_file, read_folder
 from fmnist_bench.data.npz import read_npz
+from fmnist_bench.data.openml import read_openml
 from fmnist_bench.data.parts import Part, Reading
 from fmnist_bench.data.pixels import as_uint8
+from fmnist_bench.data.registry import OPENML
 from fmnist_bench.data.split import hold_out
 from fmnist_bench.data.tables import ENDINGS, has_tables, read_table
 
@@ -129,6 +131,8 @@ def _train_and_held_out(path: Path, how: Reading) -> tuple[Part, Part | None]:
 
 def _reader_of(path: Path) -> Reader:
     """Choose by the ending of a file; IDX files go first in a folder that holds tables, too, as Kaggle's do."""
+    if str(path).startswith(OPENML):
+        return read_openml
     if not os.path.isdir(path):
         return read_npz if ending_of(path) == ".npz" else read_table
     if find_file(path, IDX_FILES["train"][0]):

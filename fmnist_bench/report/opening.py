@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fmnist_bench._utils.environment import cores
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench._utils.probabilities import check_probabilities
-from fmnist_bench.data.dataset import NAMES, Dataset, load_dataset
+from fmnist_bench.data.dataset import BUILT_IN, Dataset, load_dataset
 from fmnist_bench.ensemble.choose import choose_again, offered
 from fmnist_bench.ensemble.selection import Combination
 from fmnist_bench.ensemble.usable import Key, Say, faults_of_files, give_up, records_left
@@ -98,7 +98,7 @@ def _train_rows(run: Run) -> Dataset:
 def load_test_rows(run: Run) -> Dataset:
     """Load the test rows, of the data that the run learnt from: those of a user's own may have changed meanwhile."""
     name = run.state["data"]
-    if name not in NAMES and _load(run, "train").fingerprint != run.state["fingerprint"]:
+    if name not in BUILT_IN and _load(run, "train").fingerprint != run.state["fingerprint"]:
         raise InputError(f"{name}: has changed since the run began; put back what it learnt from, or run it anew")
     return _load(run, "test")
 
