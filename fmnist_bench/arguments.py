@@ -106,6 +106,7 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="fashion-mnist (default), another name, openml:NUMBER or a path",
     )
+    show.add_argument("--near", action="store_true", help="count test images that are nearly train images")
 
     doctor = verbs.add_parser("doctor", parents=[files, mlruns, shared], help="say what a run would find here")
     doctor.add_argument("--weights", metavar="DIR", help="folder with files of pretrained weights")

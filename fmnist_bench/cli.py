@@ -255,7 +255,7 @@ def _data(options: argparse.Namespace, started: float) -> int:
     from fmnist_bench.data.describe import describe
 
     reading = {"resize": options.resize, "skip_unreadable": options.skip_unreadable}
-    print(describe(options.name, options.data, **reading))
+    print(describe(options.name, options.data, near=options.near, **reading))
     return 0
 
 

@@ -553,15 +553,16 @@ def test_bad_arguments(tmp_path: Path) -> None:
 def test_what_is_shown_of_a_data_set(tmp_path: Path) -> None:
     images, _ = small(12)
     lines = describe(write_npz(tmp_path / "a.npz")).splitlines()
-    assert lines[1] == "  train        12 images of 4 x 3: 3 4, 7 4, 9 4" and "overlap" not in lines[-1]
+    assert lines[1] == "  train        12 images of 4 x 3: 3 4, 7 4, 9 4" and "overlap" not in lines[-2]
     changes = dict(y_train=np.r_[3, 9, [7] * 10], y_test=np.full(6, 3), x_test=np.r_[images[:5], 255 - images[:1]])
     lines = describe(write_npz(tmp_path / "b.npz", **changes)).splitlines()
     assert lines[3] == "  test         6 images of 4 x 3: 3 6, 7 0, 9 0"
-    assert lines[5:] == [
+    assert lines[5:-1] == [
         "  one image    of class 3 to train on: it is learnt, and never validated",
         "  one image    of class 9 to train on: it is learnt, and never validated",
         "  overlap      5 of the 6 test images are train images, too",
     ]
+    assert re.fullmatch(r"  examples     .*/b-[0-9a-f]{8}\.png \(a class a line\)", lines[-1])
 
 
 # Splits
