@@ -29,7 +29,7 @@ from fmnist_bench._utils.errors import InputError
 from fmnist_bench.data.fashion_mnist import DATA_VARIABLE, find_fashion_mnist
 from fmnist_bench.ensemble.saved import check_bundle
 from fmnist_bench.models.networks._weights import WEIGHTS, how_to_get, local_weights
-from fmnist_bench.storage.run_folder import FREE_SPACE, STATE, read_split, read_state
+from fmnist_bench.storage.run_folder import ENSEMBLE, FREE_SPACE, STATE, read_split, read_state
 from fmnist_bench.storage.trial import read_record, trial_fault
 from fmnist_bench.tracking.client import open_database, reason
 from fmnist_bench.tracking.folder import DATABASE, connect, is_locked
@@ -251,8 +251,8 @@ def run_faults(folder: Path) -> Iterator[Fault]:
     except InputError as error:
         yield str(error).partition(";")[0], f"{again} writes it"
     try:
-        if (folder / "ensemble").is_dir():
-            check_bundle(folder / "ensemble")
+        if (folder / ENSEMBLE).is_dir():
+            check_bundle(folder / ENSEMBLE)
     except InputError as error:
         yield str(error), f"{again} makes it again"
     if "environment" in state and not (folder / "report.html").is_file():

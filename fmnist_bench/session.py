@@ -16,6 +16,7 @@ from fmnist_bench._utils.environment import command, cores, machine, versions
 from fmnist_bench.config.study import Benchmark
 from fmnist_bench.data.dataset import Dataset, Split, absolute
 from fmnist_bench.ensemble.choose import choose_ensemble
+from fmnist_bench.ensemble.serving import column_names
 from fmnist_bench.progress.displays import Progress
 from fmnist_bench.report import mlflow_notes
 from fmnist_bench.report.findings import Findings
@@ -280,7 +281,8 @@ class Session:
             "seed": self.benchmark.seed,
         }
         name = registered_name(self.dataset.name, self.benchmark.name)
-        tracker.register(name, tags, self.dataset.X[self.split.validation[:1]], self.dataset.class_names)
+        example, columns = self.dataset.X[self.split.validation[:1]], column_names(self.dataset.class_names)
+        tracker.register(name, tags, example, columns)
 
     def _log(self, findings: Findings, tracker: Tracker) -> None:
         rows = {who.name: findings.scores(who) for who in findings.everyone if who.scored}

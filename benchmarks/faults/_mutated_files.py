@@ -15,7 +15,8 @@ from sklearn.tree import DecisionTreeClassifier
 from fmnist_bench import StackedEnsemble, load_ensemble
 from fmnist_bench.data.dataset import load_dataset
 from fmnist_bench.data.idx import IDX_FILES
-from fmnist_bench.ensemble.manifest import DIGEST, MANIFEST, _digest
+from fmnist_bench.ensemble.manifest import DIGEST, _digest
+from fmnist_bench.storage.run_folder import MANIFEST
 
 JSON = (
     None,

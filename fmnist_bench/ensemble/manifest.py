@@ -12,9 +12,10 @@ import numpy as np
 from fmnist_bench._utils.digests import digest_of
 from fmnist_bench._utils.errors import InputError, one_line
 from fmnist_bench.ensemble.selection import METHODS
+from fmnist_bench.storage.run_folder import MANIFEST
 
 FORMAT_VERSION = 1
-MANIFEST, DIGEST = "manifest.json", "manifest_sha256"
+DIGEST = "manifest_sha256"
 LARGEST = 1e300  # whole numbers in JSON may be too large for a float
 LONGEST = 255  # bytes of a file's name
 

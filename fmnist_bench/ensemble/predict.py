@@ -8,8 +8,8 @@ import pandas as pd
 
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench.data.image_files import read_images
-from fmnist_bench.ensemble.manifest import MANIFEST
 from fmnist_bench.ensemble.serving import ServedEnsemble
+from fmnist_bench.storage.run_folder import ENSEMBLE, MANIFEST
 
 FORMATS = ("table", "csv", "json")
 
@@ -63,7 +63,7 @@ def predict_images(
 
 def newest_ensemble(mlruns: Path) -> Path:
     """Find the ensemble that was saved last."""
-    manifests = sorted(mlruns.glob(f"runs/*/ensemble/{MANIFEST}"), key=lambda path: path.stat().st_mtime)
+    manifests = sorted(mlruns.glob(f"runs/*/{ENSEMBLE}/{MANIFEST}"), key=lambda path: path.stat().st_mtime)
     if not manifests:
         raise InputError(f"{mlruns}: holds no ensemble; python -m fmnist_bench run all makes one")
     return manifests[-1].parent

@@ -12,8 +12,9 @@ from fmnist_bench._utils.digests import digest_of_file
 from fmnist_bench._utils.environment import versions
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench._utils.files import link_or_copy
-from fmnist_bench.ensemble.manifest import MANIFEST, misfit, read_manifest, write_manifest
+from fmnist_bench.ensemble.manifest import misfit, read_manifest, write_manifest
 from fmnist_bench.models.saved import load_named, save_model
+from fmnist_bench.storage.run_folder import MANIFEST
 
 
 def write_bundle(

@@ -13,11 +13,11 @@ from numpy.typing import ArrayLike, NDArray
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench.ensemble.loading import load_ensemble
 from fmnist_bench.ensemble.manifest import read_manifest
+from fmnist_bench.storage.run_folder import ENSEMBLE
 
 ALLOW_IMPORT = "FMNIST_BENCH_ALLOW_IMPORT"  # of the server's owner: a saved model must not say whom to trust
 # Names of columns, here and in `predict_images`, and what a class would be called that makes way for one.
 TAKEN = re.compile("(class )*(image|label|probability)")
-FOLDER = "ensemble"  # where the saved ensemble lies within an MLflow model
 
 
 class ServedEnsemble:
@@ -101,7 +101,7 @@ def column_names(labels: Iterable[Any]) -> list[str]:
 def _load_pyfunc(model: str) -> ServedEnsemble:
     """Load the ensemble of an MLflow model, whose MLmodel file names this module; `model` is its folder."""
     prefixes = [prefix for prefix in os.environ.get(ALLOW_IMPORT, "").split(",") if prefix]
-    served = ServedEnsemble(Path(model) / FOLDER, prefixes)
+    served = ServedEnsemble(Path(model) / ENSEMBLE, prefixes)
     served.predict(np.zeros((1, served.ensemble.n_features_in_)))  # networks are traced now, not for the first caller
     return served
 

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from fmnist_bench._utils.digests import digest_of_file
 from fmnist_bench._utils.files import write_text
 from fmnist_bench.data.dataset import Dataset
-from fmnist_bench.ensemble.manifest import MANIFEST
 from fmnist_bench.ensemble.usable import given_up, records_left
 from fmnist_bench.report.augmentations import compare
 from fmnist_bench.report.findings import Contestant, Findings, Importances
@@ -23,7 +22,7 @@ from fmnist_bench.report.kept_scores import kept_scores
 from fmnist_bench.report.opening import Opened, Probabilities, combination_of, members_of, winners
 from fmnist_bench.report.so_far import ensembles_so_far
 from fmnist_bench.storage.results import NOT_BEGUN, PREPARATION, TrialResult
-from fmnist_bench.storage.run_folder import Run
+from fmnist_bench.storage.run_folder import MANIFEST, Run
 from fmnist_bench.storage.trial import Trial, trial_fault
 from fmnist_bench.storage.trial_folder import SAMPLES
 

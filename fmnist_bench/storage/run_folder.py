@@ -28,6 +28,7 @@ from fmnist_bench.storage.trial import RECORD, Trial, best, read_record, trial_f
 from fmnist_bench.storage.trial_folder import GENERATOR, MODEL, PROBABILITIES, Rows, read_result
 
 STATE, SPLIT, JOURNAL, ORACLES, CHECKPOINTS = "run.json", "split.npz", "optuna.journal", "oracle", "checkpoints"
+ENSEMBLE, MANIFEST = "ensemble", "manifest.json"  # a folder, in an MLflow model, too; and a file in it
 NEEDED = ("benchmark", "created", "seconds", "studies")  # of what run.json tells
 STATE_TYPES = {
     "benchmark": str,
@@ -194,7 +195,7 @@ class Run:
     @property
     def ensemble_folder(self) -> Path:
         """Where the ensemble is saved."""
-        return self.folder / "ensemble"
+        return self.folder / ENSEMBLE
 
     def trial_folder(self, study: str, number: int) -> Path:
         """Where the result of a trial is, or will be."""

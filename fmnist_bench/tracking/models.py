@@ -12,8 +12,10 @@ from numpy.typing import ArrayLike
 from fmnist_bench._utils.addresses import local_path
 from fmnist_bench._utils.files import link_or_copy
 from fmnist_bench._utils.version import __version__
-from fmnist_bench.ensemble import serving
+from fmnist_bench.storage.run_folder import ENSEMBLE
 from fmnist_bench.tracking.store import MlflowStore
+
+LOADER = "fmnist_bench.ensemble.serving"  # what MLflow imports to load a registered ensemble
 
 
 class RegisteredModels:
@@ -27,7 +29,7 @@ class RegisteredModels:
     ) -> str:
         """Give a run the saved ensemble in `folder` as a model, and make that a version of a registered one.
 
-        `example` are rows that it takes, `columns` the classes whose probabilities it answers. Gives the version's
+        `example` are rows that it takes, `columns` the names of the probabilities that it answers. Gives the version's
         number; where anything fails, the run is left without the model.
         """
         from mlflow.entities import LoggedModelOutput
@@ -92,7 +94,7 @@ class RegisteredModels:
 
 
 def _write_pyfunc(place: Path, folder: Path, model: Any, example: ArrayLike, columns: Sequence[str]) -> None:
-    """Write an MLflow model that `serving` loads: names and schemas by MLflow, the saved ensemble beside them."""
+    """Write an MLflow model that `LOADER` loads: names and schemas by MLflow, the saved ensemble beside them."""
     import numpy as np
     from mlflow import pyfunc
     from mlflow.models import Model, ModelSignature
@@ -100,18 +102,18 @@ def _write_pyfunc(place: Path, folder: Path, model: Any, example: ArrayLike, col
 
     rows = np.asarray(example, dtype=np.float64)  # what JSON holds; a type of whole numbers would cut fractions off
     inputs = Schema([TensorSpec(rows.dtype, (-1, *rows.shape[1:]))])
-    outputs = Schema([ColSpec("string", "label"), *(ColSpec("double", name) for name in serving.column_names(columns))])
+    outputs = Schema([ColSpec("string", "label"), *(ColSpec("double", name) for name in columns)])
     about = Model(run_id=model.source_run_id, model_id=model.model_id, model_uuid=model.model_id)
     pyfunc.save_model(
         place,
-        loader_module=serving.__name__,
+        loader_module=LOADER,
         mlflow_model=about,
         signature=ModelSignature(inputs, outputs),
         input_example=rows,
         pip_requirements=[f"fmnist-bench=={__version__}"],
     )
-    (place / serving.FOLDER).mkdir()
+    (place / ENSEMBLE).mkdir()
     for path in folder.iterdir():
-        link_or_copy(path, place / serving.FOLDER / path.name)
+        link_or_copy(path, place / ENSEMBLE / path.name)
     about.model_size_bytes = sum(path.stat().st_size for path in folder.iterdir())
     about.save(str(place / "MLmodel"))

@@ -18,9 +18,8 @@ from numpy.typing import ArrayLike
 from fmnist_bench._utils.addresses import without_secrets
 from fmnist_bench._utils.digests import digest_of_file
 from fmnist_bench._utils.errors import InputError
-from fmnist_bench.ensemble.manifest import MANIFEST
 from fmnist_bench.storage.results import PREPARATION, PREPARED
-from fmnist_bench.storage.run_folder import Run
+from fmnist_bench.storage.run_folder import MANIFEST, Run
 from fmnist_bench.storage.trial import RECORD, Trial
 from fmnist_bench.storage.trial_folder import LOG, MODEL, PROBABILITIES, SAMPLES
 from fmnist_bench.tracking.client import ANSWER_SECONDS, patience, reason, shortened, warm_up
@@ -144,7 +143,7 @@ class Tracker:
         example : array-like of shape (1, n_features)
             A row that the ensemble takes.
         columns : sequence of str
-            Names of the classes.
+            Names of the probabilities that it answers.
         """
         manifest = digest_of_file(self._run.ensemble_folder / MANIFEST)
         if self._is_registered(manifest):

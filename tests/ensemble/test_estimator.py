@@ -27,12 +27,11 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench.ensemble.estimator import StackedEnsemble
 from fmnist_bench.ensemble.loading import load_ensemble
-from fmnist_bench.ensemble.manifest import MANIFEST
 from fmnist_bench.models.boosting import XGBoostClassifier
 from fmnist_bench.models.features import ImageFeatures
 from fmnist_bench.models.saved import load_model
 from fmnist_bench.pipeline import Pipeline
-from fmnist_bench.storage.run_folder import Store
+from fmnist_bench.storage.run_folder import MANIFEST, Store
 
 SMALL = [("tree", DecisionTreeClassifier(random_state=0)), ("bayes", GaussianNB())]
 

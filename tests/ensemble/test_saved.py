@@ -12,10 +12,11 @@ from troublemakers import Trouble
 
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench.ensemble.loading import load_ensemble
-from fmnist_bench.ensemble.manifest import DIGEST, MANIFEST, write_manifest
+from fmnist_bench.ensemble.manifest import DIGEST, write_manifest
 from fmnist_bench.ensemble.saved import write_bundle
 from fmnist_bench.models.saved import save_model
 from fmnist_bench.pipeline import Pipeline
+from fmnist_bench.storage.run_folder import MANIFEST
 
 ABOUT = {"method": "greedy", "temperature": 1.0, "pixels": True, "n_features_in": 64, "classes": list(range(10))}
 

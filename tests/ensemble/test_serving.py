@@ -4,13 +4,14 @@ from sklearn.naive_bayes import GaussianNB
 
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench.ensemble.estimator import StackedEnsemble
-from fmnist_bench.ensemble.serving import ALLOW_IMPORT, FOLDER, ServedEnsemble, _load_pyfunc, column_names
+from fmnist_bench.ensemble.serving import ALLOW_IMPORT, ServedEnsemble, _load_pyfunc, column_names
+from fmnist_bench.storage.run_folder import ENSEMBLE
 
 
 @pytest.fixture
 def folder(digits, tmp_path):
-    StackedEnsemble([("bayes", GaussianNB())], random_state=0).fit(digits.X, digits.y).save(tmp_path / FOLDER)
-    return tmp_path / FOLDER
+    StackedEnsemble([("bayes", GaussianNB())], random_state=0).fit(digits.X, digits.y).save(tmp_path / ENSEMBLE)
+    return tmp_path / ENSEMBLE
 
 
 def test_numbers_that_are_pixels_are_answered_alike_whatever_their_type(folder, digits):
