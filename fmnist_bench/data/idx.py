@@ -110,7 +110,7 @@ def locate(folder: Path, stem: str) -> Path:
 def find_file(folder: Path, stem: str) -> Path | None:
     """Return the file that is called `stem`, as MNIST calls it, or as its copies and relatives do.
 
-    First ``stem.gz``, then ``stem``; then names with dots for dashes (Kaggle's MNIST), with ``test`` for ``t10k`` and
+    First ``stem``, then ``stem.gz``; then names with dots for dashes (Kaggle's MNIST), with ``test`` for ``t10k`` and
     words before (EMNIST), with the ends in `ENDS`; each of these also in a folder of its name, or in ``raw``
     (torchvision). None where there is none.
 
@@ -120,7 +120,7 @@ def find_file(folder: Path, stem: str) -> Path | None:
         Several files that are called otherwise, as in the folder with all splits of EMNIST.
     """
     # os.path, not Path.is_file: the latter raises where a parent folder may not be entered.
-    exact = (folder / f"{stem}.gz", folder / stem)
+    exact = (folder / stem, folder / f"{stem}.gz")
     if found := next((file for file in exact if os.path.isfile(file)), None):
         return found
     alike = _alike(folder, stem)

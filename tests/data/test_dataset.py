@@ -517,6 +517,12 @@ def test_a_folder_without_them_says_what_is_there(tmp_path: Path) -> None:
     refused(lambda: load_dataset(tmp_path), "lacks train-images-idx3-ubyte", "holds 0.csv, 1.csv", "and 2 more")
 
 
+def test_a_whole_file_goes_before_a_damaged_copy_of_it(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "a", compress=False)
+    (folder / f"{STEMS[0]}.gz").write_bytes(gzip.compress((folder / STEMS[0]).read_bytes())[:-9])
+    assert len(load_dataset(folder).y) == 12
+
+
 def test_what_a_browser_unpacked_keeps_its_name(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "a")
     expected = load_dataset(folder)
@@ -534,6 +540,7 @@ def test_header_of_absurd_size_is_refused_at_once(tmp_path: Path) -> None:
     (folder / STEMS[0]).write_bytes(struct.pack(">HBB4I", 0, 8, 4, *[2**32 - 1] * 4) + b"1234")
     refused(lambda: load_dataset(folder), "fewer")
     bomb = gzip.compress(idx(small(12)[0]) + bytes(50_000_000), 1)
+    (folder / STEMS[0]).unlink()
     (folder / f"{STEMS[0]}.gz").write_bytes(bomb)
     refused(lambda: load_dataset(folder), "more (161 read)")
 
@@ -546,6 +553,8 @@ def test_bad_arguments(tmp_path: Path) -> None:
     refused(lambda: load_dataset("https://host/x.npz"), "https://host/x.npz: is an address; download it")
     (tmp_path / "a.txt").write_text("text")
     refused(lambda: load_dataset(tmp_path / "a.txt"), "not a data set")
+    np.save(tmp_path / "a.npy", small(12)[0])
+    refused(lambda: load_dataset(tmp_path / "a.npy"), "a.npy: not a data set")
     refused(lambda: load_dataset("digits", "valid"), "'valid'", "train, test")
     refused(lambda: load_dataset("digits", path=tmp_path), "fashion-mnist")
 

@@ -1,4 +1,3 @@
-import collections
 import io
 import json
 import zipfile
@@ -26,6 +25,8 @@ from sklearn.tree import DecisionTreeClassifier
 from troublemakers import Trouble
 
 from fmnist_bench._utils.errors import InputError
+from fmnist_bench.config.loader import load_space
+from fmnist_bench.config.study import Study
 from fmnist_bench.ensemble.estimator import StackedEnsemble
 from fmnist_bench.models.saved import is_trusted, load_model, save_model
 from fmnist_bench.pipeline import Pipeline
@@ -73,10 +74,14 @@ def test_common_models_load_again(model, digits, tmp_path):
     np.testing.assert_allclose(loaded.predict_proba(digits.X[:50]), fitted.predict_proba(digits.X[:50]), atol=1e-6)
 
 
-def test_what_lightgbm_keeps_in_its_models_is_trusted(tmp_path):
-    scores = collections.defaultdict(collections.OrderedDict, valid=collections.OrderedDict(auc=0.5))
-    save_model(scores, tmp_path / "scores.skops")
-    assert load_model(tmp_path / "scores.skops") == scores
+def test_lightgbm_is_a_model_like_any_other_once_it_is_allowed(digits, tmp_path):
+    space = '[model]\nuse = "lightgbm.LGBMClassifier"\nn_estimators = { low = 3, high = 9 }\nverbose = -1\n'
+    (tmp_path / "light.toml").write_text(space)
+    pipeline = Study(load_space(str(tmp_path / "light.toml"))).pipeline({"model__n_estimators": 3}, ("lightgbm",))
+    fitted = pipeline.fit(digits.X[:300], digits.y[:300])
+    save_model(fitted, tmp_path / "model.skops")
+    loaded = load_model(tmp_path / "model.skops", allow_import=["lightgbm"])
+    np.testing.assert_array_equal(loaded.predict_proba(digits.X), fitted.predict_proba(digits.X))
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,17 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
+from hypermodels import Conditional
 
 from fmnist_bench.models.augmentation._gan_training import FailedGAN
 from fmnist_bench.models.augmentation.gan import ConditionalGAN
 from fmnist_bench.models.networks._exclusive import one_at_a_time
+from fmnist_bench.models.networks._hypermodel_space import discover
 from fmnist_bench.models.networks.cnn import CNNClassifier
 
 BLOCK = 2**24  # bytes
@@ -100,6 +103,10 @@ expected = model.predict_proba(rows["X"])
 assert np.allclose(pickle.loads(pickle.dumps(model)).predict_proba(rows["X"]), expected, atol=1e-6)
 assert (keras.config.image_data_format(), keras.config.floatx(), keras.config.epsilon()) == before
 np.save(Path(sys.argv[1], "p.npy"), expected)
+sys.path.insert(0, sys.argv[3])
+from fmnist_bench.models.networks._hypermodel_space import discover
+from hypermodels import Conditional
+Path(sys.argv[1], "space.json").write_text(json.dumps(discover(Conditional())))
 """
 
 
@@ -107,8 +114,10 @@ def test_what_the_users_keras_json_says_changes_no_network(digits, tmp_path):
     X, y = digits.X[:200], digits.y[:200]
     np.savez(tmp_path / "rows.npz", X=X, y=y)
     settings = {"image_data_format": "channels_first", "floatx": "float64", "epsilon": 0.1}
-    command = [sys.executable, "-c", SETTINGS, str(tmp_path), json.dumps(settings)]
+    tests = str(Path(__file__).parents[2])
+    command = [sys.executable, "-c", SETTINGS, str(tmp_path), json.dumps(settings), tests]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     here = CNNClassifier(n_convs=2, epochs=1, whiten=True, random_state=0).fit(X, y).predict_proba(X)
     assert np.allclose(np.load(tmp_path / "p.npy"), here, atol=1e-6)
+    assert json.loads((tmp_path / "space.json").read_text()) == discover(Conditional())
