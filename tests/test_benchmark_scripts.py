@@ -218,7 +218,7 @@ def test_what_a_run_left_and_does_not_agree_is_told(script, small_benchmark, tmp
     faults = campaign.unsound(tmp_path)
     for words in (
         "report.html is missing",
-        "does not agree with the trials",
+        "has other parameters of bayes 1",
         "trial bayes 1 repeats an earlier one",
         "MLflow shows bayes 0 as RUNNING",
         "MLflow has another accuracy of bayes 0",
