@@ -153,9 +153,10 @@ COLUMNS = (
     Column("Core-hours", "core-h", lambda row: number(row.core_hours, 2)),
 )
 N_TEXT = sum(column.is_text for column in COLUMNS)
-LEFT_OUT = (  # on a narrow terminal, these first
-    *("calib. %", "log loss", "its interval", "machine", "revision"),
-    *("single", "core-h", "data", "used s", "single %", "seed", "budget", "95 % interval"),
+N_GIVEN = N_TEXT + 2  # the first columns say what a run was given, the rest what it came to
+BY_WEIGHT = (  # what a narrow terminal shows, the weightiest first, as far as it fits; before all: run and accuracy
+    *("95 % interval", "budget", "seed", "single %", "used s", "data", "core-h", "single"),
+    *("revision", "machine", "its interval", "log loss", "calib. %"),
 )
 
 

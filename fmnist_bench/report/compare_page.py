@@ -2,12 +2,12 @@
 
 import re
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench._utils.files import write_text
-from fmnist_bench.report.compare import COLUMNS, LEFT_OUT, N_TEXT, Column, Comparison, leaderboard, over_seeds, paired
+from fmnist_bench.report.compare import BY_WEIGHT, COLUMNS, N_GIVEN, Comparison, leaderboard, over_seeds, paired
 from fmnist_bench.report.render import templates
 from fmnist_bench.report.run_row import write_rows
 from fmnist_bench.report.tables import Table
@@ -53,12 +53,15 @@ def terminal_table(found: Comparison, width: int = 80) -> str:
     What is the same for all runs stands in a line of its own. Where the rest is too wide, whole columns are left out.
     """
     shared = _shared(found)
-    columns = [column for column in COLUMNS if column.short not in shared]
-    out = [short for short in LEFT_OUT if short not in shared]
-    left_out = []
-    while _width(lines := _lines(found, columns)) > width and out:
-        left_out.append(out.pop(0))
-        columns = [column for column in columns if column.short != left_out[-1]]
+    shown, left_out = {column.short for column in COLUMNS} - {*BY_WEIGHT, *shared}, []
+    for short in BY_WEIGHT:
+        if short in shared:
+            continue
+        if _width(_lines(found, shown | {short})) > width:
+            left_out.append(short)
+        else:
+            shown.add(short)
+    lines = _lines(found, shown)
     notes = [f"{name}: {value}" for name, value in shared.items()]
     notes += [f"left out, but in --html, --markdown, --csv: {', '.join(left_out)}"] if left_out else []
     below = [*notes, *_seed_lines(over_seeds(found))]
@@ -70,12 +73,13 @@ def _wrapped(line: str, width: int) -> list[str]:
 
 
 def _shared(found: Comparison) -> dict[str, str]:
-    """Texts that all runs share, by the short title of their column; with one run nothing is."""
-    values = {c.short: {c.cell(row).text for row in found.rows} for c in COLUMNS[1:N_TEXT]}
+    """What all runs were given alike, by the short title of its column; with one run nothing is shared."""
+    values = {c.short: {c.cell(row).text for row in found.rows} for c in COLUMNS[1:N_GIVEN]}
     return {short: texts.pop() for short, texts in values.items() if len(texts) == 1 and len(found.rows) > 1}
 
 
-def _lines(found: Comparison, columns: Sequence[Column]) -> list[str]:
+def _lines(found: Comparison, shown: Collection[str]) -> list[str]:
+    columns = [column for column in COLUMNS if column.short in shown]
     rows = [[column.short for column in columns], *([c.cell(row).text for c in columns] for row in found.rows)]
     widths = [max(len(row[place]) for row in rows) for place in range(len(columns))]
     places = [f"{{:{'<' if column.is_text else '>'}{w}}}" for column, w in zip(columns, widths, strict=True)]
