@@ -3,7 +3,7 @@
 import math
 import tempfile
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +17,15 @@ from fmnist_bench.config.study import EnsembleConfig
 from fmnist_bench.data.dataset import Dataset, load_dataset
 from fmnist_bench.ensemble.choose import about_of, costs_of
 from fmnist_bench.ensemble.saved import write_bundle
-from fmnist_bench.ensemble.selection import FOLDS, METHODS, Combination, Floats, Integers, learn_combination
+from fmnist_bench.ensemble.selection import (
+    FOLDS,
+    METHODS,
+    Combination,
+    Floats,
+    Integers,
+    fit_temperature,
+    learn_combination,
+)
 from fmnist_bench.ensemble.usable import faults_of_models, given_up
 from fmnist_bench.models.saved import save_model
 from fmnist_bench.storage.run_folder import Run, read_split
@@ -76,8 +84,8 @@ def choose_offline(
     run : Run
         It may have been killed.
     method : {"greedy", "logistic", "mean"}
-        See `StackedEnsemble`. The latter two take every trial that is offered; within a limit of latency the most
-        accurate ones that fit, one after another.
+        See `StackedEnsemble`. The latter two take the best trial of each study; within a limit of latency the most
+        accurate of these that fit, one after another.
     max_latency : float or None
         Milliseconds a row that the members may take together.
     studies : collection of str
@@ -103,13 +111,15 @@ def choose_offline(
         records, probabilities, costs = [records[i] for i in kept], probabilities[kept], costs[kept]
     steps = run.state.get("max_steps", EnsembleConfig.max_steps)
     learn = partial(learn_combination, method=method, max_steps=steps, costs=costs, max_cost=limit)
-    found = learn(probabilities, y)
-    right = found.apply(probabilities).argmax(axis=1) == y
-    # A temperature of the whole changes no label, and a stacker's takes long to find.
-    left_out = _left_out(probabilities, y, partial(learn, calibrate=method == "greedy"))
+    if method == "logistic":  # it takes long to fit: one temperature is found below, of rows that were left out
+        learn = partial(learn, calibrate=False)
+    found, left_out = learn(probabilities, y), _left_out(probabilities, y, learn)
+    if method == "logistic":
+        found = replace(found, temperature=fit_temperature(left_out, y))
+    right, right_left_out = (each.argmax(axis=1) == y for each in (found.apply(probabilities), left_out))
     members = np.flatnonzero(found.weights) if found.stacker is None else np.arange(len(records))
     chosen = tuple(records[i] for i in members)
-    return Rechosen(method, n_offered, chosen, _of_members(found, members), costs[members], right, left_out)
+    return Rechosen(method, n_offered, chosen, _of_members(found, members), costs[members], right, right_left_out)
 
 
 def save_offline(run: Run, found: Rechosen, folder: str | Path, allow_import: Sequence[str] = ()) -> None:
@@ -181,23 +191,23 @@ def _offered(run: Run, studies: Collection[str], every_trial: bool) -> list[Tria
 
 
 def _fitting(records: Sequence[Trial], costs: NDArray[np.float64], limit: float) -> NDArray[np.int64]:
-    """Take trials, the most accurate first, while the next one still fits within the limit."""
-    order = sorted(range(len(records)), key=lambda i: -(records[i].result.accuracy or 0.0))
-    spent, kept = 0.0, []
+    """Take a trial of each study, the most accurate first, where it still fits within the limit."""
+    order = sorted(range(len(records)), key=lambda i: -(records[i].accuracy or 0.0))
+    spent, kept, studies = 0.0, list[int](), set[str]()
     for i in order:
-        if spent + costs[i] <= limit:
+        if records[i].study not in studies and spent + costs[i] <= limit:
             spent += costs[i]
             kept.append(i)
+            studies.add(records[i].study)
     return np.array(sorted(kept))
 
 
-def _left_out(probabilities: Floats, y: Integers, learn: Learn) -> NDArray[np.bool_]:
-    """For each row, whether an ensemble that was chosen without its fold finds its label."""
-    right = np.zeros(len(y), dtype=bool)
+def _left_out(probabilities: Floats, y: Integers, learn: Learn) -> NDArray[np.float64]:
+    """Predict each row by an ensemble that was chosen without its fold; of shape (n_rows, n_classes)."""
+    predicted = np.empty(probabilities.shape[1:])
     for fit, rest in KFold(min(FOLDS, len(y)), shuffle=True, random_state=0).split(y):
-        found = learn(probabilities[:, fit], y[fit])
-        right[rest] = found.apply(probabilities[:, rest]).argmax(axis=1) == y[rest]
-    return right
+        predicted[rest] = learn(probabilities[:, fit], y[fit]).apply(probabilities[:, rest])
+    return predicted
 
 
 def _of_members(found: Combination, members: NDArray[np.int64]) -> Combination:
