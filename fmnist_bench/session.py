@@ -1,6 +1,7 @@
 """One call of a benchmark, after everything that the user gave has been checked: search, ensemble, report."""
 
 import contextlib
+import math
 import os
 import signal
 import stat
@@ -85,7 +86,9 @@ class Outcome:
         """What was found in plain types, for JSON: where it is, and the scores of everyone, the ensemble first."""
         everyone = self.findings.everyone
         chosen = {who.name: self.findings.scores(who) for who in everyone if who.scored}
-        models = [{"name": name, **{key: float(row[key]) for key in SCORES}} for name, row in chosen.items()]
+        models = [
+            {"name": name, **{key: float(row.get(key, math.nan)) for key in SCORES}} for name, row in chosen.items()
+        ]
         return {
             "folder": str(self.folder),
             "report": str(self.folder / "report.html"),
@@ -144,7 +147,8 @@ class Session:
             tracker.open_study(study.name, study.space.name, study.settings)
         tracker.show(partial(mlflow_notes.begin, about=self._about(), dataset=self.dataset, split=self.split))
         search = self._search(tracker)
-        self.progress.message("Choosing the ensemble, then opening the test set for the report")
+        then = "writing the report" if self.dataset.in_memory else "opening the test set for the report"
+        self.progress.message(f"Choosing the ensemble, then {then}")
         self._choose(search.studies)
         self.run.save_state(stopped=search.stop.is_set(), environment=self._environment())
         opened = open_test_set(self.run, self.options.allow_import, self.progress.message)
@@ -159,15 +163,19 @@ class Session:
 
     def _open(self) -> None:
         data = self.dataset
-        for of_the_call_before in ("environment", "scores"):  # no report may mix the two
+        for of_the_call_before in ("environment", "scores", "test_scores"):  # no report may mix the two
             self.run.state.pop(of_the_call_before, None)
         self.run.save_split(self.split, data.y)
         self.run.save_state(
-            data=absolute(self.benchmark.data),
+            data=data.name if data.in_memory else absolute(self.benchmark.data),
+            in_memory=data.in_memory,
             data_path=None if self.options.data_path is None else str(self.options.data_path),
             reading=self.benchmark.reading,
             notes=data.notes,
             fingerprint=data.fingerprint,
+            classes=data.classes.tolist(),
+            class_names=data.class_names,
+            image_shape=data.image_shape,
             seed=self.benchmark.seed,
             budget=self.benchmark.budget,
             trials=self.benchmark.trials,
@@ -252,7 +260,7 @@ class Session:
         rest = best(
             [record for study in studies for record in study.best(self.benchmark.ensemble.per_study)[1:]], MORE_MEMBERS
         )
-        ratio = TEST_ROWS / len(self.split.validation)
+        ratio = 1.0 if self.dataset.in_memory else TEST_ROWS / len(self.split.validation)
         each = [r.fixed_seconds + (ratio - 1) * r.result.predict_seconds for r in (*winners, *rest)]
         each += [
             NETWORK_SECONDS
@@ -286,7 +294,7 @@ class Session:
 
     def _log(self, findings: Findings, tracker: Tracker) -> None:
         rows = {who.name: findings.scores(who) for who in findings.everyone if who.scored}
-        scores = {name: {key: float(row[key]) for key in SCORES} for name, row in rows.items()}
+        scores = {name: {key: float(row[key]) for key in SCORES if key in row} for name, row in rows.items()}
         tracker.log_summary(scores.pop("ensemble", {}), report_files(self.run), scores)
         tracker.show(partial(mlflow_notes.end, about=self._about(), findings=findings))
         tracker.close("FINISHED" if findings.ensemble else "FAILED")

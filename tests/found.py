@@ -66,7 +66,7 @@ def findings():
         tuple(trials),
         {"machine": "two <cores>", "seed": "0"},
         {"Load": "from fmnist_bench import load_ensemble\nload_ensemble('a&b')"},
-        X_test=pixels,
+        X=pixels,
         image_shape=(8, 8),
         importances={"linear": Importances(9, {"alpha": 0.875}, {"alpha": True})},
     )

@@ -76,6 +76,8 @@ class Dataset:
     notes : tuple of str
         What the user should know of how these rows came about: test rows that were held out, files that were left
         out, images that were resized.
+    in_memory : bool
+        Whether somebody gave it as arrays: nobody can load it again, and it has no test rows.
     """
 
     name: str
@@ -87,6 +89,7 @@ class Dataset:
     fingerprint: str
     official_split: Split | None = None
     notes: tuple[str, ...] = ()
+    in_memory: bool = False
 
 
 def load_dataset(

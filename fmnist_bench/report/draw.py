@@ -31,9 +31,11 @@ def draw(findings: Findings) -> dict[str, Figure]:
     """
     drawn: dict[str, Figure] = {}
     if scores := _scores(findings):
-        drawn["accuracy_intervals"] = figures.accuracy_intervals(scores)
+        drawn["accuracy_intervals"] = figures.accuracy_intervals(scores, findings.measured)
         if len(cost := {name: score for name, score in scores.items() if score.cost > 0}) > 1:
-            drawn["accuracy_against_cost"] = figures.accuracy_against_cost(cost, findings.max_latency)
+            drawn["accuracy_against_cost"] = figures.accuracy_against_cost(
+                cost, findings.max_latency, findings.measured
+            )
     if gains := _gains(findings):
         drawn["augmentation"] = figures.forest(gains)
     if learnt := {row.study: row.history for row in findings.preparations if row.history.get("fidelity")}:
@@ -74,7 +76,7 @@ def write_figures(findings: Findings, folder: Path) -> None:
 
 
 def mistakes(findings: Findings, who: Contestant) -> list[Picture]:
-    """Give the pictures of the wrong test rows of which a contestant was surest, with given and predicted label."""
+    """Give the pictures of the wrong rows of which a contestant was surest, with given and predicted label."""
     names = findings.class_names
     found = [(findings.image(one.row), one) for one in findings.mistakes(who)]
     return [
@@ -85,8 +87,11 @@ def mistakes(findings: Findings, who: Contestant) -> list[Picture]:
 
 
 def _scores(findings: Findings) -> dict[str, Score]:
-    rows = [findings.scores(who) for who in findings.everyone if who.scored]
-    return {r["name"]: Score(r["test_accuracy"], r["test_low"], r["test_high"], r["predict_ms"]) for r in rows}
+    rows, part = [findings.scores(who) for who in findings.everyone if who.scored], findings.part
+    return {
+        row["name"]: Score(row[f"{part}_accuracy"], row[f"{part}_low"], row[f"{part}_high"], row["predict_ms"])
+        for row in rows
+    }
 
 
 def _gains(findings: Findings) -> dict[str, Gain]:

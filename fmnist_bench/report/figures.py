@@ -20,7 +20,7 @@ MARKERS = "os^DvPX"
 
 
 class Score(NamedTuple):
-    """A model's test accuracy with its 95 % interval, shares between 0 and 1, and milliseconds to predict a row."""
+    """A model's accuracy with its 95 % interval, shares between 0 and 1, and milliseconds to predict a row."""
 
     accuracy: float
     low: float
@@ -29,7 +29,7 @@ class Score(NamedTuple):
 
 
 class Gain(NamedTuple):
-    """A difference of two test accuracies with its 95 % interval, shares between -1 and 1."""
+    """A difference of two accuracies with its 95 % interval, shares between -1 and 1."""
 
     difference: float
     low: float
@@ -43,10 +43,12 @@ class Picture(NamedTuple):
     text: str
 
 
-def accuracy_intervals(scores: Mapping[str, Score]) -> Figure:
-    """Draw test accuracies with their intervals, from top to bottom."""
+def accuracy_intervals(scores: Mapping[str, Score], rows: str = "test") -> Figure:
+    """Draw accuracies on test or validation `rows` with their intervals, from top to bottom."""
     intervals = {name: (score.low, score.accuracy, score.high) for name, score in scores.items()}
-    fig = _intervals("Test accuracy with 95 % interval", "test accuracy, % (line: 95 % interval)", intervals)
+    fig = _intervals(
+        f"{rows.title()} accuracy with 95 % interval", f"{rows} accuracy, % (line: 95 % interval)", intervals
+    )
     fig.axes[0].xaxis.set_major_formatter(PERCENT)
     return fig
 
@@ -73,13 +75,13 @@ def _intervals(label: str, xlabel: str, intervals: Mapping[str, tuple[float, flo
     return fig
 
 
-def accuracy_against_cost(scores: Mapping[str, Score], limit: float | None = None) -> Figure:
-    """Draw test accuracy against the cost of a prediction; those that no other model beats in both are named.
+def accuracy_against_cost(scores: Mapping[str, Score], limit: float | None = None, rows: str = "test") -> Figure:
+    """Draw accuracy against the cost of a prediction; those that no other model beats in both are named.
 
     A dashed line is the `limit`, in milliseconds, that the ensemble was chosen under.
     """
-    fig = figure("Test accuracy against the cost of a prediction", 2.9)
-    ax = axes(fig, xlabel="time to predict one row, ms", ylabel="test accuracy, %")
+    fig = figure(f"{rows.title()} accuracy against the cost of a prediction", 2.9)
+    ax = axes(fig, xlabel="time to predict one row, ms", ylabel=f"{rows} accuracy, %")
     best = front(scores)
     for name in (name for name in scores if name not in best):
         _draw_score(ax, scores[name], color=GREY, marker="o", ms=4)

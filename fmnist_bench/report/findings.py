@@ -34,7 +34,7 @@ class Contestant:
     n_trials : dict of str to int
         Trials of the study by status.
     valid_probabilities, test_probabilities : ndarray of shape (n, n_classes)
-        Rows sum to 1; both empty for a study without a complete trial.
+        Rows sum to 1; both empty for a study without a complete trial, the latter where there are no test rows.
     fit_seconds, predict_seconds : float
         Seconds of one fit, and of the prediction of the validation rows.
     search_seconds : float
@@ -54,7 +54,7 @@ class Contestant:
     @property
     def scored(self) -> bool:
         """Whether there are predictions to score."""
-        return len(self.test_probabilities) > 0
+        return len(self.valid_probabilities) > 0
 
     @property
     def test_pred(self) -> Array:
@@ -92,7 +92,7 @@ class Importances:
 
 @dataclass(frozen=True, eq=False)
 class Mistake:
-    """A test row that a model got wrong: class numbers, and the probabilities that it gave to both classes."""
+    """A row that a model got wrong: class numbers, and the probabilities that it gave to both classes."""
 
     row: int
     true: int
@@ -112,7 +112,7 @@ class Findings:
     class_names : tuple of str
         Names in the order of the probability columns.
     y_valid, y_test : ndarray of int, shape (n,)
-        True labels, as column numbers.
+        True labels, as column numbers; `y_test` is None where there are no test rows, see `measured`.
     contestants : tuple of Contestant
         One a study, in the order in which they are shown; may be empty.
     ensemble : Contestant or None
@@ -129,8 +129,8 @@ class Findings:
         By which the ensemble's probabilities were scaled.
     uncalibrated : ndarray of shape (n, n_classes), or None
         The ensemble's probabilities of the test rows without that temperature.
-    X_test : ndarray of uint8, shape (n, n_pixels), or None
-        Pixels of the test rows; None leaves the pictures out.
+    X : ndarray of uint8, shape (n, n_pixels), or None
+        Pixels of the rows that are `measured`.
     image_shape : tuple of int
         `(height, width)` or `(height, width, 3)`.
     importances : dict of str to Importances
@@ -154,7 +154,7 @@ class Findings:
     title: str
     class_names: tuple[str, ...]
     y_valid: Array
-    y_test: Array
+    y_test: Array | None
     contestants: tuple[Contestant, ...]
     ensemble: Contestant | None
     members: tuple[tuple[str, int, float], ...] = ()
@@ -163,7 +163,7 @@ class Findings:
     how_to_open: dict[str, str] = field(default_factory=dict)
     temperature: float = 1.0
     uncalibrated: Array | None = None
-    X_test: Array | None = None
+    X: Array | None = None
     image_shape: tuple[int, ...] = ()
     importances: dict[str, Importances] = field(default_factory=dict)
     samples: dict[str, bytes] = field(default_factory=dict)
@@ -173,6 +173,26 @@ class Findings:
     given_up: tuple[tuple[str, int, str], ...] = ()
     so_far: tuple[tuple[float, float], ...] = ()
     ranges: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
+
+    @property
+    def opened(self) -> bool:
+        """Whether there were test rows to open."""
+        return self.y_test is not None
+
+    @property
+    def measured(self) -> str:
+        """Which rows tables and figures count: the "test" rows; the "validation" rows where there are no others."""
+        return "test" if self.opened else "validation"
+
+    @property
+    def part(self) -> str:
+        """How the names of the scores of these rows begin."""
+        return "test" if self.opened else "valid"
+
+    @property
+    def y(self) -> Array:
+        """True labels of the rows that are `measured`."""
+        return self.y_valid if self.y_test is None else self.y_test
 
     @property
     def studies(self) -> list[str]:
@@ -243,58 +263,50 @@ class Findings:
         row["predict_ms"] = self._predict_ms(who)
         if not who.scored:
             return row
-        n_correct = int((who.test_pred == self.y_test).sum())
-        row["test_low"], row["test_high"] = metrics.accuracy_interval(n_correct, len(self.y_test))
-        accuracy, n = self.valid_accuracy(who), len(self.y_valid)
-        row["valid_low"], row["valid_high"] = metrics.accuracy_interval(round(accuracy * n), n)
-        return row | {
-            "valid_accuracy": accuracy,
-            "test_accuracy": n_correct / len(self.y_test),
-            "test_log_loss": metrics.log_loss(who.test_probabilities, self.y_test),
-            "test_calibration_error": metrics.expected_calibration_error(who.test_probabilities, self.y_test),
-        }
+        measured = {"valid": (who.valid_probabilities, self.y_valid), self.part: (self.probabilities(who), self.y)}
+        counted = {part: metrics.scores(*rows) for part, rows in measured.items()}
+        return row | {f"{part}_{name}": share for part, found in counted.items() for name, share in found.items()}
 
     @property
     def uncalibrated_error(self) -> float:
         """Calibration error that the ensemble would have on the test rows without its temperature."""
-        if self.uncalibrated is None:
-            return np.nan
-        return metrics.expected_calibration_error(self.uncalibrated, self.y_test)
+        return np.nan if self.uncalibrated is None else metrics.expected_calibration_error(self.uncalibrated, self.y)
 
     def compare(self, first: Contestant, second: Contestant) -> metrics.McNemarResult:
-        """Compare two contestants on the test rows."""
-        return metrics.mcnemar(self.y_test, first.test_pred, second.test_pred)
+        """Compare two contestants on the test rows; validation rows have chosen both, and would flatter one."""
+        return metrics.mcnemar(self.y, first.test_pred, second.test_pred)
+
+    def probabilities(self, who: Contestant) -> Array:
+        """Give the probabilities of a contestant for the rows that are `measured`."""
+        return who.test_probabilities if self.opened else who.valid_probabilities
+
+    def predicted(self, who: Contestant) -> Array:
+        """Give the labels that a contestant predicts for the rows that are `measured`."""
+        return np.asarray(self.probabilities(who).argmax(axis=1))
 
     def per_class(self, who: Contestant) -> metrics.PerClass:
-        """Give a contestant's precision and recall by class on the test rows."""
-        return metrics.per_class(self.y_test, who.test_pred, len(self.class_names))
+        """Give a contestant's precision and recall by class on the rows that are `measured`."""
+        return metrics.per_class(self.y, self.predicted(who), len(self.class_names))
 
     def confusion(self, who: Contestant) -> NDArray[np.int64]:
-        """Give a contestant's confusion matrix on the test rows; rows are true classes."""
+        """Give a contestant's confusion matrix on the rows that are `measured`; its rows are true classes."""
         labels = range(len(self.class_names))
-        return np.asarray(confusion_matrix(self.y_test, who.test_pred, labels=labels), dtype=np.int64)
+        return np.asarray(confusion_matrix(self.y, self.predicted(who), labels=labels), dtype=np.int64)
 
     def mistakes(self, who: Contestant, n: int = N_MISTAKES) -> list[Mistake]:
-        """Give the `n` wrong test rows of which a contestant was surest, the surest first."""
-        rows = np.flatnonzero(who.test_pred != self.y_test)
-        confidence = who.test_probabilities.max(axis=1)
+        """Give the `n` wrong rows, of those `measured`, of which a contestant was surest, the surest first."""
+        predicted, probabilities = self.predicted(who), self.probabilities(who)
+        rows = np.flatnonzero(predicted != self.y)
+        confidence = probabilities.max(axis=1)
         surest = rows[np.argsort(-confidence[rows], kind="stable")[:n]]
         return [
-            Mistake(int(r), int(true), int(pred), float(confidence[r]), float(who.test_probabilities[r, true]))
-            for r, true, pred in zip(surest, self.y_test[surest], who.test_pred[surest], strict=True)
+            Mistake(int(r), int(true), int(pred), float(confidence[r]), float(probabilities[r, true]))
+            for r, true, pred in zip(surest, self.y[surest], predicted[surest], strict=True)
         ]
 
     def image(self, row: int) -> Array | None:
-        """Give the picture of a test row, uint8 of shape `image_shape`, where the pixels are there."""
-        return None if self.X_test is None else self.X_test[row].reshape(self.image_shape)
-
-    def recall_changes(self) -> list[tuple[str, float]]:
-        """Give (class, ensemble's recall minus the best single model's) for each class that changed, gains first."""
-        if not self.pair:
-            return []
-        single, ensemble = (self.per_class(who).recall for who in self.pair)
-        changes = dict(zip(self.class_names, (ensemble - single).tolist(), strict=True))
-        return sorted(((name, value) for name, value in changes.items() if abs(value) > 0), key=lambda pair: -pair[1])
+        """Give the picture of one of the rows `measured`, uint8 of shape `image_shape`, where the pixels are there."""
+        return None if self.X is None else self.X[row].reshape(self.image_shape)
 
     def cpu_by_phase(self) -> dict[str, tuple[int, float, float]]:
         """Give number of trials, their processor seconds, and those of the ensemble's members, of each phase."""

@@ -1,5 +1,6 @@
 """Collects what a run found, the test predictions with it, and writes the report."""
 
+import contextlib
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_bench._utils.digests import digest_of_file
+from fmnist_bench._utils.errors import InputError
 from fmnist_bench._utils.files import write_text
 from fmnist_bench.data.dataset import Dataset
 from fmnist_bench.ensemble.usable import given_up, records_left
@@ -22,11 +24,12 @@ from fmnist_bench.report.kept_scores import kept_scores
 from fmnist_bench.report.opening import Opened, Probabilities, combination_of, members_of, winners
 from fmnist_bench.report.so_far import ensembles_so_far
 from fmnist_bench.storage.results import NOT_BEGUN, PREPARATION, TrialResult
-from fmnist_bench.storage.run_folder import MANIFEST, Run
+from fmnist_bench.storage.run_folder import MANIFEST, Run, read_split
 from fmnist_bench.storage.trial import Trial, trial_fault
 from fmnist_bench.storage.trial_folder import SAMPLES
 
 FIGURES = "figures"  # folder of the PNG files
+NONE: Probabilities = np.empty((0, 0), dtype=np.float32)  # where there are no test rows
 
 
 def write_report(run: Run, opened: Opened, environment: Mapping[str, str]) -> Findings:
@@ -53,8 +56,16 @@ def write_report(run: Run, opened: Opened, environment: Mapping[str, str]) -> Fi
     write_text(run.folder / "report.md", render_markdown(findings))
     write_text(run.folder / "report.html", render_html(findings))
     write_figures(findings, run.folder / FIGURES)
-    run.save_state(scores=kept_scores(findings, opened.test.fingerprint))
+    if opened.test is not None:
+        measured = {who.name: findings.scores(who) for who in findings.everyone if who.scored}
+        test_scores = {name: _part(row, "test_") for name, row in measured.items()}
+        run.save_state(scores=kept_scores(findings, opened.test.fingerprint), test_scores=test_scores)
     return findings
+
+
+def _part(row: Mapping[str, Any], prefix: str) -> dict[str, float]:
+    """Give those numbers of a row of the leaderboard whose names begin so."""
+    return {name: float(value) for name, value in row.items() if name.startswith(prefix)}
 
 
 def report_files(run: Run) -> list[Path]:
@@ -63,7 +74,7 @@ def report_files(run: Run) -> list[Path]:
 
 
 def gather(run: Run, opened: Opened, environment: Mapping[str, str]) -> Findings:
-    """Collect what the store knows of a run, and the test predictions of its best models."""
+    """Collect what the store knows of a run, and the test predictions of its best models, where there are any."""
     records = {study: records_left(run, study) for study in run.state["studies"]}
     whole = {study: _whole(run, rows) for study, rows in records.items()}
     members, test, predicted = members_of(run), opened.test, opened.predicted
@@ -71,9 +82,9 @@ def gather(run: Run, opened: Opened, environment: Mapping[str, str]) -> Findings
     contestants.sort(key=lambda who: -float((who.valid_probabilities.argmax(axis=1) == run.y_valid()).mean()))
     findings = Findings(
         title=run.state["benchmark"],
-        class_names=test.class_names,
+        class_names=_class_names(run) if test is None else test.class_names,
         y_valid=run.y_valid(),
-        y_test=test.y,
+        y_test=None if test is None else test.y,
         contestants=tuple(contestants),
         ensemble=_ensemble(run, members, records, predicted) if members else None,
         members=tuple(members),
@@ -81,9 +92,9 @@ def gather(run: Run, opened: Opened, environment: Mapping[str, str]) -> Findings
         environment={**_data(run, test), **environment},
         how_to_open=how_to_open(run),
         temperature=combination_of(run).temperature if members else 1.0,
-        uncalibrated=_uncalibrated(run, _of_members(members, predicted)) if members else None,
-        X_test=test.X,
-        image_shape=test.image_shape,
+        uncalibrated=_uncalibrated(run, _of_members(members, predicted)) if members and predicted else None,
+        X=_validation_pixels(run) if test is None else test.X,
+        image_shape=tuple(run.state.get("image_shape", ())) if test is None else test.image_shape,
         importances=_importances(run, records),
         samples=_samples(run),
         max_latency=_limit(run),
@@ -102,13 +113,25 @@ def _whole(run: Run, records: Sequence[Trial]) -> list[Trial]:
     return [r for r in records if not trial_fault(run.trial_folder(r.study, r.number), r, y)]
 
 
-def _data(run: Run, test: Dataset) -> dict[str, str]:
+def _validation_pixels(run: Run) -> NDArray[np.uint8] | None:
+    """Pixels of the validation rows, where the cache still has them."""
+    with contextlib.suppress(InputError, KeyError):
+        return run.cached_dataset().X[read_split(run.folder, "validation")]
+    return None
+
+
+def _class_names(run: Run) -> tuple[str, ...]:
+    """Names of the classes; a run of an earlier version has not kept them."""
+    return tuple(run.state.get("class_names") or map(str, range(int(run.y_valid().max()) + 1)))
+
+
+def _data(run: Run, test: Dataset | None) -> dict[str, str]:
     """Say what was learned from and scored on, and when."""
     began, limit = datetime.fromtimestamp(run.state["created"], UTC), _limit(run)
-    rows = (
-        f"{len(run.y_valid()):,} validation rows, {len(test.y):,} test rows, {' x '.join(map(str, test.image_shape))}"
-    )
-    notes = dict.fromkeys((*run.state.get("notes", ()), *test.notes))
+    n_test = "no" if test is None else f"{len(test.y):,}"
+    shape = run.state.get("image_shape", ()) if test is None else test.image_shape
+    rows = f"{len(run.y_valid()):,} validation rows, {n_test} test rows, {' x '.join(map(str, shape))}"
+    notes = dict.fromkeys((*run.state.get("notes", ()), *(() if test is None else test.notes)))
     return {
         "data": f"{run.state['data']}, {rows}, fingerprint of the train rows {run.state['fingerprint'][:16]}",
         **({"how they were read": "; ".join(notes)} if notes else {}),
@@ -193,7 +216,7 @@ def _contestant(
         parameters=winner.settings,
         n_trials=dict(Counter(record.status for record in records)),
         valid_probabilities=run.valid_probabilities(winner.study, winner.number),
-        test_probabilities=predicted[winner.study, winner.number],
+        test_probabilities=predicted.get((winner.study, winner.number), NONE),
         fit_seconds=winner.result.fit_seconds,
         predict_seconds=winner.result.predict_seconds,
         search_seconds=sum(record.seconds for record in records),
@@ -214,7 +237,7 @@ def _ensemble(
         parameters={f"{study} {number}": round(weight, 3) for study, number, weight in members},
         n_trials={},
         valid_probabilities=combination.apply(np.stack([run.valid_probabilities(study, n) for study, n, _ in members])),
-        test_probabilities=combination.apply(_of_members(members, predicted)),
+        test_probabilities=combination.apply(_of_members(members, predicted)) if predicted else NONE,
         fit_seconds=sum(result.fit_seconds for result in results),
         predict_seconds=sum(result.predict_seconds for result in results),
         search_seconds=sum(record.seconds for rows in records.values() for record in rows),

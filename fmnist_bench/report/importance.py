@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import optuna
 from optuna.trial import FrozenTrial
 
-from fmnist_bench.storage.journal import open_journal
+from fmnist_bench.storage.journal import read_studies
 from fmnist_bench.storage.run_folder import Run
 
 FEWEST = 8  # trials; importances of fewer would be noise
@@ -29,10 +29,8 @@ def importances(
         none with fewer than `FEWEST` trials or equal scores; and every parameter, with whether its scale is
         logarithmic.
     """
-    journal = open_journal(run.journal)
-    known = {found.study_name for found in optuna.get_all_study_summaries(journal)} & scores.keys()
-    optuna_studies = {study: optuna.load_study(study_name=study, storage=journal) for study in scores if study in known}
-    trials = {study: optuna_study.get_trials(deepcopy=False) for study, optuna_study in optuna_studies.items()}
+    found = read_studies(run.journal)
+    trials = {study: found[study].get_trials(deepcopy=False) for study in scores if study in found}
     return {study: (_shares(found, scores[study]), _searched(found)) for study, found in trials.items()}
 
 

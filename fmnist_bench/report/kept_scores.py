@@ -28,7 +28,7 @@ def kept_scores(findings: Findings, fingerprint: str) -> dict[str, Any]:
     """
     everyone = {"ensemble": findings.ensemble, "single": findings.best_single}
     scored = {role: None if who is None else _scores(findings, who) for role, who in everyone.items()}
-    return {"rows": len(findings.y_test), "fingerprint": fingerprint, **scored}
+    return {"rows": len(findings.y), "fingerprint": fingerprint, **scored}
 
 
 def _scores(findings: Findings, who: Contestant) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def _scores(findings: Findings, who: Contestant) -> dict[str, Any]:
     return {
         "name": who.name,
         **{key: float(row[key]) for key in SCORES},
-        "right": np.packbits(who.test_pred == findings.y_test).tobytes().hex(),
+        "right": np.packbits(who.test_pred == findings.y).tobytes().hex(),
     }
 
 

@@ -148,6 +148,14 @@ def _tango(b: int, c: int, n: int, level: float = 0.95) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def scores(probabilities: Array, y: Array) -> dict[str, float]:
+    """Give accuracy, its interval (`low`, `high`), log loss and calibration error of class probabilities by name."""
+    n_correct = int((probabilities.argmax(axis=1) == y).sum())
+    low, high = accuracy_interval(n_correct, len(y))
+    losses = {"log_loss": log_loss(probabilities, y), "calibration_error": expected_calibration_error(probabilities, y)}
+    return {"accuracy": n_correct / len(y), "low": low, "high": high, **losses}
+
+
 @dataclass(frozen=True)
 class PerClass:
     """Scores by class, arrays of shape (n_classes,); NaN where a score is not defined."""

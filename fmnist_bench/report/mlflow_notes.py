@@ -57,9 +57,9 @@ def of_result(findings: Findings, report: str) -> str:
     if who is None:
         return f"No trial was complete: the [report]({report}) says why."
     score = findings.scores(who)
-    right, low, high = (100 * float(score[f"test_{key}"]) for key in ("accuracy", "low", "high"))
+    right, low, high = (100 * float(score[f"{findings.part}_{key}"]) for key in ("accuracy", "low", "high"))
     return (
-        f"Newest result: **{md(who.name)}**, {right:.2f} % of {len(findings.y_test):,} test rows right "
+        f"Newest result: **{md(who.name)}**, {right:.2f} % of {len(findings.y):,} {findings.measured} rows right "
         f"(95 % interval {low:.2f} to {high:.2f} %). [Report]({report})"
     )
 

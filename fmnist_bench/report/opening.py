@@ -28,13 +28,18 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Opened:
-    """The test rows, and what the models that can be used predict for them, by study and trial."""
+    """The test rows, and what the models that can be used predict for them, by study and trial.
 
-    test: Dataset
+    Of a data set that somebody gave as arrays there are no test rows, until somebody hands them over.
+    """
+
+    test: Dataset | None
     predicted: Mapping[Key, Probabilities]
 
 
-def open_test_set(run: Run, allow_import: Sequence[str] = (), say: Say = log.warning) -> Opened:
+def open_test_set(
+    run: Run, allow_import: Sequence[str] = (), say: Say = log.warning, test: Dataset | None = None
+) -> Opened:
     """Let the members of the ensemble and the best trial of every study predict the test rows.
 
     A trial that cannot is given up: the next best of its study stands for it, and the ensemble is chosen again, by
@@ -48,14 +53,22 @@ def open_test_set(run: Run, allow_import: Sequence[str] = (), say: Say = log.war
         Prefixes of further types that saved models may be made of.
     say : callable
         Is told, in one line each, which trials are given up.
+    test : Dataset or None
+        Test rows that are handed over; None takes those of the run's data set, where it has any.
     """
-    test = load_test_rows(run)
-    note_opening(run)
+    if test is not None:
+        _hand_over(run, test)
+    elif not run.state.get("in_memory"):
+        test = load_test_rows(run)
+    if test is not None:
+        note_opening(run)
+    n_classes = len(run.state["class_names"] if test is None else test.class_names)
     while True:
         members = {(study, number) for study, number, _ in members_of(run)}
         wanted = members | {(study, record.number) for study, record in winners(run).items()}
-        faults = faults_of_files(run, sorted(wanted), len(test.class_names))
-        predicted, failed = predict_test(run, wanted - faults.keys(), test, allow_import)
+        faults = faults_of_files(run, sorted(wanted), n_classes)
+        usable = wanted - faults.keys()
+        predicted, failed = ({}, {}) if test is None else predict_test(run, usable, test, allow_import)
         if not (faults := faults | failed):
             return Opened(test, predicted)
         give_up(run, faults, say)
@@ -92,11 +105,13 @@ def winners(run: Run) -> dict[str, Trial]:
 
 
 def _train_rows(run: Run) -> Dataset:
-    return _load(run, "train")
+    return run.cached_dataset() if run.state.get("in_memory") else _load(run, "train")
 
 
 def load_test_rows(run: Run) -> Dataset:
     """Load the test rows, of the data that the run learnt from: those of a user's own may have changed meanwhile."""
+    if run.state.get("in_memory"):
+        raise InputError(f"{run.folder}: has no test rows; its data were given as arrays")
     name = run.state["data"]
     if name not in BUILT_IN and _load(run, "train").fingerprint != run.state["fingerprint"]:
         raise InputError(f"{name}: has changed since the run began; put back what it learnt from, or run it anew")
@@ -107,6 +122,15 @@ def _load(run: Run, subset: str) -> Dataset:
     """Load rows as the run read them."""
     state = run.state
     return load_dataset(state["data"], subset, path=state["data_path"], **state.get("reading", {}))
+
+
+def _hand_over(run: Run, test: Dataset) -> None:
+    """Note test rows for a run that has none; once noted, no others: who may choose among test sets can flatter."""
+    if not run.state.get("in_memory"):
+        raise InputError(f"{run.folder}: has test rows of its own; no others can be handed over")
+    if run.state.get("handed_over", test.fingerprint) != test.fingerprint:
+        raise InputError(f"{run.folder}: another test set has been opened; a run is measured once")
+    run.save_state(handed_over=test.fingerprint)
 
 
 def predict_test(

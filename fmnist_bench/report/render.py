@@ -22,6 +22,7 @@ from fmnist_bench.report.findings import Findings
 from fmnist_bench.report.markdown import block, code, md
 from fmnist_bench.storage.results import NOT_BEGUN, ROW_STATUSES
 
+SHARES = "accuracy", "low", "high"
 THUMBNAIL = 64  # pixels; larger pictures are scaled down to it
 
 
@@ -45,7 +46,7 @@ def render_html(findings: Findings) -> str:
 def _pictures(findings: Findings) -> list[dict[str, Any]]:
     """Give the most confident mistakes of the model to use, each with its picture as an address of data."""
     names, who = findings.class_names, findings.choice
-    found = findings.mistakes(who) if who and findings.X_test is not None else []
+    found = findings.mistakes(who) if who and findings.X is not None else []
     return [
         {
             "src": _png(findings.image(one.row)),
@@ -72,16 +73,17 @@ def _address(png: bytes) -> str:
 
 
 def _context(findings: Findings) -> dict[str, Any]:
-    pair, choice = findings.pair, findings.choice
+    pair, choice = findings.pair if findings.opened else None, findings.choice
     counts = Counter(trial.status for trial in findings.trials)
     searched = [who for who in findings.everyone if who is not findings.ensemble]
     return {
         "f": findings,
         "choice": findings.scores(choice) if choice else None,
+        "shares": {key: findings.scores(choice)[f"{findings.part}_{key}"] for key in SHARES} if choice else None,
         "single": findings.scores(pair[0]) if pair else None,
         "test": findings.compare(pair[1], pair[0]) if pair else None,
         "ensemble_error": None if pair is None else findings.scores(pair[1])["test_calibration_error"],
-        "changes": findings.recall_changes(),
+        "changes": tables.recall_changes(findings),
         "statuses": {status.replace("_", " "): counts[status] for status in ROW_STATUSES if counts[status]},
         "search_seconds": sum(who.search_seconds for who in searched),
         "leaderboard": tables.leaderboard(findings),
@@ -120,18 +122,18 @@ def templates(kind: str) -> jinja2.Environment:
 
 def terminal_leaderboard(findings: Findings) -> str:
     """Write the leaderboard as plain text, narrow enough for 80 columns, best validation accuracy first."""
-    rows: list[tuple[str, ...]] = [("", "valid %", "test %", "95 % interval", "log loss", "trials", "fit s")]
+    part, heads = findings.part, ("valid %", "test %") if findings.opened else ("valid %",)
+    rows: list[tuple[str, ...]] = [("", *heads, "95 % interval", "log loss", "trials", "fit s")]
     for who in findings.everyone:
         score = findings.scores(who)
-        shown = [
-            tables.percent(score.get(key)).text for key in ("valid_accuracy", "test_accuracy", "test_low", "test_high")
-        ]
+        accuracies = [tables.percent(score.get(f"{head[:-2]}_accuracy")).text for head in heads]
+        ends = [tables.percent(score.get(f"{part}_{end}")).text for end in ("low", "high")]
         most = max(who.n_trials, key=lambda status: who.n_trials[status], default="–").replace("_", " ")
-        interval = f"{shown[2]} to {shown[3]}" if who.scored else most
+        interval = " to ".join(ends) if who.scored else most
         counts = who.n_trials or Counter(trial.status for trial in findings.trials)  # all of them are the ensemble's
         n_trials = sum(count for status, count in counts.items() if status != NOT_BEGUN)
-        loss = tables.number(score.get("test_log_loss"), 3).text
-        rows.append((who.name, *shown[:2], interval, loss, str(n_trials), tables.seconds(who.fit_seconds).text))
+        loss = tables.number(score.get(f"{part}_log_loss"), 3).text
+        rows.append((who.name, *accuracies, interval, loss, str(n_trials), tables.seconds(who.fit_seconds).text))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [[cell.rjust(width) for cell, width in zip(row, widths, strict=True)] for row in rows]
     names = [row[0].ljust(widths[0]) for row in rows]

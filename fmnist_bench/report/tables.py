@@ -81,20 +81,21 @@ def assignments(parameters: dict[str, Any]) -> str:
 
 def leaderboard(findings: Findings) -> Table:
     """Tabulate the ensemble and the studies."""
-    columns = (
-        *("Model", "Test accuracy, %", "95 % interval", "Validation accuracy, %", "95 % interval", "Log loss"),
-        *("Calibration error, %", "Fit, s", "Predict a row, ms", "Search, s", "Trials"),
-    )
+    parts = {"test": "Test", "valid": "Validation"} if findings.opened else {"valid": "Validation"}
+    heads = [head for word in parts.values() for head in (f"{word} accuracy, %", "95 % interval")]
+    costs = "Fit, s", "Predict a row, ms", "Search, s", "Trials"
+    columns, first = ("Model", *heads, "Log loss", "Calibration error, %", *costs), next(iter(parts))
     rows = []
     for who in findings.everyone:
         row = findings.scores(who)
         cells = [text(who.name)]
-        for part in ("test", "valid"):
+        for part in parts:
             cells += [percent(row.get(f"{part}_accuracy")), interval(row.get(f"{part}_low"), row.get(f"{part}_high"))]
-        cells += [number(row.get("test_log_loss"), 4), percent(row.get("test_calibration_error"))]
+        cells += [number(row.get(f"{first}_log_loss"), 4), percent(row.get(f"{first}_calibration_error"))]
         cells += [seconds(who.fit_seconds), number(row["predict_ms"], 3), seconds(who.search_seconds), _statuses(who)]
         rows.append(cells)
-    return Table("Scores on test and validation rows, and cost", columns, rows)
+    scored = "test and validation" if findings.opened else "validation"
+    return Table(f"Scores on {scored} rows, and cost", columns, rows)
 
 
 def interval(low: float | None, high: float | None, sign: str = "") -> Cell:
@@ -195,7 +196,11 @@ def _confusions(findings: Findings, title: str, matrix: NDArray[np.int64]) -> Ta
     places = [divmod(int(flat), len(matrix)) for flat in order if wrong.flat[flat]]
     names = findings.class_names
     rows = [[text(names[true]), text(names[pred]), number(int(wrong[true, pred]), 0)] for true, pred in places]
-    return Table(f"{title}: most frequent confusions", ("True class", "Predicted", "Test rows"), rows, n_text=2)
+    return Table(f"{title}: most frequent confusions", ("True class", "Predicted", _counted(findings)), rows, n_text=2)
+
+
+def _counted(findings: Findings) -> str:
+    return f"{findings.measured} rows".capitalize()
 
 
 def per_class(findings: Findings) -> Table:
@@ -209,16 +214,27 @@ def per_class(findings: Findings) -> Table:
         change = [percent(scores[1].recall[place] - scores[0].recall[place], 1, "+")] if len(scores) == 2 else []
         rows.append([text(name), number(int(scores[0].support[place]), 0), *cells, *change] if scores else [])
     change_head = ["Change of recall, points"] if len(scores) == 2 else []
-    return Table("Precision and recall by class", ("Class", "Test rows", *heads, *change_head), rows if scores else [])
+    return Table(
+        "Precision and recall by class", ("Class", _counted(findings), *heads, *change_head), rows if scores else []
+    )
+
+
+def recall_changes(findings: Findings) -> list[tuple[str, float]]:
+    """Give (class, ensemble's recall minus the best single model's) for each class that changed, gains first."""
+    if not findings.pair:
+        return []
+    single, ensemble = (findings.per_class(who).recall for who in findings.pair)
+    changes = zip(findings.class_names, (ensemble - single).tolist(), strict=True)
+    return sorted(((name, value) for name, value in changes if abs(value) > 0), key=lambda pair: -pair[1])
 
 
 def mistakes(findings: Findings, who: Contestant) -> Table:
-    """Tabulate the wrong test rows of which a contestant was surest."""
+    """Tabulate the wrong rows of which a contestant was surest."""
     names, rows = findings.class_names, []
     for one in findings.mistakes(who):
         shares = [percent(one.confidence, 1), percent(one.given_to_true, 1)]
         rows.append([text(one.row), text(names[one.predicted]), text(names[one.true]), *shares])
-    columns = ("Test row", "Predicted", "Label", "Confidence, %", "Probability of the label, %")
+    columns = (_counted(findings)[:-1], "Predicted", "Label", "Confidence, %", "Probability of the label, %")
     return Table(f"Most confident mistakes of {who.name}", columns, rows, n_text=3)
 
 

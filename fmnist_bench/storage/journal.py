@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import optuna
-from optuna.storages import JournalStorage
+from optuna.storages import InMemoryStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from fmnist_bench._utils.files import unshare
@@ -24,6 +26,19 @@ def open_journal(path: Path) -> JournalStorage:
     except Exception:  # Optuna raises whatever reading what it did not write raises
         put_aside(path)
         return _read_journal(path)
+
+
+def read_studies(path: Path) -> dict[str, optuna.Study]:
+    """Copy the studies of a journal into memory, by name; the file stays as it is, and may still be written."""
+    if not path.exists():
+        return {}
+    memory = InMemoryStorage()
+    with tempfile.TemporaryDirectory() as place:
+        journal = open_journal(Path(shutil.copy(path, place)))
+        names = optuna.get_all_study_names(journal)
+        for name in names:
+            optuna.copy_study(from_study_name=name, from_storage=journal, to_storage=memory)
+    return {name: optuna.load_study(study_name=name, storage=memory) for name in names}
 
 
 def _read_journal(path: Path) -> JournalStorage:

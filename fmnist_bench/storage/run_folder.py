@@ -37,6 +37,8 @@ STATE_TYPES = {
     "studies": dict[str, str],
     "unlogged": list[list[Any]],
     "networks": list[dict[str, Any]],
+    "class_names": list[str],
+    "image_shape": list[int],
     "ranges": dict[str, dict[str, list[float]]],
     "scores": dict[str, Any],
     "test_set_opened": int,
@@ -89,9 +91,13 @@ class Store:
         """Folder of what can be computed again."""
         return self.folder / "cache"
 
+    def rows_folder(self, fingerprint: str) -> Path:
+        """Where `rows` puts the train rows."""
+        return self.cache / f"rows-{fingerprint[:16]}"
+
     def rows(self, dataset: Dataset) -> Rows:
         """Put the train rows where the workers can map them; what others changed or deleted is written again."""
-        folder = self.cache / f"rows-{dataset.fingerprint[:16]}"
+        folder = self.rows_folder(dataset.fingerprint)
         with self._checking:
             folder.mkdir(parents=True, exist_ok=True)
             for name, array in (("X", dataset.X), ("y", dataset.y)):
@@ -273,6 +279,23 @@ class Run:
     def result(self, study: str, number: int) -> TrialResult | None:
         """Result of a trial whose worker came to its end."""
         return read_result(self.trial_folder(study, number))
+
+    def cached_dataset(self) -> Dataset:
+        """Give the train rows of a run whose data somebody gave as arrays, from the cache.
+
+        Raises
+        ------
+        InputError
+            Where they are not there any more.
+        """
+        state, folder = self.state, self.store.rows_folder(self.state["fingerprint"])
+        shape, names = tuple(state["image_shape"]), tuple(state["class_names"])
+        try:
+            X, y = Rows(folder, shape, ()).load()
+        except (OSError, ValueError) as error:
+            raise InputError(f"{folder}: the rows of {self.folder} are lost; run it anew") from error
+        classes = np.array(state["classes"])
+        return Dataset(state["data"], X, y, classes, shape, names, state["fingerprint"], in_memory=True)
 
     def save_split(self, split: Split, y: NDArray[np.int64]) -> None:
         """Write the numbers of train and validation rows, and the labels of the validation rows."""

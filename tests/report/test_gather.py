@@ -119,7 +119,7 @@ def test_the_report_says_how_to_load_the_model_to_use(place):
 def test_the_ensemble_uncalibrated_is_the_mean_of_calibrated_members(whole):
     found, ensemble = whole[1].findings, load_ensemble(whole[1].folder / "ensemble")
     pairs = zip(ensemble.members_, ensemble.member_temperatures_, strict=True)
-    members = np.stack([with_temperature(member.predict_proba(found.X_test), t) for (_, member), t in pairs])
+    members = np.stack([with_temperature(member.predict_proba(found.X), t) for (_, member), t in pairs])
     np.testing.assert_allclose(found.uncalibrated, np.average(members, axis=0, weights=ensemble.weights_), atol=1e-6)
 
 
@@ -169,7 +169,7 @@ def test_members_that_fail_on_test_rows_alone_are_given_up(arena, place):
     assert all(row.reason.startswith("given up at the end: ") for row in findings.failed)
     assert {study for study, *_ in findings.members} == {"bayes"}
     ensemble = load_ensemble(outcome.folder / "ensemble")
-    np.testing.assert_allclose(ensemble.predict_proba(findings.X_test), findings.ensemble.test_probabilities, atol=1e-6)
+    np.testing.assert_allclose(ensemble.predict_proba(findings.X), findings.ensemble.test_probabilities, atol=1e-6)
     for text in told(outcome.folder):
         assert "Given up at the end" in text
         assert all(reason in text for reason in reasons.values())

@@ -221,7 +221,7 @@ def test_page_shows_the_most_confident_mistakes_with_both_labels(findings, page)
 
 def test_large_colour_pictures_are_scaled_down(findings):
     X_test = np.zeros((len(findings.y_test), 100 * 200 * 3), np.uint8)
-    page = render.render_html(dataclasses.replace(findings, X_test=X_test, image_shape=(100, 200, 3)))
+    page = render.render_html(dataclasses.replace(findings, X=X_test, image_shape=(100, 200, 3)))
     picture = next(link for link in Page(page).links if link.startswith("data:"))
     assert Image.open(io.BytesIO(base64.b64decode(picture.partition(",")[2]))).size == (64, 32)
 
@@ -281,7 +281,7 @@ def test_a_single_model_wins_a_tie_with_the_ensemble(findings):
 
 
 def test_recall_changes_are_sorted_from_gain_to_loss(findings):
-    changes = [change for _, change in findings.recall_changes()]
+    changes = [change for _, change in tables.recall_changes(findings)]
     assert changes == sorted(changes, reverse=True)
     assert 0 not in changes
 
@@ -356,3 +356,34 @@ def test_the_terminal_says_why_a_study_has_no_score(findings):
     assert said["late"][-4:] == ["begun", "–", "0", "–"]
     assert said["ensemble"][-2] == str(len(findings.trials) + 1)
     assert max(map(len, lines)) <= 80
+
+
+@pytest.fixture(scope="module")
+def unopened(findings):
+    """What was found where there are no test rows."""
+    nothing = np.empty((0, 10), np.float32)
+    blind = [dataclasses.replace(who, test_probabilities=nothing) for who in (*findings.contestants, findings.ensemble)]
+    pixels = np.zeros((len(findings.y_valid), 64), np.uint8)
+    return dataclasses.replace(findings, y_test=None, contestants=tuple(blind[:-1]), ensemble=blind[-1], X=pixels)
+
+
+def test_without_test_rows_scores_are_those_of_the_validation_rows_and_the_report_says_so(unopened):
+    page, text = render.render_html(unopened), render.render_markdown(unopened)
+    n = f"{len(unopened.y_valid)} validation rows right"
+    for report in (page, text):
+        assert n in report
+        assert "There were no test rows" in report
+        assert "Test accuracy" not in report
+        assert "McNemar" not in report
+    assert "Validation row" in text
+    accuracy = accuracy_score(unopened.y_valid, unopened.contestants[0].valid_probabilities.argmax(axis=1))
+    assert f"| linear | {100 * accuracy:.2f} |" in text
+    assert "test" not in render.terminal_leaderboard(unopened)
+    assert unopened.scores(unopened.ensemble).keys().isdisjoint({"test_accuracy", "test_low"})
+
+
+def test_without_test_rows_figures_and_confusions_count_validation_rows(unopened):
+    drawn = {**drawing.draw(unopened), **drawing.draw_alone(unopened)}
+    assert "validation accuracy" in drawn["accuracy_intervals"].axes[0].get_xlabel()
+    assert unopened.confusion(unopened.ensemble).sum() == len(unopened.y_valid)
+    assert {"confusion_ensemble", "mistakes"} <= drawn.keys()
