@@ -11,6 +11,8 @@ from fmnist_bench._utils.version import __version__
 
 if TYPE_CHECKING:
     from fmnist_bench._utils.errors import InputError as InputError
+    from fmnist_bench.automl.classifier import AutoClassifier as AutoClassifier
+    from fmnist_bench.automl.results import load_run as load_run
     from fmnist_bench.config.loader import load_benchmark as load_benchmark
     from fmnist_bench.data.dataset import load_dataset as load_dataset
     from fmnist_bench.ensemble.estimator import StackedEnsemble as StackedEnsemble
@@ -23,6 +25,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # else TensorFlow says at le
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # else its fast convolutions are for CPUs with VNNI, BF16 or AMX
 
 _HOMES = {
+    "AutoClassifier": "fmnist_bench.automl.classifier",
     "Pipeline": "fmnist_bench.pipeline",
     "InputError": "fmnist_bench._utils.errors",
     "StackedEnsemble": "fmnist_bench.ensemble.estimator",
@@ -30,6 +33,7 @@ _HOMES = {
     "load_dataset": "fmnist_bench.data.dataset",
     "load_ensemble": "fmnist_bench.ensemble.loading",
     "load_model": "fmnist_bench.models.saved",
+    "load_run": "fmnist_bench.automl.results",
     "run_benchmark": "fmnist_bench.runner",
 }
 __all__ = ["__version__", *_HOMES]

@@ -58,6 +58,12 @@ def make_parser() -> argparse.ArgumentParser:
     report = verbs.add_parser("report", parents=[mlruns, imports, shared], help="write the newest run's report again")
     report.add_argument("name", metavar="NAME", help="the benchmark")
     report.add_argument("--markdown", metavar="FILE", help="write the Markdown report here as well")
+    report.add_argument(
+        "--format",
+        default="table",
+        choices=("table", "html", "md", "csv", "latex"),
+        help="print the leaderboard as a table (default), CSV or LaTeX, or the report",
+    )
 
     compare = verbs.add_parser("compare", parents=[mlruns, shared], help="set runs beside each other")
     compare.add_argument(

@@ -25,7 +25,8 @@ from fmnist_bench.report.opening import open_test_set
 from fmnist_bench.search._optuna_space import check_drawing
 from fmnist_bench.search.allocation import Clock
 from fmnist_bench.session import END_SECONDS, Options, Outcome, Session
-from fmnist_bench.storage.run_folder import Store
+from fmnist_bench.storage.find_runs import open_folder
+from fmnist_bench.storage.run_folder import STATE, Store
 from fmnist_bench.tracking.tracker import warm_up
 from fmnist_bench.trials.hypermodel_space import with_hyperspaces
 from fmnist_bench.trials.local import LocalWorkers, Workers
@@ -43,13 +44,13 @@ class FinishedError(InputError):
 
 
 def run_benchmark(
-    name: str | Path,
+    name: str | Path | Benchmark,
     *,
     budget: float | str | None = None,
     trials: int | None = None,
     seed: int | None = None,
     fresh: bool = False,
-    data: str | Path | None = None,
+    data: str | Path | Dataset | None = None,
     resize: int | None = None,
     skip_unreadable: bool = False,
     mlruns: str | Path = "mlruns",
@@ -67,7 +68,7 @@ def run_benchmark(
 
     Parameters
     ----------
-    name : str or Path
+    name : str, Path or Benchmark
         Name of a benchmark or a study, or the path of a TOML file.
     budget : float, str or None
         Wall-clock time for everything, earlier calls of the same run included: seconds, or such as ``"10m"``; None
@@ -78,8 +79,9 @@ def run_benchmark(
         None takes the benchmark's.
     fresh : bool
         Begin a new run although there is one of the same benchmark; the old one stays.
-    data : str, Path or None
-        A data set as `load_dataset` takes it; or a folder with Fashion-MNIST's files.
+    data : str, Path, Dataset or None
+        A data set as `load_dataset` takes it; or a folder with Fashion-MNIST's files; or the train rows
+        of one, which are taken as they are.
     resize : int or None
         Pixels each way to which images are brought, 1 to 1024; None takes the benchmark's.
     skip_unreadable : bool
@@ -119,14 +121,15 @@ def run_benchmark(
         Where the run has come to its end and is not to go on.
     """
     started = time.monotonic() if started is None else started
-    benchmark, path = _with_data(_with_overrides(load_benchmark(name), budget, trials, seed, max_latency), data)
+    benchmark, path = _with_data(_with_overrides(_benchmark(name), budget, trials, seed, max_latency), data)
     resize = benchmark.resize if resize is None else resize
     benchmark = replace(benchmark, resize=resize, skip_unreadable=skip_unreadable or benchmark.skip_unreadable)
     n_workers = _n_workers(workers)
     if n_workers is not None and cluster:
         raise InputError(f"workers {workers}: not with --cluster, whose workers set the number; leave it out")
     allow_import = _prefixes(allow_import)
-    benchmark, dataset, split = _load_and_check(benchmark, path, allow_import)
+    given = data if isinstance(data, Dataset) else None
+    benchmark, dataset, split = _load_and_check(benchmark, path, allow_import, given)
     if weights is not None and not Path(weights).is_dir():
         raise InputError(f"weights {weights}: no such folder")
     places = _open_workers(benchmark, n_workers, cluster)
@@ -153,27 +156,36 @@ def check_benchmark(name: str | Path, data: str | Path | None = None, allow_impo
 
 
 def rewrite_report(
-    name: str, mlruns: str | Path = "mlruns", allow_import: Sequence[str] = (), markdown: str | Path | None = None
+    name: str | Path,
+    mlruns: str | Path = "mlruns",
+    allow_import: Sequence[str] = (),
+    markdown: str | Path | None = None,
+    test: Dataset | None = None,
 ) -> Findings:
     """Write the report of the newest run of a benchmark again, from the store alone.
 
     Parameters
     ----------
-    name : str
-        Name of the benchmark.
+    name : str or Path
+        Name of the benchmark, or the folder of a run.
     mlruns : str or Path
     allow_import : sequence of str
         Prefixes of further types that saved models may be made of.
     markdown : str, Path or None
         Where to write the Markdown report as well.
+    test : Dataset or None
+        Test rows for a run that has none of its own; they are opened once, and cannot be exchanged for others.
     """
     if markdown is not None and (Path(markdown).is_dir() or not Path(markdown).absolute().parent.is_dir()):
         raise InputError(f"{markdown}: there is no such folder; name a file in an existing one")
-    run = Store(mlruns).latest_run(name)
+    folder = Path(name).resolve()
+    run = open_folder(folder) if (folder / STATE).is_file() else Store(mlruns).latest_run(str(name))
     with run:
         if "environment" not in run.state:
             raise InputError(f"{run.folder}: this run is not finished; python -m fmnist_bench run {name} continues it")
-        findings = write_report(run, open_test_set(run, _prefixes(allow_import)), run.state["environment"])
+        if test is None and run.state.get("handed_over"):
+            raise InputError(f"{run.folder}: its test rows were arrays; AutoClassifier.report takes them again")
+        findings = write_report(run, open_test_set(run, _prefixes(allow_import), test=test), run.state["environment"])
         renew(run, report_files(run))
     if markdown is not None:
         write_text(Path(markdown), (run.folder / "report.md").read_text(encoding="utf-8"))
@@ -236,8 +248,14 @@ def _prefixes(allow_import: Sequence[str]) -> tuple[str, ...]:
     return tuple(allow_import)
 
 
-def _with_data(benchmark: Benchmark, data: str | Path | None) -> tuple[Benchmark, Path | None]:
+def _benchmark(name: str | Path | Benchmark) -> Benchmark:
+    return name if isinstance(name, Benchmark) else load_benchmark(name)
+
+
+def _with_data(benchmark: Benchmark, data: str | Path | Dataset | None) -> tuple[Benchmark, Path | None]:
     """Let `data` stand for the benchmark's own; both take the same names and paths."""
+    if isinstance(data, Dataset):
+        return replace(benchmark, data=data.name), None
     name, path = resolve(benchmark.data if data is None else data)
     return replace(benchmark, data=name), path
 
@@ -254,17 +272,18 @@ def _split(benchmark: Benchmark, dataset: Dataset) -> Split:
     if valid_size is None and rows is None and dataset.official_split:
         return dataset.official_split
     if valid_size is None:
-        valid_size = max(1, min(round((rows or n) / 6), MOST_VALIDATION))
+        valid_size = max(len(dataset.classes), min(round((rows or n) / 6), MOST_VALIDATION))
     return make_split(dataset.y, valid_size, benchmark.seed, rows, dataset.class_names)
 
 
 def _load_and_check(
-    benchmark: Benchmark, path: Path | None, allow_import: tuple[str, ...]
+    benchmark: Benchmark, path: Path | None, allow_import: tuple[str, ...], given: Dataset | None = None
 ) -> tuple[Benchmark, Dataset, Split]:
     threading.Thread(target=warm_up, daemon=True).start()
     # Imports go on while the data are read.
     prepare((use for space in benchmark.spaces for use in space.uses), allow_import)
-    dataset = load_dataset(benchmark.data, "train", path=path, **benchmark.reading)
+    if (dataset := given) is None:
+        dataset = load_dataset(benchmark.data, "train", path=path, **benchmark.reading)
     split = _split(benchmark, dataset)
     benchmark = with_hyperspaces(benchmark, allow_import)
     for study in benchmark.studies:

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from numbers import Real
 from pathlib import Path
@@ -120,6 +120,11 @@ def find_files(kind: str) -> dict[str, Path]:
     return {path.stem: path for folder in folders for path in sorted(folder.glob("*.toml"))}
 
 
+def with_studies(benchmark: Benchmark, names: Sequence[str | Path], where: str) -> Benchmark:
+    """Give the benchmark other studies, by their names or the paths of their files; `where` is for messages."""
+    return replace(benchmark, spaces=_load_spaces([*map(str, names)], True, where))
+
+
 def describe_all() -> str:
     """List every benchmark with its studies, and every study with its space and its named configurations."""
     lines = []
@@ -201,7 +206,7 @@ def _checked(table: Mapping[str, Any], rules: Rules, where: str) -> dict[str, An
     return {key: table[key] for key in rules if key in table}
 
 
-def _load_spaces(names: Any, augment: bool, path: Path) -> tuple[SearchSpace, ...]:
+def _load_spaces(names: Any, augment: bool, path: Path | str) -> tuple[SearchSpace, ...]:
     """Load the studies of these `names`, without their augmentations where it is not to `augment`."""
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise InputError(f'{path}: needs a list studies = ["cnn", "xgboost"] of names of studies')

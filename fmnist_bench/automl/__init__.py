@@ -1,0 +1,1 @@
+"""A search from Python: a scikit-learn classifier over arrays in memory, and what a run knows as tables and figures."""

@@ -1,0 +1,293 @@
+"""`AutoClassifier` over arrays in memory: real searches of a second or two on digits."""
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone, is_classifier
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from fmnist_bench import AutoClassifier, InputError, load_ensemble, load_run
+from fmnist_bench.automl.results import RunResults
+
+ROOT = Path(__file__).parents[2]
+BAYES = '[model]\nuse = "sklearn.naive_bayes.GaussianNB"\nvar_smoothing = { low = 1e-3, high = 1e-1, log = true }\n'
+FOREST = """
+[model]
+use = "sklearn.ensemble.RandomForestClassifier"
+n_estimators = { low = 20, high = 60 }
+[[default]]
+n_estimators = 50
+"""
+images, numbers = load_digits(return_X_y=True)
+images = np.rint(images.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
+WORDS = np.array(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"])
+X, y, X_test, y_test = images[:900], WORDS[numbers[:900]], images[900:1500], WORDS[numbers[900:1500]]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A folder with two quick studies."""
+    folder = tmp_path_factory.mktemp("home")
+    for name, text in {"bayes.toml": BAYES, "forest.toml": FOREST}.items():
+        (folder / name).write_text(text)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def make(home):
+    """Return a function that makes an unfitted model of the two studies; all share a folder of results."""
+
+    def build(**parameters):
+        studies = [home / "bayes.toml", home / "forest.toml"]
+        quick = {"studies": studies, "trials": 1, "mlruns": home / "mlruns", "verbose": 0, "random_state": 0}
+        return AutoClassifier(**quick | parameters)
+
+    return build
+
+
+@pytest.fixture(scope="module")
+def model(make):
+    """A fitted model for those who change nothing of it."""
+    return make().fit(X, y)
+
+
+def test_it_predicts_the_labels_that_it_was_given(model):
+    assert model.score(X_test, y_test) > 0.9
+    assert model.classes_.tolist() == sorted(WORDS)
+    assert set(model.predict(X_test[:50])) <= set(WORDS)
+    probabilities = model.predict_proba(X_test[:5])
+    assert probabilities.shape == (5, 10)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+    assert model.ensemble_.classes_.tolist() == model.best_estimator_.classes_.tolist() == sorted(WORDS)
+    assert model.n_features_in_ == 64
+    assert is_classifier(model)
+
+
+def test_the_leaderboard_holds_numbers_by_validation_rows_and_no_test_scores(model):
+    board = model.leaderboard_
+    assert board.index[0] == "ensemble" and set(board.index[1:]) == {"bayes", "forest"}
+    assert board["valid_accuracy"].between(0, 1).all() and board["valid_accuracy"].dtype.kind == "f"
+    assert not [column for column in board if column.startswith("test")]
+    assert set(model.trials_["study"]) == {"bayes", "forest"}
+    report = model.report().read_text()
+    assert "validation rows right" in report and "There were no test rows" in report
+
+
+def test_images_rows_and_frames_of_the_same_pixels_are_predicted_alike(model):
+    rows = X_test[:20].reshape(20, -1)
+    expected = model.predict_proba(X_test[:20])
+    np.testing.assert_array_equal(model.predict_proba(rows), expected)
+    np.testing.assert_array_equal(model.predict_proba(rows.astype(float)), expected)
+    with pytest.raises(ValueError, match="pixels from 0 to 1"):
+        model.predict(rows / 255)
+    with pytest.raises(ValueError, match="fitted on images of"):
+        model.predict(X_test[:5].reshape(5, 4, 16))
+
+
+def test_a_test_set_is_opened_once(make):
+    model = make(studies=[make().studies[0]]).fit(X, y)
+    page = model.report(X_test, y_test)
+    assert "600 test rows right" in page.read_text()
+    board = model.leaderboard_
+    assert board.loc["ensemble", "test_accuracy"] == pytest.approx(model.score(X_test, y_test))
+    model.report(X_test, y_test)
+    assert model.report() == page
+    with pytest.raises(InputError, match="another test set has been opened"):
+        model.report(X_test[:300], y_test[:300])
+    with pytest.raises(InputError, match="label 'ten' does not occur"):
+        model.report(X_test, np.full(len(y_test), "ten"))
+    with pytest.raises(InputError, match="X_test and y_test"):
+        model.report(X_test)
+
+
+@pytest.mark.parametrize("labels", [numbers + 5, numbers > 4, numbers.astype(float), WORDS[numbers].astype(object)])
+def test_labels_of_any_kind_come_back_as_they_are(make, labels):
+    model = make(studies=[make().studies[0]]).fit(images[:600], labels[:600])
+    assert model.predict(images[:3]).dtype == labels.dtype
+    assert model.classes_.tolist() == np.unique(labels).tolist()
+    assert model.score(images[:600], labels[:600]) > 0.8
+    assert model.ensemble_.score(images[:600], labels[:600]) > 0.8
+
+
+def test_validation_rows_that_are_given_choose(make):
+    model = make(studies=[make().studies[0]]).fit(X, y, validation_data=(X_test, y_test))
+    assert model.run_.predictions("ensemble")["label"].tolist() == y_test.tolist()
+    with pytest.raises(InputError, match="label 'ten'"):
+        make().fit(X, y, validation_data=(X_test[:2], ["one", "ten"]))
+
+
+def test_a_frame_keeps_its_columns(make):
+    frame = pd.DataFrame(X.reshape(len(X), -1)).add_prefix("pixel")
+    model = make(studies=[make().studies[0]]).fit(frame, pd.Series(y, dtype="category"))
+    assert model.feature_names_in_[:2].tolist() == ["pixel0", "pixel1"]
+    with pytest.raises(ValueError, match="feature names"):
+        model.predict(frame[frame.columns[::-1]])
+
+
+def test_numbers_on_another_scale_are_brought_to_that_of_pixels_with_a_warning(make):
+    odd = (X / 255.0 - 0.3) / 0.2
+    with pytest.warns(UserWarning, match="smallest is taken for black"):
+        model = make(studies=[make().studies[0]]).fit(odd, y)
+    assert model.score((X_test / 255.0 - 0.3) / 0.2, y_test) > 0.7
+
+
+def test_weights_of_rows_are_refused(make):
+    with pytest.raises(TypeError, match="sample_weight"):
+        make().fit(X, y, sample_weight=np.ones(len(X)))
+
+
+def test_it_is_saved_and_loaded(model, tmp_path):
+    model.save(tmp_path / "kept")
+    model.save(tmp_path / "kept")
+    again = AutoClassifier.load(tmp_path / "kept")
+    np.testing.assert_array_equal(again.predict(X_test), model.predict(X_test))
+    assert again.classes_.tolist() == model.classes_.tolist()
+    pd.testing.assert_series_equal(again.leaderboard_["valid_accuracy"], model.leaderboard_["valid_accuracy"])
+    assert load_ensemble(tmp_path / "kept" / "ensemble").classes_.tolist() == sorted(WORDS)
+    with pytest.raises(InputError, match="not a saved ensemble"):
+        AutoClassifier.load(tmp_path)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("mine")
+    with pytest.raises(InputError, match="is no saved classifier"):
+        model.save(tmp_path / "mine")
+
+
+def test_it_is_pickled_and_cloned(model):
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).predict(X_test), model.predict(X_test))
+    assert clone(model).get_params() == model.get_params()
+
+
+def test_it_stands_in_a_pipeline_and_a_grid_search_beside_it(make):
+    flat = FunctionTransformer(lambda images: images.reshape(len(images), -1))
+    whole = make_pipeline(flat, make(studies=[make().studies[0]])).fit(X, y)
+    assert whole.score(X_test, y_test) > 0.7
+    model = whole[-1]
+    grid = GridSearchCV(make_pipeline(flat, LogisticRegression(max_iter=20)), {"logisticregression__C": [0.01]}, cv=2)
+    grid.fit(X[:200] / 255, y[:200])
+    assert model.ensemble_.score(X_test.reshape(600, -1), y_test) > 0.7
+
+
+def test_a_temporary_folder_goes_with_the_run(make):
+    model = make(mlruns=None, studies=[make().studies[0]]).fit(X, y)
+    folder = model.run_.folder
+    assert folder.is_dir()
+    del model
+    assert not folder.exists()
+
+
+def test_where_no_trial_completes_the_first_reason_is_told(make, home):
+    study = home / "wrong.toml"
+    study.write_text('[model]\nuse = "sklearn.naive_bayes.GaussianNB"\npriors = [0.5, 0.25]\n')
+    with pytest.raises(InputError, match="no trial was complete; the first failed so: "):
+        make(studies=[study]).fit(X, y)
+
+
+@pytest.mark.parametrize(
+    "parameters, words",
+    [
+        ({"studies": ["bays"]}, "no study"),
+        ({"budget": "3s"}, "budget"),
+        ({"n_jobs": 0}, "workers 0"),
+        ({"trials": 0}, "trials 0"),
+    ],
+)
+def test_parameters_that_cannot_be_used_are_told_in_one_line(make, parameters, words):
+    with pytest.raises(InputError, match=words):
+        make(**parameters).fit(X, y)
+
+
+def python(text, **options):
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(text)], capture_output=True, text=True, timeout=300, cwd=ROOT, **options
+    )
+
+
+def test_its_import_loads_nothing_heavy_and_says_nothing():
+    done = python(
+        """
+        import sys
+        from fmnist_bench import AutoClassifier
+        print(*sorted({"sklearn", "numpy", "pandas", "tensorflow", "mlflow"} & set(sys.modules)))
+        """
+    )
+    assert (done.stdout, done.stderr) == ("\n", "")
+
+
+SCRIPT = """
+import asyncio, sys, threading
+from sklearn.datasets import load_digits
+from fmnist_bench import AutoClassifier
+
+print("main")
+X, y = load_digits(return_X_y=True)
+model = AutoClassifier(studies=[sys.argv[1]], trials=1, verbose=0, random_state=0)
+way = sys.argv[2]
+if way == "plain":
+    model.fit(X / 16, y)
+elif way == "thread":
+    thread = threading.Thread(target=model.fit, args=(X / 16, y))
+    thread.start()
+    thread.join()
+else:
+    async def main():
+        model.fit(X / 16, y)
+        await asyncio.to_thread(model.fit, X / 16, y)
+    asyncio.run(main())
+print(round(model.score(X / 16, y), 3) > 0.7)
+"""
+
+
+@pytest.mark.parametrize("way", ["plain", "thread", "asyncio"])
+def test_a_script_needs_no_guard_of_its_main_part(home, way, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    done = subprocess.run(
+        [sys.executable, str(script), str(home / "bayes.toml"), way],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.stdout == "main\nTrue\n", done.stderr
+    assert done.stderr == ""
+
+
+def test_ctrl_c_ends_the_search_and_leaves_a_fitted_model(make, tmp_path):
+    def interrupt():
+        while not list(tmp_path.glob("runs/*/trials/bayes/*/trial.json")):
+            time.sleep(0.2)
+        signal.raise_signal(signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    model = make(studies=make().studies[:1], trials=None, budget="20m", mlruns=tmp_path).fit(X, y)
+    assert model.score(X_test, y_test) > 0.7
+
+
+def test_a_run_in_memory_is_read_by_its_folder(model):
+    assert isinstance(model.run_, RunResults)
+    assert load_run(model.run_.folder).leaderboard().equals(model.leaderboard_)
+
+
+@pytest.mark.slow
+@parametrize_with_checks(
+    [AutoClassifier(trials=1, verbose=0)],
+)
+def test_scikit_learn_checks(estimator, check, tmp_path_factory, home):
+    studies = [home / "bayes.toml", home / "forest.toml"]
+    check(estimator.set_params(studies=studies, mlruns=home / "checks", random_state=0))
