@@ -30,7 +30,8 @@ from fmnist_bench.data.fashion_mnist import DATA_VARIABLE, find_fashion_mnist
 from fmnist_bench.ensemble.saved import check_bundle
 from fmnist_bench.models.networks._weights import WEIGHTS, how_to_get, local_weights
 from fmnist_bench.storage.run_folder import ENSEMBLE, FREE_SPACE, STATE, read_split, read_state
-from fmnist_bench.storage.trial import read_record, trial_fault
+from fmnist_bench.storage.trial import RECORD, read_record, trial_fault
+from fmnist_bench.storage.trial_folder import UNFINISHED
 from fmnist_bench.tracking.client import open_database, reason
 from fmnist_bench.tracking.folder import DATABASE, connect, is_locked
 from fmnist_bench.trials.local import ROOM
@@ -216,7 +217,7 @@ def _store(folder: Path) -> Iterator[Check]:
     faults = [fault for run in runs for fault in run_faults(run)]
     yield from (Check("runs", "warning", *fault) for fault in faults)
     if not faults:
-        yield Check("runs", "ok", f"{len(runs)} in {folder}, all whole")
+        yield Check("runs", "ok", f"{len(runs)} in {folder}: records, models and reports are whole")
 
 
 def database_fault(path: Path) -> Fault | None:
@@ -246,14 +247,17 @@ def run_faults(folder: Path) -> Iterator[Fault]:
     try:
         y = read_split(folder, "y_validation")
         for path in sorted(folder.glob("trials/*/*")):
-            if (record := read_record(path)) is not None and (fault := trial_fault(path, record, y)):
+            if not path.is_dir() or path.name.endswith(UNFINISHED):
+                continue
+            record = read_record(path)
+            if fault := f"{RECORD} is missing or damaged" if record is None else trial_fault(path, record, y):
                 yield f"{path}: {fault}", f"{again} asks its parameters again"
     except InputError as error:
         yield str(error).partition(";")[0], f"{again} writes it"
     try:
         if (folder / ENSEMBLE).is_dir():
             check_bundle(folder / ENSEMBLE)
-    except InputError as error:
+    except (InputError, OSError) as error:
         yield str(error), f"{again} makes it again"
     if "environment" in state and not (folder / "report.html").is_file():
         yield f"{folder}: report.html is missing", f"python -m fmnist_bench report {state['benchmark']} writes it"

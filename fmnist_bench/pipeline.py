@@ -178,9 +178,12 @@ class Pipeline(ClassifierMixin, BaseEstimator):
         return _cached_transform(step, np.asarray(X), Path(self.cache_dir))
 
     def _extras(self, validation_data: Any, **given: Any) -> dict[str, Any]:
+        last, prefix = _last_step(self.model_)
+        if given.get("deadline") is not None:
+            given["deadline"] = max(given["deadline"], time.monotonic() + LEAST_SECONDS)
+            if prefix and takes(last, "deadline"):
+                return {f"{prefix}deadline": given["deadline"]}
         extras = {name: value for name, value in given.items() if value is not None and takes(self.model_, name)}
-        if "deadline" in extras:
-            extras["deadline"] = max(extras["deadline"], time.monotonic() + LEAST_SECONDS)
         if validation_data is not None and takes(self.model_, "validation_data"):
             X, y = validation_data
             rows = validate_data(self, as_rows(_array_or_frame(X)), reset=False, dtype=None, ensure_all_finite=False)
@@ -208,13 +211,19 @@ def _array_or_frame(X: Any) -> Any:
 
 def _weights(model: Any, weights: NDArray[Any]) -> dict[str, Any]:
     """Name the weights as the `fit` of the model does; in a pipeline they are for its last step."""
-    last, name = model, "sample_weight"
-    while isinstance(last, sklearn.pipeline.Pipeline):
-        step, last = last.steps[-1]
-        name = f"{step}__{name}"
+    last, prefix = _last_step(model)
     if not has_fit_parameter(last, "sample_weight"):
         raise ValueError(f"sample_weight: {type(last).__name__} takes no weights")
-    return {name: weights}
+    return {f"{prefix}sample_weight": weights}
+
+
+def _last_step(model: Any) -> tuple[Any, str]:
+    """Give the last step of a scikit-learn pipeline, and what stands before the arguments of its `fit`."""
+    prefix = ""
+    while isinstance(model, sklearn.pipeline.Pipeline):
+        step, model = model.steps[-1]
+        prefix = f"{prefix}{step}__"
+    return model, prefix
 
 
 def _of_all_rows(weights: NDArray[Any], given: NDArray[Any], rows: NDArray[Any]) -> NDArray[Any]:

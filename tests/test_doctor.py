@@ -185,6 +185,7 @@ def cut(path):
     [
         (damage_member, "changed since the ensemble was saved", "run tiny makes it again"),
         (lambda run: (run / "report.html").unlink(), "report.html is missing", "report tiny"),
+        (lambda run: cut(next(run.glob("trials/*/0/trial.json"))), "trial.json is missing or damaged", "asks its"),
         (lambda run: (run / "split.npz").unlink(), "split.npz: is missing or damaged", "run tiny writes it"),
         (lambda run: (run / "run.json").write_text("{"), "run.json: is damaged", "move the folder away"),
         (lambda run: (run / "ensemble/manifest.json").write_text("[]"), "manifest.json cannot be read", "run tiny"),

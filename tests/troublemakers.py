@@ -33,14 +33,15 @@ class Finished(RuntimeError):
 class Trouble(ClassifierMixin, BaseEstimator):
     """Predicts the frequencies of the classes, after some trouble."""
 
-    takes_monitor = True
+    takes_monitor = takes_deadline = True
 
     def __init__(self, kind="none", seconds=0.0, number=0):
         self.kind = kind
         self.seconds = seconds
         self.number = number
 
-    def fit(self, X, y, monitor=None):
+    def fit(self, X, y, monitor=None, deadline=None):
+        self.left_ = math.inf if deadline is None else deadline - time.monotonic()
         self.classes_, counts = np.unique(y, return_counts=True)
         self.frequencies_ = counts / counts.sum()
         getattr(self, f"_{self.kind}")(monitor)
@@ -62,6 +63,10 @@ class Trouble(ClassifierMixin, BaseEstimator):
         print(os.getpid(), child.pid, flush=True)
         while True:
             time.sleep(1)
+
+    def _clock(self, monitor):
+        """Print the seconds that it is given."""
+        print(self.left_, flush=True)
 
     def _litter(self, monitor):
         """Leave a temporary file."""

@@ -159,6 +159,8 @@ def _disagreements(place: Path) -> list[str]:
     whole = [f"{name} is missing" for name in ("report.html", "report.md") if not (run.folder / name).is_file()]
     if fault := database_fault(place / "mlruns" / "mlflow.db"):
         return [fault[0]]
+    with closing(sqlite3.connect(place / "mlruns" / "mlflow.db")) as database:
+        whole += [f"MLflow's database: {found}" for (found,) in database.execute("PRAGMA quick_check") if found != "ok"]
     whole += [fault for fault, _ in run_faults(run.folder)]
     return [*whole, *_repeated(records), *_optuna(run, records), *_mlflow(place, records), *_ensemble(place, run)]
 
@@ -185,7 +187,8 @@ def _optuna(run: Run, records: Sequence[Trial]) -> Iterator[str]:
             for trial in optuna.load_study(study_name=name, storage=journal).get_trials(deepcopy=False)
         }
     yield from (f"Optuna has {study} {n} open" for (study, n), trial in told.items() if not trial.state.is_finished())
-    for record in (record for record in records if record.study in names):
+    asked_by_oracle = {record.study for record in records if run.oracle_file(record.study).exists()}
+    for record in (record for record in records if record.study not in asked_by_oracle):
         trial = told.get((record.study, record.number))
         complete = record.status == "complete"
         if trial is None or complete != (trial.state.name in ("COMPLETE", "PRUNED") and _last(trial) is not None):

@@ -164,8 +164,9 @@ def _found(parameters: dict[str, Any], fitted: Any) -> dict[str, Any]:
         return {"n_iter_no_change": None, "n_estimators": int(fitted.n_estimators_)}
     if parameters.get("early_stopping_rounds") and hasattr(fitted, "best_iteration"):
         return {"early_stopping_rounds": None, "n_estimators": int(fitted.best_iteration) + 1}
-    if hasattr(fitted, "get_booster"):  # a deadline may have ended it
-        return {"n_estimators": int(fitted.get_booster().num_boosted_rounds())}
+    if hasattr(fitted, "get_booster"):
+        rounds = int(fitted.get_booster().num_boosted_rounds())
+        return {"n_estimators": rounds} if rounds < fitted.get_num_boosting_rounds() else {}  # a deadline ended it
     kept, own = getattr(fitted, "history_", None), signature(type(fitted).__init__).parameters
     history = kept if isinstance(kept, Mapping) else {}
     steps = history.get("step")

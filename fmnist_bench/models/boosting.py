@@ -47,6 +47,8 @@ class XGBoostClassifier(xgboost.XGBClassifier):  # type: ignore[misc]
     takes_validation_data = takes_monitor = takes_deadline = True
 
     def __init__(self, *, early_stopping_rounds: int | None = None, **kwargs: Any) -> None:
+        if "max_seconds" in kwargs:
+            raise TypeError("max_seconds: fit(..., deadline=...) limits the time")
         super().__init__(early_stopping_rounds=early_stopping_rounds, **kwargs)
 
     @property

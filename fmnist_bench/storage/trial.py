@@ -19,6 +19,7 @@ RECORD = "trial.json"
 LOOK, SEARCH, TRAIN = PHASES = ("look", "search", "train")  # of a run; each trial belongs to one
 UNNUMBERED = -2  # number of a trial that could be begun next
 PENDING = TrialResult(NOT_BEGUN)
+STORED = {"study", "number", "parameters", "default", "result", "seconds", "ended"}  # of every record
 Config = frozenset[tuple[str, Any]]
 
 
@@ -136,8 +137,11 @@ def best(records: Iterable[Trial], n: int) -> list[Trial]:
 def read_record(folder: Path) -> Trial | None:
     """Read the record in the folder of a trial; None where there is none that a run wrote."""
     try:
-        record = parsed(Trial, json.loads((folder / RECORD).read_text(encoding="utf-8")))
+        found = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        record = parsed(Trial, found)
     except (OSError, ValueError, RecursionError):
+        return None
+    if not found.keys() >= STORED:  # those have values that stand for a trial that has not begun
         return None
     result = record.result
     complete = result.status != "complete" or None not in (result.accuracy, result.log_loss)

@@ -11,6 +11,7 @@ from fmnist_bench._utils.intact import parsed
 from fmnist_bench.storage.results import TrialResult
 
 RESULT, PROBABILITIES, MODEL, LOG = "result.json", "valid_probabilities.npy", "model.skops", "log.txt"
+UNFINISHED = ".tmp"  # end of the name of a trial's folder until it is whole
 GENERATOR, SAMPLES = "generator.keras", "samples-*.png"  # of an augmentation that has learnt
 
 
@@ -51,4 +52,4 @@ def read_result(folder: Path) -> TrialResult | None:
 
 def unfinished(folder: Path) -> Path:
     """Give the name that the folder of a trial has until it is whole."""
-    return folder.with_name(folder.name + ".tmp")
+    return folder.with_name(folder.name + UNFINISHED)

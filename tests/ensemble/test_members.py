@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
+import xgboost
 from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neural_network import MLPClassifier
@@ -99,6 +100,8 @@ def test_rounds_of_xgboost_and_epochs_of_a_network(digits):
     hurried, soon = XGBoostClassifier(n_estimators=100_000, max_depth=2), time.monotonic() + 1.0
     again = with_length_found(hurried, hurried.fit(digits.X[:800], digits.y[:800], deadline=soon))
     assert 1 <= again.n_estimators < 100_000
+    forest = xgboost.XGBRFClassifier(n_estimators=20, max_depth=2)
+    assert with_length_found(forest, forest.fit(digits.X[:300], digits.y[:300])).n_estimators == 20
     network = CNNClassifier(n_convs=1, filters=4, batch_size=32, epochs=10_000, random_state=0)
     network.fit(digits.X[:300], digits.y[:300], deadline=time.monotonic() + 1.0)
     again = with_length_found(network, network)

@@ -110,6 +110,9 @@ def test_a_record_that_no_run_wrote_is_none(tmp_path, name, value):
         ):
             path.write_text(json.dumps({**content, "result": {**content["result"], key: wrong}}))
             assert run.record("study", 3) is None
+        for key in ("parameters", "seconds", "ended"):
+            path.write_text(json.dumps({k: v for k, v in content.items() if k != key}))
+            assert run.record("study", 3) is None, f"{key} is not what a trial that has not begun has"
 
 
 def test_a_file_in_the_place_of_trials_is_named(tmp_path):
@@ -203,7 +206,7 @@ def test_a_trial_with_damaged_files_is_a_row_and_is_asked_again(small_benchmark,
     assert "bayes trial 0 is tried again: valid_probabilities.npy cannot be read" in capsys.readouterr().out
     assert "cannot be read" in (run.folder / "report.md").read_text()
     main(["doctor"])
-    assert "all whole" in capsys.readouterr().out
+    assert "reports are whole" in capsys.readouterr().out
 
 
 def test_rows_that_others_changed_are_written_again(tmp_path, digits):

@@ -1,3 +1,4 @@
+import math
 import multiprocessing
 import os
 import signal
@@ -88,6 +89,15 @@ def test_a_trial_that_hangs_is_ended(make_task, kind):
     pids = (task.folder.with_name(f"{kind}.tmp") / LOG).read_text().split()
     assert len(pids) == 2
     assert not any(_runs(int(pid)) for pid in pids)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "limit", "given"), [(100.0, None, 95.0), (100.0, 20.0, 20.0), (10.0, 20.0, 5.0), (None, None, math.inf)]
+)
+def test_a_fit_is_told_when_it_must_be_over(make_task, seconds, limit, given):
+    task = make_task("clock", seconds=seconds)
+    assert run(replace(task, trial=replace(task.trial, limit=limit))).status == "complete"
+    assert float((task.folder / LOG).read_text().split()[-1]) == pytest.approx(given, abs=3.0)
 
 
 def test_a_trial_that_is_ended_leaves_no_temporary_files(make_task):
