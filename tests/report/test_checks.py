@@ -19,7 +19,7 @@ def with_parameters(findings, **parameters):
     return replace(findings, contestants=(replace(linear, parameters=parameters), bayes))
 
 
-@pytest.mark.parametrize(("alpha", "is_told"), [(1e-4, True), (1e-1, True), (1e-2, False), ("auto", False)])
+@pytest.mark.parametrize(("alpha", "is_told"), [(1e-4, True), (1e-1, True), (1e-2, False), ("auto", False), (0, False)])
 def test_a_best_value_at_the_edge_of_its_range_is_told(findings, alpha, is_told):
     findings = replace(with_parameters(findings, alpha=alpha), ranges={"linear": {"alpha": (1e-4, 1e-1)}})
     lines = told(findings, "edge of its range")
