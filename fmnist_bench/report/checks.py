@@ -30,7 +30,7 @@ def _edges(findings: Findings) -> Iterator[str]:
 
 def _is_at(who: Contestant, name: str, end: float) -> bool:
     value = who.parameters.get(name)
-    return end != 0 and isinstance(value, int | float) and math.isclose(value, end, rel_tol=1e-3)  # 0 is often the least
+    return end != 0 and isinstance(value, int | float) and math.isclose(value, end, rel_tol=1e-3)  # 0 is a natural end
 
 
 def _starved(findings: Findings) -> Iterator[str]:
