@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fmnist_bench.config.study import ROWS
 from fmnist_bench.report.findings import KINDS, Contestant, Findings
 from fmnist_bench.report.metrics import McNemarResult
 from fmnist_bench.storage.results import ROW_STATUSES
@@ -83,7 +84,7 @@ def leaderboard(findings: Findings) -> Table:
     """Tabulate the ensemble and the studies."""
     parts = {"test": "Test", "valid": "Validation"} if findings.opened else {"valid": "Validation"}
     heads = [head for word in parts.values() for head in (f"{word} accuracy, %", "95 % interval")]
-    costs = "Fit, s", "Predict a row, ms", "Search, s", "Trials"
+    costs = "Learnt from, % of rows", "Fit, s", "Predict a row, ms", "Search, s", "Trials"
     columns, first = ("Model", *heads, "Log loss", "Calibration error, %", *costs), next(iter(parts))
     rows = []
     for who in findings.everyone:
@@ -92,7 +93,7 @@ def leaderboard(findings: Findings) -> Table:
         for part in parts:
             cells += [percent(row.get(f"{part}_accuracy")), interval(row.get(f"{part}_low"), row.get(f"{part}_high"))]
         cells += [number(row.get(f"{first}_log_loss"), 4), percent(row.get(f"{first}_calibration_error"))]
-        cells += [seconds(who.fit_seconds), number(row["predict_ms"], 3), seconds(who.search_seconds), _statuses(who)]
+        cells += [_learnt_from(who), seconds(who.fit_seconds), number(row["predict_ms"], 3), seconds(who.search_seconds), _statuses(who)]
         rows.append(cells)
     scored = "test and validation" if findings.opened else "validation"
     return Table(f"Scores on {scored} rows, and cost", columns, rows)
@@ -102,6 +103,11 @@ def interval(low: float | None, high: float | None, sign: str = "") -> Cell:
     """Make a cell of an interval of shares, in percent."""
     ends = [percent(end, sign=sign) for end in (low, high)]
     return Cell(f"{ends[0].text} to {ends[1].text}", ends[0].key) if low is not None else Cell("–")
+
+
+def _learnt_from(who: Contestant) -> Cell:
+    """Share of the train rows; those of an ensemble's members differ."""
+    return percent(None if who.trial is None else who.parameters.get(ROWS, 1.0), 0)
 
 
 def _statuses(who: Contestant) -> Cell:
