@@ -93,7 +93,8 @@ def leaderboard(findings: Findings) -> Table:
         for part in parts:
             cells += [percent(row.get(f"{part}_accuracy")), interval(row.get(f"{part}_low"), row.get(f"{part}_high"))]
         cells += [number(row.get(f"{first}_log_loss"), 4), percent(row.get(f"{first}_calibration_error"))]
-        cells += [_learnt_from(who), seconds(who.fit_seconds), number(row["predict_ms"], 3), seconds(who.search_seconds), _statuses(who)]
+        cells += [_learnt_from(who), seconds(who.fit_seconds), number(row["predict_ms"], 3)]
+        cells += [seconds(who.search_seconds), _statuses(who)]
         rows.append(cells)
     scored = "test and validation" if findings.opened else "validation"
     return Table(f"Scores on {scored} rows, and cost", columns, rows)
