@@ -570,6 +570,11 @@ def test_what_leaves_a_run_answers_the_labels_of_its_data(place, monkeypatch):
     assert model.classes_.tolist() == LABELS.tolist()
     assert model.score(test.X, LABELS[test.y]) == pytest.approx((best.test_pred == test.y).mean())
 
+    np.savez(place / "mine.npz", **{**parts, "x_test": parts["x_test"][::-1]}, y_test=LABELS[test.y][::-1])
+    with pytest.raises(InputError, match=r"mine\.npz: its test rows have changed since they were first opened"):
+        rewrite_report("tiny")
+    np.savez(place / "mine.npz", **parts, y_test=LABELS[test.y])
+    rewrite_report("tiny")
     np.savez(place / "mine.npz", **{**parts, "x_train": parts["x_train"][::-1]}, y_test=LABELS[test.y])
     with pytest.raises(InputError, match=r"mine\.npz: has changed since the run began"):
         rewrite_report("tiny")

@@ -109,13 +109,20 @@ def _train_rows(run: Run) -> Dataset:
 
 
 def load_test_rows(run: Run) -> Dataset:
-    """Load the test rows, of the data that the run learnt from: those of a user's own may have changed meanwhile."""
+    """Load the test rows, of the data that the run learnt from: those of a user's own may have changed meanwhile.
+
+    Which rows they are is noted when they are opened first, and lasts as long as the run: it is measured by no others.
+    """
     if run.state.get("in_memory"):
         raise InputError(f"{run.folder}: has no test rows; its data were given as arrays")
     name = run.state["data"]
     if name not in BUILT_IN and _load(run, "train").fingerprint != run.state["fingerprint"]:
         raise InputError(f"{name}: has changed since the run began; put back what it learnt from, or run it anew")
-    return _load(run, "test")
+    test = _load(run, "test")
+    if run.state.get("test_fingerprint", test.fingerprint) != test.fingerprint:
+        raise InputError(f"{name}: its test rows have changed since they were first opened; put them back")
+    run.save_state(test_fingerprint=test.fingerprint)
+    return test
 
 
 def _load(run: Run, subset: str) -> Dataset:
