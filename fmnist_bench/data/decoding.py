@@ -29,6 +29,7 @@ __all__ = [
     "is_transparent",
     "reading",
     "resize_all",
+    "turned",
 ]
 
 T = TypeVar("T")
@@ -37,6 +38,7 @@ UInt8 = NDArray[np.uint8]
 FORMATS = ("PNG", "JPEG")
 LARGEST = 10_000  # pixels, height or width of a file that is opened
 GRAY = ("1", "L", "I")  # how Pillow's modes without colour begin
+TURNED = ("JPEG",)  # what a camera writes; the size of a PNG file is not known before all of it is read
 SIDEWAYS = (5, 6, 7, 8)  # orientations of a camera that swap height and width
 SHARE_OF_MEMORY = 0.8
 
@@ -135,20 +137,27 @@ def _opened(source: Source) -> Iterator[Any]:
 
 def _head(source: Source) -> _Head:
     with _opened(source) as image:
-        turned = image.format == "JPEG" and image.getexif().get(0x0112) in SIDEWAYS
-        return _Head(image.size[::-1] if turned else image.size, not image.mode.startswith(GRAY))
+        sideways = image.format in TURNED and image.getexif().get(0x0112) in SIDEWAYS
+        return _Head(image.size[::-1] if sideways else image.size, not image.mode.startswith(GRAY))
 
 
 def _pixels(source: Source, size: tuple[int, int], channels: int) -> UInt8:
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     with _opened(source) as image:
-        upright = eight_bits(ImageOps.exif_transpose(image) if image.format == "JPEG" else image)
+        upright = eight_bits(turned(image))
         if is_transparent(upright):
             upright = upright.convert("RGBA")
             upright = Image.alpha_composite(Image.new("RGBA", upright.size, ground_of(upright, "black")), upright)
         upright = upright.convert("RGB" if channels == 3 else "L")
         return np.asarray(upright if upright.size == size else fit(upright, size), dtype=np.uint8)
+
+
+def turned(image: Any) -> Any:
+    """Turn a photograph as its camera says."""
+    from PIL import ImageOps
+
+    return ImageOps.exif_transpose(image) if image.format in TURNED else image
 
 
 def eight_bits(image: Any) -> Any:
@@ -244,9 +253,9 @@ def reading(where: object) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             yield
-    except InputError:
+    except (InputError, MemoryError):
         raise
     except FileNotFoundError as error:
         raise InputError(f"{where}: no such file") from error
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise InputError(f"{where}: not a readable image: {one_line(error)}") from error
+    except Exception as error:  # the readers of its parts, such as what the camera says, each fail in ways of their own
+        raise InputError(f"{where}: not a readable image: {one_line(error) or type(error).__name__}") from error

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fmnist_bench._utils.archives import check_inflation
 from fmnist_bench._utils.errors import InputError
-from fmnist_bench.data.decoding import FORMATS, LARGEST, eight_bits, fit, ground_of, is_transparent, reading
+from fmnist_bench.data.decoding import FORMATS, LARGEST, eight_bits, fit, ground_of, is_transparent, reading, turned
 from fmnist_bench.data.pixels import as_uint8, decide_white, edge_brightness
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -23,8 +23,8 @@ def read_images(
 ) -> tuple[list[str], NDArray[np.uint8]]:
     """Read what somebody wants to have classified.
 
-    Files are turned as their camera says. Those of another size are scaled, their proportions kept, and stand in the
-    middle; colour becomes gray where gray is wanted, 16 bits become 8; what is transparent becomes white under dark
+    JPEG files are turned as their camera says. Files of another size are scaled, their proportions kept, and stand in
+    the middle; colour becomes gray where gray is wanted, 16 bits become 8; what is transparent becomes white under dark
     drawings, black under bright ones. An image on white is inverted where the background is black, as that of the
     clothes is, and one on black where it is white. Arrays keep their pixels; truth values, zeros and ones, and
     floating-point numbers of 0 to 1 are multiplied by 255.
@@ -111,7 +111,7 @@ def _convert(image: Any, image_shape: tuple[int, ...], background: float) -> NDA
 
     height, width = image_shape[:2]
     colour = "white" if background > BRIGHT else "black"  # of what is filled up
-    image = eight_bits(ImageOps.exif_transpose(image))
+    image = eight_bits(turned(image))
     if is_transparent(image):
         image = image.convert("RGBA")
         ground = ground_of(image, colour)

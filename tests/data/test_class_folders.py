@@ -12,6 +12,7 @@ from fmnist_bench._utils.errors import InputError
 from fmnist_bench.cli import main
 from fmnist_bench.data.dataset import load_dataset
 from fmnist_bench.data.describe import describe
+from fmnist_bench.data.image_files import read_images
 from fmnist_bench.progress.displays import Progress
 
 CLASSES = ("bag", "boot", "coat")
@@ -93,6 +94,12 @@ def test_folders_called_by_numbers_are_numbers(tmp_path):
     assert load_dataset(tmp_path).classes.tolist() == [0, 2, 10]
 
 
+def test_a_camera_that_says_half_a_word_leaves_an_image_out(parted):
+    save(parted / "train" / "coat" / "cut.jpg", picture(1), exif=b"Exif\0\0II*\0", dpi=(72, 72))
+    refused(parted, "cut.jpg: not a readable image")
+    assert len(load_dataset(parted, skip_unreadable=True).X) == 12
+
+
 def test_a_class_may_be_called_train(tmp_path):
     fill(tmp_path, 6, classes=("train", "plane", "ship"))
     assert load_dataset(tmp_path).class_names == ("plane", "ship", "train")
@@ -166,6 +173,17 @@ def test_a_photograph_is_turned_as_its_camera_says(tmp_path):
     for number in range(6):
         save(tmp_path / CLASSES[number % 2] / f"{number}.jpg", picture(number, (8, 12)), exif=exif)
     assert load_dataset(tmp_path).image_shape == (12, 8)
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png"])
+def test_what_a_camera_says_is_read_alike_for_training_and_for_prediction(tmp_path, ending):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    levels = np.arange(SIDE * SIDE, dtype=np.uint8).reshape(SIDE, SIDE)
+    for number in range(6):
+        save(tmp_path / CLASSES[number % 2] / f"{number}.{ending}", levels, exif=exif)
+    _, found = read_images(tmp_path / "bag" / f"0.{ending}", (SIDE, SIDE), 127.5)
+    np.testing.assert_array_equal(found, load_dataset(tmp_path).X[:1])
 
 
 def test_files_that_cannot_be_read_are_named_and_counted_or_left_out(parted):
