@@ -1,10 +1,20 @@
-"""Files that are written whole or not at all, and second names of files."""
+"""Paths in full, files that are written whole or not at all, and second names of files."""
 
 import contextlib
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+
+from fmnist_bench._utils.errors import InputError
+
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """Write a path that begins with ``~`` in full."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"{os.fspath(path)}: the home folder that is meant by ~ is not known") from error
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from fmnist_bench._utils.digests import digest_of
 from fmnist_bench._utils.errors import InputError, nearest
+from fmnist_bench._utils.files import expanded
 from fmnist_bench.data import fashion_mnist
 from fmnist_bench.data.decoding import resize_all
 from fmnist_bench.data.fashion_mnist import find_fashion_mnist, is_fashion_mnist
@@ -169,7 +170,7 @@ def resolve(data: str | os.PathLike[str]) -> tuple[str, Path | None]:
     of that name, which may be written as ``./digits``.
     """
     name = os.fspath(data)
-    path = Path(name).expanduser()
+    path = expanded(name)
     if not is_named(name) and os.path.isdir(path) and is_fashion_mnist(path):
         return "fashion-mnist", path.resolve()
     return name, None
@@ -177,7 +178,7 @@ def resolve(data: str | os.PathLike[str]) -> tuple[str, Path | None]:
 
 def absolute(data: str) -> str:
     """Write the name of a data set, or its path, so that it can be found from another folder."""
-    return data if is_named(data) else str(Path(data).expanduser().resolve())
+    return data if is_named(data) else str(expanded(data).resolve())
 
 
 def _load_fashion_mnist(subset: str, path: str | os.PathLike[str] | None, how: Reading) -> Dataset:
@@ -203,7 +204,7 @@ def _load_digits(subset: str, how: Reading) -> Dataset:
 def _load_path(name: str, subset: str, how: Reading) -> Dataset:
     if "://" in name:
         raise InputError(f"{name}: is an address; download it, then give the path of the file or folder")
-    path = Path(name).expanduser()
+    path = expanded(name)
     ending = ending_of(path)
     if not os.path.exists(path):
         if ending or path.name != name:

@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from fmnist_bench._utils.downloads import fetch
 from fmnist_bench._utils.errors import InputError, one_line
+from fmnist_bench._utils.files import expanded
 from fmnist_bench.data.idx import find_file, locate, read_chunks
 from fmnist_bench.data.places import CONNECT_SECONDS, own_cache, workplace
 from fmnist_bench.data.registry import entries
@@ -72,10 +73,10 @@ def first_usable(path: str | os.PathLike[str] | None, use: Callable[[Path], T], 
     A folder that the user names is the only one tried: silently reading other data is worse than failing.
     """
     if path is not None:
-        return use(Path(path).expanduser())
+        return use(expanded(path))
     if named := os.environ.get(DATA_VARIABLE):
         try:
-            return use(Path(named).expanduser())
+            return use(expanded(named))
         except InputError as error:
             raise InputError(f"{DATA_VARIABLE}={named}: {error}") from error
     tried = []

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fmnist_bench._utils.errors import InputError, nearest
+from fmnist_bench._utils.files import expanded
 from fmnist_bench.storage.run_folder import STATE, Run, Store, read_state
 
 
@@ -28,7 +29,7 @@ def find_runs(names: Sequence[str | Path], mlruns: str | Path = "mlruns") -> lis
     InputError
         Where a name is of nothing that holds a run.
     """
-    found = [folder for name in (names or [mlruns]) for folder in _called(Path(name).expanduser(), Path(mlruns))]
+    found = [folder for name in (names or [mlruns]) for folder in _called(expanded(name), Path(mlruns))]
     return list(dict.fromkeys(found))
 
 

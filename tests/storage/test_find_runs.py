@@ -43,3 +43,10 @@ def test_a_damaged_run_is_still_found_by_its_folder(results):
     assert [folder.name for folder in find_runs([])] == ["all-b-1", "smoke-a-1", "all-a-1"]
     assert [folder.name for folder in find_runs(["all"])] == ["all-a-1"]
     assert newest_run("all-b-1").name == "all-b-1"
+
+
+def test_a_home_that_is_not_known_is_refused():
+    with pytest.raises(
+        InputError, match="~nobody-of-this-name/mlruns: the home folder that is meant by ~ is not known"
+    ):
+        find_runs(["~nobody-of-this-name/mlruns"])
