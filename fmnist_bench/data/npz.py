@@ -17,7 +17,7 @@ __all__ = ["read_npz", "read_single"]
 
 Array = npt.NDArray[Any]
 
-# What images and labels of each part are called: by Keras, by MedMNIST, and where there are no parts.
+# What images and labels of each part are called: by Keras, by MedMNIST, and where train rows are called plainly.
 NAMES: tuple[dict[str, tuple[str, str]], ...] = (
     {"train": ("x_train", "y_train"), "validation": ("x_val", "y_val"), "test": ("x_test", "y_test")},
     {
@@ -25,9 +25,13 @@ NAMES: tuple[dict[str, tuple[str, str]], ...] = (
         "validation": ("val_images", "val_labels"),
         "test": ("test_images", "test_labels"),
     },
-    {"train": ("X", "y")},
-    {"train": ("x", "y")},
-    {"train": ("images", "labels")},
+    {"train": ("X", "y"), "validation": ("X_val", "y_val"), "test": ("X_test", "y_test")},
+    {"train": ("x", "y"), "validation": ("x_val", "y_val"), "test": ("x_test", "y_test")},
+    {
+        "train": ("images", "labels"),
+        "validation": ("val_images", "val_labels"),
+        "test": ("test_images", "test_labels"),
+    },
 )
 
 
@@ -50,7 +54,7 @@ def _pairs(names: Sequence[str], file: Path) -> dict[str, tuple[str, str]]:
     # All are looked for each time: that one is missing shall not be found out when a run ends.
     present = {"train", *(part for part, pair in pairs.items() if set(pair) & set(names))}
     if any("test" in name.lower() for name in spare):  # it may be called otherwise
-        present |= pairs.keys() & {"test"}
+        present.add("test")
     needed = [name for part, pair in pairs.items() if part in present for name in pair]
     if missing := [name for name in needed if name not in names]:
         hint = nearest(missing[0], spare)

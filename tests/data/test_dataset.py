@@ -26,7 +26,15 @@ from hypothesis.extra import numpy as hnp
 
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench.data import fashion_mnist
-from fmnist_bench.data.dataset import Dataset, find_fashion_mnist, load_dataset, make_split, parse_idx
+from fmnist_bench.data.dataset import (
+    Dataset,
+    absolute,
+    find_fashion_mnist,
+    load_dataset,
+    make_split,
+    parse_idx,
+    resolve,
+)
 from fmnist_bench.data.describe import describe
 from fmnist_bench.data.idx import IDX_FILES, find_file
 
@@ -428,6 +436,33 @@ def test_train_rows_are_not_read_where_test_rows_are_missing(tmp_path: Path, for
     if form == "folder":
         (path / "t10k-images-idx3-ubyte.gz").unlink()
     refused(lambda: load_dataset(path), "x_test is missing" if form == "npz" else "lacks t10k-images-idx3-ubyte")
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        (("X", "y"), ("X_test", "y_test")),
+        (("x", "y"), ("x_test", "y_test")),
+        (("images", "labels"), ("test_images", "test_labels")),
+    ],
+)
+def test_test_rows_beside_plain_names_are_those_of_the_test(
+    tmp_path: Path, train: tuple[str, str], test: tuple[str, str]
+) -> None:
+    arrays = dict(zip((*train, *test), (*small(12), *small(6)), strict=True))
+    np.savez(tmp_path / "a.npz", **arrays)
+    assert len(load_dataset(tmp_path / "a.npz").X) == 12 and len(load_dataset(tmp_path / "a.npz", "test").X) == 6
+    arrays["final_test_rows"] = arrays.pop(test[0])
+    np.savez(tmp_path / "b.npz", **arrays)
+    refused(lambda: load_dataset(tmp_path / "b.npz"), f"array {test[0]} is missing", "needed: ")
+    del arrays[test[1]]
+    np.savez(tmp_path / "c.npz", **arrays)
+    refused(lambda: load_dataset(tmp_path / "c.npz"), f"array {test[0]} is missing", "needed: ")
+
+
+def test_a_home_that_is_not_known_is_refused() -> None:
+    for use in (load_dataset, resolve, absolute, find_fashion_mnist):
+        refused(lambda use=use: use("~nobody-of-this-name/x.npz"), "~nobody-of-this-name/x.npz: the home folder")
 
 
 def test_damaged_npz(tmp_path: Path) -> None:
