@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fmnist_bench._utils.errors import InputError
-from fmnist_bench.data.decoding import Source, check, decode
+from fmnist_bench.data.decoding import Source, check, check_left, decode
 from fmnist_bench.data.image_files import SUFFIXES
 from fmnist_bench.data.parts import Part, Reading
 from fmnist_bench.data.split import hold_out
@@ -53,7 +53,7 @@ def read_class_folders(folder: Path, part: str, how: Reading) -> Part | None:
     if part not in files:
         return None
     read = _decode(folder, part, files[part], how)
-    if part == "train":  # that a test image cannot be read shall not be found out when a run ends
+    if part == "train":  # what is wrong with a test image shall not be found out when a run ends
         shape = read.images.shape[1:3]
         for other in files.keys() - {"train"}:
             check(_sources(files[other]), how, shape, f"{folder}, {other}")
@@ -63,8 +63,10 @@ def read_class_folders(folder: Path, part: str, how: Reading) -> Part | None:
 
 def _decode(folder: Path, part: str, files: Files, how: Reading) -> Part:
     images, kept, notes = decode(_sources(files), how, f"{folder}, {part}")
-    labels = _labels([label for _, label in files])[kept]
-    return Part(images, labels, {}, notes)
+    labels = _labels([label for _, label in files], how.words)
+    if part == "train":
+        check_left(labels, kept, f"{folder}, train")
+    return Part(images, labels[kept], {}, notes)
 
 
 def _sources(files: Files) -> list[Source]:
@@ -129,8 +131,8 @@ def _is_litter(path: Path) -> bool:
     return path.name.lower() in LITTER or any(name.startswith(".") for name in path.parts)
 
 
-def _labels(names: list[str]) -> npt.NDArray[Any]:
-    """Give the names of classes as numbers if all of them are, written as numbers are."""
-    if all(re.fullmatch("0|[1-9][0-9]{0,17}", name) for name in names):
+def _labels(names: list[str], words: bool | None) -> npt.NDArray[Any]:
+    """Give the names of classes as numbers if all of them in train are, written as numbers are."""
+    if not words and all(re.fullmatch("0|[1-9][0-9]{0,17}", name) for name in names):
         return np.array(names, dtype=np.int64)
     return np.array(names)

@@ -37,7 +37,7 @@ class Columns:
     Attributes
     ----------
     labels : ndarray of shape (n,)
-        Numbers, or words as objects.
+        As objects: whether they are numbers, all tables of a part say together, see `numbers`.
     pixels : ndarray of shape (n, n_pixels), or None
         Unsigned bytes where all are whole numbers of 0 to 255.
     cells : list, or None
@@ -83,7 +83,7 @@ def _bytes_of_csv(content: bytes, names: Sequence[str], has_names: bool, label: 
                 pixels.append(np.column_stack([column.to_numpy() for column in columns]))
     except (pa.ArrowException, ValueError):
         return None
-    return Columns(numbers(labels), np.concatenate(pixels)) if pixels else None
+    return Columns(_joined(labels), np.concatenate(pixels)) if pixels else None
 
 
 def _any_csv(content: bytes, names: Sequence[str], has_names: bool, label: int, where: str) -> Columns:
@@ -100,7 +100,7 @@ def _any_csv(content: bytes, names: Sequence[str], has_names: bool, label: int, 
     labels = frame.pop(label)
     for column, kind in frame.dtypes.items():
         _check_numbers(names[int(str(column))], kind.kind in "biuf", where)
-    return Columns(numbers([labels]), frame.to_numpy())
+    return Columns(_joined([labels]), frame.to_numpy())
 
 
 def read_parquet(file: Any, size: int, where: str) -> Columns:
@@ -130,7 +130,7 @@ def _cells(batches: Iterator[Any], label: str, encoded: str, size: int) -> tuple
         total += sum(len(cell) for cell in found if isinstance(cell, bytes))
         check_growth(total, size)
         cells += found
-    return numbers(labels), cells
+    return _joined(labels), cells
 
 
 def _pixels(batches: Iterator[Any], label: str, where: str) -> tuple[Array, Array]:
@@ -146,7 +146,7 @@ def _pixels(batches: Iterator[Any], label: str, where: str) -> tuple[Array, Arra
         pixels.append(narrow(frame.to_numpy()))
     if not pixels:
         raise InputError(f"{where}: holds no rows")
-    return numbers(labels), np.concatenate(pixels)
+    return _joined(labels), np.concatenate(pixels)
 
 
 def narrow(pixels: Array) -> Array:
@@ -179,12 +179,15 @@ def _class_names(metadata: Mapping[bytes, bytes], label: str) -> dict[int, str]:
         return {}
 
 
-def numbers(parts: Iterable[pd.Series[Any]]) -> Array:
-    """Give the labels as numbers if all are."""
+def _joined(parts: Iterable[pd.Series[Any]]) -> Array:
+    return np.concatenate([part.to_numpy(dtype=object) for part in parts])
+
+
+def numbers(labels: Array, words: bool | None = None) -> Array:
+    """Give labels as numbers if all are, and those of the train rows are no words."""
     import pandas as pd
 
-    labels = pd.concat([part.astype(object) for part in parts], ignore_index=True)
     try:
-        return np.asarray(pd.to_numeric(labels))
+        return labels if words else np.asarray(pd.to_numeric(labels))
     except (TypeError, ValueError):
-        return labels.to_numpy(dtype=object)
+        return labels

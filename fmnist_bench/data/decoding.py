@@ -22,6 +22,7 @@ __all__ = [
     "FORMATS",
     "Source",
     "check",
+    "check_left",
     "decode",
     "eight_bits",
     "fit",
@@ -107,6 +108,12 @@ def check(sources: Sequence[Source], how: Reading, shape: tuple[int, ...], where
     for number in heads:
         _attempt(partial(_pixels, sources[number], (shape[1], shape[0]), 1), number, faults)
     _refuse_or_note(sources, faults, how, where, len(sources) - len(faults))
+
+
+def check_left(labels: NDArray[Any], kept: NDArray[np.int64], where: str) -> None:
+    """Refuse to lose a class with the images of it: other rows that have its label could not be used."""
+    if lost := sorted(map(str, {*labels.tolist()} - {*labels[kept].tolist()})):
+        raise InputError(f"{where}: no image of the class {lost[0]} can be read; give it another, or remove the class")
 
 
 def _heads(sources: Sequence[Source], faults: dict[int, str]) -> dict[int, _Head]:

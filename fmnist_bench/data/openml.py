@@ -36,8 +36,6 @@ def read_openml(name: Path, part: str, how: Reading) -> Part | None:
     InputError
         It is no number, cannot be fetched, or is no table of pixels.
     """
-    import pandas as pd
-
     if part != "train":
         return None
     number = str(name).removeprefix(OPENML)
@@ -54,7 +52,7 @@ def read_openml(name: Path, part: str, how: Reading) -> Part | None:
         ) from error
     if X.dtype.kind not in "biuf":
         raise InputError(f"openml:{number}: holds something else than pixels; allowed: numbers, none missing")
-    return Part(narrow(X), numbers([pd.Series(y)]), all_rows=True)
+    return Part(narrow(X), numbers(y.astype(object)), all_rows=True)
 
 
 def _fetch(number: int, home: Path) -> tuple[Array, Array]:

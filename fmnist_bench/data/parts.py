@@ -30,11 +30,14 @@ class Reading:
         Leave files out that cannot be read, and count them; else one of them refuses all.
     channels : int or None
         1 or 3, as the train rows have them; None finds out.
+    words : bool or None
+        Whether labels are words, as those of the train rows are; None finds out.
     """
 
     resize: int | None = None
     skip_unreadable: bool = False
     channels: int | None = None
+    words: bool | None = None
 
     def __post_init__(self) -> None:
         whole = isinstance(self.resize, int) and not isinstance(self.resize, bool)

@@ -105,13 +105,13 @@ def read_train(path: Path, how: Reading) -> Rows:
     images, white = _images(path, "train", train, how)
     shape = images.shape[1:3] if images.shape[3:] in ((), (1,)) else images.shape[1:]
     rows = Rows(images, _codes(train, classes), Facts(classes, names, white, shape), 0, train.notes)
-    found = _reader_of(path)(path, "validation", replace(how, channels=_channels(shape)))
+    found = _reader_of(path)(path, "validation", _as_train(how, rows.facts))
     return rows if found is None else _joined(rows, _fitting(path, "validation", found, how, rows.facts))
 
 
 def read_test(path: Path, how: Reading, facts: Facts) -> Rows:
     """Read the test rows, or those that are held out of data without test rows; see `read_train`."""
-    found = _reader_of(path)(path, "test", replace(how, channels=_channels(facts.image_shape)))
+    found = _reader_of(path)(path, "test", _as_train(how, facts))
     if found is None:
         _, found = _train_and_held_out(path, how)
     assert found is not None, "what holds all rows has test rows held out"
@@ -167,5 +167,6 @@ def _codes(part: Part, classes: Array) -> Int64:
     return np.searchsorted(classes, part.labels).astype(np.int64)
 
 
-def _channels(image_shape: tuple[int, ...]) -> int:
-    return (*image_shape, 1)[2]
+def _as_train(how: Reading, facts: Facts) -> Reading:
+    """Have other rows read as the train rows were: a part may hold no colour, or no label that is a word."""
+    return replace(how, channels=(*facts.image_shape, 1)[2], words=facts.classes.dtype.kind == "U")

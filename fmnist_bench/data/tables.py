@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from fmnist_bench._utils.archives import check_growth, check_inflation, largest_growth
 from fmnist_bench._utils.errors import InputError, one_line
-from fmnist_bench.data.columns import Columns, read_csv, read_parquet
-from fmnist_bench.data.decoding import Source, decode
+from fmnist_bench.data.columns import Columns, numbers, read_csv, read_parquet
+from fmnist_bench.data.decoding import Source, check_left, decode
 from fmnist_bench.data.idx import read_chunks
 from fmnist_bench.data.parts import Part, Reading
 from fmnist_bench.data.pixels import as_images, upright
@@ -45,8 +45,10 @@ def read_table(path: Path, part: str, how: Reading) -> Part | None:
     if part not in found:
         return None
     tables = [(str(table), _columns(table)) for table in found[part]]
-    labels = np.concatenate([columns.labels for _, columns in tables])
+    labels = numbers(np.concatenate([columns.labels for _, columns in tables]), how.words)
     images, kept, notes = _images(tables, how, f"{path}, {part}")
+    if part == "train":
+        check_left(labels, kept, f"{path}, train")
     images = upright(as_images(images), found[part][0].member or found[part][0].file.name)
     all_rows = part == "train" and "test" not in found
     return Part(images, labels[kept], tables[0][1].class_names, notes, all_rows)

@@ -94,6 +94,19 @@ def test_folders_called_by_numbers_are_numbers(tmp_path):
     assert load_dataset(tmp_path).classes.tolist() == [0, 2, 10]
 
 
+def test_all_parts_are_numbers_or_words_as_the_train_folders_are(tmp_path):
+    for part, classes in (("train", ("0", "1", "A")), ("val", ("1",)), ("test", ("0", "1"))):
+        fill(tmp_path / part, 2, classes=classes)
+    assert load_dataset(tmp_path).class_names == ("0", "1", "A")
+    assert load_dataset(tmp_path, "test").y.tolist() == [0, 0, 1, 1]
+
+
+def test_a_class_of_which_no_train_image_can_be_read_is_refused_before_a_run(parted):
+    for path in (parted / "train" / "coat").iterdir():
+        path.write_bytes(b"none")
+    refused(parted, "train: no image of the class coat can be read", skip_unreadable=True)
+
+
 def test_a_camera_that_says_half_a_word_leaves_an_image_out(parted):
     save(parted / "train" / "coat" / "cut.jpg", picture(1), exif=b"Exif\0\0II*\0", dpi=(72, 72))
     refused(parted, "cut.jpg: not a readable image")

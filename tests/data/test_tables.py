@@ -288,6 +288,34 @@ def test_the_shards_of_a_part_are_read_as_one(tmp_path, table):
     assert check(tmp_path / "all.zip") == "all"
 
 
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_all_tables_are_numbers_or_words_as_the_train_rows_are(tmp_path, ending):
+    tables = both()
+    tables["train"]["label"] = np.resize(["0", "1", "A"], len(tables["train"]))
+    tables["test"]["label"] = np.resize(["0", "1"], len(tables["test"]))
+    folder = write(tmp_path, tables, ending, SHARDS if ending == ".parquet" else NAMES)
+    assert load_dataset(folder).class_names == ("0", "1", "A")
+    assert set(load_dataset(folder, "test").y) == {0, 1}
+
+
+def test_shards_say_together_whether_labels_are_numbers(tmp_path):
+    frame = both()["train"]
+    frame["label"] = ["A", *np.resize(["0", "1"], len(frame) - 1)]
+    shards(tmp_path, frame=frame)
+    assert {*load_dataset(tmp_path).class_names} >= {"0", "1"}
+
+
+def test_a_class_of_which_no_train_image_can_be_decoded_is_refused(tmp_path):
+    tables = hugging_face()
+    label = tables["train"]["label"][0]
+    tables["train"]["image"] = [
+        {"bytes": b"none", "path": None} if each == label else image
+        for each, image in zip(tables["train"]["label"], tables["train"]["image"], strict=True)
+    ]
+    with pytest.raises(InputError, match=f"train: no image of the class {label} can be read"):
+        load_dataset(write(tmp_path, tables, ".parquet", SHARDS), skip_unreadable=True)
+
+
 def test_a_shard_that_is_missing_is_named(tmp_path):
     folder = shards(shards(tmp_path / "mnist"), 1, "test")
     (folder / "train-00001-of-00003.parquet").unlink()
