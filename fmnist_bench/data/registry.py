@@ -23,6 +23,7 @@ __all__ = ["NAMES", "OPENML", "Entry", "entries", "files_of", "is_named"]
 log = logging.getLogger(__name__)
 
 OPENML = "openml:"
+UNPACKED = "unpacked"  # folder with the members of an archive, beside it
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Entry:
     name: str
     title: str
     source: str
-    licence: str = "not stated by its makers"
+    licence: str = "not stated here"
     reader: str = "files"
     addresses: tuple[str, ...] = ()
     checked_by: str = ""
@@ -91,12 +92,14 @@ def files_of(entry: Entry) -> Path:
     """
     folder = own_cache() / entry.name
     for name, stated in entry.files.items():
-        if not _is_unpacked(folder, entry):
+        if not (entry.unpack and (folder / UNPACKED).is_dir()):  # its archive was checked when it was unpacked
             _provide(entry, folder, name, stated)
-    if entry.unpack and not _is_unpacked(folder, entry):
-        _unpack(folder / next(iter(entry.files)), entry.unpack)
     only = next(iter(entry.files))
-    return folder / only if len(entry.files) == 1 and not entry.unpack else folder
+    if entry.unpack:
+        if not (folder / UNPACKED).is_dir():
+            _unpack(folder / only, entry.unpack)
+        return folder / UNPACKED
+    return folder / only if len(entry.files) == 1 else folder
 
 
 def _provide(entry: Entry, folder: Path, name: str, stated: str) -> None:
@@ -143,24 +146,21 @@ def _is_right(file: Path, stated: str) -> bool:
         return hashlib.file_digest(stream, kind).hexdigest() == expected
 
 
-def _is_unpacked(folder: Path, entry: Entry) -> bool:
-    """Tell whether the members of an archive lie there: it was checked when they were taken out of it."""
-    try:
-        return bool(entry.unpack) and any(fnmatch(name, Path(entry.unpack).name) for name in os.listdir(folder))
-    except OSError:
-        return False
-
-
 def _unpack(archive: Path, pattern: str) -> None:
-    """Take members out of an archive, all or none; the archive is kept."""
+    """Take members out of an archive, into a folder that is there whole or not at all; the archive is kept."""
+    target = archive.parent / UNPACKED
     try:
         with workplace(archive.parent) as place:
             files = list(_extracted(archive, pattern, Path(place)))
             if not files:
                 raise InputError(f"{archive}: holds no {pattern}")
+            (whole := Path(place, UNPACKED)).mkdir()
             for file in files:
-                os.replace(file, archive.parent / file.name)
+                os.replace(file, whole / file.name)
+            os.replace(whole, target)
     except (OSError, zipfile.BadZipFile) as error:
+        if target.is_dir():  # another process was faster
+            return
         raise InputError(f"{archive}: cannot be unpacked: {one_line(error)}") from error
 
 

@@ -6,6 +6,7 @@ import http.server
 import json
 import logging
 import re
+import shutil
 import threading
 import zipfile
 from functools import partial
@@ -148,6 +149,10 @@ def test_members_are_taken_out_of_an_archive(served, cached, monkeypatch):
     register(monkeypatch, entry)
     data = load_dataset("sheared", "test")
     np.testing.assert_array_equal(data.X, IMAGES.swapaxes(1, 2).reshape(N, -1))  # EMNIST lies on its side
+    left = cached / "sheared" / "unpacked" / "emnist-letters-train-images-idx3-ubyte.gz"
+    left.rename(cached / "sheared" / left.name)  # as if unpacking had been killed half way
+    shutil.rmtree(left.parent)
+    assert load_dataset("sheared", "test").fingerprint == data.fingerprint, "unpacked again"
     (cached / "sheared" / "gzip.zip").unlink()
     assert load_dataset("sheared").fingerprint, "the archive is not needed again"
 
