@@ -165,11 +165,6 @@ def _report(options: argparse.Namespace, started: float) -> int:
 
         print(load_run(options.name, options.mlruns).as_text(options.format).rstrip())
         return _status(findings)
-    if options.format != "table":
-        from fmnist_bench.automl.results import load_run
-
-        print(load_run(options.name, options.mlruns).as_text(options.format).rstrip())
-        return _status(findings)
     return _show(findings, f"made in {time.monotonic() - started:.0f} s")
 
 

@@ -45,12 +45,12 @@ class Comparison:
 
     @property
     def groups(self) -> list[list[RunRow]]:
-        """Scored runs that differ in nothing but their seed and moment, at least two of them."""
+        """Scored runs that differ in nothing but their seed and moment, of at least two seeds."""
         found: dict[tuple[Any, ...], list[RunRow]] = {}
         for row in self.rows:
             if row.status == SCORED:
                 found.setdefault(_given(row), []).append(row)
-        return [rows for rows in found.values() if len(rows) > 1]
+        return [rows for rows in found.values() if len({row.seed for row in rows} - {None}) > 1]
 
 
 def compare_runs(names: Sequence[str | Path] = (), mlruns: str | Path = "mlruns") -> Comparison:

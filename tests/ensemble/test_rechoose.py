@@ -37,6 +37,11 @@ def test_each_method_chooses_by_what_the_trials_left_and_writes_nothing(run, met
     )
 
 
+def test_a_study_that_is_named_twice_is_offered_once(run):
+    found = choose_offline(run, studies=["bayes", "bayes"])
+    assert found.n_offered == 2 and len(set(found.keys)) == len(found.keys)
+
+
 def test_the_run_chose_what_greedy_selection_chooses_again(run):
     found = choose_offline(run)
     chosen = {(study, number): weight for study, number, weight, _ in run.state["members"]}

@@ -125,6 +125,11 @@ def test_the_spread_over_seeds_stands_apart_from_the_interval(tmp_path):
     assert spread([1.0, 3.0]) == pytest.approx((2.0, 1.0, 3.0, 2**0.5))
 
 
+def test_runs_of_one_seed_are_no_spread_over_seeds(tmp_path):
+    assert not table(tmp_path, [replace(row, seed=0) for row in THREE]).groups
+    assert not table(tmp_path, [replace(THREE[0], seed=None), *THREE[:1]]).groups
+
+
 def test_runs_of_one_name_are_told_apart_by_what_is_before_it(small_benchmark, tmp_path):
     for place in ("a/mlruns", "b/mlruns", "c"):
         shutil.copytree(small_benchmark[0] / "runs", tmp_path / place / "runs")
