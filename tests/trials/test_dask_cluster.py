@@ -118,7 +118,7 @@ def sleeper(make_task, seconds, name="sleeper", **changes):
     return dataclasses.replace(task, study=study, folder=task.folder.with_name(name), **changes)
 
 
-def wait_until(condition, seconds=20.0):
+def wait_until(condition, seconds=60.0):
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, "waited in vain"
