@@ -12,6 +12,7 @@ from fmnist_bench.data.dataset import Dataset, Split
 from fmnist_bench.data.pixels import UNIT, WHITE, as_uint8, check_scale, decide_white, shape_of_images
 
 NAME = "arrays"  # of such a data set
+CHANNELS = 1, 3  # that images may have
 
 
 class Scale(NamedTuple):
@@ -71,6 +72,12 @@ def scale_of(rows: NDArray[Any], where: str = "X") -> Scale:
     return Scale(low, high)
 
 
+def check_lengths(rows: NDArray[Any], labels: NDArray[Any], X: str = "X", y: str = "y") -> None:
+    """Refuse rows and labels that are not equally many; `X` and `y` are what the message calls them."""
+    if len(rows) != len(labels):
+        raise InputError(f"{y}: {len(labels)} labels for the {len(rows)} rows of {X}; there must be one a row")
+
+
 def dataset_of(
     pixels: NDArray[np.uint8],
     labels: NDArray[Any],
@@ -95,17 +102,20 @@ def dataset_of(
     Raises
     ------
     InputError
-        Where there is a label that is no class.
+        Where there is not one label a row, a label that is no class, or images are neither gray nor of three colours.
     """
+    check_lengths(pixels, labels)
     if strange := sorted(set(labels.tolist()) - set(classes.tolist())):
         raise InputError(f"y: label {strange[0]!r} does not occur in the rows of fit")
     height, width, channels = shape_of_images(pixels.shape[1], image_shape)
+    if channels not in CHANNELS:
+        raise InputError(f"X: images of {channels} channels; allowed: 1, gray, or 3, red, green and blue")
     shape = (height, width) if channels == 1 else (height, width, channels)
     known = np.array(classes.tolist())  # as JSON holds them
-    X, y = np.ascontiguousarray(pixels), np.searchsorted(classes, labels).astype(np.int64)
+    X, y = np.ascontiguousarray(pixels).view(), np.searchsorted(classes, labels).astype(np.int64)
     rows = np.arange(len(X))
     split = Split(rows[:-n_validation], rows[-n_validation:]) if n_validation else None
-    X.flags.writeable = y.flags.writeable = False
+    X.flags.writeable = y.flags.writeable = False  # of the view: the array itself may be the caller's own
     names = tuple(printable(label) for label in known.tolist())
     digest = digest_of(repr((NAME, X.shape, shape, known.tolist(), n_validation)), X, y)
     return Dataset(NAME, X, y, known, shape, names, digest, split, in_memory=True)

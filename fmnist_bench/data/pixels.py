@@ -134,7 +134,9 @@ def _doubt(images: NDArray[Any], low: float, high: float, white: float) -> str:
 
 
 def as_uint8(images: NDArray[Any], white: float) -> NDArray[np.uint8]:
-    """Bring images from the scale on which `white` is white to whole numbers of 0 to 255."""
+    """Bring images from the scale on which `white` is white to whole numbers of 0 to 255; the rest is cut off."""
+    if images.dtype.kind in "iu" and np.iinfo(images.dtype).max != white:
+        images = np.clip(images, 0, min(int(white), np.iinfo(images.dtype).max))
     if images.dtype.kind != "f":
         pixels: NDArray[np.uint8] = images.astype(np.uint8, copy=False)
         return pixels if white == WHITE else pixels * np.uint8(WHITE)
