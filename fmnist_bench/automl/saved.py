@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,6 +15,7 @@ from fmnist_bench._utils.errors import InputError, one_line
 from fmnist_bench._utils.files import write_text
 from fmnist_bench.data.arrays import Scale
 from fmnist_bench.ensemble.loading import load_ensemble
+from fmnist_bench.ensemble.saved import check_replaceable, replace_folder
 
 if TYPE_CHECKING:
     from fmnist_bench.automl.classifier import AutoClassifier
@@ -28,14 +28,20 @@ def save_classifier(model: AutoClassifier, folder: Path) -> None:
     """Write a fitted model, whole or not at all; see `AutoClassifier.save`."""
     check_is_fitted(model, "ensemble_")
     folder = folder.resolve()
-    if folder.exists() and not (folder / ABOUT).is_file() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder}: is there and is no saved classifier; give another folder, or remove it first")
+    _check_replaceable(folder)
     temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     model.ensemble_.save(temporary / ENSEMBLE, model.allow_import)
     write_text(temporary / ABOUT, json.dumps(_about(model), indent=1) + "\n")
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(temporary, folder)
+    replace_folder(folder, temporary)
+
+
+def _check_replaceable(folder: Path) -> None:
+    """Refuse to replace a folder that holds anything but what `save_classifier` writes."""
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else {""} if folder.exists() else set()
+    if names not in (set(), {ABOUT, ENSEMBLE}):
+        raise InputError(f"{folder}: is there and is no saved classifier; give another folder, or remove it first")
+    check_replaceable(folder / ENSEMBLE)
 
 
 def _about(model: Any) -> dict[str, Any]:

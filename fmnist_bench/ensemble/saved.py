@@ -46,7 +46,7 @@ def write_bundle(
     """
     folder = folder.resolve()
     if not own_place:
-        _check_replaceable(folder)
+        check_replaceable(folder)
     temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
@@ -56,7 +56,7 @@ def write_bundle(
     ]
     combined = {"members": entries, "stacker": None if stacker is None else _add(temporary, "stacker", stacker)}
     write_manifest(temporary, {"versions": dict(versions()), **about, **combined})
-    _replace(folder, temporary)
+    replace_folder(folder, temporary)
 
 
 def save_bundle(
@@ -87,7 +87,7 @@ def save_bundle(
         write_bundle(folder, saved, about, None if stacker is None else save(len(members), "stacker", stacker))
 
 
-def _check_replaceable(folder: Path) -> None:
+def check_replaceable(folder: Path) -> None:
     """Refuse to replace a folder that holds anything but an ensemble."""
     if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= _own_files(folder)):
         raise InputError(f"{folder}: is there and is no saved ensemble; give another folder, or remove it first")
@@ -103,7 +103,7 @@ def _own_files(folder: Path) -> set[str]:
         return set()
 
 
-def _replace(folder: Path, new: Path) -> None:
+def replace_folder(folder: Path, new: Path) -> None:
     """Put `new` in the place of `folder`; a moment aside, the one or the other is there whole."""
     old = folder.with_name(f".{folder.name}.old")
     shutil.rmtree(old, ignore_errors=True)
