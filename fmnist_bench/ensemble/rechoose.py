@@ -131,7 +131,7 @@ def save_offline(run: Run, found: Rechosen, folder: str | Path, allow_import: Se
         Where a member's model was not kept or cannot be used, the train rows are gone, or something else is there.
     """
     check_kept(run, found)
-    dataset = _train_rows(run)
+    dataset = train_rows(run)
     X = dataset.X[read_split(run.folder, "validation")[:CHECKED_ROWS]]
     for (study, number), reason in faults_of_models(run, found.keys, X, allow_import).items():
         raise InputError(f"{study} trial {number}: {reason}")
@@ -215,7 +215,16 @@ def _of_members(found: Combination, members: NDArray[np.int64]) -> Combination:
     return Combination(found.weights[members], found.temperature, found.stacker, temperatures)
 
 
-def _train_rows(run: Run) -> Dataset:
+def train_rows(run: Run) -> Dataset:
+    """Load the rows that a run learnt from, its validation rows among them.
+
+    Raises
+    ------
+    InputError
+        Where they are gone, or have changed since.
+    """
+    if run.state.get("in_memory"):
+        return run.cached_dataset()
     reading = run.state.get("reading", {})
     dataset = load_dataset(run.state["data"], "train", path=run.state["data_path"], **reading)
     if dataset.fingerprint != run.state["fingerprint"]:

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from fmnist_bench._utils.errors import InputError
 from fmnist_bench._utils.probabilities import check_probabilities
 from fmnist_bench.data.dataset import BUILT_IN, Dataset, load_dataset
 from fmnist_bench.ensemble.choose import choose_again, offered
+from fmnist_bench.ensemble.rechoose import train_rows
 from fmnist_bench.ensemble.selection import Combination
 from fmnist_bench.ensemble.usable import Key, Say, faults_of_files, give_up, records_left
 from fmnist_bench.storage.run_folder import Run
@@ -57,7 +58,7 @@ def open_test_set(
         Test rows that are handed over; None takes those of the run's data set, where it has any.
     """
     if test is not None:
-        _hand_over(run, test)
+        test = _hand_over(run, test, say)
     elif not run.state.get("in_memory"):
         test = load_test_rows(run)
     if test is not None:
@@ -73,12 +74,13 @@ def open_test_set(
             return Opened(test, predicted)
         give_up(run, faults, say)
         if members & faults.keys():
-            choose_again(run, _train_rows(run), say, allow_import)
+            choose_again(run, train_rows(run), say, allow_import)
 
 
 def openings(run: Run) -> int:
     """How often the test rows were opened for a run; once for the report of a version that did not count."""
-    return int(run.state.get("test_set_opened", (run.folder / "report.md").exists()))
+    reported = not run.state.get("in_memory") and (run.folder / "report.md").exists()
+    return int(run.state.get("test_set_opened", reported))
 
 
 def note_opening(run: Run) -> None:
@@ -104,10 +106,6 @@ def winners(run: Run) -> dict[str, Trial]:
     return {study: found[0] for study, records in left.items() if (found := best(records, 1))}
 
 
-def _train_rows(run: Run) -> Dataset:
-    return run.cached_dataset() if run.state.get("in_memory") else _load(run, "train")
-
-
 def load_test_rows(run: Run) -> Dataset:
     """Load the test rows, of the data that the run learnt from: those of a user's own may have changed meanwhile.
 
@@ -131,13 +129,29 @@ def _load(run: Run, subset: str) -> Dataset:
     return load_dataset(state["data"], subset, path=state["data_path"], **state.get("reading", {}))
 
 
-def _hand_over(run: Run, test: Dataset) -> None:
+def _hand_over(run: Run, test: Dataset, say: Say) -> Dataset:
     """Note test rows for a run that has none; once noted, no others: who may choose among test sets can flatter."""
     if not run.state.get("in_memory"):
         raise InputError(f"{run.folder}: has test rows of its own; no others can be handed over")
     if run.state.get("handed_over", test.fingerprint) != test.fingerprint:
         raise InputError(f"{run.folder}: another test set has been opened; a run is measured once")
+    if notes := _seen(run, test):
+        say(notes[0])
     run.save_state(handed_over=test.fingerprint)
+    return replace(test, notes=(*test.notes, *notes))
+
+
+def _seen(run: Run, test: Dataset) -> tuple[str, ...]:
+    """Say how many test rows are among those that the run learnt from or chose by; refuse where all are."""
+    known = {row.tobytes() for row in test.X}
+    try:
+        known.intersection_update(row.tobytes() for row in run.cached_dataset().X)
+    except InputError:  # anybody may delete the cache
+        return ("whether test rows are among the rows of fit is unknown: these are not in the cache any more",)
+    n = sum(row.tobytes() in known for row in test.X)
+    if n == len(test.X):
+        raise InputError("X_test: all its rows are among those of fit or validation_data; test rows are new ones")
+    return (f"{n:,} of {len(test.X):,} test rows are among those of fit or validation_data, and flatter",) if n else ()
 
 
 def predict_test(

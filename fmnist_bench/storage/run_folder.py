@@ -292,7 +292,7 @@ class Run:
         shape, names = tuple(state["image_shape"]), tuple(state["class_names"])
         try:
             X, y = Rows(folder, shape, ()).load()
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError) as error:
             raise InputError(f"{folder}: the rows of {self.folder} are lost; run it anew") from error
         classes = np.array(state["classes"])
         return Dataset(state["data"], X, y, classes, shape, names, state["fingerprint"], in_memory=True)

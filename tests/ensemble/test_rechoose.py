@@ -130,3 +130,12 @@ def test_a_run_that_was_killed_has_an_ensemble_to_choose(run, capsys):
     printed = capsys.readouterr().out
     assert "0 times before" in printed and "the run's own" not in printed
     assert load_ensemble("mine").members_
+
+
+def test_a_run_over_arrays_is_saved_by_the_rows_in_the_cache(run, tmp_path):
+    run.save_state(in_memory=True, data="arrays")
+    save_offline(run, choose_offline(run), tmp_path / "again")
+    assert load_ensemble(tmp_path / "again").n_features_in_ == 64
+    shutil.rmtree(run.store.cache)
+    with pytest.raises(InputError, match="the rows of .* are lost"):
+        save_offline(run, choose_offline(run), tmp_path / "third")
