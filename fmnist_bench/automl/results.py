@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from fmnist_bench._utils.errors import InputError, nearest
+from fmnist_bench._utils.errors import InputError, nearest, one_line
 from fmnist_bench.report.findings import Contestant, Findings
 from fmnist_bench.report.gather import gather
 from fmnist_bench.report.opening import Opened
 from fmnist_bench.storage.find_runs import newest_run, open_folder
 from fmnist_bench.storage.journal import read_studies
 from fmnist_bench.storage.results import ROW_STATUSES
-from fmnist_bench.storage.run_folder import Run, read_split
+from fmnist_bench.storage.run_folder import STATE, Run, read_split
 from fmnist_bench.storage.trial import Trial
 
 if TYPE_CHECKING:
@@ -109,12 +110,13 @@ class RunResults:
             in a column that is called by its label.
         """
         run = self._run()
-        probabilities = self._probabilities(run, study, trial)
-        classes = _classes(run, probabilities.shape[1])
-        index = pd.Index(read_split(run.folder, "validation"), name="row")
-        table = pd.DataFrame(probabilities, index, pd.Index(classes))
-        table.insert(0, "label", classes[run.y_valid()])
-        table.insert(1, "predicted", classes[probabilities.argmax(axis=1)])
+        with _damage_told(self.folder):
+            probabilities = self._probabilities(run, study, trial)
+            classes = _classes(run, probabilities.shape[1])
+            index = pd.Index(read_split(run.folder, "validation"), name="row")
+            table = pd.DataFrame(probabilities, index, pd.Index(classes))
+            table.insert(0, "label", classes[run.y_valid()])
+            table.insert(1, "predicted", classes[probabilities.argmax(axis=1)])
         return table
 
     def confusion_matrix(self, name: str = ENSEMBLE) -> pd.DataFrame:
@@ -196,11 +198,14 @@ class RunResults:
         return head + str(self.leaderboard().to_html(float_format="{:.4g}".format, na_rep="", border=0))
 
     def _run(self) -> Run:
+        if not (self.folder / STATE).is_file():
+            raise InputError(f"{self.folder}: the run is gone; where it was moved, load_run(FOLDER) opens it there")
         return open_folder(self.folder)
 
     def _findings(self) -> Findings:
         run = self._run()
-        return gather(run, Opened(None, {}), run.state.get("environment", {}))
+        with _damage_told(self.folder):
+            return gather(run, Opened(None, {}), run.state.get("environment", {}))
 
     def _probabilities(self, run: Run, name: str, trial: int | None) -> np.ndarray[Any, Any]:
         if trial is not None:
@@ -212,6 +217,17 @@ class RunResults:
         if name not in known:
             raise InputError(f"{self.folder}: no model {name!r}{nearest(name, list(known))}; {_few(known)}")
         return known[name].valid_probabilities
+
+
+@contextlib.contextmanager
+def _damage_told(folder: Path) -> Iterator[None]:
+    """Make one line of what reading files that are missing, or not as a run wrote them, raises."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise InputError(f"{folder}: a file of the run is missing or damaged: {one_line(error)}") from error
 
 
 def _leader(findings: Findings, who: Contestant) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from fmnist_bench.report.opening import Opened, Probabilities, combination_of, m
 from fmnist_bench.report.so_far import ensembles_so_far
 from fmnist_bench.storage.results import NOT_BEGUN, PREPARATION, TrialResult
 from fmnist_bench.storage.run_folder import MANIFEST, Run, read_split
-from fmnist_bench.storage.trial import Trial, trial_fault
+from fmnist_bench.storage.trial import RECORD, Trial, trial_fault
 from fmnist_bench.storage.trial_folder import SAMPLES
 
 FIGURES = "figures"  # folder of the PNG files
@@ -230,7 +230,7 @@ def _ensemble(
     predicted: Mapping[tuple[str, int], Probabilities],
 ) -> Contestant:
     combination = combination_of(run)
-    results = [next(r.result for r in records[study] if r.number == number) for study, number, _ in members]
+    results = [_result(run, records, study, number) for study, number, _ in members]
     return Contestant(
         name="ensemble",
         trial=None,
@@ -242,6 +242,13 @@ def _ensemble(
         predict_seconds=sum(result.predict_seconds for result in results),
         search_seconds=sum(record.seconds for rows in records.values() for record in rows),
     )
+
+
+def _result(run: Run, records: Mapping[str, Sequence[Trial]], study: str, number: int) -> TrialResult:
+    found = next((r.result for r in records.get(study, ()) if r.number == number), None)
+    if found is None:
+        raise InputError(f"{run.trial_folder(study, number) / RECORD}: is missing or damaged")
+    return found
 
 
 def _of_members(

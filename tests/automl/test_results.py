@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+from functools import partial
 
 import numpy as np
 import optuna
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure
 from sklearn.base import clone
 
 from fmnist_bench import InputError, load_model, load_run
+from fmnist_bench.automl.results import RunResults
 from fmnist_bench.cli import main
 
 
@@ -127,3 +129,26 @@ def test_what_is_no_run_is_refused(tmp_path):
     with pytest.raises(InputError, match="holds no run of that name"):
         load_run("nothing", tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+FILES = ["run.json", "split.npz", "optuna.journal", "trials/bayes/0/trial.json", "trials/bayes/0/result.json"]
+FILES += ["trials/bayes/0/valid_probabilities.npy", "trials/bayes/1/valid_probabilities.npy", "ensemble/manifest.json"]
+
+
+@pytest.mark.parametrize("how", ["gone", "empty", "cut", "other"])
+@pytest.mark.parametrize("file", FILES)
+def test_a_damaged_file_is_told_in_one_line_or_does_no_harm(run, tmp_path, file, how):
+    path = shutil.copytree(run.folder, tmp_path / "copy") / file
+    content = {"empty": b"", "cut": path.read_bytes()[: path.stat().st_size // 2], "other": b"[]\n"}
+    path.unlink()
+    if how != "gone":
+        path.write_bytes(content[how])
+    damaged = RunResults(tmp_path / "copy")
+    ways = [damaged.leaderboard, damaged.trials, damaged.learning_curves, damaged.figures, damaged._repr_html_]
+    ways += [partial(damaged.predictions, *given) for given in [("ensemble",), ("bayes",), ("bayes", 0), ("bayes", 1)]]
+    ways += [damaged.confusion_matrix, partial(damaged.optuna_study, "bayes"), partial(damaged.as_text, "csv")]
+    for read in ways:
+        try:
+            read()
+        except InputError as error:
+            assert str(tmp_path / "copy") in str(error)
