@@ -80,8 +80,8 @@ def run_benchmark(
     fresh : bool
         Begin a new run although there is one of the same benchmark; the old one stays.
     data : str, Path, Dataset or None
-        A data set as `load_dataset` takes it; or a folder with Fashion-MNIST's files; or the train rows
-        of one, which are taken as they are.
+        A data set as `load_dataset` takes it, by name or path; a folder with Fashion-MNIST's files; or rows in memory
+        that belong to none, such as `AutoClassifier` makes.
     resize : int or None
         Pixels each way to which images are brought, 1 to 1024; None takes the benchmark's.
     skip_unreadable : bool
@@ -179,7 +179,11 @@ def rewrite_report(
     if markdown is not None and (Path(markdown).is_dir() or not Path(markdown).absolute().parent.is_dir()):
         raise InputError(f"{markdown}: there is no such folder; name a file in an existing one")
     folder = Path(name).resolve()
-    run = open_folder(folder) if (folder / STATE).is_file() else Store(mlruns).latest_run(str(name))
+    if (folder / STATE).is_file():
+        run = open_folder(folder)
+    else:
+        Store(mlruns, writes=False).latest_run(str(name))  # where there is none, no folder is made
+        run = Store(mlruns).latest_run(str(name))
     with run:
         if "environment" not in run.state:
             raise InputError(f"{run.folder}: this run is not finished; python -m fmnist_bench run {name} continues it")
@@ -255,6 +259,8 @@ def _benchmark(name: str | Path | Benchmark) -> Benchmark:
 def _with_data(benchmark: Benchmark, data: str | Path | Dataset | None) -> tuple[Benchmark, Path | None]:
     """Let `data` stand for the benchmark's own; both take the same names and paths."""
     if isinstance(data, Dataset):
+        if not data.in_memory:  # its test rows must be those that belong to its train rows
+            raise InputError(f"data: a loaded data set; give its name or path, such as {data.name!r}, instead")
         return replace(benchmark, data=data.name), None
     name, path = resolve(benchmark.data if data is None else data)
     return replace(benchmark, data=name), path

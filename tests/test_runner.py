@@ -737,3 +737,17 @@ def test_a_run_that_mlflow_refuses_leaves_the_earlier_one_the_newest(copied):
     with pytest.raises(InputError, match="nowhere"):
         run_benchmark("tiny", seed=7, tracking_uri="sqlite:////nowhere/mlflow.db", progress=Progress())
     assert Store("mlruns").latest_run().folder == copied.folder
+
+
+@pytest.mark.parametrize("subset", ["train", "test"])
+def test_a_data_set_that_was_loaded_is_given_by_its_name(place, subset):
+    with pytest.raises(InputError, match="give its name or path, such as 'digits'"):
+        run_benchmark("tiny", data=load_dataset("digits", subset), progress=Progress())
+    assert not list(place.glob("mlruns/runs/*"))
+
+
+def test_a_report_of_no_run_makes_no_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="holds no run of tiny"):
+        rewrite_report("tiny")
+    assert list(tmp_path.iterdir()) == []
