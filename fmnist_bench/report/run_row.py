@@ -16,9 +16,9 @@ from fmnist_bench.storage.run_folder import STATE, read_state
 from fmnist_bench.storage.trial import RECORD, read_record
 
 SCORED, EMPTY = "reported", "no complete trial"
-NOT_REPORTED, NOT_FINISHED, DAMAGED = "not reported", "not finished", "damaged"
+NOT_REPORTED, NOT_FINISHED, UNTESTED, DAMAGED = "not reported", "not finished", "no test rows", "damaged"
 SHARES = ("accuracy", "low", "high")
-STATUSES = (SCORED, EMPTY, NOT_REPORTED, NOT_FINISHED, DAMAGED)
+STATUSES = (SCORED, EMPTY, NOT_REPORTED, NOT_FINISHED, UNTESTED, DAMAGED)
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,8 @@ def _core_seconds(folder: Path) -> float:
 def _reached(state: dict[str, Any]) -> dict[str, Any]:
     """What a run came to, or why there is nothing."""
     if not (scores := state.get("scores")):
-        return {"status": NOT_REPORTED if "environment" in state else NOT_FINISHED}
+        ended = UNTESTED if state.get("in_memory") else NOT_REPORTED
+        return {"status": ended if "environment" in state else NOT_FINISHED}
     about = {"test_rows": int(scores["rows"]), "test_fingerprint": str(scores["fingerprint"])}
     if not (ensemble := scores["ensemble"]):
         return {"status": EMPTY, **about}

@@ -210,3 +210,9 @@ def test_files_are_written_where_they_are_asked_for(small_benchmark, tmp_path):
     targets = {form: tmp_path / f"page.{form}" for form in ("markdown", "csv", "html")}
     assert main(["compare", *(f"--{form}={path}" for form, path in targets.items())]) == 0
     assert all("bayes" in path.read_text() for path in targets.values())
+
+
+def test_a_search_over_arrays_has_no_test_rows_until_they_are_handed_over(results):
+    state = json.loads((results.with_name("unreported") / "run.json").read_text())
+    (results.with_name("unreported") / "run.json").write_text(json.dumps({**state, "in_memory": True}))
+    assert [row.status for row in compare_runs([results.with_name("unreported")]).rows] == ["no test rows"]
