@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fmnist_bench.config.study import Benchmark
     from fmnist_bench.data.dataset import Dataset
     from fmnist_bench.ensemble.estimator import StackedEnsemble
+    from fmnist_bench.report.findings import Findings
     from fmnist_bench.session import Outcome
 
 
@@ -80,8 +81,10 @@ class AutoClassifier(_Bases):
     Notes
     -----
     Images have the shape (n, height, width) or (n, height, width, channels), or are rows of the pixels of a square.
-    Pixels are 0 to 255, or 0 to 1 as floats; numbers on another scale are brought there by the smallest and the
-    largest of `fit`, and a warning says so. The first Ctrl-C ends the search and leaves a fitted model, where `fit`
+    Images are gray or have three colours. Pixels are 0 to 255, or 0 to 1 as floats. Whole numbers of 0 to 255 are taken
+    as they are; where all are below 32, such as digits of 0 to 16, a warning says that they are nearly black: bring
+    them to 0 to 1. Other numbers are brought to the scale by the smallest and the largest of `fit`, with a warning.
+    What later lies beyond the scale is cut off. The first Ctrl-C ends the search and leaves a fitted model, where `fit`
     runs in the main thread.
 
     Examples
@@ -151,11 +154,15 @@ class AutoClassifier(_Bases):
         InputError
             Something that cannot be used, a ValueError; or no trial was complete.
         """
+        from fmnist_bench.automl.results import load_run
+
         started = time.monotonic()
         dataset = self._dataset(X, y, validation_data)
         folder = Path(tempfile.mkdtemp(prefix="fmnist_bench-") if self.mlruns is None else self.mlruns)
         try:
-            self._take(self._search(dataset, folder, started))
+            outcome = self._search(dataset, folder, started)
+            self._load(run := load_run(outcome.folder), outcome.findings)
+            self.run_ = run
         except BaseException:
             if self.mlruns is None:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -194,20 +201,22 @@ class AutoClassifier(_Bases):
         Raises
         ------
         InputError
-            Where other test rows have been opened before.
+            Where other test rows have been opened before, all of them are rows of `fit`, or the run is gone.
         """
         from sklearn.utils.validation import check_is_fitted, column_or_1d
 
         from fmnist_bench.data.arrays import dataset_of
         from fmnist_bench.runner import rewrite_report
+        from fmnist_bench.storage.run_folder import STATE
 
         check_is_fitted(self, "run_")
+        if not (self.run_.folder / STATE).is_file():
+            raise InputError(f"{self.run_.folder}: the run is gone; where it was moved, set run_ = load_run(FOLDER)")
         if (X_test is None) != (y_test is None):
             raise InputError("report: needs X_test and y_test, or neither")
         if X_test is not None:
             test = dataset_of(self._pixels(X_test), column_or_1d(y_test), self.classes_, self.image_shape_)
-            rewrite_report(self.run_.folder, allow_import=self.allow_import, test=test)
-            self.leaderboard_ = self.run_.leaderboard()
+            self._load(self.run_, rewrite_report(self.run_.folder, allow_import=self.allow_import, test=test))
         return self.run_.folder / "report.html"
 
     def save(self, folder: str | Path) -> None:
@@ -254,7 +263,7 @@ class AutoClassifier(_Bases):
         from sklearn.utils.multiclass import check_classification_targets
         from sklearn.utils.validation import column_or_1d, validate_data
 
-        from fmnist_bench.data.arrays import dataset_of, scale_of
+        from fmnist_bench.data.arrays import check_lengths, dataset_of, scale_of
         from fmnist_bench.data.pixels import as_rows, image_shape_of
 
         self.image_shape_ = image_shape_of(X)
@@ -266,6 +275,7 @@ class AutoClassifier(_Bases):
         pixels, n_validation = self.scale_.pixels(rows), 0
         if validation_data is not None:
             extra, extra_labels = self._pixels(validation_data[0]), column_or_1d(validation_data[1])
+            check_lengths(extra, extra_labels, "X_valid", "y_valid")
             pixels, labels = np.concatenate([pixels, extra]), np.concatenate([labels, extra_labels])
             n_validation = len(extra)
         return dataset_of(pixels, labels, self.classes_, self.image_shape_, n_validation)
@@ -316,24 +326,21 @@ class AutoClassifier(_Bases):
             started=started,
         )
 
-    def _take(self, outcome: Outcome) -> None:
-        """Load what the run has left."""
-        from fmnist_bench.automl.results import load_run
+    def _load(self, run: RunResults, findings: Findings) -> None:
+        """Load what a run has left; its report may have chosen the ensemble again."""
         from fmnist_bench.ensemble.loading import load_ensemble
         from fmnist_bench.models.saved import load_model
 
-        findings = outcome.findings
         if findings.ensemble is None or findings.best_single is None:
             reasons = [trial.reason for trial in findings.failed if trial.reason]
             why = f"; the first failed so: {reasons[0]}" if reasons else "; the budget may be too short"
             raise InputError(f"no trial was complete{why}")
-        self.run_ = load_run(outcome.folder)
-        self.ensemble_ = load_ensemble(outcome.folder / "ensemble", self.allow_import)
+        self.ensemble_ = load_ensemble(run.folder / "ensemble", self.allow_import)
         best = findings.best_single
         known = dict(self.ensemble_.members_).get(f"{best.name}-{best.trial}")
-        file = self.run_.model_file(best.name, int(best.trial or 0))
+        file = run.model_file(best.name, int(best.trial or 0))
         self.best_estimator_ = load_model(file, self.allow_import) if known is None else known
-        self.leaderboard_, self.trials_ = self.run_.leaderboard(), self.run_.trials()
+        self.leaderboard_, self.trials_ = run.leaderboard(), run.trials()
 
 
 _of_init = inspect.signature(AutoClassifier.__init__)

@@ -1,5 +1,6 @@
 """`AutoClassifier` over arrays in memory: real searches of a second or two on digits."""
 
+import json
 import os
 import pickle
 import signal
@@ -115,6 +116,58 @@ def test_a_test_set_is_opened_once(make):
         model.report(X_test)
 
 
+def kept(model):
+    """What ``run.json`` of its run holds."""
+    return json.loads((model.run_.folder / "run.json").read_text())
+
+
+def test_rows_and_labels_are_equally_many_and_else_no_test_set_is_opened(make, model):
+    with pytest.raises(InputError, match="y_valid: 2 labels for the 3 rows of X_valid"):
+        make().fit(X, y, validation_data=(X_test[:3], y_test[:2]))
+    with pytest.raises(InputError, match="y: 599 labels for the 600 rows"):
+        model.report(X_test, y_test[:-1])
+    assert not kept(model).keys() & {"test_set_opened", "handed_over"}
+
+
+def test_rows_of_fit_are_no_test_set_and_some_of_them_are_counted_in_the_report(make):
+    model = make(studies=[make().studies[0]]).fit(X, y)
+    with pytest.raises(InputError, match="all its rows are among those of fit"):
+        model.report(X, y)
+    assert not kept(model).keys() & {"test_set_opened", "handed_over"}
+    page = model.report(np.concatenate([X_test, X[:7]]), np.concatenate([y_test, y[:7]]))
+    assert "7 of 607 test rows are among those of fit" in page.read_text()
+    assert kept(model)["test_set_opened"] == 1, "the report without test rows has opened none"
+
+
+def test_a_model_that_is_given_up_in_the_report_leaves_the_ensemble_at_once(make):
+    model = make().fit(X, y)
+    assert "forest-0" in dict(model.ensemble_.members_)
+    model.run_.model_file("forest", 0).unlink()
+    model.report(X_test, y_test)
+    assert list(dict(model.ensemble_.members_)) == ["bayes-0"]
+    assert type(model.best_estimator_.get_params()["model"]).__name__ == "GaussianNB"
+    again = load_ensemble(model.run_.folder / "ensemble")
+    np.testing.assert_allclose(model.predict_proba(X_test), again.predict_proba(X_test.reshape(600, -1)))
+
+
+def test_a_run_whose_folder_was_moved_is_not_reported_and_nothing_is_made(make, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = make(studies=[make().studies[0]], mlruns=tmp_path / "first").fit(X[:300], y[:300])
+    (tmp_path / "first").rename(tmp_path / "second")
+    for given in ((), (X_test, y_test)):
+        with pytest.raises(InputError, match="the run is gone; where it was moved"):
+            model.report(*given)
+    assert [path.name for path in tmp_path.iterdir()] == ["second"]
+    model.run_ = load_run(next((tmp_path / "second" / "runs").iterdir()))
+    assert "600 test rows right" in model.report(X_test, y_test).read_text()
+
+
+def test_images_of_two_channels_are_refused_before_the_search(make, tmp_path):
+    with pytest.raises(InputError, match="images of 2 channels"):
+        make(mlruns=tmp_path).fit(np.stack([X, X], axis=-1), y)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("labels", [numbers + 5, numbers > 4, numbers.astype(float), WORDS[numbers].astype(object)])
 def test_labels_of_any_kind_come_back_as_they_are(make, labels):
     model = make(studies=[make().studies[0]]).fit(images[:600], labels[:600])
@@ -165,6 +218,22 @@ def test_it_is_saved_and_loaded(model, tmp_path):
     (tmp_path / "mine" / "thesis.txt").write_text("mine")
     with pytest.raises(InputError, match="is no saved classifier"):
         model.save(tmp_path / "mine")
+
+
+@pytest.mark.parametrize("place", ["notes.txt", "ensemble/notes.txt"])
+def test_a_folder_that_holds_anything_else_is_not_replaced(model, tmp_path, place):
+    model.save(tmp_path / "kept")
+    (tmp_path / "kept" / place).write_text("mine")
+    with pytest.raises(InputError, match="is there and is no saved"):
+        model.save(tmp_path / "kept")
+    assert (tmp_path / "kept" / place).read_text() == "mine"
+    assert AutoClassifier.load(tmp_path / "kept").classes_.tolist() == sorted(WORDS)
+    (tmp_path / "alone").mkdir()
+    (tmp_path / "alone" / "classifier.json").write_text("{}")
+    with pytest.raises(InputError, match="is there and is no saved"):
+        model.save(tmp_path / "alone")
+    with pytest.raises(InputError, match="is there and is no saved"):
+        model.save(tmp_path / "alone" / "classifier.json")
 
 
 def test_it_is_pickled_and_cloned(model):
