@@ -267,7 +267,7 @@ def test_monitor_stops_training_with_a_readable_history(digits):
 
 
 def test_time_limit_completes_the_schedule(digits, fitted, monkeypatch):
-    seconds, rates = 6.0, []
+    seconds, rates = 6.0 if keras.backend.backend() == "tensorflow" else 15.0, []  # others compile for seconds
 
     def note(course, batch, logs=None):
         follow(course, batch, logs)
