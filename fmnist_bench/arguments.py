@@ -56,48 +56,22 @@ def make_parser() -> argparse.ArgumentParser:
     _declare_run(run)
 
     report = verbs.add_parser("report", parents=[mlruns, imports, shared], help="write the newest run's report again")
-    report.add_argument("name", metavar="NAME", help="the benchmark")
-    report.add_argument("--markdown", metavar="FILE", help="write the Markdown report here as well")
-    report.add_argument(
-        "--format",
-        default="table",
-        choices=("table", "html", "md", "csv", "latex"),
-        help="print the leaderboard as a table (default), CSV or LaTeX, or the report",
-    )
+    _declare_report(report)
 
     compare = verbs.add_parser("compare", parents=[mlruns, shared], help="set runs beside each other")
-    compare.add_argument(
-        "runs",
-        nargs="*",
-        metavar="RUN",
-        help="folder of a run, folder of results, benchmark, or a file of --csv (default: all in --mlruns)",
-    )
-    for form, what in (("markdown", "Markdown"), ("csv", "CSV"), ("html", "one HTML page")):
-        compare.add_argument(f"--{form}", metavar="FILE", help=f"write it as {what}")
+    _declare_compare(compare)
 
     ensemble = verbs.add_parser("ensemble", parents=[mlruns, imports, shared], help="choose a run's ensemble again")
     _declare_ensemble(ensemble)
 
     predict = verbs.add_parser("predict", parents=[mlruns, imports, shared], help="classify images")
-    predict.add_argument(
-        "images", nargs="+", metavar="IMAGES", help="PNG or JPEG files, folders of them, .npz files of images"
-    )
-    predict.add_argument("--ensemble", metavar="DIR", help="a saved ensemble (default: the newest in --mlruns)")
-    predict.add_argument("--format", default="table", choices=("table", "csv", "json"), help="default: table")
+    _declare_predict(predict)
 
     ui = verbs.add_parser("ui", parents=[mlruns, shared], help="start the MLflow UI on 127.0.0.1")
     ui.add_argument("--port", type=int, default=5000, help="port (default: 5000)")
 
     serve = verbs.add_parser("serve", parents=[mlruns, shared], help="serve a registered ensemble on 127.0.0.1")
-    serve.add_argument(
-        "model",
-        nargs="?",
-        default="fmnist-ensemble@champion",
-        metavar="MODEL",
-        help="NAME@ALIAS or NAME/VERSION (default: fmnist-ensemble@champion)",
-    )
-    serve.add_argument("--port", type=int, default=5001, help="port (default: 5001)")
-    serve.add_argument("--tracking-uri", default="", metavar="URI", help="take it from this MLflow store")
+    _declare_serve(serve)
 
     verbs.add_parser("list", parents=[shared], help="show benchmarks, and studies with their spaces")
 
@@ -105,14 +79,7 @@ def make_parser() -> argparse.ArgumentParser:
     check.add_argument("name", metavar="NAME", help="a benchmark, a study, or the path of a TOML file")
 
     show = verbs.add_parser("data", parents=[files, reading, shared], help="fetch, verify and show a data set")
-    show.add_argument(
-        "name",
-        nargs="?",
-        default="fashion-mnist",
-        metavar="NAME",
-        help="fashion-mnist (default), another name, openml:NUMBER or a path",
-    )
-    show.add_argument("--near", action="store_true", help="count test images that are nearly train images")
+    _declare_data(show)
 
     doctor = verbs.add_parser("doctor", parents=[files, mlruns, shared], help="say what a run would find here")
     doctor.add_argument("--weights", metavar="DIR", help="folder with files of pretrained weights")
@@ -154,3 +121,56 @@ def _declare_ensemble(ensemble: argparse.ArgumentParser) -> None:
     ensemble.add_argument(
         "--open-test-set", action="store_true", help="show its test score, which the run's record counts"
     )
+
+
+def _declare_report(report: argparse.ArgumentParser) -> None:
+    report.add_argument("name", metavar="NAME", help="the benchmark")
+    report.add_argument("--markdown", metavar="FILE", help="write the Markdown report here as well")
+    report.add_argument(
+        "--format",
+        default="table",
+        choices=("table", "html", "md", "csv", "latex"),
+        help="print the leaderboard as a table (default), CSV or LaTeX, or the report",
+    )
+
+
+def _declare_compare(compare: argparse.ArgumentParser) -> None:
+    compare.add_argument(
+        "runs",
+        nargs="*",
+        metavar="RUN",
+        help="folder of a run, folder of results, benchmark, or a file of --csv (default: all in --mlruns)",
+    )
+    for form, what in (("markdown", "Markdown"), ("csv", "CSV"), ("html", "one HTML page")):
+        compare.add_argument(f"--{form}", metavar="FILE", help=f"write it as {what}")
+
+
+def _declare_predict(predict: argparse.ArgumentParser) -> None:
+    predict.add_argument(
+        "images", nargs="+", metavar="IMAGES", help="PNG or JPEG files, folders of them, .npz files of images"
+    )
+    predict.add_argument("--ensemble", metavar="DIR", help="a saved ensemble (default: the newest in --mlruns)")
+    predict.add_argument("--format", default="table", choices=("table", "csv", "json"), help="default: table")
+
+
+def _declare_serve(serve: argparse.ArgumentParser) -> None:
+    serve.add_argument(
+        "model",
+        nargs="?",
+        default="fmnist-ensemble@champion",
+        metavar="MODEL",
+        help="NAME@ALIAS or NAME/VERSION (default: fmnist-ensemble@champion)",
+    )
+    serve.add_argument("--port", type=int, default=5001, help="port (default: 5001)")
+    serve.add_argument("--tracking-uri", default="", metavar="URI", help="take it from this MLflow store")
+
+
+def _declare_data(show: argparse.ArgumentParser) -> None:
+    show.add_argument(
+        "name",
+        nargs="?",
+        default="fashion-mnist",
+        metavar="NAME",
+        help="fashion-mnist (default), another name, openml:NUMBER or a path",
+    )
+    show.add_argument("--near", action="store_true", help="count test images that are nearly train images")

@@ -123,27 +123,19 @@ def test_live_table_fits_eighty_columns_with_all_numbers_whole(now):
     list(events)
 
 
-def test_live_table_of_sixty_columns_keeps_the_names_of_studies(now):
-    show = live(60)
+@pytest.mark.parametrize(
+    ("columns", "ended", "running"),
+    [(60, ["1", "–", "91.23"], ["–", "–", "–", "#0", "0:00"]), (40, ["1", "91.23"], ["–", "–"])],
+)
+def test_a_narrow_live_table_keeps_the_names_of_studies(now, columns, ended, running):
+    show = live(columns)
     show.run_started("smoke", 60.0, ["cnn", "hist_gradient_boosting"])
     show.trial_started("cnn", 0)
     show.trial_ended("hist_gradient_boosting", 0, "complete", 0.9123, 5.0)
-    text = drawn(show, 60)
-    assert max(map(len, text.splitlines())) <= 60
-    assert row(text, "hist_gradient_boosting").split() == ["hist_gradient_boosting", "1", "–", "91.23"]
-    assert row(text, "cnn").split()[-2:] == ["#0", "0:00"]
-    show.run_ended()
-
-
-def test_live_table_of_forty_columns_and_ten_lines_shows_names_and_scores(now):
-    show = live(40)
-    show.run_started("smoke", 60.0, ["cnn", "hist_gradient_boosting"])
-    show.trial_started("cnn", 0)
-    show.trial_ended("hist_gradient_boosting", 0, "complete", 0.9123, 5.0)
-    text = drawn(show, 40)
-    assert max(map(len, text.splitlines())) <= 40
-    assert row(text, "hist_gradient_boosting").split() == ["hist_gradient_boosting", "1", "91.23"]
-    assert row(text, "cnn").split() == ["cnn", "–", "–"]
+    text = drawn(show, columns)
+    assert max(map(len, text.splitlines())) <= columns
+    assert row(text, "hist_gradient_boosting").split() == ["hist_gradient_boosting", *ended]
+    assert row(text, "cnn").split() == ["cnn", *running]
     show.run_ended()
 
 
