@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from fmnist_bench.arguments import make_parser
+from fmnist_bench.cli.program import make_parser
 from fmnist_bench.config.schemas import NAMES, schema
 
 

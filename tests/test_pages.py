@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fmnist_bench.arguments import make_parser
 from fmnist_bench.cli import main
+from fmnist_bench.cli.program import make_parser
 
 ROOT = Path(__file__).parent.parent
 PAGES = [

@@ -1,0 +1,70 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+
+from fmnist_bench.cli import main
+from fmnist_bench.config.schemas import schema
+
+
+def test_run_prints_leaderboard_and_where_everything_is(place, capsys):
+    assert main(["run", "tiny"]) == 0
+    printed = capsys.readouterr().out
+    assert "test %" in printed
+    for line in ("ensemble ", "bayes ", "Report:", "MLflow:", "Ensemble:"):
+        assert any(row.startswith(line) for row in printed.splitlines()), line
+
+
+def test_quiet_prints_the_result_alone(again, capsys):
+    assert main(["run", "tiny", "--trials", "2", "--quiet"]) == 0
+    printed = capsys.readouterr().out
+    assert "test %" in printed and "started" not in printed
+
+
+def test_json_prints_events_of_the_schema_alone(finished):
+    events = finished[1]
+    for event in events:
+        jsonschema.validate(event, schema("event"), jsonschema.Draft7Validator)
+    assert [event["event"] for event in events if event["event"] != "message"] == ["started", "trial", "result"]
+    result = events[-1]
+    assert Path(result["report"]).is_file() and Path(result["ensemble"]).is_dir()
+    assert [model["name"] for model in result["models"]] == ["ensemble", "bayes"]
+    assert all(model["test_low"] < model["test_accuracy"] < model["test_high"] for model in result["models"])
+
+
+@pytest.mark.slow
+def test_a_run_to_which_nobody_listens_ends_and_goes_on_later(place):
+    command = [sys.executable, "-m", "fmnist_bench", "run", "tiny", "--trials", "30", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(60) == 1
+    assert main(["run", "tiny", "--trials", "30"]) == 0
+    statuses = [json.loads(path.read_text())["result"]["status"] for path in place.glob("mlruns/**/trial.json")]
+    assert statuses.count("complete") == 30
+    assert set(statuses) <= {"complete", "interrupted"}
+
+
+def test_nan_pixels_are_refused(place, capsys):
+    images = np.zeros((40, 4, 4))
+    images[3, 2, 1] = np.nan
+    labels = np.arange(40) % 2
+    np.savez("nan.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+    assert main(["run", "tiny", "--data", "nan.npz"]) == 2
+    assert "NaN" in capsys.readouterr().err
+
+
+def test_ones_own_images_run(place, capsys, monkeypatch):
+    rng = np.random.default_rng(0)
+    labels = np.arange(120) % 3
+    images = (rng.random((120, 5, 7, 3)) * 80 + labels[:, None, None, None] * 80).astype(np.uint8)
+    np.savez("own.npz", x_train=images[:90], y_train=labels[:90], x_test=images[90:], y_test=labels[90:])
+    assert main(["run", "tiny", "--data", "own.npz", "--quiet"]) == 0
+    assert "100.00" in capsys.readouterr().out
+    (place / "elsewhere").mkdir()
+    monkeypatch.chdir(place / "elsewhere")
+    assert main(["report", "tiny", "--mlruns", "../mlruns"]) == 0
