@@ -145,9 +145,9 @@ class Pipeline(ClassifierMixin, BaseEstimator):
     def _check_again(self, X: Any) -> Any:
         check_is_fitted(self, "classes_")
         X = _array_or_frame(X)
-        check_image_shape(getattr(self, "image_shape_", None), X)  # some were saved before these were kept
+        check_image_shape(self.image_shape_, X)
         pixels = validate_data(self, as_rows(X), reset=False, dtype=None, ensure_all_finite=False)
-        check_scale(getattr(self, "_white", None), pixels)
+        check_scale(self._white, pixels)
         return pixels
 
     def __sklearn_tags__(self) -> Tags:

@@ -6,9 +6,9 @@ executes no operation and starts no threads of the back end.
 
 from __future__ import annotations
 
-import inspect
 import time
 from abc import abstractmethod
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -38,11 +38,12 @@ Pair = tuple[ArrayLike, ArrayLike] | None
 SCORED, LEAST_SCORED = 0.1, 1000  # share of the rows trained on, and rows, that are scored after each epoch
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
     """Base class of classifiers over rows of pixels that train a Keras network.
 
-    A one-cycle learning rate, label smoothing and random flips, shifts and erasing. Subclasses implement `_build` and
-    name every parameter in their own constructor.
+    A one-cycle learning rate, label smoothing and random flips, shifts and erasing. Subclasses implement `_build`;
+    their own parameters are fields of a dataclass, or they have a constructor that calls this one.
 
     Parameters
     ----------
@@ -112,57 +113,27 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
 
     takes_validation_data = takes_monitor = takes_checkpoint = takes_deadline = True
     compresses_schedule = True  # a deadline shortens the training to a whole one, it does not cut it off
-    class_weight: Any = None  # of subclasses that do not name it
 
-    def __init__(
-        self,
-        *,
-        optimizer: str = "sgd",
-        learning_rate: float = 0.1,
-        warm_up: float = 0.2,
-        weight_decay: float = 0.0,
-        label_smoothing: float = 0.1,
-        batch_size: int = 128,
-        epochs: int = 6,
-        patience: int | None = None,
-        flip: bool = True,
-        shift: int = 0,
-        erase: float = 0.0,
-        flip_average: bool = False,
-        precision: str = "auto",
-        image_shape: tuple[int, ...] | None = None,
-        class_weight: Any = None,
-        random_state: int | np.random.RandomState | None = None,
-    ) -> None:
-        self.optimizer = optimizer
-        self.learning_rate = learning_rate
-        self.warm_up = warm_up
-        self.weight_decay = weight_decay
-        self.label_smoothing = label_smoothing
-        self.batch_size = batch_size
-        self.epochs = epochs
-        self.patience = patience
-        self.flip = flip
-        self.shift = shift
-        self.erase = erase
-        self.flip_average = flip_average
-        self.precision = precision
-        self.image_shape = image_shape
-        self.class_weight = class_weight
-        self.random_state = random_state
+    optimizer: str = "sgd"
+    learning_rate: float = 0.1
+    warm_up: float = 0.2
+    weight_decay: float = 0.0
+    label_smoothing: float = 0.1
+    batch_size: int = 128
+    epochs: int = 6
+    patience: int | None = None
+    flip: bool = True
+    shift: int = 0
+    erase: float = 0.0
+    flip_average: bool = False
+    precision: str = "auto"
+    image_shape: tuple[int, ...] | None = None
+    class_weight: Any = None
+    random_state: int | np.random.RandomState | None = None
 
     @abstractmethod
     def _build(self, image_shape: tuple[int, int, int], n_classes: int) -> keras.Model:
         """Return an unfitted network from scaled pixels to logits."""
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore a state, also one of an earlier version, which lacks what has been added since."""
-        parameters = inspect.signature(type(self).__init__).parameters.items()
-        defaults = {name: each.default for name, each in parameters if each.default is not each.empty}
-        white = pixels.WHITE if state.get("_pixels", True) else None
-        shape = state.get("image_shape")
-        fitted = {"_white": white, "image_shape_": shape, "flip_average_": True} if "network_" in state else {}
-        super().__setstate__({**defaults, **fitted, **state})
 
     def _embed(self, images: NDArray[Any]) -> NDArray[Any]:
         """Compute what the trained part of the network sees; the images themselves where all of it is trained."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import keras
-import numpy as np
 
 from fmnist_bench.models.networks._base import KerasClassifier
 from fmnist_bench.models.networks._layers import FusedBatchNormalization, PatchWhitening
@@ -18,6 +17,7 @@ SHRINK = 4
 SMALLEST_POOLED = 4
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class CNNClassifier(KerasClassifier):
     """Classifier by a convolutional network.
 
@@ -80,74 +80,22 @@ erase, flip_average
     True
     """
 
-    def __init__(
-        self,
-        *,
-        n_convs: int = 6,
-        convs_per_block: int = 2,
-        block: str = "plain",
-        filters: int = 32,
-        growth: float = 2.0,
-        kernel_size: int = 3,
-        batch_norm: bool = True,
-        pool: str = "after",
-        whiten: bool = False,
-        head: str = "max",
-        n_dense: int = 0,
-        dense_units: int = 128,
-        conv_dropout: float = 0.0,
-        dropout: float = 0.0,
-        logit_scale: float = 0.125,
-        optimizer: str = "sgd",
-        learning_rate: float = 0.4,
-        warm_up: float = 0.2,
-        weight_decay: float = 0.0,
-        label_smoothing: float = 0.1,
-        batch_size: int = 128,
-        epochs: int = 6,
-        patience: int | None = None,
-        flip: bool = True,
-        shift: int = 0,
-        erase: float = 0.0,
-        flip_average: bool = False,
-        precision: str = "auto",
-        image_shape: tuple[int, ...] | None = None,
-        class_weight: Any = None,
-        random_state: int | np.random.RandomState | None = None,
-    ) -> None:
-        super().__init__(
-            optimizer=optimizer,
-            learning_rate=learning_rate,
-            warm_up=warm_up,
-            weight_decay=weight_decay,
-            label_smoothing=label_smoothing,
-            batch_size=batch_size,
-            epochs=epochs,
-            patience=patience,
-            flip=flip,
-            shift=shift,
-            erase=erase,
-            flip_average=flip_average,
-            precision=precision,
-            image_shape=image_shape,
-            class_weight=class_weight,
-            random_state=random_state,
-        )
-        self.n_convs = n_convs
-        self.convs_per_block = convs_per_block
-        self.block = block
-        self.filters = filters
-        self.growth = growth
-        self.kernel_size = kernel_size
-        self.batch_norm = batch_norm
-        self.pool = pool
-        self.whiten = whiten
-        self.head = head
-        self.n_dense = n_dense
-        self.dense_units = dense_units
-        self.conv_dropout = conv_dropout
-        self.dropout = dropout
-        self.logit_scale = logit_scale
+    n_convs: int = 6
+    convs_per_block: int = 2
+    block: str = "plain"
+    filters: int = 32
+    growth: float = 2.0
+    kernel_size: int = 3
+    batch_norm: bool = True
+    pool: str = "after"
+    whiten: bool = False
+    head: str = "max"
+    n_dense: int = 0
+    dense_units: int = 128
+    conv_dropout: float = 0.0
+    dropout: float = 0.0
+    logit_scale: float = 0.125
+    learning_rate: float = 0.4
 
     def _check_parameters(self) -> None:
         super()._check_parameters()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ EMBED_BATCH = 256  # images at a time through the frozen part: bounds its memory
 EMBEDDED = 8 * EMBED_BATCH  # images whose features are put away at a time
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class TransferClassifier(KerasClassifier):
     """A classifier on top of a pretrained network.
 
@@ -72,54 +74,22 @@ class_weight, random_state
     Yosinski et al., "How transferable are features in deep neural networks?" (2014).
     """
 
-    def __init__(
-        self,
-        *,
-        backbone: str = "efficientnet_lite0",
-        weights: str | None = "imagenet",
-        weights_dir: str | None = None,
-        image_size: int = 64,
-        unfreeze: int = 0,
-        tail_rate: float = 0.1,
-        dense_units: int = 0,
-        dropout: float = 0.2,
-        cache_dir: str | None = None,
-        learning_rate: float = 0.02,
-        warm_up: float = 0.2,
-        weight_decay: float = 0.0,
-        label_smoothing: float = 0.1,
-        batch_size: int = 128,
-        epochs: int = 10,
-        patience: int | None = None,
-        precision: str = "auto",
-        image_shape: tuple[int, ...] | None = None,
-        class_weight: Any = None,
-        random_state: int | np.random.RandomState | None = None,
-    ) -> None:
-        super().__init__(
-            learning_rate=learning_rate,
-            warm_up=warm_up,
-            weight_decay=weight_decay,
-            label_smoothing=label_smoothing,
-            batch_size=batch_size,
-            epochs=epochs,
-            patience=patience,
-            flip=False,
-            flip_average=False,
-            precision=precision,
-            image_shape=image_shape,
-            class_weight=class_weight,
-            random_state=random_state,
-        )
-        self.backbone = backbone
-        self.weights = weights
-        self.weights_dir = weights_dir
-        self.image_size = image_size
-        self.unfreeze = unfreeze
-        self.tail_rate = tail_rate
-        self.dense_units = dense_units
-        self.dropout = dropout
-        self.cache_dir = cache_dir
+    backbone: str = "efficientnet_lite0"
+    weights: str | None = "imagenet"
+    weights_dir: str | None = None
+    image_size: int = 64
+    unfreeze: int = 0
+    tail_rate: float = 0.1
+    dense_units: int = 0
+    dropout: float = 0.2
+    cache_dir: str | None = None
+    learning_rate: float = 0.02
+    epochs: int = 10
+    optimizer: str = field(default="sgd", init=False)
+    flip: bool = field(default=False, init=False)
+    shift: int = field(default=0, init=False)
+    erase: float = field(default=0.0, init=False)
+    flip_average: bool = field(default=False, init=False)
 
     def _build(self, image_shape: tuple[int, int, int], n_classes: int) -> keras.Model:
         """Return the network from pixels to logits, in two parts: ``frozen`` and ``learner``."""

@@ -101,16 +101,6 @@ def test_a_file_that_was_cut_off_is_refused(fitted, tmp_path, share):
         load_model(path)
 
 
-def test_what_an_earlier_version_saved_lacks_some_parameters(fitted, digits):
-    state = fitted[0].__getstate__()
-    for name in ("block", "shift", "erase", "patience", "_white", "image_shape_"):
-        del state[name]
-    restored = CNNClassifier.__new__(CNNClassifier)
-    restored.__setstate__(state)
-    np.testing.assert_array_equal(restored.predict_proba(digits[2]), fitted[0].predict_proba(digits[2]))
-    assert restored.get_params() == fitted[0].get_params()
-
-
 @pytest.fixture(scope="module")
 def wide(digits):
     """A network for images of four rows, whose pixels lie between whole numbers."""
