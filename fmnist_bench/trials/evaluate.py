@@ -2,7 +2,8 @@
 
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,18 +41,11 @@ def run_trial(
 ) -> TrialResult:
     """Fit `pipeline` in place on the train rows and score it on the validation rows; an exception becomes a status."""
     valid = X[split.validation], y[split.validation]
-    started = time.perf_counter(), cpu_seconds()
-    try:
-        # Threads for the fit alone: a forest that predicts with several adds up in any order, to other last bits.
-        with parallel_config(backend="threading", n_jobs=cores()):
-            pipeline.fit(X[split.train], y[split.train], valid, monitor, checkpoint=checkpoint, deadline=deadline)
-        fit = _since(started)
-        fit["fit_seconds"] += getattr(pipeline.model_, "seconds_before_", 0.0)  # in a process that was killed
-        stage_progress.enter(stage_progress.PREDICTING)
-        probabilities, seconds = _predict(pipeline, valid[0])
-        return _scored(pipeline, probabilities, valid[1], {**fit, "predict_seconds": seconds})
-    except Exception as error:
-        return _incomplete(error, getattr(pipeline, "model_", None), started)
+
+    def fit() -> None:
+        pipeline.fit(X[split.train], y[split.train], valid, monitor, checkpoint=checkpoint, deadline=deadline)
+
+    return _result_of(fit, lambda: getattr(pipeline, "model_", None), lambda: _scored(pipeline, *valid))
 
 
 def run_preparation(
@@ -63,16 +57,29 @@ def run_preparation(
     deadline: float | None = None,
 ) -> TrialResult:
     """Let an augmentation learn from the train rows; None is one that has nothing to learn."""
+
+    def fit() -> None:
+        if sampler is not None:
+            given = {"deadline": deadline} if takes(sampler, "deadline") else {}
+            sampler.fit(X[split.train], y[split.train], monitor=monitor, **given)
+
+    return _result_of(fit, lambda: sampler, lambda: TrialResult(PREPARED))
+
+
+def _result_of(fit: Callable[[], None], learner: Callable[[], Any], score: Callable[[], TrialResult]) -> TrialResult:
+    """Fit, then score; however it ends, the result holds what the fit took, and what the learner knows of it."""
     started = time.perf_counter(), cpu_seconds()
     try:
+        # Threads for the fit alone: a forest that predicts with several adds up in any order, to other last bits.
         with parallel_config(backend="threading", n_jobs=cores()):
-            if sampler is not None:
-                given = {"deadline": deadline} if takes(sampler, "deadline") else {}
-                sampler.fit(X[split.train], y[split.train], monitor=monitor, **given)
+            fit()
+        seconds = _since(started)
+        seconds["fit_seconds"] += getattr(learner(), "seconds_before_", 0.0)  # in a process that was killed
+        result = score()
     except Exception as error:
-        return _incomplete(error, sampler, started)
-    shared: dict[str, Any] = {"history": _history(sampler), "peak_memory": peak_memory(), **_since(started)}
-    return TrialResult(PREPARED, **shared)
+        result, seconds = ended_by(error), _since(started)
+    measured: dict[str, Any] = {"history": _history(learner()), "peak_memory": peak_memory(), **seconds}
+    return replace(result, **measured)
 
 
 def _predict(pipeline: Pipeline, X: NDArray[np.uint8]) -> tuple[NDArray[np.float32], float]:
@@ -87,9 +94,9 @@ def _since(started: tuple[float, float]) -> dict[str, float]:
     return {"fit_seconds": time.perf_counter() - wall, "fit_cpu_seconds": cpu_seconds() - busy}
 
 
-def _scored(
-    pipeline: Pipeline, probabilities: NDArray[np.float32], y: NDArray[np.int64], seconds: Mapping[str, float]
-) -> TrialResult:
+def _scored(pipeline: Pipeline, X: NDArray[np.uint8], y: NDArray[np.int64]) -> TrialResult:
+    stage_progress.enter(stage_progress.PREDICTING)
+    probabilities, seconds = _predict(pipeline, X)
     share = getattr(pipeline.model_, "schedule_share_", 1.0)
     check_schedule_share(share)
     return TrialResult(
@@ -98,10 +105,8 @@ def _scored(
         accuracy=float((pipeline.classes_[probabilities.argmax(axis=1)] == y).mean()),
         log_loss=float(log_loss(y, _normalized(probabilities), labels=pipeline.classes_)),
         valid_probabilities=probabilities,
-        history=_history(pipeline.model_),
-        peak_memory=peak_memory(),
+        predict_seconds=seconds,
         schedule_share=float(share),
-        **seconds,
     )
 
 
@@ -110,19 +115,15 @@ def _normalized(probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.asarray(exact / exact.sum(axis=1, keepdims=True))
 
 
-def _incomplete(error: Exception, learner: Any, started: tuple[float, float]) -> TrialResult:
-    return ended_by(error, history=_history(learner), peak_memory=peak_memory(), **_since(started))
-
-
-def ended_by(error: Exception, **measured: Any) -> TrialResult:
-    """Make a result of the exception that ended a trial; `measured` are further fields of it."""
+def ended_by(error: Exception) -> TrialResult:
+    """Make a result of the exception that ended a trial."""
     if isinstance(error, TrialPruned):
-        return TrialResult("pruned", str(error), **measured)
+        return TrialResult("pruned", str(error))
     if isinstance(error, MemoryError):
-        return TrialResult("out_of_memory", f"MemoryError: {error}", **measured)
+        return TrialResult("out_of_memory", f"MemoryError: {error}")
     # The one word that an error may say of itself: those of other libraries have numbers there, or anything.
     status = NO_WEIGHTS if getattr(error, "status", "") == NO_WEIGHTS else "failed"
-    return TrialResult(status, describe(error), **measured)
+    return TrialResult(status, describe(error))
 
 
 def _history(learner: Any) -> dict[str, list[float]]:
