@@ -264,26 +264,14 @@ class Augmentations(_BaseComposition):  # type: ignore[misc]
         return np.concatenate(rows), np.concatenate([y, *(labels[len(X) :] for _, labels in made)])
 
 
-def set_where_none(estimator: BaseEstimator, **values: Any) -> None:
-    """Set every parameter, at any depth, whose own name is in `values` and that nobody has set.
-
-    ``set_where_none(pipeline, random_state=0, image_shape=(28, 28))`` reaches ``model__random_state`` as well as
-    ``features__hog__image_shape``.
-    """
-    found = {
-        name: values[name.rpartition("__")[2]]
-        for name, current in estimator.get_params(deep=True).items()
-        if current is None and name.rpartition("__")[2] in values
-    }
-    estimator.set_params(**found)
-
-
 def tell_image_shape(estimator: Any, image_shape: tuple[int, ...] | None) -> Any:
     """Set the `image_shape` of what sees images, where nobody has; a model behind features sees none. Return it."""
     behind = isinstance(estimator, Pipeline) and estimator.features is not None
     for part in (estimator.features, estimator.augment) if behind else (estimator,):
         if part is not None and image_shape is not None:
-            set_where_none(part, image_shape=image_shape)
+            unset = [name for name, value in part.get_params().items() if value is None]
+            names = [name for name in unset if name.rpartition("__")[2] == "image_shape"]
+            part.set_params(**dict.fromkeys(names, image_shape))
     return estimator
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn.pipeline
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.decomposition import PCA
 from sklearn.ensemble import GradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
@@ -23,7 +23,7 @@ from fmnist_bench._utils import cache
 from fmnist_bench.models.features import ImageFeatures
 from fmnist_bench.models.networks.transfer import TransferClassifier
 from fmnist_bench.models.saved import forget_places, load_model, save_model
-from fmnist_bench.pipeline import Augmentations, Pipeline, set_where_none
+from fmnist_bench.pipeline import Augmentations, Pipeline, tell_image_shape
 
 
 def make(**parameters):
@@ -45,15 +45,19 @@ def test_rows_of_pixels_to_probabilities(digits, split):
 def test_parameters_are_reached_by_their_names():
     pipeline = clone(make()).set_params(features__pca__n_components=5, model__C=2.0)
     assert pipeline.features.named_steps["pca"].n_components == 5
-    set_where_none(pipeline, image_shape=(8, 8), random_state=3)
-    assert pipeline.get_params()["features__imagefeatures__image_shape"] == (8, 8)
-    assert pipeline.get_params()["model__random_state"] == 3
 
 
-def test_set_where_none_leaves_what_was_set():
-    pipeline = Pipeline(LogisticRegression(random_state=7))
-    set_where_none(pipeline, random_state=3)
-    assert pipeline.model.random_state == 7
+class Shaped(BaseEstimator):
+    def __init__(self, image_shape=None, random_state=None):
+        self.image_shape = image_shape
+        self.random_state = random_state
+
+
+def test_a_model_behind_features_is_not_told_the_shape_of_images():
+    features = sklearn.pipeline.Pipeline([("own", Shaped())])
+    before, behind = (tell_image_shape(Pipeline(Shaped(), steps), (8, 8)) for steps in (None, features))
+    assert before.model.image_shape == (8, 8)
+    assert (behind.model.image_shape, behind.features[0].image_shape) == (None, (8, 8))
 
 
 def test_augmentation_sees_the_fit_rows_alone(digits, split):
@@ -141,11 +145,8 @@ def test_a_saved_model_predicts_the_same(digits, tmp_path):
 
 
 def test_a_model_forgets_the_folders_of_the_machine():
-    pipeline = Pipeline(TransferClassifier(), cache_dir="here")
+    pipeline = Pipeline(TransferClassifier(cache_dir="there", weights_dir="elsewhere"), cache_dir="here")
     pipeline.model_ = clone(pipeline.model)
-    set_where_none(pipeline, cache_dir="there", weights_dir="elsewhere")
-    assert pipeline.model.weights_dir == "elsewhere"
-    pipeline.model_.set_params(cache_dir="there", weights_dir="elsewhere")
     forget_places(pipeline)
     for model in (pipeline.model, pipeline.model_):
         assert model.cache_dir is None

@@ -15,7 +15,6 @@ from fmnist_bench.config.loader import PACKAGE, load_space
 from fmnist_bench.config.study import Engine, Study
 from fmnist_bench.data.dataset import Split
 from fmnist_bench.models.saved import load_model, save_model
-from fmnist_bench.pipeline import set_where_none
 from fmnist_bench.search.loop import make_study_searches
 from fmnist_bench.storage.results import PREPARATION, PREPARED, TrialResult
 
@@ -45,10 +44,8 @@ def parameters_of(study, index=0):
     return {**middle, **study.space.defaults[index].parameters}
 
 
-def make(study, index=0, image_shape=(28, 28)):
-    pipeline = study.pipeline(parameters_of(study, index))
-    set_where_none(pipeline, random_state=0, image_shape=image_shape)
-    return pipeline
+def make(study, index=0):
+    return study.pipeline(parameters_of(study, index), facts={"random_state": 0})
 
 
 def quick(pipeline):
@@ -150,7 +147,7 @@ def test_a_study_learns_more_classes_than_it_could_hold_rows_out_for(name, rows)
 @pytest.mark.parametrize("name", LEARNERS)
 def test_a_study_runs_on_images_of_another_shape(name, shape, digits):
     images = digits.X[:400].reshape(400, 8, 8)
-    X = np.tile(images, (1, shape[0] // 8, shape[1] // 8)).reshape(400, -1)
+    X = np.tile(images, (1, shape[0] // 8, shape[1] // 8))
     rows = X, digits.y[:400], Split(np.arange(300), np.arange(300, 400))
-    pipeline = fitted(quick(make(Study(load_space(name)), image_shape=shape)), rows)
+    pipeline = fitted(quick(make(Study(load_space(name)))), rows)
     assert pipeline.predict_proba(X[:5]).shape == (5, 10)

@@ -33,7 +33,6 @@ from fmnist_bench.config.study import Study
 from fmnist_bench.data.dataset import load_dataset, make_split
 from fmnist_bench.data.image_files import write_grid
 from fmnist_bench.models.augmentation.gan import ConditionalGAN
-from fmnist_bench.pipeline import set_where_none
 
 VALID, EPOCHS, DRAWN, NEIGHBOURS, NOISE = 10_000, 6, 10_000, 3, 32.0
 LINES = {
@@ -115,9 +114,8 @@ def measure(seed: int) -> dict[str, float]:
 
 def _network(X: NDArray[np.uint8], y: NDArray[np.int64], seed: int) -> Any:
     space = load_space("cnn")
-    pipeline = Study(space).pipeline({**space.defaults[0].parameters, "model__epochs": EPOCHS})
-    set_where_none(pipeline, random_state=seed)
-    return pipeline.fit(X, y)
+    parameters = {**space.defaults[0].parameters, "model__epochs": EPOCHS}
+    return Study(space).pipeline(parameters, facts={"random_state": seed}).fit(X, y)
 
 
 def _features(judge: Any, rows: NDArray[np.uint8]) -> NDArray[np.float64]:

@@ -36,7 +36,7 @@ from fmnist_bench.config.study import Study
 from fmnist_bench.data.dataset import load_dataset, make_split
 from fmnist_bench.models.augmentation.classic import ClassicAugmentation
 from fmnist_bench.models.augmentation.gan import ConditionalGAN
-from fmnist_bench.pipeline import Augmentations, set_where_none
+from fmnist_bench.pipeline import Augmentations
 
 FAMILIES = ("logistic_regression", "random_forest", "xgboost", "cnn", "efficientnet_lite0")
 NETWORKS = ("cnn",)  # change every batch by themselves
@@ -109,8 +109,7 @@ def measure(share: float, seed: int, results: Path) -> None:
         for family, way in _contestants(share):
             if (name := f"{family} {way}") in row["accuracy"]:
                 continue
-            pipeline = _pipeline(family, way, share, generator)
-            set_where_none(pipeline, random_state=seed, cache_dir=cache)
+            pipeline = _pipeline(family, way, share, generator, {"random_state": seed, "cache_dir": cache})
             started = time.monotonic()
             pipeline.fit(X, y)
             row["seconds"][name] = round(time.monotonic() - started, 1)
@@ -125,7 +124,7 @@ def _contestants(share: float) -> Iterator[tuple[str, str]]:
                 yield family, way
 
 
-def _pipeline(family: str, way: str, share: float, generator: Path) -> Any:
+def _pipeline(family: str, way: str, share: float, generator: Path, facts: dict[str, Any]) -> Any:
     study = Study(load_space(family))
     left_open = {name: r.choices[0] if r.choices else r.low for name, r in study.ranges().items()}
     arguments: dict[str, Any] = {}
@@ -133,12 +132,13 @@ def _pipeline(family: str, way: str, share: float, generator: Path) -> Any:
         classic = CHANGES if "classic" in way else {"flip": False, "shift": 0, "erase": 0.0}
         arguments = {**classic, "epochs": round(EPOCHS / share**RISE)}
     own = {f"model__{key}": value for key, value in arguments.items()}
-    pipeline = study.pipeline({**left_open, **study.space.defaults[0].parameters, **own})
+    pipeline = study.pipeline({**left_open, **study.space.defaults[0].parameters, **own}, facts=facts)
     samplers: list[tuple[str, Any]] = []
+    seed = facts["random_state"]
     if "gan" in way:
-        samplers.append(("gan", ConditionalGAN(ratio=1.0, generator=str(generator))))
+        samplers.append(("gan", ConditionalGAN(ratio=1.0, generator=str(generator), random_state=seed)))
     if "classic" in way and family not in NETWORKS:
-        samplers.append(("classic", ClassicAugmentation(ratio=1.0, **CHANGES)))
+        samplers.append(("classic", ClassicAugmentation(ratio=1.0, random_state=seed, **CHANGES)))
     pipeline.set_params(augment=Augmentations(samplers) if samplers else None)
     return pipeline
 

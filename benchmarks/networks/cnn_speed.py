@@ -126,12 +126,10 @@ def rate(rows: int, train: Callable[[Callable[[], None]], object]) -> float:
 def estimator(name: str, **arguments: Any) -> Any:
     """Build a default configuration of the shipped study."""
     from fmnist_bench.config.study import Study
-    from fmnist_bench.pipeline import set_where_none
 
     study = Study(load_space("cnn"))
     default = next(default for default in study.space.defaults if default.name == name)
-    pipeline = study.pipeline(dict(default.parameters))
-    set_where_none(pipeline, image_shape=(28, 28), random_state=0)
+    pipeline = study.pipeline(dict(default.parameters), facts={"random_state": 0})
     return pipeline.model.set_params(batch_size=BATCH, **arguments)
 
 

@@ -30,7 +30,6 @@ from fmnist_bench._utils.files import write_text
 from fmnist_bench.config.loader import load_space
 from fmnist_bench.config.study import Study
 from fmnist_bench.data.dataset import load_dataset
-from fmnist_bench.pipeline import set_where_none
 
 CONTENDERS = ("transfer", "cnn")
 KEPT = kept(__file__)
@@ -77,8 +76,7 @@ def train(space: str, arguments: dict[str, Any], seed: int, rows: int) -> dict[s
     train, test, study = load_dataset(subset="train"), load_dataset(subset="test"), Study(load_space(space))
     name, seconds = arguments.pop("name"), arguments.pop("seconds", math.inf)
     default = next(default.parameters for default in study.space.defaults if default.name == name)
-    pipeline = build(study, default, arguments)
-    set_where_none(pipeline, random_state=seed, image_shape=train.image_shape)
+    pipeline = build(study, default, arguments, seed)
     started = time.perf_counter()
     pipeline.fit(train.X[:rows], train.y[:rows], deadline=time.monotonic() + seconds)
     fitted = time.perf_counter()
@@ -86,10 +84,11 @@ def train(space: str, arguments: dict[str, Any], seed: int, rows: int) -> dict[s
     return {"fit": fitted - started, "predict": time.perf_counter() - fitted, "accuracy": accuracy}
 
 
-def build(study: Study, default: dict[str, Any], arguments: dict[str, Any]) -> Any:
+def build(study: Study, default: dict[str, Any], arguments: dict[str, Any], seed: int) -> Any:
     """Build a default configuration; of a range that it leaves open, which plays no part there, the lowest value."""
     left_open = {name: r.choices[0] if r.choices else r.low for name, r in study.ranges().items()}
-    return study.pipeline({**left_open, **default, **{f"model__{key}": value for key, value in arguments.items()}})
+    own = {f"model__{key}": value for key, value in arguments.items()}
+    return study.pipeline({**left_open, **default, **own}, facts={"random_state": seed})
 
 
 def report(found: dict[str, Any]) -> Iterator[str]:

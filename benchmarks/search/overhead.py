@@ -144,7 +144,6 @@ def fit_once(family: str, rows: int, cpus: list[int], gate: Path) -> None:
     from joblib import parallel_config
 
     from fmnist_bench.config.study import Study
-    from fmnist_bench.pipeline import set_where_none
     from fmnist_bench.trials.task import _take_cores
 
     _take_cores(tuple(cpus))
@@ -154,8 +153,8 @@ def fit_once(family: str, rows: int, cpus: list[int], gate: Path) -> None:
     split = make_split(data.y, 1000, 0, rows=rows + 1000)
     with parallel_config(backend="threading", n_jobs=len(cpus)):
         for part in (split.train[:1000], split.train):
-            pipeline = study.pipeline({**study.space.defaults[0].parameters, **parameters})
-            set_where_none(pipeline, random_state=0, image_shape=data.image_shape)
+            own = {**study.space.defaults[0].parameters, **parameters}
+            pipeline = study.pipeline(own, facts={"random_state": 0})
             if part is split.train:
                 (gate / f"{os.getpid()}").touch()
                 while not (gate / "go").exists():

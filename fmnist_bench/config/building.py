@@ -26,7 +26,14 @@ CACHES = ("memory",)  # of joblib, which unpickles what it finds there
 MISSPELT = 0.85  # likeness to a known argument above which one that goes into **kwargs is taken for a slip
 
 
-def build(spec: Spec, values: Mapping[str, Any], prefix: str, where: str, allow_import: Sequence[str] = ()) -> Any:
+def build(
+    spec: Spec,
+    values: Mapping[str, Any],
+    prefix: str,
+    where: str,
+    allow_import: Sequence[str] = (),
+    facts: Mapping[str, Any] = {},
+) -> Any:
     """Construct the object that `spec` describes.
 
     Parameters
@@ -40,6 +47,9 @@ def build(spec: Spec, values: Mapping[str, Any], prefix: str, where: str, allow_
         File and table, for the message of an error.
     allow_import : sequence of str
         Prefixes of dotted names that may be imported beside `ALLOWED_PREFIXES`.
+    facts : mapping
+        What the run knows and a study does not, such as `random_state`: arguments of every class, at any depth, that
+        has them and that would be None otherwise.
 
     Raises
     ------
@@ -49,7 +59,7 @@ def build(spec: Spec, values: Mapping[str, Any], prefix: str, where: str, allow_
     target = resolve(spec.use, where, allow_import)
     _check_arguments(target, spec, where)
     made = {
-        name: build(inner, values, name, f"{where}.{name.removeprefix(f'{prefix}__')}", allow_import)
+        name: build(inner, values, name, f"{where}.{name.removeprefix(f'{prefix}__')}", allow_import, facts)
         for _, name, inner in spec.nested(prefix)
     }
     arguments: dict[str, Any] = {}
@@ -65,6 +75,8 @@ def build(spec: Spec, values: Mapping[str, Any], prefix: str, where: str, allow_
             arguments[key] = as_argument(target, key, argument, where)
         elif name in values or not argument.when:
             arguments[key] = as_argument(target, key, values[name], where)
+    given = {key for key, value in arguments.items() if value is not None}
+    arguments |= {key: facts[key] for key in _none_by_default(target) & facts.keys() - given}
     try:
         return target(**arguments)
     except (TypeError, ValueError) as error:
@@ -182,6 +194,17 @@ def _arguments_of(target: Any) -> tuple[list[str], bool]:
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()) and hasattr(target, "get_params"):
         return list(target().get_params()), True
     return names, False
+
+
+def _none_by_default(target: Any) -> set[str]:
+    """Give the names of the arguments that are None where nobody gives them; a splitter takes none but the study's."""
+    if not hasattr(target, "get_params"):
+        return set()
+    parameters = inspect.signature(target).parameters.values()
+    defaults = {parameter.name: parameter.default for parameter in parameters}
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        defaults |= target().get_params()
+    return {name for name, default in defaults.items() if default is None}
 
 
 def _refuse_places(target: type, key: str, where: str) -> None:

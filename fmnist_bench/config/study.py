@@ -167,16 +167,19 @@ class Study:
         constants = {name: value for prefix, spec in self._parts() for name, value in constants_of(spec, prefix)}
         return {**constants, **parameters}
 
-    def pipeline(self, parameters: Mapping[str, Any], allow_import: Sequence[str] = ()) -> Pipeline:
+    def pipeline(
+        self, parameters: Mapping[str, Any], allow_import: Sequence[str] = (), facts: Mapping[str, Any] = {}
+    ) -> Pipeline:
         """Build the unfitted pipeline with these `parameters`.
 
-        `parameters` hold a value for every range; others set what the study leaves constant.
+        `parameters` hold a value for every range; others set what the study leaves constant. For `facts` see
+        `fmnist_bench.config.building.build`.
         """
         where = f"study {self.space.name}"
-        made = {p: build(s, parameters, p, f"{where}, [{p}]", allow_import) for p, s in self._parts()}
+        made = {p: build(s, parameters, p, f"{where}, [{p}]", allow_import, facts) for p, s in self._parts()}
         steps = [(name.removeprefix("features__"), made[name]) for name in made if name.startswith("features__")]
         features = sklearn.pipeline.Pipeline(steps) if steps else None
-        pipeline = Pipeline(made["model"], features=features, augment=_one_sampler(made))
+        pipeline = Pipeline(made["model"], features, _one_sampler(made), facts.get("cache_dir"))
         rest = {name: value for name, value in parameters.items() if name not in self.ranges()}
         found = pipeline.get_params()
         if unknown := [name for name in rest if name not in found]:
@@ -189,7 +192,7 @@ class Study:
             )
         return pipeline
 
-    def learner(self, allow_import: Sequence[str] = ()) -> Any:
+    def learner(self, allow_import: Sequence[str] = (), facts: Mapping[str, Any] = {}) -> Any:
         """Build that part of the augmentation which has to learn, None where nothing has to.
 
         Of it `ratio` and `balance` alone may be searched, which do not matter to what it learns.
@@ -198,7 +201,7 @@ class Study:
         where = f"study {self.space.name}, [augment]"
         found = []
         for prefix, spec in self._samplers():
-            if hasattr(sampler := build(spec, values, prefix, where, allow_import), "save"):
+            if hasattr(sampler := build(spec, values, prefix, where, allow_import, facts), "save"):
                 found.append(sampler)
                 names = [name for name, _ in ranges(spec, prefix)]
                 if wrong := [name for name in names if name.removeprefix(f"{prefix}__") not in SEARCHED]:

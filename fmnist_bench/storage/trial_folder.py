@@ -36,6 +36,11 @@ class Rows:
         """Map the pixels, read the codes of the labels."""
         return np.load(self.folder / "X.npy", mmap_mode="r"), np.load(self.folder / "y.npy")
 
+    def images(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """Map the pixels as images of shape (n, height, width[, channels]), read the codes of the labels."""
+        X, y = self.load()
+        return X.reshape(-1, *self.image_shape), y
+
 
 def write_result(result: TrialResult, folder: Path) -> None:
     """Write a result, without its probabilities, into the folder of its trial."""

@@ -26,7 +26,6 @@ from fmnist_bench.config.study import ROWS, Study
 from fmnist_bench.data.dataset import Split
 from fmnist_bench.data.image_files import write_grid
 from fmnist_bench.models.saved import forget_places, load_named
-from fmnist_bench.pipeline import set_where_none, tell_image_shape
 from fmnist_bench.storage.results import LAST_STEP, PREPARATION, PREPARED, Monitor, TrialPruned, TrialResult
 from fmnist_bench.storage.trial import Trial
 from fmnist_bench.storage.trial_folder import (
@@ -123,34 +122,31 @@ def _outcome(task: Task, folder: Path, monitor: Monitor) -> TrialResult:
 def _run(task: Task, folder: Path, monitor: Monitor) -> TrialResult:
     parameters = task.trial.settings
     share = parameters.pop(ROWS, 1.0)
-    pipeline = task.study.pipeline(parameters, task.allow_import)
-    _fill(pipeline, task)
-    X, y = task.rows.load()
+    pipeline = task.study.pipeline(parameters, task.allow_import, _facts(task))
+    images, y = task.rows.images()
     split = task.split if share == 1 else task.split.part(share, y, task.seed)
-    result = run_trial(pipeline, X, y, split, monitor, task.checkpoint, _end_of_fit(task))
+    result = run_trial(pipeline, images, y, split, monitor, task.checkpoint, _end_of_fit(task))
     forget_places(pipeline)
     if result.valid_probabilities is None:
         return result
     pipeline.classes_ = np.asarray(task.rows.classes)[pipeline.classes_]  # it learnt codes, it answers labels
     checked = split.validation[:CHECKED_ROWS]
     before = result.valid_probabilities[: len(checked)]
-    if fault := save_checked(pipeline, folder / MODEL, X[checked], before, task.allow_import):
+    if fault := save_checked(pipeline, folder / MODEL, images[checked], before, task.allow_import):
         return replace(result, status="failed", reason=fault, accuracy=None, log_loss=None)
     np.save(folder / PROBABILITIES, result.valid_probabilities, allow_pickle=False)
     return result
 
 
 def _prepare(task: Task, folder: Path, monitor: Monitor) -> TrialResult:
-    sampler = task.study.learner(task.allow_import)
-    if sampler is not None:
-        _fill(sampler, task)
+    sampler = task.study.learner(task.allow_import, _facts(task))
 
     def watch(step: int, score: float) -> None:
         if step % STEPS_A_GRID == 0:
             _draw(sampler, task, folder / SAMPLES.replace("*", f"{step:05d}"))
         monitor(step, score)
 
-    result = run_preparation(sampler, *task.rows.load(), task.split, watch, _end_of_fit(task))
+    result = run_preparation(sampler, *task.rows.images(), task.split, watch, _end_of_fit(task))
     if result.status == PREPARED and sampler is not None:
         sampler.save(folder / GENERATOR)
     return result
@@ -172,12 +168,10 @@ def _take_cores(cpus: tuple[int, ...]) -> None:
         threadpool_limits(n)
 
 
-def _fill(pipeline: Any, task: Task) -> None:
-    set_where_none(pipeline, cache_dir=str(task.cache_dir), weights_dir=task.weights_dir)
-    set_where_none(pipeline, random_state=task.seed)
-    tell_image_shape(pipeline, task.rows.image_shape)
-    if task.generator is not None:
-        set_where_none(pipeline, generator=str(task.generator))
+def _facts(task: Task) -> dict[str, Any]:
+    """Give what a study does not say, as arguments of its classes."""
+    facts = {"random_state": task.seed, "cache_dir": str(task.cache_dir), "weights_dir": task.weights_dir}
+    return facts if task.generator is None else {**facts, "generator": str(task.generator)}
 
 
 def _end_of_fit(task: Task) -> float | None:

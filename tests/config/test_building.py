@@ -26,6 +26,17 @@ def test_build_puts_values_into_nested_objects():
     assert model.estimator.kernel == "rbf"
 
 
+def test_facts_reach_every_class_that_has_them_and_was_given_none():
+    table = {"use": "sklearn.ensemble.BaggingClassifier", "estimator": {**TREE, "random_state": 7}}
+    facts = {"random_state": 3, "cache_dir": "there"}
+    bagging = build(parse_spec(table, "here"), {"model__estimator__max_depth": 3}, "model", "here", (), facts)
+    boosting = build(parse_spec({"use": "fmnist_bench.models.XGBoostClassifier"}, "here"), {}, "m", "here", (), facts)
+    splitter = build(parse_spec({"use": "sklearn.model_selection.KFold"}, "here"), {}, "m", "here", (), facts)
+    assert (bagging.random_state, bagging.estimator.random_state) == (3, 7)
+    assert boosting.random_state == 3
+    assert splitter.random_state is None  # which a KFold that does not shuffle refuses
+
+
 @pytest.mark.parametrize(
     ("use", "words"),
     [

@@ -14,21 +14,17 @@ from types import SimpleNamespace
 import numpy as np
 import psutil
 import pytest
-import sklearn.pipeline
 import troublemakers
-from sklearn.base import BaseEstimator
 
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench.config.space import Spec
 from fmnist_bench.config.study import DefaultConfiguration, Fidelity, SearchSpace, Study
-from fmnist_bench.pipeline import Pipeline
 from fmnist_bench.runner import check_benchmark
 from fmnist_bench.storage.trial import TRAIN
 from fmnist_bench.storage.trial_folder import LOG, MODEL, PROBABILITIES, RESULT
 from fmnist_bench.trials.limits import Limits
 from fmnist_bench.trials.process import answer_of_worker, check_in_worker, predict_in_worker, prepare, run_in_worker
 from fmnist_bench.trials.stop import Stop
-from fmnist_bench.trials.task import _fill
 
 
 def run(task, on_report=lambda step, score: False, stop=None):
@@ -48,25 +44,6 @@ def test_a_whole_trial_leaves_its_files_and_nothing_else(make_task, split):
     assert probabilities.dtype == np.float32
     assert (task.folder / MODEL).exists()
     assert os.listdir(task.folder.parent) == ["none"]
-
-
-class Shaped(BaseEstimator):
-    def __init__(self, image_shape=None, random_state=None):
-        self.image_shape = image_shape
-        self.random_state = random_state
-
-
-def test_a_model_behind_features_is_not_told_the_shape_of_images(make_task):
-    before, behind, task = (
-        Pipeline(Shaped()),
-        Pipeline(Shaped(), sklearn.pipeline.Pipeline([("own", Shaped())])),
-        make_task("none"),
-    )
-    for pipeline in (before, behind):
-        _fill(pipeline, task)
-    assert (behind.model.random_state, behind.features[0].random_state) == (0, 0)
-    assert before.model.image_shape == (8, 8)
-    assert (behind.model.image_shape, behind.features[0].image_shape) == (None, (8, 8))
 
 
 def test_whoever_cannot_take_a_report_does_not_make_the_trial_look_dead(make_task):
