@@ -21,7 +21,7 @@ from mlflow import MlflowClient
 from fmnist_bench import load_ensemble, run_benchmark
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench.data.dataset import load_dataset
-from fmnist_bench.data.idx import IDX_FILES
+from fmnist_bench.data.readers.idx import IDX_FILES
 from fmnist_bench.models.saved import load_model
 from fmnist_bench.progress.displays import PlainLines, Progress
 from fmnist_bench.runner import check_benchmark, rewrite_report

@@ -14,7 +14,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from fmnist_bench import StackedEnsemble, load_ensemble
 from fmnist_bench.data.dataset import load_dataset
-from fmnist_bench.data.idx import IDX_FILES
+from fmnist_bench.data.readers.idx import IDX_FILES
 from fmnist_bench.ensemble.manifest import DIGEST, _digest
 from fmnist_bench.storage.run_folder import MANIFEST
 

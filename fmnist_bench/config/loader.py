@@ -12,7 +12,7 @@ from fmnist_bench._utils.errors import InputError, nearest
 from fmnist_bench.config.parsing import check_keys, parse_space, read_toml, repeated, take
 from fmnist_bench.config.space import is_number
 from fmnist_bench.config.study import DEFAULT_BUDGET, HIGHEST_SEED, Benchmark, EnsembleConfig, SearchSpace
-from fmnist_bench.data.parts import LARGEST_SIDE
+from fmnist_bench.data.readers.parts import LARGEST_SIDE
 
 PACKAGE = Path(__file__).parents[1]
 

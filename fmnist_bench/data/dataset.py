@@ -17,12 +17,12 @@ from fmnist_bench._utils.digests import digest_of
 from fmnist_bench._utils.errors import InputError, nearest
 from fmnist_bench._utils.files import expanded
 from fmnist_bench.data import fashion_mnist
-from fmnist_bench.data.decoding import resize_all
 from fmnist_bench.data.fashion_mnist import find_fashion_mnist, is_fashion_mnist
-from fmnist_bench.data.idx import IDX_FILES, parse_idx
-from fmnist_bench.data.parts import Reading, signature
 from fmnist_bench.data.pixels import WHITE
-from fmnist_bench.data.readers import FORMS, Facts, Rows, ending_of, read_test, read_train
+from fmnist_bench.data.readers.decoding import resize_all
+from fmnist_bench.data.readers.idx import IDX_FILES, parse_idx
+from fmnist_bench.data.readers.parts import Reading, signature
+from fmnist_bench.data.readers.rows import FORMS, Facts, Rows, ending_of, read_test, read_train
 from fmnist_bench.data.registry import NAMES, OPENML, entries, files_of, is_named
 from fmnist_bench.data.split import Split, make_split
 
@@ -110,8 +110,8 @@ def load_dataset(
         split); another name of ``datasets.toml``, whose files are downloaded, or such as ``openml:40996``;
         a folder of four files called as those of MNIST or of a relative, ``.gz`` or plain; an
         ``.npz`` with ``x_train``, ``y_train``, ``x_test``, ``y_test``, or with the names of MedMNIST;
-        tables, see `fmnist_bench.data.tables.read_table`; or a folder with a folder of PNG or JPEG files for each
-        class, see `fmnist_bench.data.class_folders.read_class_folders`. Images have the shape
+        tables, see `fmnist_bench.data.readers.tables.read_table`; or a folder with a folder of PNG or JPEG files for
+        each class, see `fmnist_bench.data.readers.class_folders.read_class_folders`. Images have the shape
         ``(n, h, w)``, ``(n, h, w, 1)`` or ``(n, h, w, 3)``, or are rows of the pixels of a square. Pixels are
         whole numbers of 0 to 255, floats of 0 to 255 or of 0 to 1, or truth values, by one rule for train and test:
         see `fmnist_bench.data.pixels.decide_white`. Labels are whole numbers of

@@ -17,8 +17,6 @@ from fmnist_bench.data.image_files import write_grid
 from fmnist_bench.data.places import own_cache
 from fmnist_bench.data.registry import NAMES, entries, files_of
 
-__all__ = ["describe", "near_copies"]
-
 COLUMNS, LINES = 12, 30  # images of a class in a picture, and classes
 NEAR = 5.0  # gray levels of 255, root mean square, by which near copies differ at most
 CHUNK = 500  # rows that are compared with all others at once

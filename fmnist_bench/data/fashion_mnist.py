@@ -19,11 +19,9 @@ from typing import TypeVar
 from fmnist_bench._utils.downloads import fetch
 from fmnist_bench._utils.errors import InputError, one_line
 from fmnist_bench._utils.files import expanded
-from fmnist_bench.data.idx import find_file, locate, read_chunks
 from fmnist_bench.data.places import CONNECT_SECONDS, own_cache, workplace
+from fmnist_bench.data.readers.idx import find_file, locate, read_chunks
 from fmnist_bench.data.registry import entries
-
-__all__ = ["DATA_VARIABLE", "find_fashion_mnist", "first_usable", "is_fashion_mnist", "read_verified"]
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_bench._utils.archives import check_inflation
 from fmnist_bench._utils.errors import InputError
-from fmnist_bench.data.decoding import FORMATS, LARGEST, eight_bits, fit, ground_of, is_transparent, reading, turned
 from fmnist_bench.data.pixels import as_uint8, decide_white, edge_brightness
+from fmnist_bench.data.readers.decoding import Source, fit, opened, upright_on
+from fmnist_bench.data.readers.npz import read_arrays
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 DARK, BRIGHT = 64, 191  # mean of the pixels at the edge below and above which a background is black or white
@@ -66,14 +66,7 @@ def read_images(
 
 
 def _read_npz(path: Path, image_shape: tuple[int, ...]) -> tuple[list[str], NDArray[np.uint8]]:
-    try:
-        with path.open("rb") as file:
-            check_inflation(file)
-            with np.load(file, allow_pickle=False) as content:
-                names = [name for name in PREFERRED if name in content][:1] or list(content)
-                arrays = {name: np.asarray(content[name]) for name in names}
-    except Exception as error:  # NumPy and zipfile raise what they like
-        raise InputError(f"{path}: not a readable .npz file: {error}") from error
+    arrays = read_arrays(path, lambda names: [name for name in PREFERRED if name in names][:1] or names)
     name = _the_images(path, arrays, image_shape)
     try:
         rows = as_uint8(arrays[name], decide_white(arrays[name], f"{path}: {name}")).reshape(len(arrays[name]), -1)
@@ -97,33 +90,20 @@ def _the_images(path: Path, arrays: dict[str, NDArray[Any]], image_shape: tuple[
 
 
 def _read_file(path: Path, image_shape: tuple[int, ...], background: float) -> NDArray[np.uint8]:
-    from PIL import Image
-
-    with reading(path), Image.open(path, formats=FORMATS) as image:
-        if max(image.size) > LARGEST:
-            raise InputError(f"{path}: {image.width} x {image.height} pixels, at most {LARGEST} each way")
-        return _convert(image, image_shape, background)
-
-
-def _convert(image: Any, image_shape: tuple[int, ...], background: float) -> NDArray[np.uint8]:
     """Match the background of the training images, then fit the image into the middle, proportions kept."""
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
     height, width = image_shape[:2]
     colour = "white" if background > BRIGHT else "black"  # of what is filled up
-    image = eight_bits(turned(image))
-    if is_transparent(image):
-        image = image.convert("RGBA")
-        ground = ground_of(image, colour)
-        colour = colour if background < DARK or background > BRIGHT else ground  # where nothing is inverted below
-        image = Image.alpha_composite(Image.new("RGBA", image.size, ground), image)
-    image = image.convert("RGB" if len(image_shape) == 3 else "L")
-    own = edge_brightness(np.asarray(image)[np.newaxis])
-    if (background < DARK and own > 127) or (background > BRIGHT and own < 128):
-        image = ImageOps.invert(image)
-    if image.size != (width, height):
-        image = fit(image, (width, height), colour)
-    return np.asarray(image, dtype=np.uint8)
+    with opened(Source(str(path), path)) as file:
+        image, ground = upright_on(file, colour)
+        image = image.convert("RGB" if len(image_shape) == 3 else "L")
+        own = edge_brightness(np.asarray(image)[np.newaxis])
+        if (background < DARK and own > 127) or (background > BRIGHT and own < 128):
+            image = ImageOps.invert(image)
+        if image.size != (width, height):
+            image = fit(image, (width, height), ground if DARK <= background <= BRIGHT else colour)
+        return np.asarray(image, dtype=np.uint8)
 
 
 def write_grid(rows: NDArray[np.uint8], image_shape: Sequence[int], columns: int, path: Path) -> None:

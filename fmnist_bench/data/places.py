@@ -5,8 +5,6 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-__all__ = ["CONNECT_SECONDS", "own_cache", "workplace"]
-
 CONNECT_SECONDS = 5.0
 
 

@@ -18,8 +18,6 @@ from fmnist_bench._utils.downloads import fetch
 from fmnist_bench._utils.errors import InputError, one_line
 from fmnist_bench.data.places import CONNECT_SECONDS, own_cache, workplace
 
-__all__ = ["NAMES", "OPENML", "Entry", "entries", "files_of", "is_named"]
-
 log = logging.getLogger(__name__)
 
 OPENML = "openml:"

@@ -11,8 +11,6 @@ import numpy.typing as npt
 
 from fmnist_bench._utils.errors import InputError
 
-__all__ = ["Split", "hold_out", "make_split"]
-
 Int64 = npt.NDArray[np.int64]
 
 HELD_OUT = 6  # every sixth row of data without test rows becomes one

@@ -36,7 +36,7 @@ from fmnist_bench.data.dataset import (
     resolve,
 )
 from fmnist_bench.data.describe import describe
-from fmnist_bench.data.idx import IDX_FILES, find_file
+from fmnist_bench.data.readers.idx import IDX_FILES, find_file
 
 STEMS = [*IDX_FILES["train"], *IDX_FILES["test"]]
 real = pytest.mark.usefixtures("fashion_mnist")

@@ -17,8 +17,9 @@ import pytest
 from fmnist_bench import runner
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench.data import dataset as datasets
-from fmnist_bench.data import fashion_mnist, openml, registry
+from fmnist_bench.data import fashion_mnist, registry
 from fmnist_bench.data.dataset import absolute, load_dataset, resolve
+from fmnist_bench.data.readers import openml
 from fmnist_bench.data.registry import NAMES, Entry, entries, files_of
 
 N = 24

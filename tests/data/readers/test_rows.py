@@ -6,9 +6,9 @@ import pytest
 
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench.data import dataset as datasets
-from fmnist_bench.data import readers
 from fmnist_bench.data.dataset import load_dataset
 from fmnist_bench.data.describe import describe
+from fmnist_bench.data.readers import rows
 
 N = 60
 IMAGES = np.random.default_rng(0).integers(0, 256, (N, 5, 5)).astype(np.uint8)
@@ -86,7 +86,7 @@ def test_rows_that_may_be_the_test_rows_are_not_passed_over(tmp_path):
 def reads(monkeypatch):
     """How often train rows were read."""
     calls = []
-    read = readers.read_train
+    read = rows.read_train
     monkeypatch.setattr(datasets, "read_train", lambda path, how: calls.append(path) or read(path, how))
     return calls
 

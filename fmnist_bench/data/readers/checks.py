@@ -10,10 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fmnist_bench._utils.errors import InputError
-from fmnist_bench.data.parts import Part
 from fmnist_bench.data.pixels import as_images, decide_white
-
-__all__ = ["check_known", "checked", "classes_of", "scale"]
+from fmnist_bench.data.readers.parts import Part
 
 Array = npt.NDArray[Any]
 

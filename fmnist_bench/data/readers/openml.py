@@ -10,12 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fmnist_bench._utils.errors import InputError, one_line
-from fmnist_bench.data.columns import narrow, numbers
-from fmnist_bench.data.parts import Part, Reading
 from fmnist_bench.data.places import own_cache
+from fmnist_bench.data.readers.columns import narrow, numbers
+from fmnist_bench.data.readers.parts import Part, Reading
 from fmnist_bench.data.registry import OPENML
-
-__all__ = ["read_openml"]
 
 Array = npt.NDArray[Any]
 

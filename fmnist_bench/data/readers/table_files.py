@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fmnist_bench._utils.errors import InputError, one_line
-from fmnist_bench.data.idx import few, names_in
-
-__all__ = ["ENDINGS", "Table", "has_tables", "locate_tables"]
+from fmnist_bench.data.readers.idx import few, names_in
 
 ENDINGS = (".csv", ".csv.gz", ".csv.zip", ".zip", ".parquet")
 INSIDE = (".csv", ".parquet")  # of tables in a .zip

@@ -15,23 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_bench._utils.errors import InputError, one_line
-from fmnist_bench.data.parts import Reading
 from fmnist_bench.data.pixels import edge_brightness
-
-__all__ = [
-    "FORMATS",
-    "Source",
-    "check",
-    "check_left",
-    "decode",
-    "eight_bits",
-    "fit",
-    "ground_of",
-    "is_transparent",
-    "reading",
-    "resize_all",
-    "turned",
-]
+from fmnist_bench.data.readers.parts import Reading
 
 T = TypeVar("T")
 UInt8 = NDArray[np.uint8]
@@ -130,7 +115,8 @@ def _attempt(do: Callable[[], T], number: int, faults: dict[int, str]) -> T | No
 
 
 @contextmanager
-def _opened(source: Source) -> Iterator[Any]:
+def opened(source: Source) -> Iterator[Any]:
+    """Open an image as Pillow's; what Pillow raises while it is open is an `InputError`."""
     from PIL import Image
 
     content = BytesIO(source.content) if isinstance(source.content, bytes) else source.content
@@ -143,50 +129,34 @@ def _opened(source: Source) -> Iterator[Any]:
 
 
 def _head(source: Source) -> _Head:
-    with _opened(source) as image:
+    with opened(source) as image:
         sideways = image.format in TURNED and image.getexif().get(0x0112) in SIDEWAYS
         return _Head(image.size[::-1] if sideways else image.size, not image.mode.startswith(GRAY))
 
 
 def _pixels(source: Source, size: tuple[int, int], channels: int) -> UInt8:
-    from PIL import Image
-
-    with _opened(source) as image:
-        upright = eight_bits(turned(image))
-        if is_transparent(upright):
-            upright = upright.convert("RGBA")
-            upright = Image.alpha_composite(Image.new("RGBA", upright.size, ground_of(upright, "black")), upright)
-        upright = upright.convert("RGB" if channels == 3 else "L")
+    with opened(source) as image:
+        upright = upright_on(image, "black")[0].convert("RGB" if channels == 3 else "L")
         return np.asarray(upright if upright.size == size else fit(upright, size), dtype=np.uint8)
 
 
-def turned(image: Any) -> Any:
-    """Turn a photograph as its camera says."""
-    from PIL import ImageOps
+def upright_on(image: Any, colour: str) -> tuple[Any, str]:
+    """Turn a photograph as its camera says, make 16 bits 8, put what is transparent on a ground; give the ground, too.
 
-    return ImageOps.exif_transpose(image) if image.format in TURNED else image
+    The ground is `colour`, or its opposite where the drawing would vanish on it.
+    """
+    from PIL import Image, ImageOps
 
-
-def eight_bits(image: Any) -> Any:
-    """Scale an image of 16 bits, which Pillow would cut off at 255."""
-    from PIL import Image
-
-    if not image.mode.startswith("I"):
-        return image
-    return Image.fromarray(np.rint(np.clip(np.asarray(image), 0, 65535) / 257.0).astype(np.uint8))
-
-
-def is_transparent(image: Any) -> bool:
-    """Tell whether an image has a channel of opacity, or a colour that is none."""
-    return image.mode in ("RGBA", "LA", "La", "PA") or "transparency" in image.info
-
-
-def ground_of(image: Any, colour: str) -> str:
-    """Choose the background of a transparent drawing: `colour`, or its opposite if the drawing would vanish on it."""
+    image = ImageOps.exif_transpose(image) if image.format in TURNED else image
+    if image.mode.startswith("I"):  # of 16 bits, which Pillow would cut off at 255
+        image = Image.fromarray(np.rint(np.clip(np.asarray(image), 0, 65535) / 257.0).astype(np.uint8))
+    if image.mode not in ("RGBA", "LA", "La", "PA") and "transparency" not in image.info:
+        return image, colour
+    image = image.convert("RGBA")
     levels, opacity = np.asarray(image.convert("L"), dtype=float), np.asarray(image)[..., 3]
-    if opacity.min() == 255 or not opacity.any():
-        return colour
-    return "white" if np.average(levels, weights=opacity) < 128 else "black"
+    if opacity.min() < 255 and opacity.any():
+        colour = "white" if np.average(levels, weights=opacity) < 128 else "black"
+    return Image.alpha_composite(Image.new("RGBA", image.size, colour), image), colour
 
 
 def fit(image: Any, size: tuple[int, int], colour: str | None = None) -> Any:

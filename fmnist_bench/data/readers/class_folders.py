@@ -11,12 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fmnist_bench._utils.errors import InputError
-from fmnist_bench.data.decoding import Source, check, check_left, decode
 from fmnist_bench.data.image_files import SUFFIXES
-from fmnist_bench.data.parts import Part, Reading
+from fmnist_bench.data.readers.decoding import Source, check, check_left, decode
+from fmnist_bench.data.readers.parts import Part, Reading
 from fmnist_bench.data.split import hold_out
-
-__all__ = ["has_class_folders", "read_class_folders"]
 
 # What a folder with the classes of a part is called.
 PARTS = {"train": "train(ing)?", "validation": "val(id(ation)?)?", "test": "test(ing)?"}
@@ -47,7 +45,7 @@ def read_class_folders(folder: Path, part: str, how: Reading) -> Part | None:
     Raises
     ------
     InputError
-        Files that are no images, or a class without any; see also `fmnist_bench.data.decoding.decode`.
+        Files that are no images, or a class without any; see also `fmnist_bench.data.readers.decoding.decode`.
     """
     files, notes = _by_part(folder)
     if part not in files:

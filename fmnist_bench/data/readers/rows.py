@@ -12,19 +12,18 @@ import numpy as np
 import numpy.typing as npt
 
 from fmnist_bench._utils.errors import InputError, printable
-from fmnist_bench.data.checks import check_known, checked, classes_of, scale
-from fmnist_bench.data.class_folders import has_class_folders, read_class_folders
-from fmnist_bench.data.decoding import resize_all
-from fmnist_bench.data.idx import IDX_FILES, find_file, read_folder
-from fmnist_bench.data.npz import read_npz
-from fmnist_bench.data.openml import read_openml
-from fmnist_bench.data.parts import Part, Reading
 from fmnist_bench.data.pixels import as_uint8
+from fmnist_bench.data.readers.checks import check_known, checked, classes_of, scale
+from fmnist_bench.data.readers.class_folders import has_class_folders, read_class_folders
+from fmnist_bench.data.readers.decoding import resize_all
+from fmnist_bench.data.readers.idx import IDX_FILES, find_file, read_folder
+from fmnist_bench.data.readers.npz import read_npz
+from fmnist_bench.data.readers.openml import read_openml
+from fmnist_bench.data.readers.parts import Part, Reading
+from fmnist_bench.data.readers.table_files import ENDINGS, has_tables
+from fmnist_bench.data.readers.tables import read_table
 from fmnist_bench.data.registry import OPENML
 from fmnist_bench.data.split import hold_out
-from fmnist_bench.data.tables import ENDINGS, has_tables, read_table
-
-__all__ = ["FORMS", "Facts", "Rows", "ending_of", "read_test", "read_train"]
 
 UInt8 = npt.NDArray[np.uint8]
 Int64 = npt.NDArray[np.int64]

@@ -13,14 +13,12 @@ import numpy.typing as npt
 
 from fmnist_bench._utils.archives import check_growth, check_inflation, largest_growth
 from fmnist_bench._utils.errors import InputError, one_line
-from fmnist_bench.data.columns import Columns, numbers, read_csv, read_parquet
-from fmnist_bench.data.decoding import Source, check_left, decode
-from fmnist_bench.data.idx import read_chunks
-from fmnist_bench.data.parts import Part, Reading
 from fmnist_bench.data.pixels import as_images, upright
-from fmnist_bench.data.table_files import ENDINGS, Table, has_tables, locate_tables
-
-__all__ = ["ENDINGS", "has_tables", "read_table"]
+from fmnist_bench.data.readers.columns import Columns, numbers, read_csv, read_parquet
+from fmnist_bench.data.readers.decoding import Source, check_left, decode
+from fmnist_bench.data.readers.idx import read_chunks
+from fmnist_bench.data.readers.parts import Part, Reading
+from fmnist_bench.data.readers.table_files import Table, locate_tables
 
 Array = npt.NDArray[Any]
 

@@ -13,8 +13,6 @@ import numpy.typing as npt
 
 from fmnist_bench._utils.errors import InputError
 
-__all__ = ["LARGEST_SIDE", "Part", "Reading", "signature"]
-
 LARGEST_SIDE = 1024  # pixels to which images are resized
 
 

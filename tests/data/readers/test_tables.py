@@ -22,8 +22,8 @@ from pyarrow import parquet
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench.data.dataset import load_dataset
 from fmnist_bench.data.describe import describe
-from fmnist_bench.data.idx import IDX_FILES
-from fmnist_bench.data.tables import ENDINGS
+from fmnist_bench.data.readers.idx import IDX_FILES
+from fmnist_bench.data.readers.table_files import ENDINGS
 
 SIDE = 28
 NAMES = {"train": "fashion-mnist_train", "test": "fashion-mnist_test"}
@@ -384,7 +384,7 @@ def test_a_csv_file_of_bytes_is_read_in_little_memory(tmp_path):
 
 
 def test_the_page_names_the_endings_and_columns_that_are_read():
-    page = (Path(__file__).parents[2] / "docs/how-to/data.md").read_text()
+    page = (Path(__file__).parents[3] / "docs/how-to/data.md").read_text()
     for name in (*ENDINGS, *(f"{name}.csv" for name in NAMES.values()), "image.bytes", "label"):
         assert f"`{name}`" in page
 

@@ -11,9 +11,7 @@ import numpy.typing as npt
 
 from fmnist_bench._utils.archives import check_inflation
 from fmnist_bench._utils.errors import InputError, nearest, one_line
-from fmnist_bench.data.parts import Part, Reading
-
-__all__ = ["read_npz", "read_single"]
+from fmnist_bench.data.readers.parts import Part, Reading
 
 Array = npt.NDArray[Any]
 
@@ -43,7 +41,7 @@ def read_npz(file: Path, part: str, how: Reading) -> Part | None:
         there.update(_pairs(names, file))
         return there.get(part, ())
 
-    found = _read_arrays(file, choose)
+    found = [*read_arrays(file, choose).values()]
     return Part(found[0], found[1], all_rows=part == "train" and "test" not in there) if found else None
 
 
@@ -70,17 +68,17 @@ def read_single(file: Path) -> Array:
             raise InputError(f"{file}: holds {len(names)} arrays, {', '.join(names)}; needed: one")
         return names
 
-    return _read_arrays(file, choose)[0]
+    return next(iter(read_arrays(file, choose).values()))
 
 
-def _read_arrays(file: Path, choose: Callable[[Sequence[str]], Sequence[str]]) -> list[Array]:
+def read_arrays(file: Path, choose: Callable[[Sequence[str]], Sequence[str]]) -> dict[str, Array]:
     """Read those arrays that `choose` picks from their names; no bombs, no Python objects."""
     try:
         # Opened here: np.load leaves the file open when it is not a zip.
         with open(file, "rb") as stream:
             check_inflation(stream)
             with np.load(stream, allow_pickle=False) as content:
-                return [_plain(content, name, file) for name in choose(list(content))]
+                return {name: _plain(content, name, file) for name in choose(list(content))}
     except InputError:
         raise
     except Exception as error:  # zip, zlib, header and dtype each fail in ways of their own

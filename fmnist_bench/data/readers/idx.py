@@ -19,11 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fmnist_bench._utils.errors import InputError, one_line
-from fmnist_bench.data.npz import read_single
-from fmnist_bench.data.parts import Part, Reading
 from fmnist_bench.data.pixels import upright
-
-__all__ = ["IDX_FILES", "few", "find_file", "locate", "names_in", "parse_idx", "read_chunks", "read_folder"]
+from fmnist_bench.data.readers.npz import read_single
+from fmnist_bench.data.readers.parts import Part, Reading
 
 Array = npt.NDArray[Any]
 

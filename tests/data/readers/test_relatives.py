@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench.data.dataset import load_dataset
 from fmnist_bench.data.describe import describe
-from fmnist_bench.data.idx import parse_idx
+from fmnist_bench.data.readers.idx import parse_idx
 
 SIZES = {"train": 12, "val": 6, "test": 9}
 

@@ -14,12 +14,10 @@ import numpy.typing as npt
 
 from fmnist_bench._utils.archives import check_growth
 from fmnist_bench._utils.errors import InputError
-from fmnist_bench.data.idx import few
+from fmnist_bench.data.readers.idx import few
 
 if TYPE_CHECKING:
     import pandas as pd
-
-__all__ = ["IMAGES", "LABELS", "Columns", "narrow", "numbers", "read_csv", "read_parquet"]
 
 Array = npt.NDArray[Any]
 
