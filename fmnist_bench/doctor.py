@@ -29,7 +29,7 @@ from fmnist_bench._utils.errors import InputError
 from fmnist_bench.data.fashion_mnist import DATA_VARIABLE, find_fashion_mnist
 from fmnist_bench.ensemble.saved import check_bundle
 from fmnist_bench.models.networks._weights import WEIGHTS, how_to_get, local_weights
-from fmnist_bench.storage.run_folder import ENSEMBLE, FREE_SPACE, STATE, read_split, read_state
+from fmnist_bench.storage.run_folder import ENSEMBLE, FREE_SPACE, SPLIT, STATE, read_split, read_state
 from fmnist_bench.storage.trial import RECORD, read_record, trial_fault
 from fmnist_bench.storage.trial_folder import UNFINISHED
 from fmnist_bench.tracking.client import open_database, reason
@@ -240,8 +240,8 @@ def run_faults(folder: Path) -> Iterator[Fault]:
         return
     try:
         state = read_state(folder / STATE)
-    except InputError as error:
-        yield str(error).partition(";")[0], "move the folder away; nothing can go on from it"
+    except InputError:
+        yield f"{folder / STATE}: is damaged", "move the folder away; nothing can go on from it"
         return
     again = f"python -m fmnist_bench run {state['benchmark']}"
     try:
@@ -252,8 +252,8 @@ def run_faults(folder: Path) -> Iterator[Fault]:
             record = read_record(path)
             if fault := f"{RECORD} is missing or damaged" if record is None else trial_fault(path, record, y):
                 yield f"{path}: {fault}", f"{again} asks its parameters again"
-    except InputError as error:
-        yield str(error).partition(";")[0], f"{again} writes it"
+    except InputError:
+        yield f"{folder / SPLIT}: is missing or damaged", f"{again} writes it"
     try:
         if (folder / ENSEMBLE).is_dir():
             check_bundle(folder / ENSEMBLE)
