@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -17,14 +17,11 @@ from fmnist_bench.data.arrays import Scale
 from fmnist_bench.ensemble.loading import load_ensemble
 from fmnist_bench.ensemble.saved import check_replaceable, replace_folder
 
-if TYPE_CHECKING:
-    from fmnist_bench.automl.classifier import AutoClassifier
-
 ABOUT, ENSEMBLE = "classifier.json", "ensemble"
-Classifier = TypeVar("Classifier", bound="AutoClassifier")
+Classifier = TypeVar("Classifier")
 
 
-def save_classifier(model: AutoClassifier, folder: Path) -> None:
+def save_classifier(model: Any, folder: Path) -> None:
     """Write a fitted model, whole or not at all; see `AutoClassifier.save`."""
     check_is_fitted(model, "ensemble_")
     folder = folder.resolve()
@@ -57,17 +54,18 @@ def _about(model: Any) -> dict[str, Any]:
 
 def load_classifier(model: Classifier, folder: Path) -> Classifier:
     """Make an unfitted model a fitted one; see `AutoClassifier.load`."""
-    ensemble = load_ensemble(folder / ENSEMBLE, model.allow_import)
+    fitted: Any = model
+    ensemble = load_ensemble(folder / ENSEMBLE, fitted.allow_import)
     try:
         about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
         black, white = map(float, about["scale"])
-        model.scale_, shape = Scale(black, white), about["image_shape"]
-        model.image_shape_ = None if shape is None else tuple(map(int, shape))
+        fitted.scale_, shape = Scale(black, white), about["image_shape"]
+        fitted.image_shape_ = None if shape is None else tuple(map(int, shape))
         names = about["feature_names_in"]
-        model.leaderboard_ = pd.DataFrame(**about["leaderboard"]).rename_axis("name")
+        fitted.leaderboard_ = pd.DataFrame(**about["leaderboard"]).rename_axis("name")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{folder / ABOUT}: no saved classifier: {one_line(error)}") from error
-    model.ensemble_, model.classes_, model.n_features_in_ = ensemble, ensemble.classes_, ensemble.n_features_in_
+    fitted.ensemble_, fitted.classes_, fitted.n_features_in_ = ensemble, ensemble.classes_, ensemble.n_features_in_
     if names is not None:
-        model.feature_names_in_ = np.array(names, dtype=object)
+        fitted.feature_names_in_ = np.array(names, dtype=object)
     return model
