@@ -108,10 +108,6 @@ def run_benchmark(
         Go on with a run, to choose and report again, although it has come to its end with just this budget. False
         leaves it as it is.
 
-    Returns
-    -------
-    Outcome
-
     Raises
     ------
     InputError

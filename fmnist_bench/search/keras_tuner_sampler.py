@@ -46,12 +46,6 @@ class KerasTunerSampler(Sampler):
     other rungs do not compare with these. It takes over after as many random trials as TPE does: KerasTuner's own
     three for each dimension would use up most of a search.
 
-    Parameters
-    ----------
-    study : Study
-    run : Run
-    seed : int
-
     Raises
     ------
     InputError

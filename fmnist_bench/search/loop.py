@@ -47,18 +47,7 @@ class SearchSettings:
 
 
 class Search:
-    """The search of a run.
-
-    Parameters
-    ----------
-    studies : list of StudySearch
-    run : Run
-    tracker : Tracker
-    clock : Clock
-    workers : Workers
-    settings : SearchSettings
-    progress : Progress
-    """
+    """The search of a run."""
 
     def __init__(
         self,

@@ -20,13 +20,7 @@ BUSY = 0.2  # seconds of processor time that count as work: a process that only 
 
 
 class Limits:
-    """What a worker may use: time, memory, and time without doing anything.
-
-    Parameters
-    ----------
-    pid : int
-    task : Task
-    """
+    """What a worker may use: time, memory, and time without doing anything."""
 
     def __init__(self, pid: int, task: Task) -> None:
         self._task, self._tree, self._scanned = task, _processes(pid), time.monotonic()
