@@ -27,7 +27,7 @@ QUICK = {
     "filters": 16,
     "image_size": 32,
     "batch_size": 32,
-    "n_estimators": 5,
+    "n_estimators": 20,
     "max_iter": 5,
 }  # where a study's own figure takes long
 
