@@ -95,6 +95,19 @@ def test_figures_of_a_gpu_and_of_another_back_end_are_kept_apart(gpu, backend, e
     assert said == f"`{call}`; `{call} --minutes 5`"
 
 
+def test_what_students_gain_is_counted_seed_by_seed(script):
+    distillation = script("distillation")
+    row = {"rows": 60_000, "epochs": 6, "weights": 75_000, "seconds": 90.0, "cpu_seconds": 88.0}
+    rows = [{**row, "way": way, "seed": seed, "accuracy": 0.92 + place / 100 + seed / 1000}
+            for seed in range(3) for place, way in enumerate(distillation.WAYS)]  # fmt: skip
+    teacher = {"members": ["cnn-1"], "accuracy": 0.94, "train_accuracy": 0.99, "train_confidence": 0.97}
+    found = {"measured": {}, "teacher": {**teacher, "gan": {"steps": 3000, "seconds": 200}}, "rows": rows}
+    lines = list(distillation.report(found))
+    assert "| taught | 60,000 | 6 | 93.10 | 93.00 to 93.20 | 0.10 | 88 |" in lines
+    assert "- alone -> taught: +1.00 (n = 3: +1.00, +1.00, +1.00)" in lines
+    assert distillation.CNNClassifier(**distillation.STUDENT).filters == 16
+
+
 def test_pages_are_written_of_what_is_there(script):
     transfer, speed = script("transfer"), script("cnn_speed")
     one = {"fit": 60.0, "predict": 2.0, "accuracy": 0.9}

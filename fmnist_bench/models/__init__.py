@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from fmnist_bench.models.features import PrincipalComponents as PrincipalComponents
     from fmnist_bench.models.networks._base import KerasClassifier as KerasClassifier
     from fmnist_bench.models.networks._muon import Muon as Muon
+    from fmnist_bench.models.networks._targets import SoftTargets as SoftTargets
     from fmnist_bench.models.networks.cnn import CNNClassifier as CNNClassifier
+    from fmnist_bench.models.networks.distillation import distill as distill
     from fmnist_bench.models.networks.hypermodel import HyperModelClassifier as HyperModelClassifier
     from fmnist_bench.models.networks.transfer import TransferClassifier as TransferClassifier
     from fmnist_bench.models.splits import HoldOut as HoldOut
@@ -32,8 +34,10 @@ HOMES = {
     "Muon": "fmnist_bench.models.networks._muon",
     "PrincipalComponents": "fmnist_bench.models.features",
     "SVC": "fmnist_bench.models.svm",
+    "SoftTargets": "fmnist_bench.models.networks._targets",
     "TransferClassifier": "fmnist_bench.models.networks.transfer",
     "XGBoostClassifier": "fmnist_bench.models.boosting",
+    "distill": "fmnist_bench.models.networks.distillation",
 }
 __all__ = [*HOMES]
 __getattr__, __dir__ = exports(__name__, HOMES)

@@ -16,9 +16,7 @@ import keras
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.preprocessing import LabelEncoder
 from sklearn.utils import check_random_state
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fmnist_bench.data import pixels
@@ -32,6 +30,7 @@ from fmnist_bench.models.networks._layers import adapt_layers
 from fmnist_bench.models.networks._muon import Muon
 from fmnist_bench.models.networks._parameters import check_training, row_weights
 from fmnist_bench.models.networks._saved import NetworkAsBytes
+from fmnist_bench.models.networks._targets import SoftTargets, encode
 from fmnist_bench.models.networks._training import train_network
 
 Pair = tuple[ArrayLike, ArrayLike] | None
@@ -167,6 +166,7 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         sample_weight: ArrayLike | None = None,
         checkpoint: str | Path | None = None,
         deadline: float | None = None,
+        soft_targets: SoftTargets | None = None,
     ) -> Self:
         """Train a new network.
 
@@ -188,6 +188,8 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         deadline : float or None
             When training, and predicting the validation rows afterwards, must be over, by ``time.monotonic()``. What
             predicting takes is measured first, and kept aside; the schedule is compressed so that it completes in time.
+        soft_targets : SoftTargets or None
+            What a teacher says of the rows, to learn from beside the labels; see `distill`.
 
         Returns
         -------
@@ -202,7 +204,7 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
             A batch that does not fit in memory, nor does half of it.
         """
         with one_at_a_time(), _backend.one_memory_error():
-            return self._fit(X, y, validation_data, monitor, sample_weight, checkpoint, deadline)
+            return self._fit(X, y, validation_data, monitor, sample_weight, checkpoint, deadline, soft_targets)
 
     def _fit(
         self,
@@ -213,11 +215,12 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         sample_weight: Any,
         checkpoint: str | Path | None,
         deadline: float | None,
+        soft_targets: SoftTargets | None,
     ) -> Self:
         started = time.monotonic()
         self._check_parameters()
         rows, labels = self._check_rows(X, y)
-        targets = self._encode(labels)
+        targets = self._encode(labels, soft_targets)
         weights = row_weights(self.class_weight, sample_weight, rows, labels)
         _backend.prepare_backend(self.precision)
         generator = check_random_state(self.random_state)
@@ -237,7 +240,7 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
             course = started, deadline, batches, valid, monitor, n_predicted, kept
             callback = TrainingCallback(self, self._learner(), *course)
             self.history_ = callback.history
-            train_network(self, batches, callback)
+            train_network(self, batches, callback, soft_targets)
             self.schedule_share_, self.flip_average_ = callback.schedule_share, callback.flip_average
             self.seconds_before_ = callback.seconds_before
 
@@ -281,13 +284,9 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         self._white = pixels.white_of(rows)
         return rows, labels
 
-    def _encode(self, y: NDArray[Any]) -> NDArray[np.float32]:
-        check_classification_targets(y)
-        self._encoder = LabelEncoder().fit(y)
+    def _encode(self, y: NDArray[Any], soft_targets: SoftTargets | None = None) -> NDArray[np.float32]:
+        self._encoder, targets = encode(y, soft_targets)
         self.classes_ = self._encoder.classes_
-        if len(self.classes_) < 2:
-            raise ValueError("y has one class only: a classifier needs at least 2")
-        targets: NDArray[np.float32] = np.eye(len(self.classes_), dtype=np.float32)[self._encoder.transform(y)]
         return targets
 
     def _check_valid(self, validation_data: Pair, n_rows: int) -> tuple[Any, Any] | None:

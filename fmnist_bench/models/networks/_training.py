@@ -9,9 +9,12 @@ import keras
 from fmnist_bench.models.networks._backend import compiles
 from fmnist_bench.models.networks._batches import Batches
 from fmnist_bench.models.networks._callbacks import TrainingCallback
+from fmnist_bench.models.networks._targets import SoftTargets, loss_and_accuracy
 
 
-def train_network(estimator: Any, batches: Batches, callback: TrainingCallback) -> None:
+def train_network(
+    estimator: Any, batches: Batches, callback: TrainingCallback, soft: SoftTargets | None = None
+) -> None:
     """Train the network of a `KerasClassifier`, from a checkpoint where the callback has one.
 
     A second model around the same layers keeps the optimizer's state out of what is saved.
@@ -23,10 +26,11 @@ def train_network(estimator: Any, batches: Batches, callback: TrainingCallback) 
         optimizer.exclude_from_weight_decay(estimator._undecayed(), ["bias", "gamma", "beta"])
     epoch = callback.resume(optimizer)
     batches.first = callback.steps
+    loss, accuracy = loss_and_accuracy(estimator.label_smoothing, soft)
     trainer.compile(
         optimizer,
-        keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=estimator.label_smoothing),
-        metrics=["accuracy"],
+        loss,
+        metrics=[accuracy],
         steps_per_execution=callback.steps_per_execution,
         jit_compile=compiles(),
     )

@@ -114,9 +114,12 @@ class HyperModelClassifier(KerasClassifier):
         sample_weight: Any,
         checkpoint: Any,
         deadline: float | None,
+        soft_targets: Any = None,
     ) -> Self:
         """Let the HyperModel build and train a new network; how it trains is not known, so nothing is checkpointed."""
         self._check_parameters()
+        if soft_targets is not None:
+            raise ValueError("soft targets: a HyperModel compiles its network with a loss of its own")
         rows, labels = self._check_rows(X, y)
         codes = self._encode(labels).argmax(axis=1)
         weights = row_weights(self.class_weight, sample_weight, rows, labels)
