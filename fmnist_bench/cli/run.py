@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fmnist_bench.cli.arguments import DATA, IMPORTS, MLRUNS, READING, add_verb
-from fmnist_bench.cli.streams import say_no_more
+from fmnist_bench.cli.streams import columns, painted, say_first, say_no_more
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +43,8 @@ def add_verbs(verbs: "Verbs") -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    if not (options.quiet or options.json):
+        say_first(f"{options.name}: loading the libraries, then the data")
     from fmnist_bench.progress.displays import make_progress
     from fmnist_bench.runner import run_benchmark
 
@@ -90,7 +92,9 @@ def show(findings: "Findings", closing: str) -> int:
     """Print the leaderboard and where everything is; return the exit status."""
     from fmnist_bench.report.render import terminal_leaderboard
 
-    print(terminal_leaderboard(findings))
+    choice = findings.choice.name if findings.choice else None
+    for line in terminal_leaderboard(findings, columns()).splitlines():
+        print(painted(line, "bold") if line.split()[0] == choice else line)
     for label, value in findings.how_to_open.items():
         print(f"{label + ':':<10} {value}")
     print(closing)

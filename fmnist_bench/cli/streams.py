@@ -2,9 +2,12 @@
 
 import logging
 import os
+import shutil
 import sys
 
 from fmnist_bench._utils.errors import one_line
+
+COLOURS = {"bold": 1, "red": 31, "green": 32, "yellow": 33}
 
 
 def open_closed_streams() -> None:
@@ -36,3 +39,20 @@ def warning_in_one_line(
     """Show what is said to the user without the line of the program that says it; other warnings with it."""
     where = "" if category is UserWarning else f" ({category.__name__}, {filename}, line {lineno})"
     return f"warning: {one_line(message)}{where}\n"
+
+
+def say_first(text: str) -> None:
+    """Say on a terminal what happens, before libraries are loaded; loading them takes seconds."""
+    if sys.stderr.isatty():
+        print(text, file=sys.stderr, flush=True)
+
+
+def columns() -> int:
+    """Columns of the terminal; as many as anybody wants where the output goes elsewhere."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+
+
+def painted(text: str, colour: str) -> str:
+    """Paint a text on a terminal, unless the user wants none (no-color.org)."""
+    plain = not sys.stdout.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return text if plain else f"\x1b[{COLOURS[colour]}m{text}\x1b[0m"

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fmnist_bench.progress.events import AS_WANTED, NO_FAILURE, Progress, clock, percent, trial_name, words
 
@@ -16,9 +16,18 @@ if TYPE_CHECKING:
 
 BAR = 10  # characters of the bar of a long computation
 COLUMNS = {"Done": 4, "Pruned": 6, "Failed": 6, "Valid, %": 8, "Time": 7}  # with their least widths
-# A terminal of fewer columns than these goes without some.
-SPARED = {80: {"Pruned", "Time"}, 50: {"Pruned", "Time", "Failed", "Now"}}
+RUNNING = "Running"  # the last column
+# What goes where there is no room: which columns, and how wide the last one is then.
+SPARED: tuple[tuple[set[str], int], ...] = (
+    (set(), 20),
+    ({"Pruned"}, 20),
+    ({"Pruned", "Time"}, 20),
+    ({"Pruned", "Time"}, 7),
+    ({"Pruned", "Time", "Failed"}, 7),
+    ({"Pruned", "Time", "Failed", RUNNING}, 0),
+)
 LONGEST_NAME = 22
+AROUND = 7  # lines of the screen that are no rows: title, bar, best, heads, margins
 
 
 @dataclass
@@ -35,6 +44,7 @@ class _Study:
     best: float | None = None
     seconds: float = 0.0
     running: dict[int, _Running] = field(default_factory=dict)
+    fault: str = ""  # how the last trial ended, where it was to end otherwise
 
     @property
     def failed(self) -> int:
@@ -54,15 +64,19 @@ class LiveTable(Progress):
     """
 
     def __init__(self, console: Console) -> None:
-        from rich.live import Live
-
         self._console = console
         self._lock = threading.RLock()  # rich draws from a thread of its own
         self._title, self._start = "", time.monotonic()
         self._budget: float | None = None
         self._end: float | None = None
         self._studies: dict[str, _Study] = {}
-        self._live = Live(console=console, refresh_per_second=2, get_renderable=self._draw)
+        self._live = self._screen()
+
+    def _screen(self) -> Any:
+        """Make what draws the table again and again between ``start()`` and ``stop()``."""
+        from rich.live import Live
+
+        return Live(console=self._console, refresh_per_second=2, get_renderable=self._draw)
 
     def run_started(self, title: str, budget_seconds: float | None, studies: list[str]) -> None:  # noqa: D102
         with self._lock:
@@ -95,14 +109,20 @@ class LiveTable(Progress):
             row = self._studies.setdefault(study, _Study())
             row.running.pop(number, None)
             row.counts[status] += 1
+            row.fault = "" if status in AS_WANTED else words(status)
             row.seconds += seconds
             if status == "complete" and valid_accuracy is not None:
                 row.best = max(valid_accuracy, row.best or 0.0)
         if status not in AS_WANTED:
-            self.message(f"{study} {trial_name(number)}: {words(status)}" + (f": {reason}" if reason else ""))
+            self._tell_fault(f"{study} {trial_name(number)}: {words(status)}" + (f": {reason}" if reason else ""))
 
     def message(self, text: str) -> None:  # noqa: D102
         self._console.print(" ".join(text.split()), markup=False, highlight=False)
+
+    def _tell_fault(self, text: str) -> None:
+        """Say it in one line; the report has the whole reason."""
+        line = " ".join(text.split())
+        self._console.print(line, markup=False, highlight=False, no_wrap=True, overflow="ellipsis")
 
     def run_ended(self) -> None:  # noqa: D102
         with self._lock:
@@ -120,8 +140,11 @@ class LiveTable(Progress):
             now = self._end or time.monotonic()
             hint = "" if self._end else "  Ctrl-C ends the search and keeps everything"
             head = Text.assemble((self._title, "bold"), (hint, "dim"))
+            best = max(self._studies.items(), key=lambda row: row[1].best or 0.0, default=("", _Study()))
+            found = [] if best[1].best is None else [Text(f"Best so far: {percent(best[1].best)} ({best[0]})")]
             # A terminal echoes ^C at the cursor: without room for it a line of the old table stays on the screen.
-            return Group(head, self._bar(now - self._start), Constrain(self._table(now), self._console.width - 4))
+            table = Constrain(self._table(now), self._console.width - 4)
+            return Group(head, self._bar(now - self._start), *found, table)
 
     def _bar(self, elapsed: float) -> RenderableType:
         from rich.progress_bar import ProgressBar
@@ -144,14 +167,14 @@ class LiveTable(Progress):
         from rich.text import Text
 
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-        spared = next((titles for width, titles in sorted(SPARED.items()) if self._console.width < width), set[str]())
         longest = max(map(len, self._studies), default=0)
-        table.add_column("Study", overflow="fold", min_width=min(longest, LONGEST_NAME) if spared else None)
+        spared, last = _spared(self._console.width - 4 - longest)
+        table.add_column("Study", overflow="ellipsis", no_wrap=True, min_width=min(longest, LONGEST_NAME))
         for title, width in COLUMNS.items():
             if title not in spared:
                 table.add_column(title, justify="right", no_wrap=True, min_width=width)
-        if "Now" not in spared:
-            table.add_column("Now", no_wrap=True, min_width=None if spared else 20)
+        if RUNNING not in spared:
+            table.add_column(RUNNING, no_wrap=True, min_width=last)
         top = max((study.best for study in self._studies.values() if study.best is not None), default=None)
         for name, study in self._rows():
             is_top = study.best is not None and study.best == top
@@ -161,22 +184,31 @@ class LiveTable(Progress):
                 "Failed": Text(str(study.failed or "–"), "red" if study.failed else ""),
                 "Valid, %": Text(percent(study.best, unit=""), "bold green" if is_top else ""),
                 "Time": clock(study.spent(now)),
-                "Now": Text(_now(study, now), "cyan"),
+                RUNNING: Text(_now(study, now), "cyan" if study.running else "dim"),
             }
             table.add_row(Text(name), *(cell for title, cell in cells.items() if title not in spared))
         return table
 
     def _rows(self) -> list[tuple[str, _Study]]:
-        rows = list(self._studies.items())
-        if self._end is None and len(rows) > self._console.height - 6:
+        rows = sorted(self._studies.items(), key=lambda row: -(row[1].best or 0.0))
+        if self._end is None and len(rows) > self._console.height - AROUND:
             rows.sort(key=lambda row: not row[1].running)  # what does not fit is cut off below
         return rows
+
+
+def _spared(room: int) -> tuple[set[str], int]:
+    """Choose what goes so that the columns behind the names fit in `room`; each needs two characters more."""
+    for spared, last in SPARED:
+        widths = [width for title, width in COLUMNS.items() if title not in spared] + [last] * (RUNNING not in spared)
+        if sum(widths) + 2 * len(widths) <= room:
+            return spared, last
+    return SPARED[-1]
 
 
 def _now(study: _Study, now: float) -> str:
     """Name the newest trial in progress, with its last score, how far its features are, or the time that it has run."""
     if not study.running:
-        return ""
+        return "" if study.counts["complete"] else study.fault
     number = max(study.running)
     trial, others = study.running[number], len(study.running) - 1
     name = trial_name(number) if number < 0 else f"#{number}"

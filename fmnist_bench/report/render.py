@@ -11,6 +11,7 @@ import base64
 import io
 import re
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,14 @@ from fmnist_bench.report.markdown import block, code, md
 from fmnist_bench.storage.results import NOT_BEGUN, ROW_STATUSES
 
 SHARES = "accuracy", "low", "high"
+SPARED = (
+    "log loss",
+    "trials",
+    "fit s",
+    "rows %",
+    "95 % interval",
+    "valid %",
+)  # columns of a narrow leaderboard, the first to go first
 THUMBNAIL = 64  # pixels; larger pictures are scaled down to it
 
 
@@ -120,21 +129,36 @@ def templates(kind: str) -> jinja2.Environment:
     return env
 
 
-def terminal_leaderboard(findings: Findings) -> str:
-    """Write the leaderboard as plain text, narrow enough for 80 columns, best validation accuracy first."""
+def terminal_leaderboard(findings: Findings, width: int = 80) -> str:
+    """Write the leaderboard as plain text, best validation accuracy first; columns go where `width` has no room."""
     part, heads = findings.part, ("valid %", "test %") if findings.opened else ("valid %",)
-    rows: list[tuple[str, ...]] = [("", *heads, "95 % interval", "log loss", "trials", "fit s")]
+    rows: list[dict[str, str]] = []
     for who in findings.everyone:
         score = findings.scores(who)
-        accuracies = [tables.percent(score.get(f"{head[:-2]}_accuracy")).text for head in heads]
         ends = [tables.percent(score.get(f"{part}_{end}")).text for end in ("low", "high")]
         most = max(who.n_trials, key=lambda status: who.n_trials[status], default="–").replace("_", " ")
-        interval = " to ".join(ends) if who.scored else most
         counts = who.n_trials or Counter(trial.status for trial in findings.trials)  # all of them are the ensemble's
-        n_trials = sum(count for status, count in counts.items() if status != NOT_BEGUN)
-        loss = tables.number(score.get(f"{part}_log_loss"), 3).text
-        rows.append((who.name, *accuracies, interval, loss, str(n_trials), tables.seconds(who.fit_seconds).text))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [[cell.rjust(width) for cell, width in zip(row, widths, strict=True)] for row in rows]
-    names = [row[0].ljust(widths[0]) for row in rows]
-    return "\n".join("  ".join([name, *line[1:]]) for name, line in zip(names, lines, strict=True))
+        row = {"": who.name}
+        row |= {head: tables.percent(score.get(f"{head[:-2]}_accuracy")).text for head in heads}
+        row |= {"95 % interval": " to ".join(ends) if who.scored else most, "rows %": tables.learnt_from(who).text}
+        row |= {"log loss": tables.number(score.get(f"{part}_log_loss"), 3).text}
+        row |= {"trials": str(sum(count for status, count in counts.items() if status != NOT_BEGUN))}
+        rows.append(row | {"fit s": tables.seconds(who.fit_seconds).text})
+    return as_columns(rows, SPARED, width)
+
+
+def as_columns(rows: list[dict[str, str]], spared: Sequence[str], width: int) -> str:
+    """Set rows below each other, their first column to the left; while they are too wide, leave `spared` ones out."""
+    titles, n_spared = list(rows[0]) if rows else [], 0
+    while True:
+        shown = [title for title in titles if title not in spared[:n_spared]]
+        widths = {title: max(len(title), *(len(row[title]) for row in rows)) for title in shown}
+        if n_spared == len(spared) or sum(widths.values()) + 2 * len(widths) - 2 <= width:
+            break
+        n_spared += 1
+    first, *others = shown or [""]
+    lines = [{title: title for title in shown}, *rows] if shown else []
+    return "\n".join(
+        "  ".join([row[first].ljust(widths[first]), *(row[title].rjust(widths[title]) for title in others)])
+        for row in lines
+    )

@@ -93,7 +93,7 @@ def leaderboard(findings: Findings) -> Table:
         for part in parts:
             cells += [percent(row.get(f"{part}_accuracy")), interval(row.get(f"{part}_low"), row.get(f"{part}_high"))]
         cells += [number(row.get(f"{first}_log_loss"), 4), percent(row.get(f"{first}_calibration_error"))]
-        cells += [_learnt_from(who), seconds(who.fit_seconds), number(row["predict_ms"], 3)]
+        cells += [learnt_from(who), seconds(who.fit_seconds), number(row["predict_ms"], 3)]
         cells += [seconds(who.search_seconds), _statuses(who)]
         rows.append(cells)
     scored = "test and validation" if findings.opened else "validation"
@@ -106,7 +106,7 @@ def interval(low: float | None, high: float | None, sign: str = "") -> Cell:
     return Cell(f"{ends[0].text} to {ends[1].text}", ends[0].key) if low is not None else Cell("–")
 
 
-def _learnt_from(who: Contestant) -> Cell:
+def learnt_from(who: Contestant) -> Cell:
     """Share of the train rows; those of an ensemble's members differ."""
     return percent(None if who.trial is None else who.parameters.get(ROWS, 1.0), 0)
 

@@ -86,7 +86,8 @@ def test_live_table_counts_trials_and_keeps_the_best(now):
     next(events), next(events)
     text = drawn(show)
     assert row(text, "cnn").split() == ["cnn", "4", "2", "1", "93.00", "1:02:17"]
-    assert row(text, "svm").split() == ["svm", "–", "–", "1", "–", "0:02"]
+    assert row(text, "svm").split() == ["svm", "–", "–", "1", "–", "0:02", "out", "of", "memory"]
+    assert "Best so far: 93.00 % (cnn)" in text
     list(events)
 
 
@@ -125,7 +126,12 @@ def test_live_table_fits_eighty_columns_with_all_numbers_whole(now):
 
 @pytest.mark.parametrize(
     ("columns", "ended", "running"),
-    [(60, ["1", "–", "91.23"], ["–", "–", "–", "#0", "0:00"]), (40, ["1", "91.23"], ["–", "–"])],
+    [
+        (100, ["1", "–", "–", "91.23", "0:05"], ["–", "–", "–", "–", "0:00", "#0", "0:00"]),
+        (80, ["1", "–", "91.23"], ["–", "–", "–", "#0", "0:00"]),
+        (60, ["1", "–", "91.23"], ["–", "–", "–", "#0", "0:00"]),
+        (40, ["1", "91.23"], ["–", "–"]),
+    ],
 )
 def test_a_narrow_live_table_keeps_the_names_of_studies(now, columns, ended, running):
     show = live(columns)
@@ -137,6 +143,19 @@ def test_a_narrow_live_table_keeps_the_names_of_studies(now, columns, ended, run
     assert row(text, "hist_gradient_boosting").split() == ["hist_gradient_boosting", *ended]
     assert row(text, "cnn").split() == ["cnn", *running]
     show.run_ended()
+
+
+def test_the_best_study_stands_first_and_a_fault_is_one_line(now):
+    show = live(60)
+    show.run_started("smoke", 60.0, ["cnn", "knn", "resnet50"])
+    show.trial_ended("knn", 0, "complete", 0.9, 5.0)
+    show.trial_ended("resnet50", 0, "no_weights", None, 5.0, "no ImageNet weights on this machine; " + "download " * 30)
+    text = drawn(show, 60)
+    assert text.index("knn ") < text.index("cnn ")
+    assert row(text, "resnet50").rstrip().endswith("no weig…") or "no weights" in row(text, "resnet50")
+    show.run_ended()
+    (said,) = [line for line in show._console.file.getvalue().splitlines() if "resnet50 trial 0" in line]
+    assert "no weights: no ImageNet" in said and said.rstrip().endswith("…")
 
 
 def test_live_table_beyond_its_budget_says_so(now):

@@ -352,10 +352,20 @@ def test_the_terminal_says_why_a_study_has_no_score(findings):
     more = [trial(study, 0, TrialResult(status, "why"), 1.0, 1.0) for study, status in rows]
     lines = render.terminal_leaderboard(dataclasses.replace(findings, trials=(*findings.trials, *more))).splitlines()
     said = {line.split()[0]: line.split() for line in lines}
-    assert said["bare"][-4:] == ["weights", "–", "1", "–"]
-    assert said["late"][-4:] == ["begun", "–", "0", "–"]
+    assert said["bare"][-5:] == ["weights", "–", "–", "1", "–"]
+    assert said["late"][-5:] == ["begun", "–", "–", "0", "–"]
     assert said["ensemble"][-2] == str(len(findings.trials) + 1)
     assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize(("width", "n"), [(40, 3), (60, 4), (80, 7), (100, 8)])
+def test_a_narrow_leaderboard_drops_columns_and_keeps_names(findings, width, n):
+    long = trial("hist_gradient_boosting", 0, TrialResult("no_weights", "why"), 1.0, 1.0)
+    findings = dataclasses.replace(findings, trials=(*findings.trials, long))
+    head, *lines = render.terminal_leaderboard(findings, width).splitlines()
+    assert max(map(len, [head, *lines])) <= width
+    assert [line.split()[0] for line in lines] == [who.name for who in findings.everyone]
+    assert "test %" in head and len(re.split("  +", head.strip())) == n - 1
 
 
 @pytest.fixture(scope="module")
