@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 import fmnist_bench
-from fmnist_bench.config.loader import find_files, load_benchmark, load_space
+from fmnist_bench.config.files import find_files
+from fmnist_bench.config.loader import load_benchmark, load_space
 from fmnist_bench.config.study import MOST_VALIDATION, EnsembleConfig
 from fmnist_bench.search import allocation, phases, plan, successive_halving, training
 from fmnist_bench.search.study import STALE

@@ -21,7 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from fmnist_bench import run_benchmark
 from fmnist_bench._utils.environment import allowed_cores, cores, machine
 from fmnist_bench._utils.files import write_text
-from fmnist_bench.config.loader import find_files, load_space
+from fmnist_bench.config.files import find_files
+from fmnist_bench.config.loader import load_space
 from fmnist_bench.data.dataset import load_dataset, make_split
 from fmnist_bench.progress.displays import Progress
 from fmnist_bench.storage.run_folder import Run, Store

@@ -4,17 +4,30 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from fmnist_bench._utils.errors import nearest
+
 if TYPE_CHECKING:
     Verbs = argparse._SubParsersAction[argparse.ArgumentParser]
     CarryOut = Callable[[argparse.Namespace], int]
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that says in one line what is wrong."""
+    """A parser that says in one line what is wrong, and what was perhaps meant."""
 
     def error(self, message: str) -> NoReturn:
         """Print the mistake and leave with status 2."""
         self.exit(2, f"error: {message}; see {self.prog} --help\n")
+
+    def refuse(self, argument: str) -> NoReturn:
+        """Leave with status 2 because of an argument that the verb does not take."""
+        known = nearest(argument.partition("=")[0], [*self._option_string_actions])
+        self.error(f"unrecognized argument {argument}{known}")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            names = [str(choice) for choice in action.choices]
+            hint = nearest(str(value), names).replace("; ", ": ")
+            raise argparse.ArgumentError(action, f"no {value!r}{hint} (choose from {', '.join(names)})")
 
 
 def _parent(*flags: str, **options: Any) -> Parser:
@@ -64,5 +77,5 @@ def add_verb(
         For the arguments of its own.
     """
     parser = verbs.add_parser(name, parents=[*parents, DEBUG], help=help)
-    parser.set_defaults(carry_out=carry_out)
+    parser.set_defaults(carry_out=carry_out, parser=parser)
     return parser

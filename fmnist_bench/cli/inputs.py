@@ -5,15 +5,19 @@ import json
 from typing import TYPE_CHECKING
 
 from fmnist_bench.cli.arguments import DATA, FILES, IMPORTS, MLRUNS, READING, add_verb
+from fmnist_bench.cli.streams import columns, painted
 from fmnist_bench.config.schemas import NAMES, schema
 
 if TYPE_CHECKING:
     from fmnist_bench.cli.arguments import Verbs
 
+COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
+
 
 def add_verbs(verbs: "Verbs") -> None:
     """Declare ``list``, ``check``, ``data``, ``doctor`` and ``schema``."""
-    add_verb(verbs, "list", _list, "show benchmarks, and studies with their spaces")
+    listed = add_verb(verbs, "list", _list, "show benchmarks and studies, or what one of them searches")
+    listed.add_argument("name", nargs="?", metavar="NAME", help="a benchmark, a study, or the path of a TOML file")
 
     check = add_verb(verbs, "check", _check, "build everything, train nothing", [DATA, IMPORTS])
     check.add_argument("name", metavar="NAME", help="a benchmark, a study, or the path of a TOML file")
@@ -37,9 +41,14 @@ def add_verbs(verbs: "Verbs") -> None:
 
 
 def _list(options: argparse.Namespace) -> int:
-    from fmnist_bench.config.loader import describe_all
+    if options.name is None:
+        from fmnist_bench.config.listing import list_all
 
-    print(describe_all())
+        print(list_all(columns()))
+    else:
+        from fmnist_bench.config.loader import describe
+
+        print(describe(options.name))
     return 0
 
 
@@ -63,7 +72,11 @@ def _doctor(options: argparse.Namespace) -> int:
 
     n_problems = 0
     for check in examine(options.mlruns, options.data, options.weights):
-        print(as_text(check, options.json), flush=True)
+        text = as_text(check, options.json)
+        print(
+            text if options.json else text.replace(check.status, painted(check.status, COLOURS[check.status]), 1),
+            flush=True,
+        )
         n_problems += check.status == "problem"
     return 1 if n_problems else 0
 

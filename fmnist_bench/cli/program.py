@@ -9,12 +9,14 @@ import warnings
 from collections.abc import Sequence
 
 from fmnist_bench._utils.errors import InputError, one_line
+from fmnist_bench._utils.version import __version__
 from fmnist_bench.cli import ensembles, inputs, results, run
 from fmnist_bench.cli.arguments import Parser
 from fmnist_bench.cli.streams import open_closed_streams, say_no_more, show_messages, warning_in_one_line
 
 EXAMPLES = """
 examples:
+  python -m fmnist_bench run smoke               a first look, two minutes
   python -m fmnist_bench run all                 every family, 30 minutes
   python -m fmnist_bench run all --budget 2h     go on with the same run, to two hours in all
   python -m fmnist_bench run cnn-4conv           one configuration of one study
@@ -31,6 +33,7 @@ def make_parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"fmnist_bench {__version__}")
     verbs = parser.add_subparsers(title="verbs", dest="verb", required=True, metavar="VERB")
     for kind in (run, results, ensembles, inputs):
         kind.add_verbs(verbs)
@@ -48,7 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     started = time.monotonic()
     open_closed_streams()
-    options = make_parser().parse_args(arguments)
+    options = _read(sys.argv[1:] if arguments is None else arguments)
+    if options is None:
+        return 2
     options.started = started
     if arguments is None:  # this process is the program's own
         warnings.formatwarning = warning_in_one_line
@@ -71,6 +76,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status, message = _in_one_line(error)
         print(f"error: {message}", file=sys.stderr)
         return status
+
+
+def _read(arguments: Sequence[str]) -> argparse.Namespace | None:
+    """Read the command line; where there is nothing on it, show the help."""
+    parser = make_parser()
+    if not arguments:
+        parser.print_help(sys.stderr)
+        return None
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        options.parser.refuse(unknown[0])
+    return options
 
 
 def _in_one_line(error: Exception) -> tuple[int, str]:

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from fmnist_bench._utils.errors import InputError, nearest
-from fmnist_bench.config.parsing import check_keys, parse_space, read_toml, repeated, take
+from fmnist_bench.config.files import find_files, purpose, read_toml
+from fmnist_bench.config.parsing import check_keys, parse_space, repeated, take
 from fmnist_bench.config.space import is_number
 from fmnist_bench.config.study import DEFAULT_BUDGET, HIGHEST_SEED, Benchmark, EnsembleConfig, SearchSpace
 from fmnist_bench.data.readers.parts import LARGEST_SIDE
-
-PACKAGE = Path(__file__).parents[1]
 
 
 def parse_duration(duration: str | float) -> float:
@@ -113,41 +112,29 @@ def _of_space(space: SearchSpace, alone: bool = False) -> Benchmark:
     return Benchmark(name=space.name, spaces=(space,), budget=budget, trials=trials)
 
 
-def find_files(kind: str) -> dict[str, Path]:
-    """TOML files of ``studies`` or ``benchmarks`` by their names; those of the working directory win."""
-    shipped = PACKAGE / kind  # in the wheel; in a checkout they lie beside the package
-    folders = [shipped if shipped.is_dir() else PACKAGE.parent / kind, Path.cwd() / kind]
-    return {path.stem: path for folder in folders for path in sorted(folder.glob("*.toml"))}
-
-
 def with_studies(benchmark: Benchmark, names: Sequence[str | Path], where: str) -> Benchmark:
     """Give the benchmark other studies, by their names or the paths of their files; `where` is for messages."""
     return replace(benchmark, spaces=_load_spaces([*map(str, names)], True, where))
 
 
-def describe_all() -> str:
-    """List every benchmark with its studies, and every study with its space and its named configurations."""
-    lines = []
-    for kind, about in (("benchmarks", _describe_benchmark), ("studies", _describe_space)):
-        lines.append(kind)
-        for name, path in find_files(kind).items():
-            try:
-                lines += about(path)
-            except InputError as error:  # one bad file does not hide the others
-                lines.append(f"  {name}: cannot be used: {error}")
-    return "\n".join(lines)
+def describe(name: str | Path) -> str:
+    """Say what a benchmark compares and for how long, or what a study searches, and what of it can be run alone.
 
-
-def _describe_benchmark(path: Path) -> list[str]:
-    benchmark = _parse_benchmark(path)
-    budget = "no budget" if benchmark.budget is None else f"{benchmark.budget:.0f} s"
-    return [f"  {path.stem}: {benchmark.data}, {budget}, {', '.join(study.name for study in benchmark.studies)}"]
-
-
-def _describe_space(path: Path) -> list[str]:
-    names = _names_alone(space := parse_space(path))
-    alone = f" (alone: {', '.join(names)})" if names else ""
-    return [f"  {space.name}: {space.model.use}{alone}", *(f"    {name} {r}" for name, r in space.ranges().items())]
+    Raises
+    ------
+    InputError
+        As `load_benchmark`.
+    """
+    benchmark, files = load_benchmark(name), {**find_files("studies"), **find_files("benchmarks")}
+    path = Path(name) if str(name).endswith(".toml") else files.get(str(name))
+    head = [f"{benchmark.name}: {purpose(path)}" if path and purpose(path) else benchmark.name]
+    if len(benchmark.spaces) > 1:
+        minutes = "" if benchmark.budget is None else f"{benchmark.budget / 60:g} minutes"
+        extent = minutes or f"trials of each study: {benchmark.trials}"
+        return "\n".join([*head, f"  {benchmark.data}, {extent}", *(f"  {study.name}" for study in benchmark.studies)])
+    (space,) = benchmark.spaces
+    alone = [f"  alone: {', '.join(names)}"] if (names := _names_alone(space)) else []
+    return "\n".join([*head, f"  {space.model.use}", *alone, *(f"  {key} {r}" for key, r in space.ranges().items())])
 
 
 def _is_whole(value: Any, least: int = 1, most: float = math.inf) -> bool:

@@ -1,13 +1,13 @@
 """A study's TOML file into a search space, with an error of one line for everything else."""
 
 import itertools
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from fmnist_bench._utils.errors import InputError, nearest
+from fmnist_bench.config.files import read_toml
 from fmnist_bench.config.space import is_number, parse_spec, parse_value
 from fmnist_bench.config.study import ROWS, DefaultConfiguration, Engine, Fidelity, SearchSpace
 
@@ -20,16 +20,6 @@ KINDS = {
     list: "written as tables [[{key}]]",
 }
 T = TypeVar("T", bool, str, dict[str, Any], list[dict[str, Any]])
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: there is no such file") from error
-    except (OSError, ValueError, RecursionError) as error:  # a number of too many digits, or tables nested too deep
-        raise InputError(f"{path}: not a readable TOML file: {error}") from error
 
 
 def check_keys(table: Mapping[str, Any], allowed: set[str], where: str) -> None:

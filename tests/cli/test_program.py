@@ -5,12 +5,19 @@ from pathlib import Path
 
 import pytest
 
+from fmnist_bench._utils.version import __version__
 from fmnist_bench.cli import main
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [([], "VERB"), (["rnu"], "choose from .?run"), (["run", "all", "--trials", "x"], "--trials: invalid")],
+    [
+        (["--debug"], "VERB"),
+        (["rnu"], "no 'rnu': did you mean run. .choose from run, "),
+        (["run", "all", "--bugdet", "3"], "argument --bugdet; did you mean --budget.; see .* run --help"),
+        (["list", "all", "more"], "unrecognized argument more; see .* list --help"),
+        (["run", "all", "--trials", "x"], "--trials: invalid"),
+    ],
 )
 def test_a_mistake_on_the_command_line_is_one_line(capsys, arguments, words):
     with pytest.raises(SystemExit) as ended:
@@ -21,18 +28,31 @@ def test_a_mistake_on_the_command_line_is_one_line(capsys, arguments, words):
     assert re.search(words, line)
 
 
-def test_help_imports_nothing_heavy():
+def test_without_arguments_the_help_is_shown(capsys):
+    assert main([]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == "" and "run smoke" in printed.err
+
+
+def test_it_knows_its_version(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert (ended.value.code, capsys.readouterr().out) == (0, f"fmnist_bench {__version__}\n")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], [], ["list"]])
+def test_the_first_contact_imports_nothing_heavy(arguments):
     code = (
         "import sys\n"
         "from fmnist_bench.cli import main\n"
-        "try: main(['--help'])\n"
+        f"try: main({arguments})\n"
         "except SystemExit: pass\n"
         "heavy = {'numpy', 'sklearn', 'keras', 'tensorflow', 'mlflow', 'optuna', 'pandas', 'rich'} & set(sys.modules)\n"
         "sys.exit(str(heavy) if heavy else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    assert "run" in done.stdout
+    assert "smoke" in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(
@@ -78,12 +98,12 @@ def test_a_fault_of_the_program_is_one_line_and_its_trace_is_kept(place, capsys,
     def fail(*_):
         raise KeyError("two\nlines")
 
-    monkeypatch.setattr("fmnist_bench.config.loader.describe_all", fail)
+    monkeypatch.setattr("fmnist_bench.config.listing.list_all", fail)
     assert main(["list"]) == 70
     (line,) = capsys.readouterr().err.splitlines()
     assert "a bug in fmnist_bench" in line
     trace = Path(line.partition("its trace is in ")[2].partition(",")[0])
-    assert "describe_all" in trace.read_text()
+    assert "list_all" in trace.read_text()
     trace.unlink()
     assert main(["list", "--debug"]) == 70
     printed = capsys.readouterr().err
@@ -100,7 +120,7 @@ def test_only_a_run_says_that_it_goes_on(place, capsys, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("fmnist_bench.config.loader.describe_all", interrupted)
+    monkeypatch.setattr("fmnist_bench.config.listing.list_all", interrupted)
     monkeypatch.setattr("fmnist_bench.runner.run_benchmark", interrupted)
     assert (main(["list"]), capsys.readouterr().err) == (130, "stopped\n")
     assert (main(["run", "tiny"]), "goes on from here" in capsys.readouterr().err) == (130, True)

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fmnist_bench._utils.errors import InputError
-from fmnist_bench.config.loader import BENCHMARK_KEYS, find_files, load_benchmark, load_space
+from fmnist_bench.config.files import find_files
+from fmnist_bench.config.loader import BENCHMARK_KEYS, load_benchmark, load_space
 from fmnist_bench.config.parsing import ENGINES, SPACE_KEYS
 from fmnist_bench.config.schemas import NAMES, schema, schema_file
 from fmnist_bench.config.study import EnsembleConfig
