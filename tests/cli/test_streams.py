@@ -9,11 +9,21 @@ import pytest
 from fmnist_bench.cli.streams import painted
 
 
-@pytest.mark.parametrize("closed", ["<&- >&- 2>&-", pytest.param("<&- >&-", marks=pytest.mark.slow)])
-def test_closed_standard_streams_are_no_hindrance(again, closed):
+def in_shell(command):
+    command = f"exec {sys.executable} -m fmnist_bench {command}"
+    return subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=240)
+
+
+def test_a_worker_starts_where_the_standard_streams_are_closed(place):
+    done = in_shell("check tiny <&- >&- 2>&-")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("closed", ["<&- >&- 2>&-", "<&- >&-"])
+def test_a_run_ends_where_the_standard_streams_are_closed(again, closed):
     next(again.glob("mlruns/runs/*/report.html")).unlink()
-    command = f"exec {sys.executable} -m fmnist_bench run tiny {closed}"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=240)
+    done = in_shell(f"run tiny {closed}")
     assert (done.returncode, done.stderr) == (0, "")
     assert list(again.glob("mlruns/runs/*/report.html"))
 
