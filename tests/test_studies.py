@@ -11,7 +11,8 @@ from scenes import make_run
 from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
-from fmnist_bench.config.loader import PACKAGE, load_space
+from fmnist_bench.config.files import PACKAGE
+from fmnist_bench.config.loader import load_space
 from fmnist_bench.config.study import Engine, Study
 from fmnist_bench.data.dataset import Split
 from fmnist_bench.models.saved import load_model, save_model
