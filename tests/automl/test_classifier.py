@@ -168,7 +168,14 @@ def test_images_of_two_channels_are_refused_before_the_search(make, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("labels", [numbers + 5, numbers > 4, numbers.astype(float), WORDS[numbers].astype(object)])
+@pytest.mark.parametrize(
+    "labels",
+    [
+        numbers > 4,
+        WORDS[numbers].astype(object),
+        *(pytest.param(labels, marks=pytest.mark.slow) for labels in (numbers + 5, numbers.astype(float))),
+    ],
+)
 def test_labels_of_any_kind_come_back_as_they_are(make, labels):
     model = make(studies=[make().studies[0]]).fit(images[:600], labels[:600])
     assert model.predict(images[:3]).dtype == labels.dtype
@@ -321,7 +328,9 @@ print(round(model.score(X / 16, y), 3) > 0.7)
 """
 
 
-@pytest.mark.parametrize("way", ["plain", "thread", "asyncio"])
+@pytest.mark.parametrize(
+    "way", ["asyncio", *(pytest.param(way, marks=pytest.mark.slow) for way in ("plain", "thread"))]
+)
 def test_a_script_needs_no_guard_of_its_main_part(home, way, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
