@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fmnist_bench.data.dataset import load_dataset as load_dataset
     from fmnist_bench.ensemble.estimator import StackedEnsemble as StackedEnsemble
     from fmnist_bench.ensemble.loading import load_ensemble as load_ensemble
+    from fmnist_bench.ensemble.pretrained import load_pretrained as load_pretrained
     from fmnist_bench.models.saved import load_model as load_model
     from fmnist_bench.pipeline import Pipeline as Pipeline
     from fmnist_bench.runner import run_benchmark as run_benchmark
@@ -33,6 +34,7 @@ _HOMES = {
     "load_dataset": "fmnist_bench.data.dataset",
     "load_ensemble": "fmnist_bench.ensemble.loading",
     "load_model": "fmnist_bench.models.saved",
+    "load_pretrained": "fmnist_bench.ensemble.pretrained",
     "load_run": "fmnist_bench.automl.results",
     "run_benchmark": "fmnist_bench.runner",
 }

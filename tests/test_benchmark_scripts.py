@@ -12,10 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from fmnist_bench._utils.digests import digest_of_file
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench.config.loader import load_space
 from fmnist_bench.config.study import Study
+from fmnist_bench.data.dataset import load_dataset
+from fmnist_bench.ensemble.loading import load_ensemble
 from fmnist_bench.pipeline import Pipeline
+from fmnist_bench.storage.find_runs import newest_run, open_folder
 from fmnist_bench.storage.run_folder import Store
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
@@ -39,6 +43,22 @@ def test_transfer_builds_its_rivals(script):
         pipeline = transfer.build(study, default[arguments["name"]], own)
         assert isinstance(pipeline, Pipeline)
         assert pipeline.model.get_params().items() >= own.items()
+
+
+def test_pretrained_files_and_cards_are_made_of_a_run(script, finished_benchmark, tmp_path, monkeypatch):
+    make = script("make")
+    monkeypatch.setattr(make, "PRETRAINED", tmp_path / "pretrained")
+    (tmp_path / "pretrained").mkdir()
+    shutil.copytree(finished_benchmark[0] / "mlruns", tmp_path / "mlruns")
+    with open_folder(newest_run("all", tmp_path / "mlruns")) as run:
+        with pytest.raises(InputError, match="its best single model is bayes, no network"):
+            make.best_network(run)
+        assert make.small_trials(run, 1e-6) == []
+        make.make(run, "ensemble", make.choose(run, make.small_trials(run, 2.0)))
+    test, folder = load_dataset("digits", "test"), tmp_path / "pretrained" / "ensemble"
+    right, card = load_ensemble(folder).score(test.X, test.y), (folder / "README.md").read_text()
+    assert f"Test accuracy: {100 * right:.2f} % of {len(test.y):,} rows" in card
+    assert digest_of_file(folder / "manifest.json") in card and "`, seed 0, " in card
 
 
 def test_gan_paired_builds_its_contestants(script, tmp_path):

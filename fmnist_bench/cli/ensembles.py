@@ -32,7 +32,11 @@ def add_verbs(verbs: "Verbs") -> None:
     predict.add_argument(
         "images", nargs="+", metavar="IMAGES", help="PNG or JPEG files, folders of them, .npz files of images"
     )
-    predict.add_argument("--ensemble", metavar="DIR", help="a saved ensemble (default: the newest in --mlruns)")
+    which = predict.add_mutually_exclusive_group()
+    which.add_argument(
+        "--ensemble", metavar="DIR", help="a saved ensemble (default: the newest in --mlruns, or the pretrained one)"
+    )
+    which.add_argument("--pretrained", metavar="NAME", help="what comes with the package: ensemble or network")
     predict.add_argument("--format", default="table", choices=("table", "csv", "json"), help="default: table")
 
     serve = add_verb(verbs, "serve", _serve, "serve a registered ensemble on 127.0.0.1", [MLRUNS])
@@ -68,7 +72,7 @@ def _ensemble(options: argparse.Namespace) -> int:
 def _predict(options: argparse.Namespace) -> int:
     from fmnist_bench.ensemble.predict import as_text, predict_images
 
-    table = predict_images(options.images, options.ensemble, options.mlruns, options.allow_import)
+    table = predict_images(options.images, options.ensemble, options.mlruns, options.allow_import, options.pretrained)
     print(f"Ensemble: {table.attrs['ensemble']}", file=sys.stderr)
     print(as_text(table, options.format))
     return 0

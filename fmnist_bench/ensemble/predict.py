@@ -8,17 +8,20 @@ import pandas as pd
 
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench.data.image_files import read_images
+from fmnist_bench.ensemble.pretrained import pretrained_folder
 from fmnist_bench.ensemble.serving import ServedEnsemble
 from fmnist_bench.storage.run_folder import ENSEMBLE, MANIFEST
 
 FORMATS = ("table", "csv", "json")
+MLRUNS = "mlruns"
 
 
 def predict_images(
     sources: str | Path | Sequence[str | Path],
     ensemble: str | Path | None = None,
-    mlruns: str | Path = "mlruns",
+    mlruns: str | Path = MLRUNS,
     allow_import: Sequence[str] = (),
+    pretrained: str | None = None,
 ) -> pd.DataFrame:
     """Classify image files.
 
@@ -27,16 +30,19 @@ def predict_images(
     sources : str, Path, or sequence of them
         PNG or JPEG files, folders of them, ``.npz`` files of images.
     ensemble : str, Path or None
-        Folder of a saved ensemble; None takes the newest below `mlruns`.
+        Folder of a saved ensemble; None takes the newest below `mlruns`. Where the folder ``mlruns`` holds none, the
+        ensemble that comes with the package is taken, which classifies clothes.
     mlruns : str or Path
     allow_import : sequence of str
         Prefixes of further types that members may be made of.
+    pretrained : str or None
+        Name of what comes with the package, see `load_pretrained`, to take that.
 
     Returns
     -------
     DataFrame
         One row an image: `image`, `label`, `probability`, and a column of probabilities for each class. Its
-        ``attrs["ensemble"]`` is the folder of the ensemble.
+        ``attrs["ensemble"]`` is the folder of the ensemble, or says that it came with the package.
 
     Raises
     ------
@@ -48,7 +54,7 @@ def predict_images(
         raise InputError("no images were given")
     if missing := [str(place) for place in places if not place.exists()]:
         raise InputError(f"{missing[0]}: no such file")
-    folder = newest_ensemble(Path(mlruns)) if ensemble is None else Path(ensemble)
+    folder, said = _chosen(ensemble, mlruns, pretrained)
     served = ServedEnsemble(folder, allow_import)
     if not served.ensemble.pixels_:
         raise InputError(f"{folder}: was not fitted on pixels, whole numbers from 0 to 255, which image files hold")
@@ -57,8 +63,24 @@ def predict_images(
     table = served.predict(X)
     table.insert(0, "image", names)
     table.insert(2, "probability", table.iloc[:, 2:].max(axis=1))
-    table.attrs["ensemble"] = str(folder)
+    table.attrs["ensemble"] = said
     return table
+
+
+def _chosen(ensemble: str | Path | None, mlruns: str | Path, pretrained: str | None) -> tuple[Path, str]:
+    """Find the folder of the ensemble, and what to call it."""
+    if ensemble is not None and pretrained is not None:
+        raise InputError("an ensemble and a pretrained one were given; must be one of them")
+    if ensemble is not None:
+        return Path(ensemble), str(ensemble)
+    if pretrained is not None:
+        return pretrained_folder(pretrained), f"pretrained {pretrained} of fmnist_bench, for Fashion-MNIST's clothes"
+    try:
+        return (folder := newest_ensemble(Path(mlruns))), str(folder)
+    except InputError:
+        if Path(mlruns) != Path(MLRUNS):
+            raise
+    return pretrained_folder(), f"pretrained ensemble of fmnist_bench, for Fashion-MNIST's clothes: {mlruns} holds none"
 
 
 def newest_ensemble(mlruns: Path) -> Path:
