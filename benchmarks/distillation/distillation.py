@@ -127,14 +127,15 @@ def _keep(path: Path, array: Any) -> None:
 def measure(way: str, seed: int, options: argparse.Namespace) -> None:
     """Train one student, and keep its test accuracy."""
     train = load_dataset(subset="train")
-    X, y, probabilities = train.X, train.y, np.load(options.results / "teacher-train.npy")
-    epochs = options.epochs
-    if way == "taught, synthetic":
-        more = np.load(options.results / "teacher-synthetic.npy")
-        X = np.concatenate([X, np.load(options.results / "synthetic.npy")])
-        y = np.concatenate([y, np.unique(train.y)[more.argmax(axis=1)]])
-        probabilities, epochs = np.concatenate([probabilities, more]), epochs // 2
-    soft = None if way == "alone" else SoftTargets(probabilities, TEMPERATURE, SHARE)
+    X, y, epochs, soft = train.X, train.y, options.epochs, None
+    if way != "alone":
+        probabilities = np.load(options.results / "teacher-train.npy")
+        if way == "taught, synthetic":
+            more = np.load(options.results / "teacher-synthetic.npy")
+            X = np.concatenate([X, np.load(options.results / "synthetic.npy")])
+            y = np.concatenate([y, np.unique(train.y)[more.argmax(axis=1)]])
+            probabilities, epochs = np.concatenate([probabilities, more]), epochs // 2
+        soft = SoftTargets(probabilities, TEMPERATURE, SHARE)
     student = CNNClassifier(**STUDENT, epochs=epochs, random_state=seed)
     started, before = time.monotonic(), time.process_time()
     student.fit(X, y, soft_targets=soft)
