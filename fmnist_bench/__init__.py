@@ -4,6 +4,7 @@ The public names are imported when they are first used, so that ``import fmnist_
 """
 
 import os
+import warnings
 from typing import TYPE_CHECKING
 
 from fmnist_bench._utils.lazy import exports
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # else TensorFlow says at length what it did not find
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # else its fast convolutions are for CPUs with VNNI, BF16 or AMX
+# Optuna imports tqdm's bars, which miss widgets in a notebook; none of them is shown.
+warnings.filterwarnings("ignore", message="IProgress not found")
 
 _HOMES = {
     "AutoClassifier": "fmnist_bench.automl.classifier",

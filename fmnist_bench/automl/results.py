@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 
 from fmnist_bench._utils.errors import InputError, nearest, one_line
+from fmnist_bench.config.study import ROWS
+from fmnist_bench.progress.notebook_table import show_figures
 from fmnist_bench.report.findings import Contestant, Findings
 from fmnist_bench.report.gather import gather
 from fmnist_bench.report.opening import Opened
@@ -58,6 +60,7 @@ class RunResults:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.home: Any = None  # what a temporary folder around it goes with
 
     def leaderboard(self) -> pd.DataFrame:
         """Give the ensemble, then the best trial of each study, by validation accuracy.
@@ -65,8 +68,9 @@ class RunResults:
         Returns
         -------
         DataFrame
-            Index `name`; `trial`; `valid_accuracy`, its 95 % interval `valid_low` and `valid_high`, `valid_log_loss`,
-            `valid_calibration_error`; the same of the test rows, where they were opened; `fit_seconds`,
+            Index `name`; `trial`; `learnt_from`, the share of the train rows that it was fitted on; `valid_accuracy`,
+            its 95 % interval `valid_low` and `valid_high`, `valid_log_loss`, `valid_calibration_error`; the same of
+            the test rows, where they were opened; `fit_seconds`,
             `predict_ms` a row, `search_seconds`; and how many trials there are of each state. NaN without a score.
         """
         findings, tested = self._findings(), self._run().state.get("test_scores") or {}
@@ -163,6 +167,7 @@ class RunResults:
         """Draw the figures of the report by validation rows, by their names; those that there are data for."""
         from fmnist_bench.report.draw import draw, draw_alone
 
+        show_figures()
         findings = self._findings()
         return {**draw(findings), **draw_alone(findings)}
 
@@ -234,7 +239,15 @@ def _leader(findings: Findings, who: Contestant) -> dict[str, Any]:
     row = findings.scores(who)
     scores = {name: value for name, value in row.items() if name.startswith("valid_")}
     costs = {name: row[name] for name in ("fit_seconds", "predict_ms", "search_seconds")}
-    return {"name": who.name, "trial": who.trial, **scores, **costs, **{state: row[state] for state in ROW_STATUSES}}
+    share = None if who.trial is None else float(who.parameters.get(ROWS, 1.0))
+    return {
+        "name": who.name,
+        "trial": who.trial,
+        "learnt_from": share,
+        **scores,
+        **costs,
+        **{state: row[state] for state in ROW_STATUSES},
+    }
 
 
 def _facts(trial: Trial) -> tuple[Any, ...]:

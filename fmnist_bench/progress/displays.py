@@ -1,4 +1,4 @@
-"""What shows the events of a run: a live table on a terminal, plain lines in a log, JSON for scripts."""
+"""What shows the events of a run: a live table on a terminal or in a notebook, plain lines in a log, JSON."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import TextIO
 
 from fmnist_bench.progress.events import Progress, clock, listed, percent, trial_name, words
 from fmnist_bench.progress.json_events import JsonLines
+from fmnist_bench.progress.live_table import LiveTable
+from fmnist_bench.progress.notebook_table import NotebookTable, in_notebook
 
 __all__ = ["JsonLines", "PlainLines", "Progress", "make_progress"]
 
@@ -18,7 +20,8 @@ def make_progress(stream: TextIO | None = None, quiet: bool = False, as_json: bo
     Parameters
     ----------
     stream : file object or None
-        A terminal that can move its cursor gets `LiveTable`, everything else `PlainLines`. None: standard output.
+        A terminal that can move its cursor gets `LiveTable`, everything else `PlainLines`. None: standard output; in
+        a notebook `NotebookTable`.
     quiet : bool
         Show nothing.
     as_json : bool
@@ -31,14 +34,14 @@ def make_progress(stream: TextIO | None = None, quiet: bool = False, as_json: bo
     """
     if quiet:
         return Progress()
+    if stream is None and not as_json and in_notebook():
+        return NotebookTable()
     stream = stream or sys.stdout
     if as_json:
         return JsonLines(stream)
     if not stream.isatty():
         return PlainLines(stream)
     from rich.console import Console
-
-    from fmnist_bench.progress.live_table import LiveTable
 
     console = Console(file=stream)
     return PlainLines(stream) if console.is_dumb_terminal else LiveTable(console)
