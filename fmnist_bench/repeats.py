@@ -77,7 +77,9 @@ def run_seeds(
         As `run_benchmark`; the runs before it are kept.
     """
     folders, stopped = list[Path](), False
-    for number in _seeds(name, n, seed):
+    if n < 2:
+        raise InputError(f"seeds {n}: must be a whole number of at least 2; one run needs no --seeds")
+    for number in seeds(load_benchmark(name).seed if seed is None else seed, n):
         display = progress()
         try:
             found = run_benchmark(
@@ -96,10 +98,14 @@ def run_seeds(
     return Repeats(tuple(folders), comparison, _write(comparison, Path(mlruns), folders[0].name), stopped)
 
 
-def _seeds(name: str | Path, n: int, seed: int | None) -> range:
-    first = load_benchmark(name).seed if seed is None else seed
-    if n < 2:
-        raise InputError(f"seeds {n}: must be a whole number of at least 2; one run needs no --seeds")
+def seeds(first: int, n: int) -> range:
+    """Give `n` seeds from the first one on, `STRIDE` apart.
+
+    Raises
+    ------
+    InputError
+        Where there are fewer.
+    """
     if first + STRIDE * (n - 1) > HIGHEST_SEED:
         raise InputError(f"seeds {n}: from {first} on there are fewer; they lie {STRIDE} apart, up to {HIGHEST_SEED}")
     return range(first, first + STRIDE * n, STRIDE)

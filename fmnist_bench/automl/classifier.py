@@ -8,7 +8,6 @@ import tempfile
 import time
 import weakref
 from collections.abc import Sequence
-from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,11 +19,9 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from fmnist_bench.automl.results import RunResults
-    from fmnist_bench.config.study import Benchmark
     from fmnist_bench.data.dataset import Dataset
     from fmnist_bench.ensemble.estimator import StackedEnsemble
     from fmnist_bench.report.findings import Findings
-    from fmnist_bench.session import Outcome
 
 
 class _Bases:
@@ -48,6 +45,12 @@ class AutoClassifier(_Bases):
         takes the benchmark's.
     trials : int or None
         Number of trials of each study instead of a budget.
+    seeds : int
+        Number of runs, each with its budget and a seed of its own; the model is that of the run whose ensemble is best
+        by validation rows.
+    refit : {"no", "full"}
+        Whether the models are trained again on all rows of `fit`, when it is settled which and with what weights: as
+        in `StackedEnsemble`, after the budget, in this process. Scores are of the models before that.
     mlruns : str, Path or None
         Folder of everything that is written; None takes a temporary one, which goes with `run_`.
     n_jobs : int or None
@@ -75,8 +78,8 @@ class AutoClassifier(_Bases):
         The best single model by validation rows.
     leaderboard_, trials_ : DataFrame
         The ensemble and the best trial of each study; every trial. See `RunResults`.
-    run_ : RunResults
-        Everything that the run knows.
+    run_, runs_ : RunResults, list of RunResults
+        Everything that the run knows; the runs of all seeds, in their order.
 
     Notes
     -----
@@ -105,6 +108,7 @@ class AutoClassifier(_Bases):
     leaderboard_: pd.DataFrame
     trials_: pd.DataFrame
     run_: RunResults
+    runs_: list[RunResults]
 
     def __new__(cls, *_: Any, **__: Any) -> Self:
         """Become a scikit-learn estimator with the first instance."""
@@ -122,6 +126,8 @@ class AutoClassifier(_Bases):
         studies: Sequence[str | Path] | None = None,
         budget: float | str | None = None,
         trials: int | None = None,
+        seeds: int = 1,
+        refit: str = "no",
         mlruns: str | Path | None = None,
         n_jobs: int | None = None,
         verbose: int = 1,
@@ -132,6 +138,8 @@ class AutoClassifier(_Bases):
         self.studies = studies
         self.budget = budget
         self.trials = trials
+        self.seeds = seeds
+        self.refit = refit
         self.mlruns = mlruns
         self.n_jobs = n_jobs
         self.verbose = verbose
@@ -154,21 +162,26 @@ class AutoClassifier(_Bases):
         InputError
             Something that cannot be used, a ValueError; or no trial was complete.
         """
-        from fmnist_bench.automl.results import load_run
+        from fmnist_bench.automl.searching import best_of, check_parameters, refitted, search
 
         started = time.monotonic()
+        check_parameters(self)
         dataset = self._dataset(X, y, validation_data)
         folder = Path(tempfile.mkdtemp(prefix="fmnist_bench-") if self.mlruns is None else self.mlruns)
         try:
-            outcome = self._search(dataset, folder, started)
-            self._load(run := load_run(outcome.folder), outcome.findings)
-            self.run_ = run
+            found = search(self, dataset, folder, started)
+            self._load(*(chosen := best_of(found)))
+            if self.refit == "full":
+                self.ensemble_, self.best_estimator_ = refitted(self.ensemble_, self.best_estimator_, dataset)
+            self.run_, self.runs_ = chosen[0], [run for run, _ in found]
         except BaseException:
             if self.mlruns is None:
                 shutil.rmtree(folder, ignore_errors=True)
             raise
         if self.mlruns is None:
-            weakref.finalize(self.run_, shutil.rmtree, folder, ignore_errors=True)
+            for run in self.runs_[1:]:
+                run.home = self.runs_[0]  # the folder goes with the last of them
+            weakref.finalize(self.runs_[0], shutil.rmtree, folder, ignore_errors=True)
         return self
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
@@ -216,7 +229,11 @@ class AutoClassifier(_Bases):
             raise InputError("report: needs X_test and y_test, or neither")
         if X_test is not None:
             test = dataset_of(self._pixels(X_test), column_or_1d(y_test), self.classes_, self.image_shape_)
-            self._load(self.run_, rewrite_report(self.run_.folder, allow_import=self.allow_import, test=test))
+            findings = rewrite_report(self.run_.folder, allow_import=self.allow_import, test=test)
+            if self.refit == "full":  # what was trained on all rows is nowhere else
+                self.leaderboard_ = self.run_.leaderboard()
+            else:
+                self._load(self.run_, findings)
         return self.run_.folder / "report.html"
 
     def save(self, folder: str | Path) -> None:
@@ -290,41 +307,6 @@ class AutoClassifier(_Bases):
         check_is_fitted(self, "scale_")
         check_image_shape(self.image_shape_, X)
         return Scale(*self.scale_).pixels(validate_data(self, as_rows(X), reset=False))
-
-    def _benchmark(self, given_validation: bool) -> Benchmark:
-        """Make the benchmark that is run: other studies, and all rows where validation rows are given."""
-        from dataclasses import replace
-
-        from fmnist_bench.config.loader import load_benchmark, with_studies
-
-        benchmark = load_benchmark(self.benchmark)
-        if self.studies is not None:
-            benchmark = with_studies(benchmark, self.studies, "AutoClassifier")
-        return replace(benchmark, rows=None, valid_size=None) if given_validation else benchmark
-
-    def _search(self, dataset: Dataset, mlruns: Path, started: float) -> Outcome:
-        from sklearn.utils import check_random_state
-
-        from fmnist_bench.config.study import HIGHEST_SEED
-        from fmnist_bench.progress.displays import make_progress
-        from fmnist_bench.runner import run_benchmark
-
-        seed = self.random_state
-        if not isinstance(seed, Integral):
-            seed = int(check_random_state(seed).randint(HIGHEST_SEED))
-        return run_benchmark(
-            self._benchmark(dataset.official_split is not None),
-            budget=self.budget,
-            trials=self.trials,
-            seed=seed,
-            fresh=True,
-            data=dataset,
-            mlruns=mlruns,
-            workers=None if self.n_jobs in (None, -1) else self.n_jobs,
-            allow_import=self.allow_import,
-            progress=make_progress(quiet=not self.verbose),
-            started=started,
-        )
 
     def _load(self, run: RunResults, findings: Findings) -> None:
         """Load what a run has left; its report may have chosen the ensemble again."""

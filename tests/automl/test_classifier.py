@@ -84,6 +84,7 @@ def test_the_leaderboard_holds_numbers_by_validation_rows_and_no_test_scores(mod
     assert board.index[0] == "ensemble" and set(board.index[1:]) == {"bayes", "forest"}
     assert board["valid_accuracy"].between(0, 1).all() and board["valid_accuracy"].dtype.kind == "f"
     assert not [column for column in board if column.startswith("test")]
+    assert board["learnt_from"].tolist()[1:] == [1.0, 1.0] and np.isnan(board["learnt_from"].iloc[0])
     assert set(model.trials_["study"]) == {"bayes", "forest"}
     report = model.report().read_text()
     assert "validation rows right" in report and "There were no test rows" in report
@@ -266,6 +267,33 @@ def test_a_temporary_folder_goes_with_the_run(make):
     assert not folder.exists()
 
 
+def test_seeds_are_runs_and_the_best_by_validation_rows_is_the_model(make):
+    model = make(studies=[make().studies[0]], seeds=2, mlruns=None).fit(X, y)
+    scores = [run.leaderboard().loc["ensemble", "valid_accuracy"] for run in model.runs_]
+    assert [json.loads((run.folder / "run.json").read_text())["seed"] for run in model.runs_] == [0, 1000]
+    assert model.run_ is model.runs_[scores.index(max(scores))]
+    assert model.leaderboard_.loc["ensemble", "valid_accuracy"] == max(scores)
+    last = model.runs_[-1]
+    del model
+    assert last.folder.is_dir(), "the folder stays as long as any of its runs"
+    home = last.folder.parents[1]
+    del last
+    assert not home.exists()
+
+
+def test_refit_trains_the_models_on_all_rows(make):
+    alone = [make().studies[0]]
+    plain, model = make(studies=alone).fit(X, y), make(studies=alone, refit="full").fit(X, y)
+    bayes = {name: dict(each.ensemble_.members_)["bayes-0"].model_ for name, each in [("plain", plain), ("all", model)]}
+    assert bayes["all"].class_count_.sum() == len(X) > bayes["plain"].class_count_.sum()
+    np.testing.assert_array_equal(model.ensemble_.weights_, plain.ensemble_.weights_)
+    assert any(model.best_estimator_ is member for _, member in model.ensemble_.members_)
+    before = model.predict_proba(X_test)
+    model.report(X_test, y_test)
+    np.testing.assert_array_equal(model.predict_proba(X_test), before)
+    assert model.score(X_test, y_test) > 0.7
+
+
 def test_where_no_trial_completes_the_first_reason_is_told(make, home):
     study = home / "wrong.toml"
     study.write_text('[model]\nuse = "sklearn.naive_bayes.GaussianNB"\npriors = [0.5, 0.25]\n')
@@ -280,6 +308,8 @@ def test_where_no_trial_completes_the_first_reason_is_told(make, home):
         ({"budget": "3s"}, "budget"),
         ({"n_jobs": 0}, "workers 0"),
         ({"trials": 0}, "trials 0"),
+        ({"seeds": 0}, "seeds 0: must be a whole number of at least 1"),
+        ({"refit": "yes"}, "refit 'yes': must be one of no, full"),
     ],
 )
 def test_parameters_that_cannot_be_used_are_told_in_one_line(make, parameters, words):
