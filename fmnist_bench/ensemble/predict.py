@@ -1,5 +1,6 @@
 """Labels and probabilities for images, by a saved ensemble."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -96,6 +97,6 @@ def as_text(table: pd.DataFrame, form: str) -> str:
     if form == "csv":
         return table.to_csv(index=False, float_format="%.6f").rstrip()
     if form == "json":
-        return str(table.round(6).to_json(orient="records", indent=1, force_ascii=False))
+        return json.dumps(table.round(6).to_dict(orient="records"), indent=1, ensure_ascii=False)
     short = table[["image", "label", "probability"]]
     return short.to_string(index=False, formatters={"probability": "{:.4f}".format})
