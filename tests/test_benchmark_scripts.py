@@ -40,7 +40,7 @@ def test_transfer_builds_its_rivals(script):
     default = {default.name: default.parameters for default in study.space.defaults}
     for arguments in transfer.RIVALS.values():
         own = {key: value for key, value in arguments.items() if key != "name"}
-        pipeline = transfer.build(study, default[arguments["name"]], own)
+        pipeline = transfer.build(study, default[arguments["name"]], own, seed=0)
         assert isinstance(pipeline, Pipeline)
         assert pipeline.model.get_params().items() >= own.items()
 
@@ -64,7 +64,7 @@ def test_pretrained_files_and_cards_are_made_of_a_run(script, finished_benchmark
 def test_gan_paired_builds_its_contestants(script, tmp_path):
     paired = script("gan_paired")
     for share in (0.01, 1.0):
-        built = [paired._pipeline(*names, share, tmp_path) for names in paired._contestants(share)]
+        built = [paired._pipeline(*names, share, tmp_path, {"random_state": 0}) for names in paired._contestants(share)]
         assert len(built) == (20 if share < 1 else 12)
 
 

@@ -17,9 +17,9 @@ from _campaign import STUDIES, Tried, told, write_files
 from _mutated_files import change_bytes, make_data, make_manifest, save_ensemble
 from _mutated_toml import make_toml, texts
 
-from fmnist_bench import arguments as command_line
 from fmnist_bench import runner
 from fmnist_bench._utils.errors import InputError
+from fmnist_bench.cli import program
 from fmnist_bench.config.loader import load_benchmark
 
 LONGEST = 20  # seconds that one input may take
@@ -142,7 +142,7 @@ def _make_line(_: None, chance: random.Random) -> tuple[str, Callable[[], object
         arguments += chance.choice(([option, word], [f"{option}={word}"]))
 
     def use() -> None:
-        options = command_line.make_parser().parse_args(arguments)
+        options = program.make_parser().parse_args(arguments)
         runner._n_workers(options.workers)
         runner._with_overrides(
             load_benchmark(options.name), options.budget, options.trials, options.seed, options.max_latency
