@@ -18,7 +18,7 @@ Array = npt.NDArray[Any]
 
 def checked(path: Path, part: str, found: Part) -> Part:
     """Bring images to the shape (n, height, width[, channels]) and labels to numbers or words of shape (n,)."""
-    labels = _labels(found.labels, f"{path}: labels of {part}")
+    labels = as_labels(found.labels, f"{path}: labels of {part}")
     images = as_images(found.images)
     _check_images(images, f"{path}: images of {part}")
     if len(images) != len(labels):
@@ -34,7 +34,7 @@ def _check_images(images: Array, where: str) -> None:
         raise InputError(f"{where}: shape {images.shape} holds no pixels")
 
 
-def _labels(y: Array, where: str) -> Array:
+def as_labels(y: Array, where: str) -> Array:
     """Give whole numbers or words, of shape (n,); the label of a one-hot row is the number of its column."""
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]

@@ -51,14 +51,37 @@ class Columns:
 
 def read_csv(content: bytes, where: str) -> Columns:
     """Read a CSV file; without a line of names, the labels are in its first column."""
+    names, label, has_names = _heading(content, where)
+    found = _bytes_of_csv(content, names, has_names, label)
+    return _any_csv(content, names, has_names, label, where) if found is None else found
+
+
+def labels_of_csv(content: bytes, where: str) -> Array:
+    """Read the column of labels alone."""
+    import pandas as pd
+
+    label, has_names = _heading(content, where)[1:]
+    options: Any = {"header": None, "skiprows": int(has_names), "keep_default_na": False, "dtype": str}
+    return _joined([pd.read_csv(BytesIO(content), usecols=[label], **options)[label]])
+
+
+def labels_of_parquet(file: Any, where: str) -> Array:
+    """Read the column of labels alone, of a file that is open for reading."""
+    from pyarrow import parquet
+
+    with parquet.ParquetFile(file) as table:
+        names = table.schema_arrow.names
+        return _joined([table.read(columns=[name := names[_label_of(names, where)]]).column(name).to_pandas()])
+
+
+def _heading(content: bytes, where: str) -> tuple[list[str], int, bool]:
+    """Give the names of the columns of a CSV file, which holds labels, and whether the names stand there."""
     import pandas as pd
 
     first = pd.read_csv(BytesIO(content), header=None, nrows=1)
     has_names = not all(kind.kind in "biuf" for kind in first.dtypes)
     names = [str(name) for name in first.iloc[0]] if has_names else [LABELS[0], *map(str, first.columns[1:])]
-    label = _label_of(names, where)
-    found = _bytes_of_csv(content, names, has_names, label)
-    return _any_csv(content, names, has_names, label, where) if found is None else found
+    return names, _label_of(names, where), has_names
 
 
 def _bytes_of_csv(content: bytes, names: Sequence[str], has_names: bool, label: int) -> Columns | None:

@@ -170,15 +170,30 @@ def read_chunks(file: Path, limit: int) -> Iterator[bytes]:
 
 def read_folder(folder: Path, part: str, how: Reading) -> Part | None:
     """Read images and labels of the train or test rows from the files of a folder; no relative has validation rows."""
-    # All are looked for each time: that one is missing shall not be found out when a run ends.
+    files = _files(folder)
+    if part not in files:
+        return None
+    images, labels = _read_file(files[part][0]), _read_labels(files[part][1])
+    return Part(upright(images, files[part][0].name), labels, all_rows=part == "train" and "test" not in files)
+
+
+def read_test_labels(folder: Path) -> Array | None:
+    """Read the labels of the test rows alone; None where there are no test rows."""
+    files = _files(folder)
+    return _read_labels(files["test"][1]) if "test" in files else None
+
+
+def _files(folder: Path) -> dict[str, list[Path]]:
+    """Find images and labels of each part: all, each time; that one is missing shall not be found out in the end."""
     files = {"train": [locate(folder, stem) for stem in IDX_FILES["train"]]}
     if any(find_file(folder, stem) for stem in IDX_FILES["test"]):
         files["test"] = [locate(folder, stem) for stem in IDX_FILES["test"]]
-    if part not in files:
-        return None
-    images, labels = map(_read_file, files[part])
-    labels = labels[:, 0] if labels.ndim == 2 else labels  # the class is first
-    return Part(upright(images, files[part][0].name), labels, all_rows=part == "train" and "test" not in files)
+    return files
+
+
+def _read_labels(file: Path) -> Array:
+    labels = _read_file(file)
+    return labels[:, 0] if labels.ndim == 2 else labels  # the class is first
 
 
 def _read_file(file: Path) -> Array:

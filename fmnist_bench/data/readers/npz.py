@@ -45,6 +45,12 @@ def read_npz(file: Path, part: str, how: Reading) -> Part | None:
     return Part(found[0], found[1], all_rows=part == "train" and "test" not in there) if found else None
 
 
+def read_test_labels(file: Path) -> Array | None:
+    """Read the labels of the test rows alone; None where there are no test rows."""
+    found = read_arrays(file, lambda names: _pairs(names, file).get("test", ())[1:])
+    return next(iter(found.values()), None)
+
+
 def _pairs(names: Sequence[str], file: Path) -> dict[str, tuple[str, str]]:
     """Name the images and the labels of each part that is there."""
     pairs = next((pairs for pairs in NAMES if pairs["train"][0] in names), NAMES[0])

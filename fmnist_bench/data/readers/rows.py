@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from fmnist_bench._utils.errors import InputError, printable
 from fmnist_bench.data.pixels import as_uint8
-from fmnist_bench.data.readers.checks import check_known, checked, classes_of, scale
+from fmnist_bench.data.readers import idx, npz, tables
+from fmnist_bench.data.readers.checks import as_labels, check_known, checked, classes_of, scale
 from fmnist_bench.data.readers.class_folders import has_class_folders, read_class_folders
 from fmnist_bench.data.readers.decoding import resize_all
 from fmnist_bench.data.readers.idx import IDX_FILES, find_file, read_folder
@@ -104,6 +105,7 @@ def read_train(path: Path, how: Reading) -> Rows:
     images, white = _images(path, "train", train, how)
     shape = images.shape[1:3] if images.shape[3:] in ((), (1,)) else images.shape[1:]
     rows = Rows(images, _codes(train, classes), Facts(classes, names, white, shape), 0, train.notes)
+    _check_test_labels(path, classes)
     found = _reader_of(path)(path, "validation", _as_train(how, rows.facts))
     return rows if found is None else _joined(rows, _fitting(path, "validation", found, how, rows.facts))
 
@@ -115,6 +117,19 @@ def read_test(path: Path, how: Reading, facts: Facts) -> Rows:
         _, found = _train_and_held_out(path, how)
     assert found is not None, "what holds all rows has test rows held out"
     return _fitting(path, "test", found, how, facts)
+
+
+def _check_test_labels(path: Path, classes: Array) -> None:
+    """Refuse test rows of unknown classes before anything is searched; nothing else of the test rows is looked at."""
+    reader, labels = _reader_of(path), None
+    if reader is read_npz:
+        labels = npz.read_test_labels(path)
+    elif reader is read_folder:
+        labels = idx.read_test_labels(path)
+    elif reader is read_table:
+        labels = tables.read_test_labels(path, classes.dtype.kind == "U")
+    if labels is not None:
+        check_known(path, "test", as_labels(labels, f"{path}: labels of test"), classes)
 
 
 def _train_and_held_out(path: Path, how: Reading) -> tuple[Part, Part | None]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import zipfile
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,13 +15,14 @@ import numpy.typing as npt
 from fmnist_bench._utils.archives import check_growth, check_inflation, largest_growth
 from fmnist_bench._utils.errors import InputError, one_line
 from fmnist_bench.data.pixels import as_images, upright
-from fmnist_bench.data.readers.columns import Columns, numbers, read_csv, read_parquet
+from fmnist_bench.data.readers.columns import Columns, labels_of_csv, labels_of_parquet, numbers, read_csv, read_parquet
 from fmnist_bench.data.readers.decoding import Source, check_left, decode
 from fmnist_bench.data.readers.idx import read_chunks
 from fmnist_bench.data.readers.parts import Part, Reading
 from fmnist_bench.data.readers.table_files import Table, locate_tables
 
 Array = npt.NDArray[Any]
+T = TypeVar("T")
 
 
 def read_table(path: Path, part: str, how: Reading) -> Part | None:
@@ -42,7 +44,7 @@ def read_table(path: Path, part: str, how: Reading) -> Part | None:
     found = locate_tables(path)
     if part not in found:
         return None
-    tables = [(str(table), _columns(table)) for table in found[part]]
+    tables = [(str(table), _guarded(table, _columns)) for table in found[part]]
     labels = numbers(np.concatenate([columns.labels for _, columns in tables]), how.words)
     images, kept, notes = _images(tables, how, f"{path}, {part}")
     if part == "train":
@@ -52,16 +54,37 @@ def read_table(path: Path, part: str, how: Reading) -> Part | None:
     return Part(images, labels[kept], tables[0][1].class_names, notes, all_rows)
 
 
-def _columns(table: Table) -> Columns:
-    where = str(table)
+def read_test_labels(path: Path, words: bool | None) -> Array | None:
+    """Read the labels of the test rows alone; None where there are no test rows."""
+    tables = locate_tables(path).get("test", [])
+    return numbers(np.concatenate([_guarded(table, _labels) for table in tables]), words) if tables else None
+
+
+def _labels(table: Table) -> Array:
+    if not _is_parquet(table):
+        return labels_of_csv(_content(table), str(table))
+    if table.member:
+        return labels_of_parquet(BytesIO(_content(table)), str(table))
+    with open(table.file, "rb") as stream:
+        return labels_of_parquet(stream, str(table))
+
+
+def _is_parquet(table: Table) -> bool:
+    return (table.member or table.file.name).lower().endswith(".parquet")
+
+
+def _guarded(table: Table, read: Callable[[Table], T]) -> T:
+    """Read something of a table; what its libraries raise becomes one line."""
     try:
-        if (table.member or table.file.name).lower().endswith(".parquet"):
-            return _parquet(table)
-        return read_csv(_content(table), where)
+        return read(table)
     except InputError:
         raise
     except Exception as error:  # zip, zlib, pandas and Arrow each fail in ways of their own
-        raise InputError(f"{where}: not a readable table: {one_line(error) or type(error).__name__}") from error
+        raise InputError(f"{table}: not a readable table: {one_line(error) or type(error).__name__}") from error
+
+
+def _columns(table: Table) -> Columns:
+    return _parquet(table) if _is_parquet(table) else read_csv(_content(table), str(table))
 
 
 def _parquet(table: Table) -> Columns:

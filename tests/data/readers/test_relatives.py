@@ -5,6 +5,7 @@ import re
 import struct
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -149,3 +150,28 @@ def test_labels_of_32_bits_are_parsed_or_refused(array, data):
     cut = data.draw(st.integers(0, len(content) - 1))
     with pytest.raises(InputError, match="x: "):
         parse_idx(content[:cut], "x")
+
+
+def write_strange(folder, form):
+    """Write a data set whose test rows alone have the label 7; return its path."""
+    labels = {"train": np.arange(12) % 3, "test": np.array([0, 7, 1])}
+    images = {part: np.full((len(y), 4, 4), 99, np.uint8) for part, y in labels.items()}
+    for part, stem in (("train", "train"), ("test", "t10k")):
+        if form == "idx":
+            (folder / f"{stem}-images-idx3-ubyte").write_bytes(idx(images[part]))
+            (folder / f"{stem}-labels-idx1-ubyte").write_bytes(idx(labels[part].astype(np.uint8)))
+        elif form != "npz":
+            frame = pd.DataFrame(
+                {"label": labels[part], **{f"p{n}": images[part].reshape(-1, 16)[:, n] for n in range(16)}}
+            )
+            write = frame.to_csv if form == "csv" else frame.to_parquet
+            write(folder / f"my_{part}.{form}", index=False)
+    if form == "npz":
+        pairs = {f"x_{part}": images[part] for part in images} | {f"y_{part}": labels[part] for part in labels}
+        np.savez(folder / "my.npz", **pairs)
+    return folder / "my.npz" if form == "npz" else folder
+
+
+@pytest.mark.parametrize("form", ["npz", "idx", "csv", "parquet"])
+def test_a_label_that_test_rows_alone_have_is_refused_before_a_search(tmp_path, form):
+    refused(write_strange(tmp_path, form), "label 7 of test does not occur in train")
