@@ -185,7 +185,8 @@ def rewrite_report(
             raise InputError(f"{run.folder}: this run is not finished; python -m fmnist_bench run {name} continues it")
         if test is None and run.state.get("handed_over"):
             raise InputError(f"{run.folder}: its test rows were arrays; AutoClassifier.report takes them again")
-        findings = write_report(run, open_test_set(run, _prefixes(allow_import), test=test), run.state["environment"])
+        with open_test_set(run, _prefixes(allow_import), test=test) as opened:
+            findings = write_report(run, opened, run.state["environment"])
         renew(run, report_files(run))
     if markdown is not None:
         write_text(Path(markdown), (run.folder / "report.md").read_text(encoding="utf-8"))

@@ -151,9 +151,9 @@ class Session:
         self.progress.message(f"Choosing the ensemble, then {then}")
         self._choose(search.studies)
         self.run.save_state(stopped=search.stop.is_set(), environment=self._environment())
-        opened = open_test_set(self.run, self.options.allow_import, self.progress.message)
-        self._register(tracker)
-        findings = write_report(self.run, opened, self.run.state["environment"])
+        with open_test_set(self.run, self.options.allow_import, self.progress.message) as opened:
+            self._register(tracker)
+            findings = write_report(self.run, opened, self.run.state["environment"])
         self._log(findings, tracker)
         self.run.save_state(seconds=self.clock.elapsed)
         return Outcome(self.run.folder, findings, self.clock.elapsed, search.stop.is_set())

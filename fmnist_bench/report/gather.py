@@ -21,7 +21,8 @@ from fmnist_bench.report.augmentations import compare
 from fmnist_bench.report.findings import Contestant, Findings, Importances
 from fmnist_bench.report.importance import importances
 from fmnist_bench.report.kept_scores import kept_scores
-from fmnist_bench.report.opening import Opened, Probabilities, combination_of, members_of, winners
+from fmnist_bench.report.opening import Opened, combination_of, members_of, winners
+from fmnist_bench.report.predictions import Probabilities
 from fmnist_bench.report.so_far import ensembles_so_far
 from fmnist_bench.storage.results import NOT_BEGUN, PREPARATION, TrialResult
 from fmnist_bench.storage.run_folder import MANIFEST, Run, read_split

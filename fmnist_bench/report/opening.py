@@ -1,28 +1,21 @@
 """Opens the test set, once the ensemble is fixed: its rows, and what the models that can be used predict for them."""
 
+import contextlib
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fmnist_bench._utils.environment import cores
 from fmnist_bench._utils.errors import InputError
-from fmnist_bench._utils.probabilities import check_probabilities
 from fmnist_bench.data.dataset import BUILT_IN, Dataset, load_dataset
 from fmnist_bench.ensemble.choose import choose_again, offered
 from fmnist_bench.ensemble.rechoose import train_rows
 from fmnist_bench.ensemble.selection import Combination
 from fmnist_bench.ensemble.usable import Key, Say, faults_of_files, give_up, records_left
+from fmnist_bench.report.predictions import Models, Probabilities
 from fmnist_bench.storage.run_folder import Run
 from fmnist_bench.storage.trial import Trial, best
-from fmnist_bench.trials.process import predict_in_worker
-
-Probabilities = NDArray[np.float32]
-LEAST_PATIENCE, PATIENCE = 300.0, 20.0  # seconds, and times what a prediction should take, until it counts as hung
 
 log = logging.getLogger(__name__)
 
@@ -31,17 +24,20 @@ log = logging.getLogger(__name__)
 class Opened:
     """The test rows, and what the models that can be used predict for them, by study and trial.
 
-    Of a data set that somebody gave as arrays there are no test rows, until somebody hands them over.
+    Of a data set that somebody gave as arrays there are no test rows, until somebody hands them over. `models` are
+    there to be asked about changed copies of the rows, for pictures.
     """
 
     test: Dataset | None
     predicted: Mapping[Key, Probabilities]
+    models: Models | None = None
 
 
+@contextlib.contextmanager
 def open_test_set(
     run: Run, allow_import: Sequence[str] = (), say: Say = log.warning, test: Dataset | None = None
-) -> Opened:
-    """Let the members of the ensemble and the best trial of every study predict the test rows.
+) -> Iterator[Opened]:
+    """Let the members of the ensemble and the best trial of every study predict the test rows; a context manager.
 
     A trial that cannot is given up: the next best of its study stands for it, and the ensemble is chosen again, by
     validation rows, without it. Nothing else about the test rows decides anything.
@@ -64,14 +60,25 @@ def open_test_set(
     if test is not None:
         note_opening(run)
     n_classes = len(run.state["class_names"] if test is None else test.class_names)
+    with Models(run, allow_import) as models:
+        predicted = _predict(models, test, n_classes, allow_import, say)
+        yield Opened(test, predicted, models)
+
+
+def _predict(
+    models: Models, test: Dataset | None, n_classes: int, allow_import: Sequence[str], say: Say
+) -> dict[Key, Probabilities]:
+    """Let all that the report needs predict the test rows, where there are any; give up what cannot be used."""
+    run = models.run
     while True:
         members = {(study, number) for study, number, _ in members_of(run)}
-        wanted = members | {(study, record.number) for study, record in winners(run).items()}
+        singles = winners(run)
+        wanted = members | {(study, record.number) for study, record in singles.items()}
         faults = faults_of_files(run, sorted(wanted), n_classes)
-        usable = wanted - faults.keys()
-        predicted, failed = ({}, {}) if test is None else predict_test(run, usable, test, allow_import)
+        keep = members | {(record.study, record.number) for record in best(singles.values(), 1)}
+        predicted, failed = ({}, {}) if test is None else _predict_test(models, wanted - faults.keys(), test, keep)
         if not (faults := faults | failed):
-            return Opened(test, predicted)
+            return predicted
         give_up(run, faults, say)
         if members & faults.keys():
             choose_again(run, train_rows(run), say, allow_import)
@@ -157,46 +164,13 @@ def _seen(run: Run, test: Dataset) -> tuple[str, ...]:
 def predict_test(
     run: Run, wanted: Iterable[Key], test: Dataset, allow_import: Sequence[str]
 ) -> tuple[dict[Key, Probabilities], dict[Key, str]]:
-    """Predict the test rows with saved models, each in a worker, or read what they predicted before.
-
-    Returns
-    -------
-    predicted : dict of (str, int) to ndarray of shape (n_test, n_classes)
-        By study and number of the trial.
-    faults : dict of (str, int) to str
-        Why the others cannot.
-    """
-
-    def predict(key: Key) -> Probabilities | str:
-        path = run.trial_folder(*key) / f"test_probabilities-{test.fingerprint[:16]}.npy"
-        if (known := _read(path, test)) is not None:
-            return known
-        try:
-            predict_in_worker(run.model_file(*key), test.X, path, allow_import, _patience(run, key, len(test.y)))
-        except InputError as error:
-            return str(error)
-        found = _read(path, test)
-        return "its prediction of the test rows cannot be read" if found is None else found
-
-    keys = sorted(wanted)
-    with ThreadPoolExecutor(cores()) as threads:
-        found = dict(zip(keys, threads.map(predict, keys), strict=True))
-    predicted = {key: each for key, each in found.items() if not isinstance(each, str)}
-    return predicted, {key: each for key, each in found.items() if isinstance(each, str)}
+    """Predict the test rows with saved models; see `Models.predict`."""
+    with Models(run, allow_import) as models:
+        return _predict_test(models, wanted, test)
 
 
-def _read(path: Path, test: Dataset) -> Probabilities | None:
-    """Read what a model predicted for the test rows; None where there is nothing whole."""
-    try:
-        found: Probabilities = np.load(path, allow_pickle=False)
-        check_probabilities(found, len(test.y), len(test.class_names))
-        return found
-    except (OSError, ValueError, EOFError):
-        return None
-
-
-def _patience(run: Run, key: Key, n: int) -> float:
-    """Seconds that a model may take for `n` rows, from what it took for the validation rows in its trial."""
-    record = run.record(*key)
-    seconds = 0.0 if record is None else record.result.predict_seconds * n / len(run.y_valid())
-    return LEAST_PATIENCE + PATIENCE * seconds
+def _predict_test(
+    models: Models, wanted: Iterable[Key], test: Dataset, keep: Collection[Key] = ()
+) -> tuple[dict[Key, Probabilities], dict[Key, str]]:
+    file = f"test_probabilities-{test.fingerprint[:16]}.npy"
+    return models.predict(wanted, test.X, file, len(test.class_names), keep)

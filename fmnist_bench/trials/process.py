@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from numpy.typing import NDArray
 
 from fmnist_bench._utils import stage_progress
 from fmnist_bench._utils.errors import InputError, describe
@@ -31,7 +30,7 @@ from fmnist_bench.storage.results import TrialResult
 from fmnist_bench.storage.trial_folder import LOG, read_result, unfinished
 from fmnist_bench.trials.limits import Limits, tail
 from fmnist_bench.trials.stop import Stop
-from fmnist_bench.trials.task import ANSWER, DONE, FINISH, Task, check, predict, work
+from fmnist_bench.trials.task import ANSWER, DONE, FINISH, Task, check, work
 
 GRACE = 3.0  # seconds between the polite and the hard end of a worker
 STARTS = 3  # times that a worker is started before it is given up
@@ -88,7 +87,7 @@ def run_in_worker(task: Task, on_report: OnReport, stop: threading.Event) -> Tri
     if task.seconds is not None:
         task = replace(task, deadline=time.monotonic() + task.seconds)
     try:
-        with _process(work, task) as (process, connection):
+        with worker(work, task) as (process, connection):
             limits = Limits(process.pid, task)
             ended_by = _attend(process, connection, limits, on_report, stop)
     except WorkerError as error:
@@ -119,33 +118,24 @@ def check_in_worker(studies: tuple[Study, ...], allow_import: tuple[str, ...]) -
     return answer
 
 
-def predict_in_worker(
-    model: Path, X: NDArray[Any], target: Path, allow_import: Sequence[str] = (), seconds: float | None = None
-) -> None:
-    """Write the class probabilities of a saved model for the rows `X` to the file `target`, in at most `seconds`.
-
-    Raises
-    ------
-    InputError
-        Where the model cannot be loaded, or cannot predict these rows.
-    """
-    if message := answer_of_worker(predict, (model, X, target, tuple(allow_import)), seconds):
-        raise InputError(message)
-
-
 def answer_of_worker(target: Callable[..., None], argument: Any, seconds: float | None = None) -> Any:
     """Run `target` in a worker and return what it sends, or what is wrong if it dies or takes longer than `seconds`."""
     try:
-        with _process(target, argument) as (process, connection):
-            try:
-                if not connection.poll(seconds):
-                    return f"a worker process gave no answer within {seconds:.0f} s"
-                return connection.recv()
-            except (EOFError, ConnectionError):
-                process.join(GRACE)
-                return f"a worker process {_cause(process.exitcode)} and without an answer"
+        with worker(target, argument) as (process, connection):
+            return answer_from(process, connection, seconds)
     except WorkerError as error:
         return str(error)
+
+
+def answer_from(process: Any, connection: Connection, seconds: float | None = None) -> Any:
+    """Wait for what a worker sends next, or say what is wrong if it dies or takes longer than `seconds`."""
+    try:
+        if not connection.poll(seconds):
+            return f"a worker process gave no answer within {seconds:.0f} s"
+        return connection.recv()
+    except (EOFError, ConnectionError):
+        process.join(GRACE)
+        return f"a worker process {_cause(process.exitcode)} and without an answer"
 
 
 class WorkerError(Exception):
@@ -153,7 +143,14 @@ class WorkerError(Exception):
 
 
 @contextlib.contextmanager
-def _process(target: Callable[..., None], argument: Any) -> Iterator[tuple[Any, Connection]]:
+def worker(target: Callable[..., None], argument: Any) -> Iterator[tuple[Any, Connection]]:
+    """Run `target` in a process of its own; give it and the connection to it, and end it at last.
+
+    Raises
+    ------
+    WorkerError
+        Where no process can be started.
+    """
     with _temporary_folder() as folder:
         process, connection = _started(partial(_work_in, folder, target), argument)
         try:

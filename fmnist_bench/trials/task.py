@@ -1,5 +1,6 @@
 """What runs inside a worker process: a trial, a check of studies, the predictions of a saved model."""
 
+import contextlib
 import os
 import queue
 import signal
@@ -9,6 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -249,20 +251,20 @@ def check(argument: tuple[tuple[Study, ...], tuple[str, ...]], connection: Conne
     answer_over(connection, build_all)
 
 
-def predict(
-    argument: tuple[Path, NDArray[Any], Path, tuple[str, ...]],
-    connection: Connection,
-) -> None:
-    """Let a saved model predict rows into a file; send what is wrong, nothing if all is well."""
-    model, rows, target, allow_import = argument
+def predict(argument: tuple[Path, tuple[str, ...]], connection: Connection) -> None:
+    """Let a saved model predict rows into files, as often as it is asked; send what is wrong, or nothing."""
+    model, allow_import = argument
+    loaded = cache(lambda: load_named(model, "the saved model", allow_import))
 
-    def write() -> str:
-        probabilities = load_named(model, "the saved model", allow_import).predict_proba(rows)
+    def write(rows: NDArray[Any], target: Path) -> str:
+        probabilities = loaded().predict_proba(rows)
         with replacing(target) as temporary:
             np.save(temporary, probabilities, allow_pickle=False)
         return ""
 
-    answer_over(connection, write)
+    with contextlib.suppress(EOFError):  # nobody asks any more
+        while True:
+            answer_over(connection, partial(write, *connection.recv()))
 
 
 def check_model(

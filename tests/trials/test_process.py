@@ -23,7 +23,7 @@ from fmnist_bench.runner import check_benchmark
 from fmnist_bench.storage.trial import TRAIN
 from fmnist_bench.storage.trial_folder import LOG, MODEL, PROBABILITIES, RESULT
 from fmnist_bench.trials.limits import Limits
-from fmnist_bench.trials.process import answer_of_worker, check_in_worker, predict_in_worker, prepare, run_in_worker
+from fmnist_bench.trials.process import answer_of_worker, check_in_worker, prepare, run_in_worker
 from fmnist_bench.trials.stop import Stop
 
 
@@ -209,13 +209,6 @@ def test_where_no_worker_can_be_started_the_trial_is_a_row(make_task, monkeypatc
     assert result.status == "crashed"
     assert result.reason.startswith("no worker process could be started: ")
     assert answer_of_worker(troublemakers.is_loaded, "os").startswith("no worker process could be started: ")
-
-
-def test_a_prediction_that_does_not_end_is_given_up(make_task, digits, tmp_path):
-    task = make_task("none")
-    assert run(task).status == "complete"
-    with pytest.raises(InputError, match="gave no answer within 0 s"):
-        predict_in_worker(task.folder / MODEL, digits.X, tmp_path / "out.npy", ("troublemakers",), seconds=0.001)
 
 
 @pytest.mark.parametrize("kind", [bool, np.bool_])

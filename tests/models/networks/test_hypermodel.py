@@ -12,7 +12,7 @@ from fmnist_bench.models.networks._hypermodel_network import are_logits
 from fmnist_bench.models.networks.hypermodel import HyperModelClassifier
 from fmnist_bench.models.saved import load_model, save_model
 from fmnist_bench.pipeline import Pipeline
-from fmnist_bench.trials.process import predict_in_worker
+from fmnist_bench.trials.predictor import predict_in_worker
 
 ALWAYS, DENSE, CONV = [], [["kind", ["dense"]]], [["kind", ["conv"]]]
 
