@@ -23,6 +23,7 @@ from fmnist_bench.report import mlflow_notes
 from fmnist_bench.report.findings import Findings
 from fmnist_bench.report.gather import report_files, write_report
 from fmnist_bench.report.kept_scores import SCORES
+from fmnist_bench.report.occlusion import MOST_ROWS
 from fmnist_bench.report.opening import open_test_set
 from fmnist_bench.search.allocation import Clock
 from fmnist_bench.search.loop import Search, SearchSettings, make_study_searches
@@ -35,6 +36,7 @@ from fmnist_bench.trials.local import Workers
 
 TEST_ROWS = 10_000  # for the time that predicting them takes; how many there are is unknown until the report
 END_SECONDS = 20.0  # choosing the ensemble, registering it, figures, report
+WRITE_SECONDS = 8.0  # of these: figures and pages
 END_CPU_SECONDS = 12.0  # of these: they take longer where others use the processor
 NETWORK_SECONDS = 15.0  # to predict the test rows with a network that has not been tried yet
 MORE_MEMBERS = 3  # models of the ensemble that are not the best of their study
@@ -153,7 +155,8 @@ class Session:
         self.run.save_state(stopped=search.stop.is_set(), environment=self._environment())
         with open_test_set(self.run, self.options.allow_import, self.progress.message) as opened:
             self._register(tracker)
-            findings = write_report(self.run, opened, self.run.state["environment"])
+            left = partial(self._left, search.studies)
+            findings = write_report(self.run, opened, self.run.state["environment"], left)
         self._log(findings, tracker)
         self.run.save_state(seconds=self.clock.elapsed)
         return Outcome(self.run.folder, findings, self.clock.elapsed, search.stop.is_set())
@@ -253,14 +256,14 @@ class Session:
     def _end_seconds(self, studies: Sequence[StudySearch]) -> float:
         """Time that ensemble and report will take, from what the trials have taken on this machine until now.
 
-        That is to start a process for each of the models whose test predictions the report needs, to load it and to
-        predict; and what the report itself takes, the longer the more others use the processor.
+        Models that the report needs start, load and predict test rows and occluded copies; figures and pages are made.
         """
         winners = [record for study in studies for record in study.best(1)]
         rest = best(
             [record for study in studies for record in study.best(self.benchmark.ensemble.per_study)[1:]], MORE_MEMBERS
         )
-        ratio = 1.0 if self.dataset.in_memory else TEST_ROWS / len(self.split.validation)
+        n = len(self.split.validation)
+        ratio = (MOST_ROWS + (n if self.dataset.in_memory else TEST_ROWS)) / n
         each = [r.fixed_seconds + (ratio - 1) * r.result.predict_seconds for r in (*winners, *rest)]
         each += [
             NETWORK_SECONDS
@@ -269,6 +272,10 @@ class Session:
         ]
         report = END_SECONDS + END_CPU_SECONDS * (_crowding(winners) - 1)
         return report + max(sum(each) / cores(), max(each, default=0.0))
+
+    def _left(self, studies: Sequence[StudySearch]) -> float | None:
+        """Seconds until the budget ends, less what figures and pages take."""
+        return self.clock.left(WRITE_SECONDS * _crowding([record for study in studies for record in study.best(1)]))
 
     def _choose(self, studies: Sequence[StudySearch]) -> None:
         """Choose and save the ensemble of the best trials, if there is any."""

@@ -131,6 +131,7 @@ def test_the_report_opens_from_disk_without_the_network(open_page, report):
     assert page.locator("#answer .lead").inner_text().startswith(("ensemble", "boosted", "bayes"))
     assert open_page.outside == []
     assert page.locator(".mistakes img").count() > 0
+    assert page.locator(".mistakes .pair svg").count() > 0
     assert page.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
 
 
@@ -142,6 +143,13 @@ def test_the_report_is_accessible_in_both_colour_schemes(open_page, report, sche
     results = axe.Axe().run(page)
     found = [(one["id"], [node["target"] for node in one["nodes"]][:3]) for one in results.response["violations"]]
     assert found == []
+
+
+def test_the_report_links_to_its_figures_as_files(open_page, report, run):
+    links = open_page(report).locator("a[href^=figures]")
+    files = {links.nth(n).get_attribute("href") for n in range(links.count())}
+    assert {"figures/anytime.svg", "figures/occlusion.csv", "figures/mistakes.png"} <= files
+    assert all((run.folder / file).is_file() for file in files)
 
 
 def test_figures_take_the_colours_of_the_scheme(open_page, report):

@@ -10,6 +10,7 @@ import fmnist_bench
 from fmnist_bench.config.files import find_files
 from fmnist_bench.config.loader import load_benchmark, load_space
 from fmnist_bench.config.study import MOST_VALIDATION, EnsembleConfig
+from fmnist_bench.report.occlusion import MOST_ROWS
 from fmnist_bench.search import allocation, phases, plan, successive_halving, training
 from fmnist_bench.search.study import STALE
 from fmnist_bench.session import END_SECONDS
@@ -53,6 +54,7 @@ NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight",
 TENS = {15.0: "fifteen", 30.0: "thirty"}
 SAID = [
     ("explanation/budget.md", f"Some time is kept for the end: {END_SECONDS:g} s"),
+    ("explanation/budget.md", f"{MOST_ROWS} copies with hidden patches"),
     ("explanation/budget.md", f"{plan.BOX_SHARE:.0%} of the time and at least {plan.LEAST_BOX:g} s".replace("%", " %")),
     ("explanation/budget.md", f"It lasts until {plan.SEARCH_SHARE:.0%} of the time are gone".replace("%", " %")),
     ("explanation/budget.md", f"at least {plan.LEAST_FULL_BOX:g} s (from budgets of about"),

@@ -229,8 +229,8 @@ def test_a_model_with_early_stopping_reports_its_curve(arena):
         curve = client.get_metric_history(runs[0].info.run_id, f"curve_{name}")
         assert [point.step for point in curve] == [1, 2, 3]
         assert [point.value for point in curve] == curves["cnn"][name]
-    assert "Accuracy and loss of train rows (dashed)" in (outcome.folder / "report.html").read_text()
-    assert (outcome.folder / "figures/training.png").exists()
+    assert "on validation rows; dashed: on train rows" in (outcome.folder / "report.html").read_text()
+    assert (outcome.folder / "figures/loss.png").exists()
 
 
 def test_the_folder_of_weights_reaches_the_trial(arena, tmp_path):

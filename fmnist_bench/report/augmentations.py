@@ -1,15 +1,23 @@
 """With against without an augmentation: trials of the search that had equal fidelities, on the validation rows."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from fmnist_bench.report import metrics
-from fmnist_bench.report.findings import Augmented
 from fmnist_bench.storage.results import PREPARATION
 from fmnist_bench.storage.run_folder import Run
 from fmnist_bench.storage.trial import TRAIN, Trial, best
 
 Records = Mapping[str, Sequence[Trial]]
 Parts = Mapping[str, Sequence[str]]
+
+
+class Augmented(NamedTuple):
+    """The best trials without and with an augmentation, at the same fidelity; their difference on validation rows."""
+
+    without: Trial
+    augmented: Trial
+    difference: metrics.McNemarResult
 
 
 def compare(run: Run, records: Records, parts: Parts) -> Iterator[Augmented]:

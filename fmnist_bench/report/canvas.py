@@ -28,11 +28,7 @@ PERCENT = FuncFormatter(lambda value, _: f"{100 * value:.4g}")
 
 
 def to_svg(fig: Figure) -> str:
-    """Draw a figure as one `<svg>` element for a page.
-
-    Text stays text, ids carry the label so that many figures can share a page, and every colour is a CSS variable
-    (`--ink`, `--grid`, `--grey`, `--c0` and so on) with the light page's colour as default.
-    """
+    """Draw a figure as one `<svg>` element. Text stays text; ids carry the label, so that many can share a page."""
     label = str(fig.get_label()) or "figure"
     prefix = re.sub(r"\W+", "-", label.lower()) + "-"
     out = io.StringIO()
@@ -43,10 +39,21 @@ def to_svg(fig: Figure) -> str:
     svg = re.sub(r'\bid="', f'id="{prefix}', svg)
     svg = re.sub(r'(url\(#|href="#)', rf"\g<1>{prefix}", svg)
     svg = re.sub(r'(?<= d=")[^"]+', lambda match: re.sub(r"(\.\d)\d+", r"\1", match[0]), svg)
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{escape(label)}" ', 1)
+
+
+def themed(svg: str) -> str:
+    """Make every colour a CSS variable (`--ink`, `--grid`, `--grey`, `--c0`, ...), the light page's the default."""
     names = {INK: "ink", GRID: "grid", GREY: "grey"} | {colour: f"c{n}" for n, colour in enumerate(PALETTE)}
     for colour, name in names.items():
         svg = svg.replace(f": {colour}", f": var(--{name}, {colour})")
-    return svg.replace("<svg ", f'<svg role="img" aria-label="{escape(label)}" ', 1)
+    return svg
+
+
+def on_white(svg: str) -> str:
+    """Make a file of an `<svg>` element that is drawn on nothing."""
+    head, rest = svg.split(">", 1)
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{head}><rect width="100%" height="100%" fill="white"/>{rest}\n'
 
 
 def to_png(fig: Figure) -> bytes:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from fmnist_bench._utils.files import replacing
+from fmnist_bench._utils.files import replacing, write_text
 from fmnist_bench.report import figures, parameter_slices, search_figures
-from fmnist_bench.report.canvas import to_png
+from fmnist_bench.report.canvas import on_white, to_png, to_svg
 from fmnist_bench.report.figures import Gain, Picture, Score
-from fmnist_bench.report.findings import Contestant, Findings
+from fmnist_bench.report.findings import Array, Findings, Mistake
+from fmnist_bench.report.numbers import SLICES, to_csv
 from fmnist_bench.report.search_figures import Span, Training
 from fmnist_bench.storage.results import NOT_BEGUN
 
@@ -27,7 +28,7 @@ def draw(findings: Findings) -> dict[str, Figure]:
     -------
     dict of str to matplotlib.figure.Figure
         Of `accuracy_intervals`, `accuracy_against_cost`, `augmentation`, `fidelity`, `anytime`, `learning_curves`,
-        `training`, `timeline` and `slices_STUDY` those that can be drawn.
+        `loss`, `timeline` and `slices_STUDY` those that can be drawn.
     """
     drawn: dict[str, Figure] = {}
     if scores := _scores(findings):
@@ -43,47 +44,60 @@ def draw(findings: Findings) -> dict[str, Figure]:
     if points := _points(findings):
         end = max(trial.ended for trial in findings.trials)
         drawn["anytime"] = search_figures.anytime(points, end, findings.parts, findings.so_far)
-    if trials := _trainings(findings, ("valid_accuracy",)):
-        drawn["learning_curves"] = search_figures.learning_curves(trials)
-    if trials := _trainings(findings, ("fit_loss", "fit_accuracy")):
-        drawn["training"] = search_figures.training(trials)
+    for name, measure in {"learning_curves": "accuracy", "loss": "loss"}.items():
+        if trials := _trainings(findings, measure):
+            drawn[name] = search_figures.learning_curves(trials, measure)
     if spans := _spans(findings):
         drawn["timeline"] = search_figures.timeline(spans)
     for study in findings.studies:
         if parameters := parameter_slices.of_study(findings, study):
-            drawn[f"slices_{study}"] = parameter_slices.draw(study, parameters)
+            drawn[f"{SLICES}{study}"] = parameter_slices.draw(study, parameters)
     return drawn
 
 
 def draw_alone(findings: Findings) -> dict[str, Figure]:
-    """Draw what the page has as tables and lists: the confusion matrices and the most confident mistakes."""
+    """Draw what the page has as tables and lists: confusion matrices, the most confident mistakes, occlusion maps."""
     drawn = _matrices(findings)
-    if (who := findings.choice) and (shown := mistakes(findings, who)):
-        drawn["mistakes"] = figures.pictures(shown, f"Most confident mistakes of {who.name}")
+    if shown := [
+        p for who in findings.explained for one in findings.mistakes(who) for p in _picture(findings, who.name, one)
+    ]:
+        drawn["mistakes"] = figures.pictures(shown, "Most confident mistakes")
+    if maps := [
+        p for who, found in findings.occlusions.items() for one in found for p in _picture(findings, who, *one)
+    ]:
+        drawn["occlusion"] = figures.pictures(maps, "Orange: hiding this makes the mistake less likely")
     return drawn
 
 
-def write_figures(findings: Findings, folder: Path) -> None:
-    """Write every figure as a PNG file, in place of those of an earlier report."""
+def _picture(findings: Findings, who: str, one: Mistake, falls: Array | None = None) -> list[Picture]:
+    """Give the picture of a mistake, with given and predicted label, and what hiding each patch of it changes."""
+    names, pixels = findings.class_names, findings.image(one.row)
+    text = f"{who}: {names[one.predicted]}\nlabel {names[one.true]}"
+    return [] if pixels is None else [Picture(pixels, text, falls)]
+
+
+def write_figures(findings: Findings, folder: Path) -> dict[str, str]:
+    """Write every figure as PNG and SVG, and its numbers as CSV, in place of those of an earlier report.
+
+    Returns
+    -------
+    dict of str to str
+        The figures of the page as SVG.
+    """
     folder.mkdir(exist_ok=True)
-    drawn = {f"{name}.png": fig for name, fig in {**draw(findings), **draw_alone(findings)}.items()}
-    for name, fig in drawn.items():
-        with replacing(folder / name) as temporary:
-            temporary.write_bytes(to_png(fig))
+    write_text(folder / "trials.csv", to_csv(findings, "trials"))
+    written, svgs = {"trials.csv"}, {}
+    for name, fig in {**draw(findings), **draw_alone(findings)}.items():
+        svgs[name] = to_svg(fig)
+        files = {"png": to_png(fig), "svg": on_white(svgs[name]).encode(), "csv": to_csv(findings, name).encode()}
+        for form, content in files.items():
+            written.add(f"{name}.{form}")
+            with replacing(folder / f"{name}.{form}") as temporary:
+                temporary.write_bytes(content)
     for path in folder.iterdir():
-        if path.name not in drawn:
+        if path.name not in written:
             path.unlink()
-
-
-def mistakes(findings: Findings, who: Contestant) -> list[Picture]:
-    """Give the pictures of the wrong rows of which a contestant was surest, with given and predicted label."""
-    names = findings.class_names
-    found = [(findings.image(one.row), one) for one in findings.mistakes(who)]
-    return [
-        Picture(pixels, f"predicted {names[one.predicted]}\nlabel {names[one.true]}")
-        for pixels, one in found
-        if pixels is not None
-    ]
+    return svgs
 
 
 def _scores(findings: Findings) -> dict[str, Score]:
@@ -117,13 +131,13 @@ def _spans(findings: Findings) -> dict[str, list[Span]]:
     return {study: found for study, found in spans.items() if found}
 
 
-def _trainings(findings: Findings, measures: tuple[str, ...]) -> dict[str, list[Training]]:
-    """Give by study the trials that have any of these histories."""
+def _trainings(findings: Findings, measure: str) -> dict[str, list[Training]]:
+    """Give by study the trials that have a history of this measure on the validation rows."""
     best = {(who.name, who.trial) for who in findings.contestants}
     trainings: dict[str, list[Training]] = {}
     for trial in findings.trials:
-        if any(trial.history.get(measure) for measure in measures):
-            training = Training(trial.history, trial.status, (trial.study, trial.number) in best)
+        if trial.history.get(f"valid_{measure}"):
+            training = Training(trial.history, trial.status, (trial.study, trial.number) in best, trial.rung)
             trainings.setdefault(trial.study, []).append(training)
     return trainings
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
@@ -37,10 +37,14 @@ class Gain(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """An image, uint8 of shape `(height, width)` or `(height, width, 3)`, and the line that stands below it."""
+    """An image, uint8 of shape `(height, width)` or `(height, width, 3)`, and the line that stands below it.
+
+    `falls` are laid over it, of shape (patches down, patches across): orange above 0, blue below.
+    """
 
     pixels: NDArray[np.uint8]
     text: str
+    falls: NDArray[np.float64] | None = None
 
 
 def accuracy_intervals(scores: Mapping[str, Score], rows: str = "test") -> Figure:
@@ -164,12 +168,24 @@ def _shades(matrix: NDArray[np.int64], signed: bool) -> tuple[NDArray[np.float64
 def pictures(items: Sequence[Picture], title: str) -> Figure:
     """Draw images side by side, six a row, each over its line of text."""
     n_rows = max(1, -(-len(items) // 6))
-    fig = figure(title, 0.4 + 1.85 * n_rows, 9.0)
+    fig = figure(title, height := 0.4 + 1.85 * n_rows, 9.0)
+    fig.set_layout_engine(None)  # placed by hand: to find the room would take most of the time
+    fig.subplots_adjust(0.01, 0.45 / height, 0.99, 1 - 0.4 / height, 0.05, 0.35)
     fig.suptitle(plain(title), x=0.01, ha="left", fontsize=11, color=INK)
     for place, item in enumerate(items):
         ax = fig.add_subplot(n_rows, 6, place + 1)
         ax.imshow(item.pixels, cmap="gray", vmin=0, vmax=255)
+        if item.falls is not None:
+            _lay_over(ax, item.falls, item.pixels.shape)
         text = ax.text(0.5, -0.04, plain(item.text), transform=ax.transAxes, fontsize=7.5, color=INK)
         text.set(ha="center", va="top")
         ax.axis("off")
     return fig
+
+
+def _lay_over(ax: Axes, falls: NDArray[np.float64], shape: Sequence[int]) -> None:
+    """Colour the patches of a picture, the more opaque the more hiding them changes."""
+    strength = falls / max(np.abs(falls).max(initial=0), 1e-9)
+    colours = np.where(falls[..., None] > 0, to_rgb(PALETTE[1]), to_rgb(PALETTE[0]))
+    overlay = np.dstack([colours, 0.75 * np.abs(strength)])
+    ax.imshow(overlay, extent=(-0.5, shape[1] - 0.5, shape[0] - 0.5, -0.5), interpolation="nearest")

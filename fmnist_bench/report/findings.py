@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix
 
 from fmnist_bench.report import metrics
+from fmnist_bench.report.augmentations import Augmented
 from fmnist_bench.storage.results import NOT_BEGUN, PREPARATION, PREPARED, ROW_STATUSES
 from fmnist_bench.storage.trial import PHASES, Trial
 
 Array = NDArray[Any]
-N_MISTAKES = 24  # four rows of six pictures
+N_MISTAKES = 12  # of each model
 KINDS = ("complete", PREPARED, "pruned", "failed or stopped")  # how a trial's time was spent
 
 
@@ -62,14 +63,6 @@ class Contestant:
         return np.asarray(self.test_probabilities.argmax(axis=1))
 
 
-class Augmented(NamedTuple):
-    """The best trials without and with an augmentation, at the same fidelity; their difference on validation rows."""
-
-    without: Trial
-    augmented: Trial
-    difference: metrics.McNemarResult
-
-
 @dataclass(frozen=True)
 class Importances:
     """Which parameters of a study mattered.
@@ -101,6 +94,13 @@ class Mistake:
     given_to_true: float
 
 
+class Occlusion(NamedTuple):
+    """By how much hiding each patch of a mistaken picture lowers the predicted class's probability; a grid of falls."""
+
+    mistake: Mistake
+    falls: Array
+
+
 @dataclass(frozen=True, eq=False)
 class Findings:
     """Everything that a report says.
@@ -125,6 +125,8 @@ class Findings:
         Machine, versions, seed, budget, command, revision.
     how_to_open : dict of str to str
         Label to command or path.
+    how_to_go_on : dict of str to str
+        The same for what comes next.
     temperature : float
         By which the ensemble's probabilities were scaled.
     uncalibrated : ndarray of shape (n, n_classes), or None
@@ -149,6 +151,14 @@ class Findings:
         What an ensemble of the trials that had ended by then reaches on the validation rows.
     ranges : dict of str to dict of str to (low, high)
         Of the searched numbers of each study.
+    openings : int
+        How often the test rows of the run were opened, this report included.
+    examples : dict of int to ndarray of uint8
+        A train row of each class, of the shape `image_shape`; empty where the train rows are not in the cache.
+    occlusions : dict of str to tuple of Occlusion
+        Of the most confident mistakes of each contestant that is `explained`.
+    no_occlusions : str
+        Why there are none.
     """
 
     title: str
@@ -161,6 +171,7 @@ class Findings:
     trials: tuple[Trial, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
     how_to_open: dict[str, str] = field(default_factory=dict)
+    how_to_go_on: dict[str, str] = field(default_factory=dict)
     temperature: float = 1.0
     uncalibrated: Array | None = None
     X: Array | None = None
@@ -173,6 +184,10 @@ class Findings:
     given_up: tuple[tuple[str, int, str], ...] = ()
     so_far: tuple[tuple[float, float], ...] = ()
     ranges: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
+    openings: int = 0
+    examples: dict[int, Array] = field(default_factory=dict)
+    occlusions: dict[str, tuple[Occlusion, ...]] = field(default_factory=dict)
+    no_occlusions: str = ""
 
     @property
     def opened(self) -> bool:
@@ -240,6 +255,13 @@ class Findings:
         """The best single model and the ensemble, where there are both."""
         single, ensemble = self.best_single, self.ensemble
         return (single, ensemble) if single and ensemble and ensemble.scored else None
+
+    @property
+    def explained(self) -> list[Contestant]:
+        """Whose mistakes are shown: the ensemble and the best single model; one of them where they predict the same."""
+        both = [who for who in (self.ensemble, self.best_single) if who and who.scored]
+        alike = len(both) == 2 and bool((self.predicted(both[0]) == self.predicted(both[1])).all())
+        return both[alike:]
 
     @property
     def failed(self) -> list[Trial]:

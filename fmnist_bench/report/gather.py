@@ -1,9 +1,8 @@
 """Collects what a run found, the test predictions with it, and writes the report."""
 
 import contextlib
-import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,31 +11,35 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_bench._utils.digests import digest_of_file
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench._utils.files import write_text
 from fmnist_bench.data.dataset import Dataset
 from fmnist_bench.ensemble.usable import given_up, records_left
 from fmnist_bench.report.augmentations import compare
+from fmnist_bench.report.commands import how_to_go_on, how_to_open
 from fmnist_bench.report.findings import Contestant, Findings, Importances
 from fmnist_bench.report.importance import importances
 from fmnist_bench.report.kept_scores import kept_scores
-from fmnist_bench.report.opening import Opened, combination_of, members_of, winners
+from fmnist_bench.report.occlusion import occlusions
+from fmnist_bench.report.opening import Opened, combination_of, members_of, openings, winners
 from fmnist_bench.report.predictions import Probabilities
 from fmnist_bench.report.so_far import ensembles_so_far
 from fmnist_bench.storage.results import NOT_BEGUN, PREPARATION, TrialResult
-from fmnist_bench.storage.run_folder import MANIFEST, Run, read_split
+from fmnist_bench.storage.run_folder import Run, read_split
 from fmnist_bench.storage.trial import RECORD, Trial, trial_fault
 from fmnist_bench.storage.trial_folder import SAMPLES
 
-FIGURES = "figures"  # folder of the PNG files
+FIGURES = "figures"  # folder of the pictures and their numbers
+MAX_EXAMPLES = 30  # classes of which an example is shown
 NONE: Probabilities = np.empty((0, 0), dtype=np.float32)  # where there are no test rows
 
 
-def write_report(run: Run, opened: Opened, environment: Mapping[str, str]) -> Findings:
+def write_report(
+    run: Run, opened: Opened, environment: Mapping[str, str], left: Callable[[], float | None] = lambda: None
+) -> Findings:
     """Score the ensemble and the best trial of every study on the test rows; write the report.
 
-    It is ``report.html``, ``report.md`` and the same figures as PNG in the folder ``figures``. The run's
+    It is ``report.html``, ``report.md``, and the figures with their numbers in the folder ``figures``. The run's
     state keeps the scores of the ensemble and of the best single model.
 
     Parameters
@@ -45,6 +48,8 @@ def write_report(run: Run, opened: Opened, environment: Mapping[str, str]) -> Fi
     opened : Opened
     environment : mapping of str to str
         What somebody needs to know to run it again.
+    left : callable
+        Tells how many seconds there are for occlusion maps; None without a limit.
 
     Returns
     -------
@@ -54,9 +59,12 @@ def write_report(run: Run, opened: Opened, environment: Mapping[str, str]) -> Fi
     from fmnist_bench.report.render import render_html, render_markdown
 
     findings = gather(run, opened, environment)
+    if opened.models is not None:
+        maps, why_not = occlusions(findings, opened.models, left)
+        findings = replace(findings, occlusions=maps, no_occlusions=why_not)
+    drawn = write_figures(findings, run.folder / FIGURES)
     write_text(run.folder / "report.md", render_markdown(findings))
-    write_text(run.folder / "report.html", render_html(findings))
-    write_figures(findings, run.folder / FIGURES)
+    write_text(run.folder / "report.html", render_html(findings, drawn))
     if opened.test is not None:
         measured = {who.name: findings.scores(who) for who in findings.everyone if who.scored}
         test_scores = {name: _part(row, "test_") for name, row in measured.items()}
@@ -91,7 +99,6 @@ def gather(run: Run, opened: Opened, environment: Mapping[str, str]) -> Findings
         members=tuple(members),
         trials=(*(record for rows in records.values() for record in rows), *_not_begun(run)),
         environment={**_data(run, test), **environment},
-        how_to_open=how_to_open(run),
         temperature=combination_of(run).temperature if members else 1.0,
         uncalibrated=_uncalibrated(run, _of_members(members, predicted)) if members and predicted else None,
         X=_validation_pixels(run) if test is None else test.X,
@@ -104,8 +111,10 @@ def gather(run: Run, opened: Opened, environment: Mapping[str, str]) -> Findings
         given_up=tuple((*key, reason) for key, reason in sorted(given_up(run).items())),
         so_far=tuple(ensembles_so_far(run, whole)),
         ranges={study: {k: tuple(v) for k, v in found.items()} for study, found in run.state.get("ranges", {}).items()},
+        openings=openings(run),
+        examples=_examples(run),
     )
-    return replace(findings, how_to_open={**findings.how_to_open, **_how_to_load(run, findings)})
+    return replace(findings, how_to_open=how_to_open(run, findings), how_to_go_on=how_to_go_on(run))
 
 
 def _whole(run: Run, records: Sequence[Trial]) -> list[Trial]:
@@ -121,6 +130,16 @@ def _validation_pixels(run: Run) -> NDArray[np.uint8] | None:
     return None
 
 
+def _examples(run: Run) -> dict[int, NDArray[np.uint8]]:
+    """Give the first train row of each class, where the cache still has them."""
+    with contextlib.suppress(InputError, KeyError):
+        data, train = run.cached_dataset(), read_split(run.folder, "train")
+        classes, first = np.unique(data.y[train], return_index=True)
+        shown = list(zip(classes.tolist(), train[first].tolist(), strict=True))[:MAX_EXAMPLES]
+        return {code: np.array(data.X[row]).reshape(data.image_shape) for code, row in shown}
+    return {}
+
+
 def _class_names(run: Run) -> tuple[str, ...]:
     """Names of the classes; a run of an earlier version has not kept them."""
     return tuple(run.state.get("class_names") or map(str, range(int(run.y_valid().max()) + 1)))
@@ -131,7 +150,8 @@ def _data(run: Run, test: Dataset | None) -> dict[str, str]:
     began, limit = datetime.fromtimestamp(run.state["created"], UTC), _limit(run)
     n_test = "no" if test is None else f"{len(test.y):,}"
     shape = run.state.get("image_shape", ()) if test is None else test.image_shape
-    rows = f"{len(run.y_valid()):,} validation rows, {n_test} test rows, {' x '.join(map(str, shape))}"
+    n_train = len(read_split(run.folder, "train"))
+    rows = f"{n_train:,} train, {len(run.y_valid()):,} validation and {n_test} test rows, {' x '.join(map(str, shape))}"
     notes = dict.fromkeys((*run.state.get("notes", ()), *(() if test is None else test.notes)))
     return {
         "data": f"{run.state['data']}, {rows}, fingerprint of the train rows {run.state['fingerprint'][:16]}",
@@ -152,14 +172,6 @@ def _missed(run: Run, limit: float) -> str:
     return f", which no model keeps: the fastest takes {cost:.2g} ms" if cost > limit else ""
 
 
-def _how_to_load(run: Run, findings: Findings) -> dict[str, str]:
-    """Say how to load the model to use where it is not the ensemble."""
-    who = findings.choice
-    if who is None or who.trial is None:
-        return {}
-    return {"Model": f'fmnist_bench.load_model("{_short(run.model_file(who.name, who.trial))}")'}
-
-
 def _samples(run: Run) -> dict[str, bytes]:
     """Read the last images that each study's augmentation drew while it learnt."""
     drawn = {study: sorted(run.trial_folder(study, PREPARATION).glob(SAMPLES)) for study in run.state["studies"]}
@@ -178,31 +190,6 @@ def _importances(run: Run, records: Mapping[str, Sequence[Trial]]) -> dict[str, 
         }
     found = importances(run, scores)
     return {study: Importances(len(scores[study]), *rest) for study, rest in found.items()}
-
-
-def how_to_open(run: Run) -> dict[str, str]:
-    """Say how to look at a run and how to load its ensemble."""
-    found = {
-        "Report": _short(run.folder / "report.html"),
-        "MLflow": run.state.get("tracking_uri") or f"python -m fmnist_bench ui --mlruns {_short(run.store.folder)}",
-        **serve_hint(_registered(run), _short(run.store.folder), run.state.get("tracking_uri", "")),
-    }
-    if run.state.get("members"):
-        found["Ensemble"] = f'fmnist_bench.load_ensemble("{_short(run.ensemble_folder)}")'
-    return found
-
-
-def _registered(run: Run) -> dict[str, Any] | None:
-    """What is known of the registered ensemble, if it is the one that is saved."""
-    known, manifest = run.state.get("registered"), run.ensemble_folder / MANIFEST
-    if known is None or not manifest.exists():
-        return None
-    return dict(known) if known.get("manifest") == digest_of_file(manifest) else None
-
-
-def _short(path: Path) -> str:
-    """Give the path as seen from the working directory, where it lies below."""
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def _contestant(
@@ -267,11 +254,3 @@ def _not_begun(run: Run) -> list[Trial]:
     """Studies that had no trial, each as a row with its reason."""
     reasons = run.state.get("not_begun", {})
     return [Trial(study, 0, result=TrialResult(NOT_BEGUN, str(why))) for study, why in reasons.items()]
-
-
-def serve_hint(registered: Mapping[str, Any] | None, mlruns: str, tracking_uri: str) -> dict[str, str]:
-    """Give the command that serves the ensemble of a run, under its label; nothing where it is not registered."""
-    if not registered:
-        return {}
-    option, place = ("--tracking-uri", tracking_uri) if tracking_uri else ("--mlruns", mlruns)
-    return {"Serve": shlex.join(["python", "-m", "fmnist_bench", "serve", registered["model"], option, place])}

@@ -11,16 +11,18 @@ import base64
 import io
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 
 from fmnist_bench.report import tables
-from fmnist_bench.report.checks import checks
-from fmnist_bench.report.findings import Findings
+from fmnist_bench.report.findings import Array, Findings
 from fmnist_bench.report.markdown import block, code, md
+from fmnist_bench.report.next_steps import next_steps
+from fmnist_bench.report.numbers import SLICES
 from fmnist_bench.storage.results import NOT_BEGUN, ROW_STATUSES
 
 SHARES = "accuracy", "low", "high"
@@ -32,6 +34,8 @@ SPARED = (
     "95 % interval",
     "valid %",
 )  # columns of a narrow leaderboard, the first to go first
+LEAST_RATIO = 1.5  # of two times, to be worth a word
+LEAST_FALL, LEAST_SHARE = 0.0005, 0.1  # of a probability, and of the greatest fall, for a patch to be coloured
 THUMBNAIL = 64  # pixels; larger pictures are scaled down to it
 
 
@@ -41,31 +45,57 @@ def render_markdown(findings: Findings) -> str:
     return re.sub(r"\n{3,}", "\n\n", report).strip() + "\n"
 
 
-def render_html(findings: Findings) -> str:
-    """Write the report as one HTML page with its figures inside; it opens from disk, light or dark."""
-    from fmnist_bench.report.canvas import to_svg
+def render_html(findings: Findings, written: Mapping[str, str] | None = None) -> str:
+    """Write the report as one HTML page with its figures inside; it opens from disk, light or dark.
+
+    Parameters
+    ----------
+    findings : Findings
+    written : mapping of str to str, or None
+        The figures as SVG, by name, that `write_figures` has written beside the page; None draws them, links to none.
+    """
+    from fmnist_bench.report.canvas import themed, to_svg
     from fmnist_bench.report.draw import draw
 
-    figures = {name: to_svg(figure) for name, figure in draw(findings).items()}
-    sliced = [study for study in findings.studies if f"slices_{study}" in figures]
+    drawn = {name: to_svg(figure) for name, figure in draw(findings).items()} if written is None else written
+    figures = {name: themed(svg) for name, svg in drawn.items()}
+    sliced = [study for study in findings.studies if f"{SLICES}{study}" in figures]
     page = templates("html").get_template("report.html.j2")
-    return page.render(_context(findings), figures=figures, sliced=sliced)
+    return page.render(_context(findings), figures=figures, sliced=sliced, linked=frozenset(written or ()))
 
 
-def _pictures(findings: Findings) -> list[dict[str, Any]]:
-    """Give the most confident mistakes of the model to use, each with its picture as an address of data."""
-    names, who = findings.class_names, findings.choice
-    found = findings.mistakes(who) if who and findings.X is not None else []
-    return [
-        {
-            "src": _png(findings.image(one.row)),
-            "label": names[one.true],
-            "predicted": names[one.predicted],
-            "confidence": one.confidence,
-            "row": one.row,
-        }
-        for one in found
+def _mistakes(findings: Findings) -> dict[str, list[dict[str, Any]]]:
+    """Give the most confident mistakes of the ensemble and of the best single model, each with its picture."""
+    names = findings.class_names
+    falls = {(who, one.row): found for who, maps in findings.occlusions.items() for one, found in maps}
+    return {
+        who.name: [
+            {
+                "src": _png(pixels),
+                "label": names[one.true],
+                "predicted": names[one.predicted],
+                "confidence": one.confidence,
+                "row": one.row,
+                "patches": _patches(falls.get((who.name, one.row))),
+            }
+            for one in findings.mistakes(who)
+            if (pixels := findings.image(one.row)) is not None
+        ]
+        for who in findings.explained
+    }
+
+
+def _patches(falls: Array | None) -> dict[str, Any] | None:
+    """Give how to draw an occlusion map: its sides, the patches that matter, and the greatest fall."""
+    if falls is None:
+        return None
+    most, (down, across) = np.abs(falls).max(), falls.shape
+    shown = [
+        {"x": x, "y": y, "colour": "bad" if fall > 0 else "good", "strength": abs(fall) / most}
+        for (y, x), fall in np.ndenumerate(falls)
+        if abs(fall) > max(LEAST_FALL, LEAST_SHARE * most)
     ]
+    return {"width": across, "height": down, "shown": shown, "most": float(falls.max())}
 
 
 def _png(pixels: Any) -> str:
@@ -92,11 +122,13 @@ def _context(findings: Findings) -> dict[str, Any]:
         "single": findings.scores(pair[0]) if pair else None,
         "test": findings.compare(pair[1], pair[0]) if pair else None,
         "ensemble_error": None if pair is None else findings.scores(pair[1])["test_calibration_error"],
-        "changes": tables.recall_changes(findings),
+        "faster": _faster(findings),
+        "opened": "once" if findings.openings == 1 else f"{findings.openings} times",
         "statuses": {status.replace("_", " "): counts[status] for status in ROW_STATUSES if counts[status]},
         "search_seconds": sum(who.search_seconds for who in searched),
         "leaderboard": tables.leaderboard(findings),
-        "checks": checks(findings),
+        "commands": {k: v for k, v in {**findings.how_to_open, **findings.how_to_go_on}.items() if k != "Report"},
+        "next_steps": next_steps(findings),
         "members": tables.members(findings),
         "pairs": tables.pairs(findings, pair[1]) if pair else None,
         "augmented": tables.augmented(findings),
@@ -104,8 +136,9 @@ def _context(findings: Findings) -> dict[str, Any]:
         "samples": {study: _address(png) for study, png in findings.samples.items()},
         "matrices": tables.matrices(findings),
         "per_class": tables.per_class(findings),
-        "mistakes": tables.mistakes(findings, choice) if choice else None,
-        "pictures": _pictures(findings),
+        "mistakes": [tables.mistakes(findings, who) for who in findings.explained],
+        "pictures": _mistakes(findings),
+        "examples": {findings.class_names[code]: _png(pixels) for code, pixels in findings.examples.items()},
         "importances": tables.importances(findings),
         "phases": tables.phases(findings),
         "minutes": tables.minutes(findings),
@@ -113,6 +146,15 @@ def _context(findings: Findings) -> dict[str, Any]:
         "trials": tables.trials(findings),
         "environment": tables.environment(findings),
     }
+
+
+def _faster(findings: Findings) -> str:
+    """Say how many times as fast the best single model is as the ensemble, where they cannot be told apart."""
+    if findings.choice is not findings.ensemble or not (pair := findings.pair) or not findings.opened:
+        return ""
+    single, ensemble = (findings.scores(who)["predict_ms"] for who in pair)
+    alike = findings.compare(*pair).p_value >= 0.05
+    return f"{ensemble / single:.2g}" if alike and 0 < LEAST_RATIO * single < ensemble else ""
 
 
 def templates(kind: str) -> jinja2.Environment:

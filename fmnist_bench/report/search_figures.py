@@ -33,7 +33,6 @@ from fmnist_bench.report.canvas import (
 )
 
 MEASURES = {"accuracy": "accuracy, %", "loss": "loss"}
-ROWS: dict[str, Any] = {"fit": ("train rows", DASHED), "valid": ("validation rows", LINE)}
 PHASE_COLOURS = {"look": PALETTE[4], "search": PALETTE[0], "train": PALETTE[2]}
 PANEL = 1.5  # inches: height of one of many panels
 
@@ -41,12 +40,13 @@ PANEL = 1.5  # inches: height of one of many panels
 class Training(NamedTuple):
     """A trial's training, step by step: loss and accuracy of train and validation rows, as far as known.
 
-    `status` is that of the store, `best` is for the trial to stress.
+    `status` is that of the store, `best` is for the trial to stress, `rung` its fidelity.
     """
 
     history: Mapping[str, Sequence[float]]
     status: str = "complete"
     best: bool = False
+    rung: int = 0
 
 
 class Span(NamedTuple):
@@ -111,48 +111,59 @@ def _draw_best(
     return line
 
 
-def learning_curves(studies: Mapping[str, Sequence[Training]]) -> Figure:
-    """Draw the validation accuracy of every trial by step, one panel a study: best in colour, pruned in grey."""
+def learning_curves(studies: Mapping[str, Sequence[Training]], measure: str = "accuracy") -> Figure:
+    """Draw accuracy or loss on validation rows by step, one panel a study; of the best trial that on train rows, too.
+
+    The number at the end of a curve is the rung, for the best trial of each rung.
+    """
     columns = min(2, max(1, len(studies)))
     n_rows = max(1, -(-len(studies) // columns))
-    fig = figure("Learning curves by study", 0.6 + max(PANEL * n_rows, 2.0))
-    share = max(10, MAX_POINTS // max(1, sum(map(len, studies.values()))))
+    fig = figure(f"Learning curves by study: {measure}", 0.6 + max(PANEL * n_rows, 2.0))
+    share = max(10, MAX_POINTS // max(1, 2 * sum(map(len, studies.values()))))
     first: Axes | None = None
     for place, (study, trials) in enumerate(studies.items()):
         ax = axes(fig, (n_rows, columns, place + 1), sharey=first)
         first = first or ax
         ax.set_title(plain(shortened(study, 26)), loc="left", fontsize=9, color=INK)
         ax.tick_params(labelleft=place % columns == 0)
-        for trial in _ordered(trials):
-            _draw_curve(ax, trial, "valid_accuracy", share)
+        _draw_curves(ax, trials, measure, share)
         ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        ax.margins(x=0.1)
+        ax.set_xlim(left=0)
     if first is not None:
-        scores = [[s for trial in trials for s in trial.history["valid_accuracy"]] for trials in studies.values()]
-        first.set_ylim(score_range([score for found in scores for score in found], min(map(max, scores))))
-        first.yaxis.set_major_formatter(PERCENT)
-        _name_axes(fig, "step (epoch or boosting round)", "validation accuracy, %")
+        first.set_ylim(_range(studies, measure))
+        if measure == "accuracy":
+            first.yaxis.set_major_formatter(PERCENT)
+        _name_axes(fig, "step (epoch or boosting round)", MEASURES[measure])
         looks = {"best": Training({}, best=True), "complete": Training({}), "pruned or stopped": Training({}, "pruned")}
-        legend(fig, [Line2D([], [], label=name, **_look(trial)) for name, trial in looks.items()])
+        handles = [Line2D([], [], label=name, **_look(trial)) for name, trial in looks.items()]
+        legend(fig, [*handles, Line2D([], [], color=PALETTE[1], ls=DASHED, label="best, on train rows")])
     return fig
 
 
-def training(studies: Mapping[str, Sequence[Training]]) -> Figure:
-    """Draw accuracy and loss of train and validation rows by epoch, two panels a study, of every trial."""
-    fig = figure("Accuracy and loss while training", 0.6 + PANEL * len(studies))
-    share = max(10, MAX_POINTS // max(1, 4 * sum(map(len, studies.values()))))
-    for place, (study, trials) in enumerate(studies.items()):
-        for side, (measure, ylabel) in enumerate(MEASURES.items()):
-            ax = axes(fig, (len(studies), 2, 2 * place + side + 1), ylabel=ylabel)
-            for trial in _ordered(trials):
-                for rows, (_, line) in ROWS.items():
-                    _draw_curve(ax, trial, f"{rows}_{measure}", share, ls=line)
-            ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-            if measure == "accuracy":
-                ax.set_title(plain(shortened(study, 48)), loc="left", fontsize=9, color=INK)
-                ax.yaxis.set_major_formatter(PERCENT)
-    _name_axes(fig, "epoch or boosting round")
-    legend(fig, [Line2D([], [], color=INK, label=name, ls=line) for name, line in ROWS.values()])
-    return fig
+def _draw_curves(ax: Axes, trials: Sequence[Training], measure: str, share: int) -> None:
+    """Draw the trials of a study, and the rung at the end of the best of each rung."""
+    ends: dict[int, tuple[float, float]] = {}
+    sign = 1 if measure == "accuracy" else -1
+    for trial in _ordered(trials):
+        if trial.best:
+            _draw_curve(ax, trial, f"fit_{measure}", share, ls=DASHED, lw=1.4)
+        end = _draw_curve(ax, trial, f"valid_{measure}", share)
+        if end is not None and (trial.rung not in ends or sign * end[1] > sign * ends[trial.rung][1]):
+            ends[trial.rung] = end
+    for rung, end in ends.items() if len(ends) > 1 else ():
+        looks: dict[str, Any] = {"fontsize": 8, "color": INK, "va": "center", "xytext": (3, 0)}
+        ax.annotate(str(rung), end, textcoords="offset points", **looks)
+
+
+def _range(studies: Mapping[str, Sequence[Training]], measure: str) -> tuple[float, float]:
+    """Give the range in which the curves of a measure differ."""
+    found = [[s for t in trials for s in t.history.get(f"valid_{measure}", ())] for trials in studies.values()]
+    scores = [score for scores in found for score in scores]
+    scores += [s for trials in studies.values() for t in trials if t.best for s in t.history.get(f"fit_{measure}", ())]
+    if measure == "accuracy":
+        return score_range(scores, min((max(scores) for scores in found if scores), default=1.0))
+    return 0.0, float(np.nanquantile(scores, 0.95)) * 1.05 or 1.0
 
 
 def _name_axes(fig: Figure, xlabel: str, ylabel: str = "") -> None:
@@ -173,15 +184,16 @@ def score_range(scores: Sequence[float], shown: float = 1.0) -> tuple[float, flo
     return max(0.0, low - 0.1 * (top - low) - 0.002), top + 0.06 * (top - low) + 0.002
 
 
-def _draw_curve(ax: Axes, trial: Training, name: str, share: int, ls: Any = LINE) -> None:
-    """Draw one of a trial's histories by step, in at most `share` points."""
+def _draw_curve(ax: Axes, trial: Training, name: str, share: int, **look: Any) -> tuple[float, float] | None:
+    """Draw one of a trial's histories by step, in at most `share` points; give where it ends."""
     found = trial.history.get(name, [])
     reached = trial.history.get("step") or range(1, len(found) + 1)
     if not (n := min(len(reached), len(found))):
-        return
+        return None
     keep = np.unique(np.linspace(0, n - 1, min(n, share)).round().astype(int))
     steps, scores = np.asarray(reached, float)[keep], np.asarray(found, float)[keep]
-    ax.plot(steps, scores, marker="o" if n == 1 else None, ms=3, ls=ls, **_look(trial))
+    ax.plot(steps, scores, marker="o" if n == 1 else None, ms=3, **{**_look(trial), **look})
+    return float(steps[-1]), float(scores[-1])
 
 
 def _look(trial: Training) -> dict[str, Any]:

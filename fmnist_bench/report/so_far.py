@@ -42,6 +42,30 @@ def ensembles_so_far(run: Run, records: Mapping[str, Sequence[Trial]]) -> list[t
     return found
 
 
+def errors_in_time(points: Sequence[tuple[float, float]], end: float) -> tuple[float, float] | None:
+    """Give the error of the best ensemble by half of the time, and by all of it.
+
+    Parameters
+    ----------
+    points : sequence of (seconds, accuracy)
+        Of `ensembles_so_far`, at least one.
+    end : float
+        Seconds when the last trial ended.
+
+    Returns
+    -------
+    (float, float) or None
+        None where there was no ensemble by half of the time.
+
+    Examples
+    --------
+    >>> errors_in_time([(10, 0.75), (40, 0.875), (90, 0.9375)], 100)
+    (0.125, 0.0625)
+    """
+    early = [accuracy for seconds, accuracy in points if seconds <= end / 2]
+    return (1 - max(early), 1 - max(accuracy for _, accuracy in points)) if early else None
+
+
 def _moments(records: Sequence[Trial]) -> list[tuple[float, list[Trial]]]:
     """Give times, at most `MOMENTS`, first and last among them, and the best complete trial of each study by then."""
     leaders: dict[str, Trial] = {}

@@ -80,6 +80,12 @@ def assignments(parameters: dict[str, Any]) -> str:
     return ", ".join(f"{name}={f'{v:.4g}' if isinstance(v, float) else v}" for name, v in parameters.items())
 
 
+def short_names(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Leave the names of the steps out, `model__svc__C` becomes `C`, where the names still differ."""
+    short = {name.rpartition("__")[2]: value for name, value in parameters.items()}
+    return short if len(short) == len(parameters) else parameters
+
+
 def leaderboard(findings: Findings) -> Table:
     """Tabulate the ensemble and the studies."""
     parts = {"test": "Test", "valid": "Validation"} if findings.opened else {"valid": "Validation"}
@@ -97,7 +103,7 @@ def leaderboard(findings: Findings) -> Table:
         cells += [seconds(who.search_seconds), _statuses(who)]
         rows.append(cells)
     scored = "test and validation" if findings.opened else "validation"
-    return Table(f"Scores on {scored} rows, and cost", columns, rows)
+    return Table(f"Scores on {scored} rows, and cost; the studies by their validation accuracy", columns, rows)
 
 
 def interval(low: float | None, high: float | None, sign: str = "") -> Cell:
@@ -226,15 +232,6 @@ def per_class(findings: Findings) -> Table:
     )
 
 
-def recall_changes(findings: Findings) -> list[tuple[str, float]]:
-    """Give (class, ensemble's recall minus the best single model's) for each class that changed, gains first."""
-    if not findings.pair:
-        return []
-    single, ensemble = (findings.per_class(who).recall for who in findings.pair)
-    changes = zip(findings.class_names, (ensemble - single).tolist(), strict=True)
-    return sorted(((name, value) for name, value in changes if abs(value) > 0), key=lambda pair: -pair[1])
-
-
 def mistakes(findings: Findings, who: Contestant) -> Table:
     """Tabulate the wrong rows of which a contestant was surest."""
     names, rows = findings.class_names, []
@@ -268,8 +265,8 @@ def minutes(findings: Findings) -> Table:
         + [seconds(by_study[who.name][kind]) for kind in kinds]
         for who in searched
     ]
-    columns = ("Study", "Search, s", "Share, %", *(f"In {kind} trials, s" for kind in kinds))
-    return Table("Search time by study", columns, rows)
+    columns = ("Study", "Trials, s", "Share, %", *(f"In {kind} trials, s" for kind in kinds))
+    return Table("Time of the trials of each study, added up: several run at a time", columns, rows)
 
 
 def phases(findings: Findings) -> Table:
@@ -306,7 +303,13 @@ def trials(findings: Findings) -> Table:
 def _trial(trial: Trial) -> list[Cell]:
     head = [text(trial.study), Cell(str(trial.number), trial.number), text(trial.status.replace("_", " "))]
     scores = [percent(trial.result.accuracy), number(trial.result.log_loss, 4)]
-    return [*head, text(assignments(trial.settings)), *scores, seconds(trial.seconds), seconds(trial.ended)]
+    return [
+        *head,
+        text(assignments(short_names(trial.settings))),
+        *scores,
+        seconds(trial.seconds),
+        seconds(trial.ended),
+    ]
 
 
 def environment(findings: Findings) -> Table:

@@ -20,14 +20,14 @@ EVERY = {
         {"cnn": [(90, 0.9), (30, 0.8)], "cnn+gan": [], "_": []}, 600, ensemble=[(30, 0.8), (90, 0.92)]
     ),
     "learning_curves": lambda: search_figures.learning_curves({"$": [Training({"valid_accuracy": [0.5, 0.9]})]}),
-    "training": lambda: search_figures.training(
-        {"$": [Training({"step": [1, 2], "fit_accuracy": [0.5, 0.8], "valid_loss": [0.9, 0.4]}, best=True)]}
+    "loss": lambda: search_figures.learning_curves(
+        {"$": [Training({"step": [1, 2], "fit_loss": [0.9, 0.3], "valid_loss": [0.9, 0.4]}, best=True)]}, "loss"
     ),
     "fidelity": lambda: search_figures.fidelity({name: {"step": [1, 2], "fidelity": [0.1, 0.9]} for name in "ab"}),
     "timeline": lambda: search_figures.timeline({"cnn": [Span(0.0, 20.0, "look"), Span(20.0, 500.0, "train")]}),
     "slices": lambda: parameter_slices.draw("<b>", [Slice("C", [0.1, 9], [0.5, 0.6], [0, 1], 0.4, True)]),
     "confusion": lambda: figures.confusion(np.array([[9, 1], [0, 10]]), ["<b>", "_bag"], "Confusion matrix"),
-    "pictures": lambda: figures.pictures([Picture(np.zeros((8, 8), np.uint8), "$ <b>")], "Mistakes"),
+    "pictures": lambda: figures.pictures([Picture(np.zeros((8, 8), np.uint8), "$ <b>", np.eye(7))], "Mistakes"),
 }
 ON_A_PAGE = [name for name in EVERY if name not in ("confusion", "pictures")]
 
@@ -95,12 +95,12 @@ def test_svg_references_point_at_ids_that_carry_the_label(figure, svg):
 
 def test_every_colour_of_the_svg_is_the_pages_own(svg):
     for colour in (canvas.INK, canvas.GREY, canvas.GRID, *canvas.PALETTE):
-        assert f": {colour}" not in svg
+        assert f": {colour}" not in canvas.themed(svg)
 
 
 @pytest.mark.parametrize("name", ON_A_PAGE)
 def test_every_text_on_a_page_can_be_read_in_the_dark(name):
-    texts = re.findall("<text [^>]*>", canvas.to_svg(EVERY[name]()))
+    texts = re.findall("<text [^>]*>", canvas.themed(canvas.to_svg(EVERY[name]())))
     assert texts and all("fill: var(--ink" in text for text in texts)
 
 

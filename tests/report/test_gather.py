@@ -17,11 +17,23 @@ from fmnist_bench.ensemble.selection import with_temperature
 from fmnist_bench.models.saved import load_model
 from fmnist_bench.progress.displays import Progress
 from fmnist_bench.report import opening
+from fmnist_bench.report.gather import write_report
+from fmnist_bench.report.occlusion import hidden
+from fmnist_bench.storage.find_runs import open_folder
 from fmnist_bench.storage.run_folder import Store
 from fmnist_bench.storage.trial_folder import MODEL, PROBABILITIES
 
 STUDY = '[model]\nuse = "sklearn.naive_bayes.GaussianNB"\nvar_smoothing = { low = 1e-9, high = 1e-1, log = true }\n'
 
+SVM = """
+[model]
+use = "sklearn.calibration.CalibratedClassifierCV"
+method = "temperature"
+cv = 2
+[model.estimator]
+use = "fmnist_bench.models.SVC"
+C = { low = 1.0, high = 9.0 }
+"""
 
 BENCHMARK = 'data = "digits"\nvalid_size = 0.2\ntrials = 2\nstudies = ["bayes"]\n'
 
@@ -106,14 +118,32 @@ def test_the_report_says_which_parameters_mattered(whole):
     assert (outcome.folder / "figures" / "slices_bayes.png").exists()
 
 
-def test_the_report_says_how_to_load_the_model_to_use(place):
-    single = runner.run_benchmark("tiny", trials=1, progress=Progress()).findings
-    assert single.choice.name == "bayes"  # the ensemble of this one model can be no better
-    path = re.fullmatch(r'fmnist_bench\.load_model\("(.+)"\)', single.how_to_open["Model"])[1]
-    test = load_dataset("digits", "test")
-    np.testing.assert_allclose(
-        load_model(Path(path)).predict_proba(test.X), single.choice.test_probabilities, atol=1e-6
-    )
+def test_a_support_vector_machine_alone_shows_where_it_looked_and_can_be_loaded(arena):
+    arena("studies/svm.toml", SVM)
+    arena("benchmarks/lone.toml", BENCHMARK.replace("bayes", "svm"))
+    outcome = runner.run_benchmark("lone", trials=1, progress=Progress())
+    single = outcome.findings
+    assert single.choice.name == "svm"  # the ensemble of this one model can be no better
+    path = re.fullmatch(r'fmnist_bench\.load_model\("(.+)"\)', single.how_to_open["Best single model"])[1]
+    model, test = load_model(Path(path)), load_dataset("digits", "test")
+    np.testing.assert_allclose(model.predict_proba(test.X), single.choice.test_probabilities, atol=1e-6)
+    (maps,) = single.occlusions.values()
+    assert 0 < len(maps) <= 6
+    for one, found in maps:
+        without = model.predict_proba(hidden(single.image(one.row)).reshape(49, -1))[:, one.predicted]
+        np.testing.assert_allclose(found.ravel(), one.confidence - without, atol=1e-6)
+    page = (outcome.folder / "report.html").read_text()
+    assert page.count("Where svm looked in row") == len(maps)
+    assert "opened after the ensemble was fixed: once for this run" in page
+
+
+def test_maps_are_left_out_where_no_time_is_left_and_the_page_says_so(copied):
+    with open_folder(copied.folder) as run, opening.open_test_set(run) as opened:
+        found = write_report(run, opened, run.state["environment"], left=lambda: 0.0)
+    page = (copied.folder / "report.html").read_text()
+    assert copied.findings.occlusions and not found.occlusions
+    assert "and 0 s were left" in page
+    assert "opened after the ensemble was fixed: 2 times for this run" in page
 
 
 def test_the_ensemble_uncalibrated_is_the_mean_of_calibrated_members(whole):

@@ -52,14 +52,16 @@ def test_learning_curves_keep_the_page_small_and_bear_a_torn_history():
     assert axes[0].lines[0].get_xdata()[-1] == 4999
 
 
-def test_trainings_have_accuracy_and_loss_of_both_kinds_of_rows():
-    history = {"step": [1, 2], "fit_accuracy": [0.5, 0.8], "fit_loss": [2.0, 1.0], "valid_accuracy": [0.6, 0.7]}
-    trials = [Training(history, best=True), Training({**history, "valid_loss": [0.9]}, "pruned")]
-    accuracy, loss, *others = search_figures.training({"cnn": trials, "lite0": trials[:1]}).axes
-    assert len(others) == 2
-    assert [list(line.get_ydata()) for line in accuracy.lines[2:]] == [[0.5, 0.8], [0.6, 0.7]]
-    assert [line.get_color() for line in loss.lines] == [GREY, GREY, PALETTE[1]]
-    assert [line.is_dashed() for line in accuracy.lines] == [True, False, True, False]
+def test_the_best_trial_shows_train_rows_dashed_and_each_rung_its_number():
+    history = {"step": [1, 2], "fit_accuracy": [0.5, 0.8], "valid_accuracy": [0.6, 0.7], "valid_loss": [0.9]}
+    trials = [Training(history, best=True, rung=2), Training({**history, "valid_accuracy": [0.4, 0.5]}, "pruned")]
+    ax, other = search_figures.learning_curves({"cnn": trials, "lite0": trials[:1]}).axes
+    assert [list(line.get_ydata()) for line in ax.lines] == [[0.4, 0.5], [0.5, 0.8], [0.6, 0.7]]
+    assert [line.is_dashed() for line in ax.lines] == [False, True, False]
+    assert {text.get_text(): text.xy for text in ax.texts} == {"0": (2.0, 0.5), "2": (2.0, 0.7)}
+    assert not other.texts, "there is one rung"
+    (loss,) = search_figures.learning_curves({"cnn": trials}, "loss").axes
+    assert [list(line.get_ydata()) for line in loss.lines] == [[0.9], [0.9]]
 
 
 def test_the_timeline_shows_when_and_in_which_phase_trials_ran():

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fmnist_bench.report.gather import serve_hint
+from fmnist_bench.report.commands import serve_hint
 from fmnist_bench.tracking.registry import describe, is_better, registered_name
 
 TAGS = {"data_fingerprint": "f", "train_rows": "80", "validation_rows": "20", "valid_accuracy": "0.9", "seed": "0"}

@@ -1,17 +1,17 @@
-"""What a reader should know before they trust a leaderboard."""
+"""What to do after a run, as its report says."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from fmnist_bench.report.checks import checks
+from fmnist_bench.report.next_steps import next_steps
 from fmnist_bench.storage.results import TrialResult
 from fmnist_bench.storage.trial import Trial
 
 
 def told(findings, words):
-    return [line for line in checks(findings) if words in line]
+    return [line for line in next_steps(findings) if words in line]
 
 
 def with_parameters(findings, **parameters):
@@ -46,3 +46,20 @@ def test_an_ensemble_that_is_no_better_than_its_best_member_is_told(findings):
     assert told(replace(findings, ensemble=alike), "no better than linear alone")
     perfect = replace(findings.ensemble, valid_probabilities=np.eye(10)[findings.y_valid])
     assert not told(replace(findings, ensemble=perfect), "no better than")
+
+
+@pytest.mark.parametrize(
+    ("so_far", "said"),
+    [
+        (((2.0, 0.8), (12.0, 0.9)), "at most about 5.0 points: from half of the time to its end, errors on validation"),
+        (((2.0, 0.9), (12.0, 0.9)), "hardly anything"),
+        (((12.0, 0.9),), "cannot be told: there was no ensemble yet when half of the time had passed"),
+    ],
+)
+def test_what_twice_the_time_may_bring_is_told_by_the_runs_own_curve(findings, so_far, said):
+    first, *_ = next_steps(replace(findings, so_far=so_far))
+    assert said in first
+
+
+def test_nothing_is_told_of_time_where_there_was_no_ensemble(findings):
+    assert not told(findings, "time")

@@ -1,16 +1,41 @@
-"""What a reader should know before trusting a leaderboard: ranges that are too narrow, studies that had too little."""
+"""What to do next: what more time may bring, studies that had too little, ranges that are too narrow."""
 
 import math
 from collections.abc import Iterator
 
 from fmnist_bench.config.study import ROWS
 from fmnist_bench.report.findings import Contestant, Findings
+from fmnist_bench.report.so_far import errors_in_time
 from fmnist_bench.storage.results import NO_WEIGHTS
 
+LEAST_GAIN = 0.05  # points that are worth a word
 
-def checks(findings: Findings) -> list[str]:
+
+def next_steps(findings: Findings) -> list[str]:
     """Give a line for each thing that a longer run, a wider range or another file may change."""
-    return [*_edges(findings), *_starved(findings), *_without(findings), *_ensemble(findings)]
+    return [
+        *_more_time(findings),
+        *_starved(findings),
+        *_without(findings),
+        *_edges(findings),
+        *_ensemble(findings),
+    ]
+
+
+def _more_time(findings: Findings) -> Iterator[str]:
+    """Say what twice the time may bring at most, by the run's own curve: gains shrink as errors do."""
+    if not findings.so_far:
+        return
+    errors = errors_in_time(findings.so_far, max(trial.ended for trial in findings.trials))
+    if errors is None:
+        yield "What more time may bring cannot be told: there was no ensemble yet when half of the time had passed"
+        return
+    half, end = errors
+    gain = 100 * end * (1 - end / half) if half > end else 0.0
+    most = f"at most about {gain:.1f} points" if gain >= LEAST_GAIN else "hardly anything"
+    yield f"Twice the time may bring {most}: from half of the time to its end, errors on validation rows went from " + (
+        f"{100 * half:.2f} to {100 * end:.2f} %, and gains shrink. How much they shrink cannot be told from one run"
+    )
 
 
 def _edges(findings: Findings) -> Iterator[str]:
@@ -18,14 +43,12 @@ def _edges(findings: Findings) -> Iterator[str]:
     for who in findings.contestants:
         ranges = findings.ranges.get(who.name, {})
         found = [
-            f"{name} = {who.parameters[name]:g} ({low:g} to {high:g})"
+            f"{name.rpartition('__')[2]} = {who.parameters[name]:g} ({low:g} to {high:g})"
             for name, (low, high) in ranges.items()
             if _is_at(who, name, low) or _is_at(who, name, high)
         ]
         if found:
-            yield f"{who.name}: the best value is at the edge of its range, so that a better one may lie beyond: " + (
-                ", ".join(found)
-            )
+            yield f"{who.name}: a better value may lie beyond the edge of its range: {', '.join(found)}"
 
 
 def _is_at(who: Contestant, name: str, end: float) -> bool:
@@ -37,7 +60,7 @@ def _starved(findings: Findings) -> Iterator[str]:
     """Name studies whose best trial did not learn from all train rows."""
     shares = {who.name: who.parameters.get(ROWS, 1) for who in findings.contestants}
     if found := [f"{name} ({share:.0%})".replace("%", " %") for name, share in shares.items() if share < 1]:
-        yield f"Learnt from a part of the train rows: {', '.join(found)}; a larger --budget goes on with them"
+        yield f"Learnt from a part of the train rows, and may do better: {', '.join(found)}"
 
 
 def _without(findings: Findings) -> Iterator[str]:
