@@ -221,11 +221,13 @@ def test_mlflow_lists_the_runs_of_the_experiment(open_page, experiment):
     page.get_by_role("row").get_by_role("link", name="b", exact=True).first.wait_for()
 
 
-def test_the_address_that_is_printed_leads_to_the_runs(open_page, mlflow_ui, run):
+def test_the_address_that_is_printed_leads_to_the_best_trials_by_accuracy(open_page, mlflow_ui, run):
     page = open_page(f"{mlflow_ui}/{first_page(run.store.folder)}")
     page.get_by_role("link", name="Runs", exact=True).first.wait_for()  # of models: there is no such one for agents
-    page.get_by_role("row").get_by_role("link", name="b", exact=True).first.click()
-    page.get_by_text("Registered models").first.wait_for()
+    page.get_by_text("valid_accuracy", exact=True).first.wait_for()
+    listed = page.get_by_role("row").get_by_role("link")
+    listed.first.wait_for()
+    assert {name.split()[0] for name in listed.all_inner_texts()} == {"boosted", "bayes", "bayes+classic"}
 
 
 def test_the_experiment_says_what_it_is_and_where_the_report_is(open_page, experiment):

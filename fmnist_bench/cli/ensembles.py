@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from fmnist_bench.cli.arguments import IMPORTS, MLRUNS, add_verb
+from fmnist_bench.cli.streams import say_first
 
 if TYPE_CHECKING:
     from fmnist_bench.cli.arguments import Verbs
@@ -70,6 +71,7 @@ def _ensemble(options: argparse.Namespace) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
+    say_first("loading the ensemble")
     from fmnist_bench.ensemble.predict import as_text, predict_images
 
     table = predict_images(options.images, options.ensemble, options.mlruns, options.allow_import, options.pretrained)
@@ -83,5 +85,5 @@ def _serve(options: argparse.Namespace) -> int:
 
     command, environment = serve_command(options.model, options.mlruns, options.tracking_uri, options.port)
     check_registered(options.model, environment["MLFLOW_TRACKING_URI"])
-    print(f"{options.model} on http://127.0.0.1:{options.port}/invocations (Ctrl-C ends it)", flush=True)
+    print(f"{options.model}: loading", flush=True)
     os.execve(command[0], command, environment)

@@ -1,7 +1,6 @@
 """``report``, ``compare``, ``ui``: look at what runs have left."""
 
 import argparse
-import os
 import shutil
 import time
 from typing import TYPE_CHECKING
@@ -64,9 +63,9 @@ def _compare(options: argparse.Namespace) -> int:
 
 
 def _ui(options: argparse.Namespace) -> int:
-    from fmnist_bench.tracking.servers import first_page, ui_command
+    from fmnist_bench.tracking.servers import first_page, run_server, ui_command
 
     command, environment = ui_command(options.mlruns, options.port)
     page = f"http://127.0.0.1:{options.port}/{first_page(options.mlruns)}"
     print(f"MLflow UI on {page} (Ctrl-C ends it)", flush=True)
-    os.execve(command[0], command, environment)
+    return run_server(command, environment)

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from urllib.parse import quote
 
 from fmnist_bench._utils.digests import digest_of
 from fmnist_bench.config.study import Benchmark
@@ -13,7 +12,7 @@ from fmnist_bench.report.markdown import md
 from fmnist_bench.storage.run_folder import Run
 from fmnist_bench.tracking.client import patience, reason
 from fmnist_bench.tracking.folder import BEGAN
-from fmnist_bench.tracking.servers import FOR_MODELS
+from fmnist_bench.tracking.servers import BEST, TRIALS, view_page
 from fmnist_bench.tracking.store import DESCRIPTION, MlflowStore
 
 log = logging.getLogger(__name__)
@@ -23,13 +22,14 @@ WAY = """
 Each run is one call of the benchmark; below it is a run for each study, and below that one for each trial, with its
 parameters, learning curves, validation probabilities and log.
 """
-LISTS = {  # title: filter of MLflow's table of runs
-    "best trial of each study": 'tags.best = "yes"',
-    "members of the ensemble": "tags.weight LIKE '%'",
-    "all trials": 'tags.level = "trial"',
-    "those that failed": 'attributes.status = "FAILED" AND tags.level = "trial"',
+LISTS = {  # title: name of the view, filter of MLflow's table of runs
+    "best trial of each study": (BEST, 'tags.best = "yes"'),
+    "members of the ensemble": ("members", "tags.weight LIKE '%'"),
+    "all trials": (TRIALS, 'tags.level = "trial"'),
+    "those that failed": ("failed", 'attributes.status = "FAILED" AND tags.level = "trial"'),
 }
-SORTED = "orderByKey=metrics.%60valid_accuracy%60&orderByAsc=false"  # else MLflow nests trials, and hides them
+COLUMNS = ["metrics.`valid_accuracy`", "metrics.`valid_log_loss`", "metrics.`fit_seconds`", "params.`rows`"]
+COLUMNS += ["tags.`weight`", "tags.`status`"]
 
 
 def of_benchmark(benchmark: Benchmark, dataset: Dataset, split: Split) -> str:
@@ -45,9 +45,8 @@ def of_benchmark(benchmark: Benchmark, dataset: Dataset, split: Split) -> str:
 
 
 def ways(experiment: str) -> str:
-    """Say what lies where, with links to lists of trials, each sorted by validation accuracy."""
-    runs = f"#/experiments/{experiment}/runs?{FOR_MODELS}&{SORTED}&searchFilter="
-    lists = ", ".join(f"[{title}]({runs}{quote(query)})" for title, query in LISTS.items())
+    """Say what lies where, with links to views of trials, each sorted by validation accuracy."""
+    lists = ", ".join(f"[{title}]({view_page(experiment, key)})" for title, (key, _) in LISTS.items())
     return f"{' '.join(WAY.split())}\n\nBy validation accuracy: {lists}."
 
 
@@ -66,6 +65,9 @@ def of_result(findings: Findings, report: str) -> str:
 
 def begin(store: MlflowStore, run: Run, about: str, dataset: Dataset, split: Split) -> None:
     """Say what is compared, and which rows are learnt from: fit and valid ones, the test rows are no input."""
+    for title, (key, query) in LISTS.items():
+        store.share_view(key, title, query, COLUMNS)
+    run.save_state(has_views=True)
     about = f"{about}\n\n{ways(store.experiment)}"
     if not store.note:  # it may tell how the run before this one ended
         store.note = about

@@ -1,26 +1,28 @@
-"""MLflow's model server over a registered ensemble: an ASGI app for uvicorn, started by `python -m fmnist_bench serve`.
+"""MLflow's model server over a registered ensemble, started by `python -m fmnist_bench serve`.
 
 What MLflow's own command leaves to a proxy: a page of somebody else in a browser of this machine reaches the server by
 another name than this machine's, and is refused; a body that no parser takes is the caller's mistake.
 """
 
+import argparse
+import contextlib
 import os
 from typing import Any
 
+import uvicorn
 from fastapi import Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, RedirectResponse
 from mlflow import pyfunc
 from mlflow.pyfunc import scoring_server
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from fmnist_bench.tracking.servers import HOST, MODEL_VARIABLE
 
-__all__ = ["app"]
-
 
 def _make_app(model: str) -> Any:
     app = scoring_server.init(pyfunc.load_model(model))
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
+    app.add_api_route("/", lambda: RedirectResponse("/docs"), include_in_schema=False)
     for error in (RecursionError, ValueError):  # nested thousands deep; a number of thousands of digits
         app.add_exception_handler(error, _refuse)
     return app
@@ -30,4 +32,20 @@ async def _refuse(request: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"error_code": "BAD_REQUEST", "message": f"the body cannot be read: {error}"}, 400)
 
 
-app = _make_app(os.environ[MODEL_VARIABLE])
+def main() -> None:
+    """Load the ensemble, say where it is, answer until Ctrl-C."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--host")
+    parser.add_argument("--port", type=int)
+    options = parser.parse_args()
+    with contextlib.suppress(KeyboardInterrupt):
+        app = _make_app(os.environ[MODEL_VARIABLE])
+        address = f"http://{options.host}:{options.port}"
+        print(
+            f"ready: {address}/invocations takes rows of pixels, {address}/docs says how (Ctrl-C ends it)", flush=True
+        )
+        uvicorn.run(app, host=options.host, port=options.port, log_level="warning")
+
+
+if __name__ == "__main__":
+    main()

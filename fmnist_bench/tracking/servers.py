@@ -1,11 +1,15 @@
 """MLflow's two servers, the UI and the model server, on 127.0.0.1 alone: command lines, first page, what is there."""
 
+import contextlib
 import os
 import re
+import signal
 import socket
 import sqlite3
+import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from fmnist_bench._utils.addresses import database_uri, local_path, without_secrets
 from fmnist_bench._utils.errors import InputError
@@ -15,7 +19,9 @@ from fmnist_bench.tracking.folder import DATABASE, settle
 
 HOST = "127.0.0.1"
 MODEL_VARIABLE = "FMNIST_BENCH_SERVED_MODEL"  # tells the model server what to serve
+QUIET = "--log-level warning"  # else each click of a browser is forty lines
 FOR_MODELS = "workflowType=machine_learning"  # else MLflow shows what it has for language models
+BEST, TRIALS = "best", "trials"  # names of views: the best trial of each study, all trials
 Command = tuple[list[str], dict[str, str]]
 
 
@@ -29,19 +35,49 @@ def ui_command(folder: str | Path, port: int) -> Command:
     """
     uri = _database(folder)
     server = ["--backend-store-uri", uri, "--registry-store-uri", uri, "--host", HOST, "--port", _free(port)]
-    command = [sys.executable, "-m", "mlflow", "server", *server, "--workers", "1"]
-    return command, {**_environment(), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    command = [sys.executable, "-m", "mlflow", "server", *server, "--workers", "1", "--uvicorn-opts", QUIET]
+    quiet = {"PYTHONWARNINGS": "ignore"}  # of libraries, about each other
+    return command, {**_environment(), **quiet, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+
+
+def run_server(command: list[str], environment: dict[str, str]) -> int:
+    """Run a server until it ends; what is to end this process ends it first, without a trace of its own.
+
+    Returns
+    -------
+    int
+        Exit status: 0 after Ctrl-C or a signal.
+    """
+    stopped: list[int] = []
+    with subprocess.Popen(command, env=environment, start_new_session=True) as server:
+
+        def stop(number: int, frame: Any) -> None:
+            stopped.append(number)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(server.pid, signal.SIGTERM)
+
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, stop)
+        status = server.wait()
+    return 0 if stopped else status
 
 
 def first_page(folder: str | Path) -> str:
-    """Path of the page to open first: the runs of the benchmark that ran last."""
+    """Path of the page to open first: the trials of the benchmark that ran last, by validation accuracy."""
     try:
         state = Store(folder).latest_run().state
     except (InputError, ValueError):  # none, or one that cannot be read, which `doctor` says
         state = {}
     if "experiment" not in state or state["tracking_uri"]:
         return f"#/experiments?{FOR_MODELS}"
+    if state.get("has_views"):
+        return view_page(state["experiment"], BEST if "environment" in state else TRIALS)
     return f"#/experiments/{state['experiment']}/runs?{FOR_MODELS}"
+
+
+def view_page(experiment: str, view: str) -> str:
+    """Path of a view that is saved with an experiment."""
+    return f"#/experiments/{experiment}/runs?{FOR_MODELS}&viewStateShareKey={view}"
 
 
 def serve_command(model: str, folder: str | Path, tracking_uri: str, port: int) -> Command:
@@ -65,14 +101,14 @@ def serve_command(model: str, folder: str | Path, tracking_uri: str, port: int) 
     if not re.fullmatch(r"[^/@:]+(@[^/@:]+|/\d+)", model):
         raise InputError(f"model {model}: must be NAME@ALIAS or NAME/VERSION, such as fmnist-ensemble@champion")
     uri = tracking_uri or _database(folder)
-    served = ["--host", HOST, "--port", _free(port), "fmnist_bench.tracking.model_server:app"]
+    served = ["--host", HOST, "--port", _free(port)]
     environment = {
         **_environment(),
         "MLFLOW_TRACKING_URI": uri,
         "MLFLOW_REGISTRY_URI": uri,
         MODEL_VARIABLE: f"models:/{model}",
     }
-    return [sys.executable, "-m", "uvicorn", *served], environment
+    return [sys.executable, "-m", "fmnist_bench.tracking.model_server", *served], environment
 
 
 def check_registered(model: str, uri: str) -> None:

@@ -37,12 +37,11 @@ def test_names_are_shown_and_not_obeyed(digits, split, findings):
     assert "<img" not in page and "<script" not in page and "<h1" not in page
 
 
-def test_lists_of_trials_are_links_to_a_search_of_this_experiment():
+def test_lists_of_trials_are_links_to_the_views_of_this_experiment():
     addresses = re.findall(r"\]\((\S+)\)", ways("7"))
     assert all(address.startswith("#/experiments/7/runs?") for address in addresses)
-    assert [parse_qs(address.partition("?")[2])["searchFilter"] for address in addresses] == [
-        [q] for q in LISTS.values()
-    ]
+    views = [parse_qs(address.partition("?")[2])["viewStateShareKey"] for address in addresses]
+    assert views == [[view] for view, _ in LISTS.values()]
 
 
 def test_the_result_is_the_model_to_use_with_its_interval(findings):

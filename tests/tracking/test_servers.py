@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import signal
 import socket
 import subprocess
 import sys
@@ -14,6 +16,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from mlflow import MlflowClient
 
 from fmnist_bench import load_dataset, load_ensemble
 from fmnist_bench._utils.errors import InputError
@@ -30,7 +33,7 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def ask(port, path, content, server, seconds=120):
+def ask(port, path, content, server, seconds=300):
     """Post JSON to a server that may still be starting; give its status and its answer."""
     deadline = time.monotonic() + seconds
     body, headers = json.dumps(content).encode(), {"Content-Type": "application/json"}
@@ -71,8 +74,9 @@ def started():
 
     yield start
     for server in servers:
-        server.terminate()
-        server.communicate(timeout=60)
+        if server.returncode is None:
+            server.terminate()
+            server.communicate(timeout=60)
 
 
 @pytest.fixture
@@ -116,9 +120,27 @@ def test_a_model_that_is_not_registered_is_refused_before_a_server_starts(saved,
 def test_the_first_page_is_that_of_the_benchmark_that_ran_last(saved):
     folder, _ = saved
     run = Store(folder).latest_run()
-    assert first_page(folder) == f"#/experiments/{run.state['experiment']}/runs?workflowType=machine_learning"
+    runs = f"#/experiments/{run.state['experiment']}/runs?workflowType=machine_learning"
+    assert first_page(folder) == f"{runs}&viewStateShareKey=best"
+    run.state.pop("environment")
+    run.save_state()
+    assert first_page(folder) == f"{runs}&viewStateShareKey=trials"
+    run.save_state(has_views=False)
+    assert first_page(folder) == runs, "a run of an earlier version"
     run.save_state(tracking_uri="http://elsewhere")
     assert first_page(folder) == "#/experiments?workflowType=machine_learning"
+
+
+def test_the_views_of_a_run_are_saved_as_mlflows_pages_save_them(saved):
+    folder, _ = saved
+    store = Store(folder)
+    tags = MlflowClient(store.tracking_uri).get_experiment(store.latest_run().state["experiment"]).tags
+    views = {tag.rpartition(".")[2]: json.loads(tags[tag]) for tag in tags if tag.startswith("mlflow.sharedViewState.")}
+    assert set(views) == {"best", "members", "trials", "failed"}
+    for view in views.values():
+        assert isinstance(view["name"], str) and isinstance(view["createdAt"], int)
+        state = json.loads(view["state"])
+        assert state["orderByKey"] == "metrics.`valid_accuracy`" and state["orderByKey"] in state["selectedColumns"]
 
 
 def test_the_first_page_of_an_empty_folder_lists_experiments(tmp_path):
@@ -128,11 +150,21 @@ def test_the_first_page_of_an_empty_folder_lists_experiments(tmp_path):
 @pytest.mark.slow
 def test_the_ui_shows_the_experiment(saved, started):
     port = free_port()
-    status, found = ask(
-        port, "api/2.0/mlflow/experiments/search", {"max_results": 10}, started("ui", "--port", str(port))
-    )
+    server = started("ui", "--port", str(port))
+    status, found = ask(port, "api/2.0/mlflow/experiments/search", {"max_results": 10}, server)
     assert status == 200
     assert "all" in {experiment["name"] for experiment in found["experiments"]}
+    status, said = ends_by_ctrl_c(server)
+    page = f"http://127.0.0.1:{port}/{first_page(saved[0])}"
+    assert status == 0 and said.startswith(f"MLflow UI on {page} (Ctrl-C ends it)\n")
+    assert not re.search("Traceback|CancelledError|Aborted|POST|Warning", said), said
+
+
+def ends_by_ctrl_c(server):
+    """Press Ctrl-C; give the exit status and everything that was said."""
+    server.send_signal(signal.SIGINT)
+    said = server.communicate(timeout=60)[0].decode()
+    return server.returncode, said
 
 
 def test_the_registered_model_answers_like_the_ensemble(saved, monkeypatch):
@@ -189,3 +221,8 @@ def test_pixels_are_posted_and_answered_over_http(saved, started):
     assert post(port, rows, "a-page-of-somebody-else.example") == 400
     for body in ('{"inputs": ' + "[" * 100_000 + "]" * 100_000 + "}", '{"inputs": [[' + "9" * 5000 + "]]}", "{", "[]"):
         assert post(port, body) == 400
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60) as page:
+        assert page.url.endswith("/docs"), "who opens it in a browser finds what it takes"
+    status, said = ends_by_ctrl_c(server)
+    assert status == 0 and "Traceback" not in said and "Aborted" not in said
+    assert said.splitlines()[0] == "digits-ensemble@champion: loading" and f"ready: http://127.0.0.1:{port}" in said
