@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fmnist_bench.ensemble.estimator import StackedEnsemble as StackedEnsemble
     from fmnist_bench.ensemble.loading import load_ensemble as load_ensemble
     from fmnist_bench.ensemble.pretrained import load_pretrained as load_pretrained
+    from fmnist_bench.export.verb import export_onnx as export_onnx
     from fmnist_bench.models.saved import load_model as load_model
     from fmnist_bench.pipeline import Pipeline as Pipeline
     from fmnist_bench.runner import run_benchmark as run_benchmark
@@ -33,6 +34,7 @@ _HOMES = {
     "Pipeline": "fmnist_bench.pipeline",
     "InputError": "fmnist_bench._utils.errors",
     "StackedEnsemble": "fmnist_bench.ensemble.estimator",
+    "export_onnx": "fmnist_bench.export.verb",
     "load_benchmark": "fmnist_bench.config.loader",
     "load_dataset": "fmnist_bench.data.dataset",
     "load_ensemble": "fmnist_bench.ensemble.loading",

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from onnx_files import computed
 from scenes import make_run
 from sklearn.base import clone
 from threadpoolctl import threadpool_limits
@@ -15,6 +16,7 @@ from fmnist_bench.config.files import PACKAGE
 from fmnist_bench.config.loader import load_space
 from fmnist_bench.config.study import Engine, Study
 from fmnist_bench.data.dataset import Split
+from fmnist_bench.export.agreement import in_float32
 from fmnist_bench.models.saved import load_model, save_model
 from fmnist_bench.search.loop import make_study_searches
 from fmnist_bench.storage.results import PREPARATION, PREPARED, TrialResult
@@ -115,7 +117,7 @@ def test_a_study_asks_the_same_again(name, engine, tmp_path):
 
 
 @pytest.mark.parametrize("name", LEARNERS)
-def test_a_study_learns_predicts_repeats_and_is_saved(name, rows, tmp_path):
+def test_a_study_learns_predicts_repeats_is_saved_and_exported(name, rows, tmp_path):
     X, y, split = rows
     first = fitted(quick(make(Study(load_space(name)))), rows)
     probabilities = first.predict_proba(X[split.validation])
@@ -132,6 +134,20 @@ def test_a_study_learns_predicts_repeats_and_is_saved(name, rows, tmp_path):
     save_model(first, tmp_path / "model.skops")
     loaded = load_model(tmp_path / "model.skops")
     assert np.allclose(loaded.predict_proba(X[split.validation]), probabilities, rtol=0, atol=1e-4)
+    exports(first, X[split.validation])
+
+
+def exports(pipeline, X):
+    """Compare the exported pipeline with the original, which rounds to bfloat16 on some machines."""
+    assert np.abs(computed(pipeline, X) - in_float32(pipeline).predict_proba(X)).max() < 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "index"), [(name, i) for name in LEARNERS for i in range(1, len(load_space(name).defaults))]
+)
+def test_every_default_configuration_exports(name, index, rows):
+    exports(fitted(quick(make(Study(load_space(name)), index)), rows), rows[0])
 
 
 @pytest.mark.parametrize(

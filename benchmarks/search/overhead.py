@@ -145,9 +145,9 @@ def fit_once(family: str, rows: int, cpus: list[int], gate: Path) -> None:
     from joblib import parallel_config
 
     from fmnist_bench.config.study import Study
-    from fmnist_bench.trials.task import _take_cores
+    from fmnist_bench.trials.task import take_cores
 
-    _take_cores(tuple(cpus))
+    take_cores(tuple(cpus))
     data = load_dataset("fashion-mnist", "train")
     study = Study(load_space(family))
     parameters = {"model__epochs": 1} if family == "cnn" else {}

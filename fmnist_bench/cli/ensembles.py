@@ -1,4 +1,4 @@
-"""``ensemble``, ``predict``, ``serve``: choose an ensemble again, and use it."""
+"""``ensemble``, ``predict``, ``serve``, ``export``: choose an ensemble again, and use it."""
 
 import argparse
 import os
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def add_verbs(verbs: "Verbs") -> None:
-    """Declare ``ensemble``, ``predict`` and ``serve``."""
+    """Declare ``ensemble``, ``predict``, ``serve`` and ``export``."""
     ensemble = add_verb(verbs, "ensemble", _ensemble, "choose a run's ensemble again", [MLRUNS, IMPORTS])
     ensemble.add_argument("run", metavar="RUN", help="folder of a run, or a benchmark (its newest run)")
     ensemble.add_argument(
@@ -51,6 +51,12 @@ def add_verbs(verbs: "Verbs") -> None:
     serve.add_argument("--port", type=int, default=5001, help="port (default: 5001)")
     serve.add_argument("--tracking-uri", default="", metavar="URI", help="take it from this MLflow store")
 
+    export = add_verb(verbs, "export", _export, "write a run's ensemble as one file", [MLRUNS, IMPORTS])
+    export.add_argument("run", metavar="RUN", help="folder of a run or ensemble, or a benchmark (its newest run)")
+    export.add_argument("--format", default="onnx", choices=("onnx",), help="default: onnx")
+    export.add_argument("--drop", nargs="+", default=[], metavar="MEMBER", help="members to leave out")
+    export.add_argument("--out", metavar="FILE", help="file to write (default: ensemble.onnx in the run's folder)")
+
 
 def _ensemble(options: argparse.Namespace) -> int:
     from fmnist_bench.report.rechosen import rechoose
@@ -87,3 +93,13 @@ def _serve(options: argparse.Namespace) -> int:
     check_registered(options.model, environment["MLFLOW_TRACKING_URI"])
     print(f"{options.model}: loading", flush=True)
     os.execve(command[0], command, environment)
+
+
+def _export(options: argparse.Namespace) -> int:
+    from fmnist_bench.export.verb import export_run
+
+    for line in export_run(
+        options.run, options.mlruns, drop=options.drop, out=options.out, allow_import=options.allow_import
+    ):
+        print(line, flush=True)
+    return 0

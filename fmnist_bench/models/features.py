@@ -194,7 +194,7 @@ class PrincipalComponents(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         return self
 
     def transform(self, X: npt.ArrayLike) -> npt.NDArray[np.floating[Any]]:
-        """Project rows.
+        """Project rows, in double precision: rounded, sums are then the same in whatever order they were added.
 
         Parameters
         ----------
@@ -208,7 +208,10 @@ class PrincipalComponents(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         """
         check_is_fitted(self, "pca_")
         rows = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
-        projected: npt.NDArray[np.floating[Any]] = self.pca_.transform(rows)
+        axes = self.pca_.components_.T.astype(np.float64)
+        origin, projected = self.pca_.mean_.astype(np.float64) @ axes, np.empty((len(rows), axes.shape[1]), rows.dtype)
+        for part in gen_batches(len(rows), _BATCH):
+            projected[part] = rows[part].astype(np.float64) @ axes - origin
         return projected
 
     def __sklearn_tags__(self) -> Tags:

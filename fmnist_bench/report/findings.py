@@ -159,6 +159,8 @@ class Findings:
         Of the most confident mistakes of each contestant that is `explained`.
     no_occlusions : str
         Why there are none.
+    exported : dict of str to Any
+        What is known of the file that `export` has made of the ensemble; empty where there is none.
     """
 
     title: str
@@ -188,6 +190,7 @@ class Findings:
     examples: dict[int, Array] = field(default_factory=dict)
     occlusions: dict[str, tuple[Occlusion, ...]] = field(default_factory=dict)
     no_occlusions: str = ""
+    exported: dict[str, Any] = field(default_factory=dict)
 
     @property
     def opened(self) -> bool:

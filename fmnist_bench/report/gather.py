@@ -1,6 +1,7 @@
 """Collects what a run found, the test predictions with it, and writes the report."""
 
 import contextlib
+import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fmnist_bench._utils.digests import digest_of_file
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench._utils.files import write_text
 from fmnist_bench.data.dataset import Dataset
@@ -25,10 +27,11 @@ from fmnist_bench.report.opening import Opened, combination_of, members_of, open
 from fmnist_bench.report.predictions import Probabilities
 from fmnist_bench.report.so_far import ensembles_so_far
 from fmnist_bench.storage.results import NOT_BEGUN, PREPARATION, TrialResult
-from fmnist_bench.storage.run_folder import Run, read_split
+from fmnist_bench.storage.run_folder import EXPORT_FACTS, MANIFEST, Run, read_split
 from fmnist_bench.storage.trial import RECORD, Trial, trial_fault
 from fmnist_bench.storage.trial_folder import SAMPLES
 
+OF_AN_EXPORT = ("file", "bytes", "original_bytes", "manifest", "difference", "rows", "dropped", "latency")  # needed
 FIGURES = "figures"  # folder of the pictures and their numbers
 MAX_EXAMPLES = 30  # classes of which an example is shown
 NONE: Probabilities = np.empty((0, 0), dtype=np.float32)  # where there are no test rows
@@ -110,6 +113,7 @@ def gather(run: Run, opened: Opened, environment: Mapping[str, str]) -> Findings
         augmented=tuple(compare(run, whole, parts)),
         given_up=tuple((*key, reason) for key, reason in sorted(given_up(run).items())),
         so_far=tuple(ensembles_so_far(run, whole)),
+        exported=_exported(run),
         ranges={study: {k: tuple(v) for k, v in found.items()} for study, found in run.state.get("ranges", {}).items()},
         openings=openings(run),
         examples=_examples(run),
@@ -190,6 +194,16 @@ def _importances(run: Run, records: Mapping[str, Sequence[Trial]]) -> dict[str, 
         }
     found = importances(run, scores)
     return {study: Importances(len(scores[study]), *rest) for study, rest in found.items()}
+
+
+def _exported(run: Run) -> dict[str, Any]:
+    """What is known of the ensemble's export, if it is of the ensemble that is saved."""
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        facts = json.loads((run.folder / EXPORT_FACTS).read_text(encoding="utf-8"))
+        whole = all(name in facts for name in OF_AN_EXPORT)
+        if whole and facts["manifest"] == digest_of_file(run.ensemble_folder / MANIFEST):
+            return dict(facts)
+    return {}
 
 
 def _contestant(

@@ -144,6 +144,7 @@ def _context(findings: Findings) -> dict[str, Any]:
         "minutes": tables.minutes(findings),
         "failures": tables.failures(findings),
         "trials": tables.trials(findings),
+        "exported": tables.exported(findings),
         "environment": tables.environment(findings),
     }
 

@@ -312,6 +312,16 @@ def _trial(trial: Trial) -> list[Cell]:
     ]
 
 
+def exported(findings: Findings) -> Table:
+    """Tabulate how fast the exported ensemble is, beside the original."""
+    columns = ("Cores", "Rows at a time", "File, ms a row", "Original, ms a row")
+    rows = [
+        [number(row["cores"], 0), number(row["rows"], 0), number(row["onnx"], 3), number(row["original"], 3)]
+        for row in findings.exported.get("latency", ())
+    ]
+    return Table("Latency of the export, median of several calls", columns, rows, n_text=0, sortable=False)
+
+
 def environment(findings: Findings) -> Table:
     """Tabulate the machine and everything that is needed to run it again."""
     return _two_columns("Machine, versions and call", findings.environment.items())

@@ -29,6 +29,7 @@ from fmnist_bench.storage.trial_folder import GENERATOR, MODEL, PROBABILITIES, R
 
 STATE, SPLIT, JOURNAL, ORACLES, CHECKPOINTS = "run.json", "split.npz", "optuna.journal", "oracle", "checkpoints"
 ENSEMBLE, MANIFEST = "ensemble", "manifest.json"  # a folder, in an MLflow model, too; and a file in it
+EXPORT, EXPORT_FACTS = "ensemble.onnx", "ensemble.onnx.json"  # the ensemble as one file, and what is known of it
 NEEDED = ("benchmark", "created", "seconds", "studies")  # of what run.json tells
 STATE_TYPES = {
     "benchmark": str,

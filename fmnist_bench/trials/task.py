@@ -101,7 +101,7 @@ class Task:
 def work(task: Task, connection: Connection) -> None:
     """Run a trial; its folder appears whole or not at all."""
     os.setpgrp()
-    _take_cores(task.cpus)
+    take_cores(task.cpus)
     folder = unfinished(task.folder)
     folder.mkdir(parents=True, exist_ok=True)
     _redirect_output(folder / LOG)
@@ -161,7 +161,7 @@ def _draw(sampler: Any, task: Task, path: Path) -> None:
     write_grid(rows, task.rows.image_shape, len(sampler.classes_), path)
 
 
-def _take_cores(cpus: tuple[int, ...]) -> None:
+def take_cores(cpus: tuple[int, ...]) -> None:
     """Pin this process to cores: TensorFlow and joblib respect that, OpenMP and BLAS get it through threadpoolctl."""
     if cpus and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cpus)

@@ -90,6 +90,11 @@ class PatchWhitening(keras.layers.Layer):  # type: ignore[misc]
         kernel = keras.ops.cast(self.kernel, inputs.dtype)
         return keras.ops.conv(inputs, kernel, padding="valid", data_format="channels_last")
 
+    def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Shape of the coordinates."""
+        n, height, width, channels = input_shape
+        return n, height - self.SIDE + 1, width - self.SIDE + 1, 2 * self.SIDE**2 * channels
+
 
 def adapt_layers(network: keras.Model, images: NDArray[Any], scale: float, offset: float) -> None:
     """Show some images, scaled as the network gets them, to its layers that adapt to them."""
