@@ -185,7 +185,7 @@ def report(found: dict[str, Any]) -> Iterator[str]:
         yield f"- {first} -> {second}: {statistics.mean(gains):+.2f} (n = {len(gains)}: {each})"
     yield ""
     gan = teacher["gan"]
-    yield f"The GAN's {gan['steps']:,} steps took {gan['seconds']} s, which no student's time holds."
+    yield f"The GAN's {gan['steps']:,} steps took {gan['seconds']} s on that machine, which no student's time holds."
     yield from ("", "`python benchmarks/distillation/distillation.py ENSEMBLE`", "")
     yield from (f"- {key}: {value}" for key, value in found["measured"].items())
 
