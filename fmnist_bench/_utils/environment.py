@@ -125,6 +125,13 @@ def reaches_gpus() -> bool:
     return any(map(installed, CUDA.get(backend(), ())))
 
 
+def used_gpus() -> list[str]:
+    """Names of the GPUs that networks use; none where the driver fails."""
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        return gpus() if reaches_gpus() else []
+    return []
+
+
 def command() -> str:
     """Command line of this process, without what is secret in an address."""
     return " ".join(["python -m fmnist_bench", *map(without_secrets, sys.argv[1:])])
@@ -132,9 +139,7 @@ def command() -> str:
 
 def machine() -> dict[str, str]:
     """Processor, GPU where networks use one, memory, system, versions and revision."""
-    found: list[str] = []
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        found = gpus() if reaches_gpus() else []
+    found = used_gpus()
     return {
         "processor": f"{_processor()}{f' ({unit})' if (unit := _units_used()) else ''}, {cores()} cores used",
         **({"GPU": f"{', '.join(found)} (networks on {backend()})"} if found else {}),

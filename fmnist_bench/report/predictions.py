@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_bench._utils.environment import available_memory, cores, reaches_gpus
+from fmnist_bench._utils.environment import available_memory, cores, used_gpus
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench._utils.probabilities import check_probabilities
 from fmnist_bench.ensemble.usable import Key
@@ -33,7 +33,7 @@ class Models:
     def __init__(self, run: Run, allow_import: Sequence[str] = ()) -> None:
         self.run, self._allow_import = run, allow_import
         self._waiting: dict[Key, Predictor] = {}
-        self._may_wait = not reaches_gpus()  # whose memory they would hold
+        self._may_wait = not used_gpus()  # whose memory they would hold
 
     def __enter__(self) -> Self:
         return self

@@ -16,7 +16,7 @@ from fmnist_bench.ensemble.loading import load_ensemble
 from fmnist_bench.ensemble.selection import with_temperature
 from fmnist_bench.models.saved import load_model
 from fmnist_bench.progress.displays import Progress
-from fmnist_bench.report import opening
+from fmnist_bench.report import opening, predictions
 from fmnist_bench.report.gather import write_report
 from fmnist_bench.report.occlusion import hidden
 from fmnist_bench.storage.find_runs import open_folder
@@ -135,6 +135,17 @@ def test_a_support_vector_machine_alone_shows_where_it_looked_and_can_be_loaded(
     page = (outcome.folder / "report.html").read_text()
     assert page.count("Where svm looked in row") == len(maps)
     assert "opened after the ensemble was fixed: once for this run" in page
+
+
+def test_workers_of_members_wait_for_the_maps_and_start_once(copied, monkeypatch):
+    monkeypatch.setattr(predictions, "SPARE_MEMORY", 0)
+    monkeypatch.setattr(predictions, "used_gpus", list)
+    for path in copied.folder.glob("trials/bayes/*/test_probabilities*"):
+        path.unlink()
+    members = [member[:2] for member in copied.findings.members]
+    with open_folder(copied.folder) as run, opening.open_test_set(run) as opened:
+        assert opened.models.seconds(members, 0) == 0.0  # none has to be started
+    assert predictions.Models(run).seconds(members, 0) > 0.0
 
 
 def test_maps_are_left_out_where_no_time_is_left_and_the_page_says_so(copied):
