@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from sklearn.utils import check_random_state
@@ -22,13 +22,10 @@ from fmnist_bench.repeats import STRIDE, seeds
 from fmnist_bench.report.findings import Findings
 from fmnist_bench.runner import run_benchmark
 
-if TYPE_CHECKING:
-    from fmnist_bench.automl.classifier import AutoClassifier
-
 Found = list[tuple[RunResults, Findings]]
 
 
-def check_parameters(model: AutoClassifier) -> None:
+def check_parameters(model: Any) -> None:
     """Refuse what `run_benchmark` does not look at.
 
     Raises
@@ -41,7 +38,7 @@ def check_parameters(model: AutoClassifier) -> None:
         raise InputError(f"seeds {model.seeds!r}: must be a whole number of at least 1")
 
 
-def search(model: AutoClassifier, dataset: Dataset, mlruns: Path, started: float) -> Found:
+def search(model: Any, dataset: Dataset, mlruns: Path, started: float) -> Found:
     """Run the benchmark once a seed; Ctrl-C ends the one that it comes in, and those after it."""
     benchmark, found = _benchmark(model, dataset.official_split is not None), Found()
     for seed in seeds(_first_seed(model), int(model.seeds)):
@@ -95,14 +92,14 @@ def refitted(ensemble: StackedEnsemble, best: Any, dataset: Dataset) -> tuple[St
     return ensemble.set_params(refit="full"), again[position][1]
 
 
-def _first_seed(model: AutoClassifier) -> int:
+def _first_seed(model: Any) -> int:
     seed = model.random_state
     if isinstance(seed, Integral):
         return int(seed)
     return int(check_random_state(seed).randint(HIGHEST_SEED - STRIDE * (int(model.seeds) - 1)))
 
 
-def _benchmark(model: AutoClassifier, given_validation: bool) -> Benchmark:
+def _benchmark(model: Any, given_validation: bool) -> Benchmark:
     """Make the benchmark that is run: other studies, and all rows where validation rows are given."""
     benchmark = load_benchmark(model.benchmark)
     if model.studies is not None:
