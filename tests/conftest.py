@@ -17,8 +17,8 @@ from fmnist_bench.storage.run_folder import Store
 from fmnist_bench.storage.trial import Trial
 from fmnist_bench.storage.trial_folder import Rows
 from fmnist_bench.tracking.folder import settle
+from fmnist_bench.trials.job import Job
 from fmnist_bench.trials.process import prepare
-from fmnist_bench.trials.task import Task
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
@@ -43,8 +43,8 @@ def split(digits):
 
 
 @pytest.fixture
-def make_task(digits, split, tmp_path):
-    """Return a function that makes a task with one of the troublemakers."""
+def make_job(digits, split, tmp_path):
+    """Return a function that makes a job with one of the troublemakers."""
     prepare(["troublemakers.Trouble"], ("troublemakers",))
     rows = tmp_path / "rows"
     rows.mkdir()
@@ -56,7 +56,7 @@ def make_task(digits, split, tmp_path):
         folder = tmp_path / "trials" / kind
         shared = {"seed": 0, "cache_dir": tmp_path / "cache", "allow_import": ("troublemakers",)}
         data = Rows(rows, digits.image_shape, tuple(digits.classes))
-        return Task(study, Trial("trouble", 0), data, split, folder=folder, **shared, **limits)
+        return Job(study, Trial("trouble", 0), data, split, folder=folder, **shared, **limits)
 
     return make
 

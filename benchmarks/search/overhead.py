@@ -145,7 +145,7 @@ def fit_once(family: str, rows: int, cpus: list[int], gate: Path) -> None:
     from joblib import parallel_config
 
     from fmnist_bench.config.study import Study
-    from fmnist_bench.trials.task import take_cores
+    from fmnist_bench.trials.job import take_cores
 
     take_cores(tuple(cpus))
     data = load_dataset("fashion-mnist", "train")

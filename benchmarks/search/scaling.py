@@ -6,7 +6,7 @@ A worker here is a thread of a Dask worker, with one trial at a time. Scheduler 
 machine: up to 16 with a thread each, and 64 workers are 16 with four, since each takes 400 MB before its first trial.
 All share the cores which on a real cluster they would have for themselves. What Dask does there without being asked
 (event loop ticks, monitors, profiles) is therefore slowed down by `SETTINGS`; with its defaults idle workers keep more
-than one core busy. Everything else is as in a run: a real task, a process a trial, rows that travel, files that come
+than one core busy. Everything else is as in a run: a real job, a process a trial, rows that travel, files that come
 back.
 
 Ideal is the number of trials of one worker times the seconds of a trial; efficiency is ideal by measured, from the
@@ -87,7 +87,7 @@ def measure(n, seconds, trials_per_worker):
     from fmnist_bench.trials.dask_cluster import Cluster
 
     with tempfile.TemporaryDirectory() as name, dask(Path(name), n) as address:
-        cluster, make = Cluster(address), tasks(Path(name))
+        cluster, make = Cluster(address), jobs(Path(name))
         with contextlib.closing(cluster), ThreadPoolExecutor(n) as threads:
             run_all(threads, cluster, [make(f"warm-{i}", 3.0) for i in range(n)])
             warm = cluster.client.run(has_rows)
@@ -100,7 +100,7 @@ def measure(n, seconds, trials_per_worker):
 
 def run_all(threads, cluster, trials):
     stop = threading.Event()
-    for result in threads.map(lambda task: cluster.run(task, lambda step, score: False, stop), trials):
+    for result in threads.map(lambda job: cluster.run(job, lambda step, score: False, stop), trials):
         assert result.status == "complete", result.reason
 
 
@@ -108,21 +108,21 @@ def has_rows(dask_worker):
     return any(Path(dask_worker.local_directory).glob("rows-*"))
 
 
-def tasks(folder):
+def jobs(folder):
     """Return a function that makes trials of the digits."""
     from fmnist_bench.config.space import Spec
     from fmnist_bench.config.study import SearchSpace, Study
     from fmnist_bench.data.dataset import load_dataset, make_split
     from fmnist_bench.storage.run_folder import Store
     from fmnist_bench.storage.trial import Trial
-    from fmnist_bench.trials.task import Task
+    from fmnist_bench.trials.job import Job
 
     digits, store = load_dataset("digits"), Store(folder / "mlruns")
     shared = {"rows": store.rows(digits), "split": make_split(digits.y, 0.2, 0), "seed": 0, "cache_dir": store.cache}
 
     def make(name, seconds):
         study = Study(SearchSpace("sleep", Spec("scaling.Sleeper", {"seconds": seconds})))
-        return Task(study, Trial("sleep", 0), folder=folder / "trials" / name, allow_import=("scaling",), **shared)
+        return Job(study, Trial("sleep", 0), folder=folder / "trials" / name, allow_import=("scaling",), **shared)
 
     return make
 

@@ -13,8 +13,8 @@ from fmnist_bench._utils.errors import PredictionError, printable
 from fmnist_bench._utils.probabilities import check_probabilities
 from fmnist_bench.storage.run_folder import Run
 from fmnist_bench.storage.trial import RECORD, Trial, trial_fault
+from fmnist_bench.trials.job import check_model
 from fmnist_bench.trials.process import answer_of_worker
-from fmnist_bench.trials.task import check_model
 
 Key = tuple[str, int]  # study and number of a trial
 Say = Callable[[str], None]

@@ -24,9 +24,9 @@ from fmnist_bench.storage.run_folder import Run
 from fmnist_bench.storage.trial import TRAIN, Trial
 from fmnist_bench.storage.trial_folder import Rows, unfinished
 from fmnist_bench.tracking.tracker import Tracker
+from fmnist_bench.trials.job import Job
 from fmnist_bench.trials.local import Workers
 from fmnist_bench.trials.stop import Stop, seconds_to_finish
-from fmnist_bench.trials.task import Task
 
 MOST_THREADS = 1024  # that attend to workers; they are made as they are needed
 SAVE_SECONDS = 15.0  # how often to save the elapsed time and look for new workers while no trial finishes
@@ -189,14 +189,14 @@ class Search:
                 self.progress.trial_progress(name, number, step, score)
                 return search.should_prune(trial, step, score)
 
-        result = self.workers.run(self._task(search.study, trial, limit), on_report, self.stop)
+        result = self.workers.run(self._job(search.study, trial, limit), on_report, self.stop)
         if not result.history:  # it was stopped, or died, and could not hand it in
             result = replace(result, history=heard)
         return result, time.monotonic() - started
 
-    def _task(self, study: Study, trial: Trial, limit: float | None) -> Task:
+    def _job(self, study: Study, trial: Trial, limit: float | None) -> Job:
         shared = self.settings
-        return Task(
+        return Job(
             study=study,
             trial=trial,
             rows=shared.rows(),

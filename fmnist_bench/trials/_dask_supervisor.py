@@ -14,9 +14,9 @@ from weakref import WeakValueDictionary
 
 from fmnist_bench.storage.results import TrialResult
 from fmnist_bench.storage.trial_folder import GENERATOR, unfinished
+from fmnist_bench.trials.job import Job
 from fmnist_bench.trials.local import LocalWorkers
 from fmnist_bench.trials.process import prepare
-from fmnist_bench.trials.task import Task
 
 POLL = 0.5  # seconds between two looks at whether the rows are there
 ANSWER = 10.0  # seconds that a trial waits for the answer to a report before it goes on without
@@ -66,7 +66,7 @@ def answer(trial: str, prune: bool) -> None:
 
 
 def supervise(
-    task: Task, topic: str, generator: bytes | None, uses: Iterable[str]
+    job: Job, topic: str, generator: bytes | None, uses: Iterable[str]
 ) -> tuple[TrialResult, dict[str, bytes]]:
     """Run a trial in a child of this Dask worker; return its result, and the files that it left, by name.
 
@@ -78,22 +78,22 @@ def supervise(
     worker = get_worker()
     line, local = Line(worker, topic), Path(worker.local_directory)
     with _setting_up:
-        _set_up({*uses, *task.study.space.uses}, task.allow_import)
+        _set_up({*uses, *job.study.space.uses}, job.allow_import)
         workers = _workers(worker.state.nthreads, worker.memory_manager.memory_limit)
-        rows = _await_rows(local / task.rows.folder.name, line)
+        rows = _await_rows(local / job.rows.folder.name, line)
     with tempfile.TemporaryDirectory(prefix="trial-", dir=local, ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        task = replace(task, folder=folder / "trial", cache_dir=local / "cache", checkpoint=None)
-        task = replace(task, rows=replace(task.rows, folder=rows))
+        job = replace(job, folder=folder / "trial", cache_dir=local / "cache", checkpoint=None)
+        job = replace(job, rows=replace(job.rows, folder=rows))
         if generator is not None:
             (folder / GENERATOR).write_bytes(generator)
-            task = replace(task, generator=folder / GENERATOR)
-        result = workers.run(task, line.report, line)
+            job = replace(job, generator=folder / GENERATOR)
+        result = workers.run(job, line.report, line)
         if result.status == "crashed":
             time.sleep(GRACE)  # the end of a batch job is that of all its processes
         if result.status in ("crashed", "interrupted") and line.is_set():
             raise Reschedule
-        found = task.folder if task.folder.exists() else unfinished(task.folder)
+        found = job.folder if job.folder.exists() else unfinished(job.folder)
         return result, {path.name: path.read_bytes() for path in found.glob("*") if path.is_file()}
 
 

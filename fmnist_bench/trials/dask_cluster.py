@@ -22,9 +22,9 @@ from fmnist_bench.storage.results import TrialResult
 from fmnist_bench.storage.trial_folder import RESULT
 from fmnist_bench.trials._dask_client import Offer, ask_offers, check_workers, connect, described, listed, lost
 from fmnist_bench.trials._dask_supervisor import answer, supervise, take_rows, write_files
+from fmnist_bench.trials.job import Job
 from fmnist_bench.trials.local import Workers
 from fmnist_bench.trials.process import OnReport
-from fmnist_bench.trials.task import Task
 
 STARTS = 2  # times that a trial is begun before it is given up
 OVERTIME = 10.0  # seconds that a trial which begins again may take longer than its limit, for rows that come again
@@ -81,23 +81,23 @@ class Cluster(Workers):
             there = "; ".join(sorted({listed(offer.resources) for offer in offers})) or "no worker"
             raise InputError(f"{who}: asks one worker for {listed(resources)}; {self.address} has {there}")
 
-    def run(self, task: Task, on_report: OnReport, stop: threading.Event) -> TrialResult:
-        """Run `task` on a worker of the cluster, and write its folder here; called by a thread a trial.
+    def run(self, job: Job, on_report: OnReport, stop: threading.Event) -> TrialResult:
+        """Run `job` on a worker of the cluster, and write its folder here; called by a thread a trial.
 
         Raises
         ------
         InputError
             Where the scheduler is gone.
         """
-        trial, inbox = f"{task.trial.study}-{task.trial.number}-{uuid.uuid4().hex[:8]}", Inbox()
+        trial, inbox = f"{job.trial.study}-{job.trial.number}-{uuid.uuid4().hex[:8]}", Inbox()
         self._inboxes[trial] = inbox
-        generator = task.generator and task.generator.read_bytes()
-        key, resources = (GROUP, trial), dict(task.resources) or None
-        content = task, self.client.id, generator, self.uses
+        generator = job.generator and job.generator.read_bytes()
+        key, resources = (GROUP, trial), dict(job.resources) or None
+        content = job, self.client.id, generator, self.uses
         future = self.client.submit(supervise, *content, key=key, resources=resources, pure=False)
         self.client.loop.add_callback(self._collect, future, inbox)
         try:
-            return _Watch(self, trial, task, on_report).wait(inbox, stop)
+            return _Watch(self, trial, job, on_report).wait(inbox, stop)
         finally:
             future.release()  # a worker that still runs the trial ends it
             del self._inboxes[trial]
@@ -119,11 +119,11 @@ class Cluster(Workers):
         with contextlib.suppress(OSError):
             self.client.run(function, *arguments, workers=[worker])
 
-    def send_rows(self, worker: str, task: Task) -> None:
+    def send_rows(self, worker: str, job: Job) -> None:
         """Send the rows; to one after the other, so that the first trials of many workers fit into memory."""
         with self._sending:
-            files = {path.name: path.read_bytes() for path in task.rows.folder.glob("[Xy].npy")}
-            self.call(worker, take_rows, task.rows.folder.name, files)
+            files = {path.name: path.read_bytes() for path in job.rows.folder.glob("[Xy].npy")}
+            self.call(worker, take_rows, job.rows.folder.name, files)
 
     def _deliver(self, event: tuple[float, dict[str, Any]]) -> None:
         message = event[1]  # Dask itself writes to the topic, too
@@ -143,8 +143,8 @@ class Cluster(Workers):
 class _Watch:
     """The coordinator's side of one trial: what its messages and its future say."""
 
-    def __init__(self, cluster: Cluster, trial: str, task: Task, on_report: OnReport) -> None:
-        self.cluster, self.trial, self.task, self.on_report = cluster, trial, task, on_report
+    def __init__(self, cluster: Cluster, trial: str, job: Job, on_report: OnReport) -> None:
+        self.cluster, self.trial, self.job, self.on_report = cluster, trial, job, on_report
         self.begun: list[str] = []  # addresses of the workers that began it
         self._start_clock()  # also to begin
 
@@ -162,20 +162,20 @@ class _Watch:
         return TrialResult("interrupted", "stopped by the user")
 
     def _start_clock(self) -> None:
-        self.deadline = time.monotonic() + (math.inf if self.task.seconds is None else self.task.seconds)
+        self.deadline = time.monotonic() + (math.inf if self.job.seconds is None else self.job.seconds)
 
     def _began(self, worker: str) -> None:
         # Dask itself starts the trial of a dead worker again, as often as its scheduler is set to.
         if self.begun:
             log.warning(
-                "trial %s of %s: %s died; begun again", self.task.trial.number, self.task.trial.study, self.begun[-1]
+                "trial %s of %s: %s died; begun again", self.job.trial.number, self.job.trial.study, self.begun[-1]
             )
         else:
             self._start_clock()
         self.begun.append(worker)
 
     def _rows(self, worker: str) -> None:
-        self.cluster.send_rows(worker, self.task)
+        self.cluster.send_rows(worker, self.job)
         if len(self.begun) == 1:  # the trial itself begins now
             self._start_clock()
 
@@ -193,7 +193,7 @@ class _Watch:
             return TrialResult("crashed", ": ".join([*self.begun[-1:], described(ended)]))
         result: TrialResult
         result, files = ended
-        write_files(self.task.folder, files, whole=RESULT in files)
+        write_files(self.job.folder, files, whole=RESULT in files)
         return result
 
     def _given_up(self) -> TrialResult | None:
@@ -202,7 +202,7 @@ class _Watch:
             return TrialResult("crashed", f"the Dask workers that ran it died: {', '.join(self.begun[:-1])}")
         late = time.monotonic() - self.deadline
         if late > 0 and not self.begun:
-            return TrialResult("timeout", f"no worker was free for it within its limit of {self.task.seconds:.0f} s")
+            return TrialResult("timeout", f"no worker was free for it within its limit of {self.job.seconds:.0f} s")
         if late > OVERTIME and (len(self.begun) > 1 or self.begun[0] not in self.cluster.offers()):
             return TrialResult("timeout", f"{self.begun[0]} died, and its time did not suffice to begin again")
         return None

@@ -9,8 +9,8 @@ import psutil
 
 from fmnist_bench.storage.trial import TRAIN
 from fmnist_bench.storage.trial_folder import LOG, unfinished
+from fmnist_bench.trials.job import Job
 from fmnist_bench.trials.stop import seconds_to_finish
-from fmnist_bench.trials.task import Task
 
 SCAN = 2.0  # seconds between two searches for a worker's children
 TAIL = 2**16  # bytes that the last lines of a log are looked for in
@@ -22,21 +22,21 @@ BUSY = 0.2  # seconds of processor time that count as work: a process that only 
 class Limits:
     """What a worker may use: time, memory, and time without doing anything."""
 
-    def __init__(self, pid: int, task: Task) -> None:
-        self._task, self._tree, self._scanned = task, _processes(pid), time.monotonic()
-        self._deadline = math.inf if task.deadline is None else task.deadline
-        self._over = f"past its limit of {task.seconds or 0:.0f} s"
+    def __init__(self, pid: int, job: Job) -> None:
+        self._job, self._tree, self._scanned = job, _processes(pid), time.monotonic()
+        self._deadline = math.inf if job.deadline is None else job.deadline
+        self._over = f"past its limit of {job.seconds or 0:.0f} s"
         self._began = self._sign = time.monotonic()
         self._busy = 0.0
         self.cpu_seconds = 0.0  # that the worker and all below it have used, as far as was seen
 
     def extend(self) -> None:
         """Let a worker that has trained its model hand it in, although its time may be over."""
-        self._deadline += max(HAND_IN * (self._task.seconds or 0.0), LEAST_HAND_IN)
+        self._deadline += max(HAND_IN * (self._job.seconds or 0.0), LEAST_HAND_IN)
 
     def ask_to_finish(self) -> float | None:
         """Seconds in which the worker may end its training, since the run is stopped; None where it may not."""
-        if self._task.trial.phase != TRAIN:
+        if self._job.trial.phase != TRAIN:
             return None
         seconds = seconds_to_finish(time.monotonic() - self._began)
         self._deadline = min(self._deadline, time.monotonic() + LATE * seconds)
@@ -55,11 +55,11 @@ class Limits:
             self._sign, self._busy = now, busy
         if now > self._deadline:
             return "timeout", self._over
-        if self._task.memory is not None and size > self._task.memory:
-            return "out_of_memory", f"{size / 2**30:.1f} GiB resident, limit {self._task.memory / 2**30:.1f} GiB"
-        if self._task.stall is not None and now > self._sign + self._task.stall:
-            words = tail(unfinished(self._task.folder) / LOG)
-            return "timeout", f"did nothing for {self._task.stall:.0f} s" + (f": {words}" if words else "")
+        if self._job.memory is not None and size > self._job.memory:
+            return "out_of_memory", f"{size / 2**30:.1f} GiB resident, limit {self._job.memory / 2**30:.1f} GiB"
+        if self._job.stall is not None and now > self._sign + self._job.stall:
+            words = tail(unfinished(self._job.folder) / LOG)
+            return "timeout", f"did nothing for {self._job.stall:.0f} s" + (f": {words}" if words else "")
         return None
 
     def _use(self) -> tuple[int, float]:

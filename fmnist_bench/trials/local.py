@@ -10,8 +10,8 @@ from pathlib import Path
 from fmnist_bench._utils.environment import allowed_cores, available_memory, cores
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench.storage.results import TrialResult
+from fmnist_bench.trials.job import Job
 from fmnist_bench.trials.process import OnReport, run_in_worker
-from fmnist_bench.trials.task import Task
 
 STALL = 120.0  # seconds without a report and without work after which a worker counts as hung
 EFFICIENCY = 0.9  # power of the number of cores with which a network learns faster
@@ -35,7 +35,7 @@ class Workers(ABC):
         """Refuse what `who` asks of a machine if there is none that has it."""
 
     @abstractmethod
-    def run(self, task: Task, on_report: OnReport, stop: threading.Event) -> TrialResult:
+    def run(self, job: Job, on_report: OnReport, stop: threading.Event) -> TrialResult:
         """Run a trial and wait for it; called from as many threads as there is capacity."""
 
     def close(self) -> None:  # noqa: B027
@@ -78,12 +78,12 @@ class LocalWorkers(Workers):
             if (found := gpus if name == "gpus" else 0) < amount:
                 raise InputError(f"{who}: needs {name} = {amount:g}, this machine has {found}")
 
-    def run(self, task: Task, on_report: OnReport, stop: threading.Event) -> TrialResult:  # noqa: D102
-        places = [self._places.get() for _ in range(task.trial.places)]
+    def run(self, job: Job, on_report: OnReport, stop: threading.Event) -> TrialResult:  # noqa: D102
+        places = [self._places.get() for _ in range(job.trial.places)]
         cpus = tuple(sorted({cpu for place in places for cpu in place}))
         memory = self._memory * len(places)
         try:
-            return run_in_worker(replace(task, cpus=cpus, memory=memory, stall=STALL), on_report, stop)
+            return run_in_worker(replace(job, cpus=cpus, memory=memory, stall=STALL), on_report, stop)
         finally:
             for place in places:
                 self._places.put(place)

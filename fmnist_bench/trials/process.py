@@ -28,9 +28,9 @@ from fmnist_bench.config.building import is_allowed, module_of
 from fmnist_bench.config.study import Study
 from fmnist_bench.storage.results import TrialResult
 from fmnist_bench.storage.trial_folder import LOG, read_result, unfinished
+from fmnist_bench.trials.job import ANSWER, DONE, FINISH, Job, check, work
 from fmnist_bench.trials.limits import Limits, tail
 from fmnist_bench.trials.stop import Stop
-from fmnist_bench.trials.task import ANSWER, DONE, FINISH, Task, check, work
 
 GRACE = 3.0  # seconds between the polite and the hard end of a worker
 STARTS = 3  # times that a worker is started before it is given up
@@ -66,12 +66,12 @@ def prepare(uses: Iterable[str], allow_import: Sequence[str] = ()) -> None:
         _ensure_server()
 
 
-def run_in_worker(task: Task, on_report: OnReport, stop: threading.Event) -> TrialResult:
-    """Run `task` in a process of its own and wait for it.
+def run_in_worker(job: Job, on_report: OnReport, stop: threading.Event) -> TrialResult:
+    """Run `job` in a process of its own and wait for it.
 
     Parameters
     ----------
-    task : Task
+    job : Job
     on_report : callable
         See `OnReport`.
     stop : Event
@@ -80,21 +80,21 @@ def run_in_worker(task: Task, on_report: OnReport, stop: threading.Event) -> Tri
     Returns
     -------
     TrialResult
-        Read back from ``task.folder`` if the worker came to an end, else made up of what ended it, or kept it from
+        Read back from ``job.folder`` if the worker came to an end, else made up of what ended it, or kept it from
         its start.
     """
     started = time.perf_counter()
-    if task.seconds is not None:
-        task = replace(task, deadline=time.monotonic() + task.seconds)
+    if job.seconds is not None:
+        job = replace(job, deadline=time.monotonic() + job.seconds)
     try:
-        with worker(work, task) as (process, connection):
-            limits = Limits(process.pid, task)
+        with worker(work, job) as (process, connection):
+            limits = Limits(process.pid, job)
             ended_by = _attend(process, connection, limits, on_report, stop)
     except WorkerError as error:
         return TrialResult("crashed", str(error))
-    if (result := read_result(task.folder)) is not None:  # it may have been ended when all was done
+    if (result := read_result(job.folder)) is not None:  # it may have been ended when all was done
         return result
-    status, reason = ended_by or _death(process.exitcode, task.folder)
+    status, reason = ended_by or _death(process.exitcode, job.folder)
     seconds = time.perf_counter() - started
     return TrialResult(status, reason, fit_seconds=seconds, fit_cpu_seconds=limits.cpu_seconds)
 

@@ -42,14 +42,14 @@ def test_nobody_need_listen(heard):
     assert words == []
 
 
-def test_a_worker_passes_them_on_and_goes_on_without_an_answer(make_task):
+def test_a_worker_passes_them_on_and_goes_on_without_an_answer(make_job):
     seen = []
 
     def on_report(step, score):
         seen.append((step, score))
         return True  # which prunes nothing: no step has been reported
 
-    result = run_in_worker(make_task("stages"), on_report, threading.Event())
+    result = run_in_worker(make_job("stages"), on_report, threading.Event())
     assert result.status == "complete"
     assert seen and {what for what, _ in seen} == {"counting"}
     shares = [share for _, share in seen]

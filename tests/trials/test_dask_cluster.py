@@ -92,30 +92,30 @@ def frail(tmp_path):
     dask.close()
 
 
-def run(cluster, task, on_report=lambda step, score: False, stop=None):
-    return cluster.run(task, on_report, stop or threading.Event())
+def run(cluster, job, on_report=lambda step, score: False, stop=None):
+    return cluster.run(job, on_report, stop or threading.Event())
 
 
-def test_what_an_augmentation_has_learnt_travels_with_the_trial(cluster, make_task, tmp_path):
+def test_what_an_augmentation_has_learnt_travels_with_the_trial(cluster, make_job, tmp_path):
     study = Study(
         SearchSpace("bayes", Spec("sklearn.naive_bayes.GaussianNB", {})),
         (Spec("troublemakers.Copyist", {"ratio": 0.1}),),
     )
-    task = make_task("none")
-    X, y = task.rows.load()
+    job = make_job("none")
+    X, y = job.rows.load()
     with (tmp_path / "learnt").open("w+b") as file:
         np.savez(file, means=np.stack([X[y == label].mean(axis=0) for label in np.unique(y)]), classes=np.unique(y))
         file.flush()
         of_this_process_alone = Path(f"/proc/self/fd/{file.fileno()}")
-        task = dataclasses.replace(task, study=study, generator=of_this_process_alone)
-        result = run(cluster, task)
+        job = dataclasses.replace(job, study=study, generator=of_this_process_alone)
+        result = run(cluster, job)
     assert (result.status, result.reason) == ("complete", "")
 
 
-def sleeper(make_task, seconds, name="sleeper", **changes):
+def sleeper(make_job, seconds, name="sleeper", **changes):
     study = Study(SearchSpace("trouble", Spec("troublemakers.Trouble", {"kind": "none", "seconds": seconds})))
-    task = make_task("none")
-    return dataclasses.replace(task, study=study, folder=task.folder.with_name(name), **changes)
+    job = make_job("none")
+    return dataclasses.replace(job, study=study, folder=job.folder.with_name(name), **changes)
 
 
 def wait_until(condition, seconds=60.0):
@@ -146,12 +146,12 @@ def has_ended(process):
     return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
 
-def test_a_trial_leaves_what_it_leaves_here(cluster, make_task):
-    task = make_task("none")
-    there, here = task.folder, task.folder.with_name("here")
-    assert run(cluster, task).status == "complete"
+def test_a_trial_leaves_what_it_leaves_here(cluster, make_job):
+    job = make_job("none")
+    there, here = job.folder, job.folder.with_name("here")
+    assert run(cluster, job).status == "complete"
     assert (
-        run_in_worker(dataclasses.replace(task, folder=here), lambda *_: False, threading.Event()).status == "complete"
+        run_in_worker(dataclasses.replace(job, folder=here), lambda *_: False, threading.Event()).status == "complete"
     )
     assert sorted(os.listdir(there.parent)) == ["here", "none"]
     assert sorted(os.listdir(there)) == sorted(os.listdir(here)) == sorted([LOG, MODEL, PROBABILITIES, RESULT])
@@ -161,14 +161,14 @@ def test_a_trial_leaves_what_it_leaves_here(cluster, make_task):
     assert remote["log_loss"] == local["log_loss"]
 
 
-def test_the_rows_travel_once_a_worker_and_nothing_stays_behind(cluster, dask, make_task):
+def test_the_rows_travel_once_a_worker_and_nothing_stays_behind(cluster, dask, make_job):
     def files():
         return {path: path.stat().st_ino for path in dask.folder.glob("worker-*/**/rows*/X.npy")}
 
     def run_four(name):
-        tasks = [sleeper(make_task, 0.5, f"{name}-{n}") for n in range(4)]
+        jobs = [sleeper(make_job, 0.5, f"{name}-{n}") for n in range(4)]
         with ThreadPoolExecutor(4) as threads:
-            return list(threads.map(lambda task: run(cluster, task).status, tasks))
+            return list(threads.map(lambda job: run(cluster, job).status, jobs))
 
     assert run_four("first") == ["complete"] * 4
     travelled = files()
@@ -187,30 +187,30 @@ def kept(dask_scheduler):
     return [len(of) for of in (there.tasks, there.task_groups, there.task_prefixes, there.extensions["spans"].spans)]
 
 
-def test_a_long_computation_tells_across_the_wire_how_far_it_is(cluster, make_task):
+def test_a_long_computation_tells_across_the_wire_how_far_it_is(cluster, make_job):
     seen = []
-    result = run(cluster, make_task("stages"), lambda step, score: seen.append((step, score)))
+    result = run(cluster, make_job("stages"), lambda step, score: seen.append((step, score)))
     assert result.status == "complete"
     assert seen and all(what == "counting" and 0 < share <= 1 for what, share in seen)
 
 
-def test_the_answer_to_a_report_prunes_across_the_wire(cluster, make_task):
+def test_the_answer_to_a_report_prunes_across_the_wire(cluster, make_job):
     seen = []
 
     def on_report(step, score):
         seen.append((step, score))
         return step == 3
 
-    result = run(cluster, make_task("report"), on_report)
+    result = run(cluster, make_job("report"), on_report)
     assert result.status == "pruned"
     assert seen == [(1, 0.1), (2, 0.2), (3, 0.3)]
 
 
-def test_an_answer_that_comes_too_late_holds_nobody_up(cluster, make_task):
+def test_an_answer_that_comes_too_late_holds_nobody_up(cluster, make_job):
     patience = _dask_supervisor.ANSWER
     cluster.client.run(wait_for_answers, 0.5)
     try:
-        result = run(cluster, make_task("report"), lambda step, score: step == 2 and time.sleep(3) is None)
+        result = run(cluster, make_job("report"), lambda step, score: step == 2 and time.sleep(3) is None)
     finally:
         cluster.client.run(wait_for_answers, patience)
     assert result.status == "complete"
@@ -220,44 +220,44 @@ def wait_for_answers(seconds):
     _dask_supervisor.ANSWER = seconds
 
 
-def test_a_trial_that_hangs_is_ended_with_its_log(cluster, make_task):
-    task = make_task("hang", seconds=2.0)
-    result = run(cluster, task)
+def test_a_trial_that_hangs_is_ended_with_its_log(cluster, make_job):
+    job = make_job("hang", seconds=2.0)
+    result = run(cluster, job)
     assert (result.status, result.reason) == ("timeout", "past its limit of 2 s")
-    assert len((task.folder.with_name("hang.tmp") / LOG).read_text().split()) == 2
+    assert len((job.folder.with_name("hang.tmp") / LOG).read_text().split()) == 2
 
 
-def test_an_exception_is_a_row_with_type_and_place(cluster, make_task):
-    result = run(cluster, make_task("raise"))
+def test_an_exception_is_a_row_with_type_and_place(cluster, make_job):
+    result = run(cluster, make_job("raise"))
     assert result.status == "failed"
     assert result.reason.startswith("RuntimeError: no luck today (troublemakers.py, line")
 
 
-def test_a_stop_ends_the_trial_at_the_worker(cluster, make_task):
+def test_a_stop_ends_the_trial_at_the_worker(cluster, make_job):
     stop = threading.Event()
     with ThreadPoolExecutor(1) as threads:
-        future = threads.submit(run, cluster, make_task("hang"), stop=stop)
+        future = threads.submit(run, cluster, make_job("hang"), stop=stop)
         _, _, trial = busy_worker(cluster)
         stop.set()
         assert future.result(5).status == "interrupted"
     wait_until(lambda: has_ended(trial), 10)
 
 
-def test_a_worker_that_dies_gives_its_trial_back(cluster, make_task, caplog):
-    task = sleeper(make_task, 2.0)
+def test_a_worker_that_dies_gives_its_trial_back(cluster, make_job, caplog):
+    job = sleeper(make_job, 2.0)
     with ThreadPoolExecutor(1) as threads, caplog.at_level(logging.WARNING, "fmnist_bench"):
-        future = threads.submit(run, cluster, task)
+        future = threads.submit(run, cluster, job)
         address, worker, trial = busy_worker(cluster)
         worker.kill()
         assert future.result(30).status == "complete"
     assert f"{address} died; begun again" in caplog.text
-    assert (task.folder / PROBABILITIES).exists()
+    assert (job.folder / PROBABILITIES).exists()
     wait_until(lambda: has_ended(trial), 5)
 
 
-def test_a_trial_whose_workers_die_twice_has_crashed(cluster, make_task):
+def test_a_trial_whose_workers_die_twice_has_crashed(cluster, make_job):
     with ThreadPoolExecutor(1) as threads:
-        future = threads.submit(run, cluster, sleeper(make_task, 60.0))
+        future = threads.submit(run, cluster, sleeper(make_job, 60.0))
         first, worker, _ = busy_worker(cluster)
         worker.kill()
         second, worker, _ = busy_worker(cluster, but=[first])
@@ -266,11 +266,11 @@ def test_a_trial_whose_workers_die_twice_has_crashed(cluster, make_task):
     assert (result.status, result.reason) == ("crashed", f"the Dask workers that ran it died: {first}, {second}")
 
 
-def test_a_trial_that_is_begun_again_has_no_more_time_than_before(cluster, make_task, monkeypatch):
+def test_a_trial_that_is_begun_again_has_no_more_time_than_before(cluster, make_job, monkeypatch):
     monkeypatch.setattr("fmnist_bench.trials.dask_cluster.OVERTIME", 0.0)
     started = time.monotonic()
     with ThreadPoolExecutor(1) as threads:
-        future = threads.submit(run, cluster, dataclasses.replace(sleeper(make_task, 60.0), seconds=15.0))
+        future = threads.submit(run, cluster, dataclasses.replace(sleeper(make_job, 60.0), seconds=15.0))
         _, worker, _ = busy_worker(cluster)
         time.sleep(5)
         worker.kill()
@@ -283,14 +283,14 @@ COORDINATOR = """
 import pickle, sys, threading
 from fmnist_bench.cli import main
 from fmnist_bench.trials.dask_cluster import Cluster
-task = pickle.load(open(sys.argv[2], "rb"))
-Cluster(sys.argv[1]).run(task, lambda *_: False, threading.Event())
+job = pickle.load(open(sys.argv[2], "rb"))
+Cluster(sys.argv[1]).run(job, lambda *_: False, threading.Event())
 """
 
 
-def test_a_trial_ends_with_its_coordinator(cluster, make_task, tmp_path):
-    (tmp_path / "task").write_bytes(pickle.dumps(make_task("hang")))
-    command = [sys.executable, "-c", COORDINATOR, cluster.address, str(tmp_path / "task")]
+def test_a_trial_ends_with_its_coordinator(cluster, make_job, tmp_path):
+    (tmp_path / "job").write_bytes(pickle.dumps(make_job("hang")))
+    command = [sys.executable, "-c", COORDINATOR, cluster.address, str(tmp_path / "job")]
     coordinator = subprocess.Popen(command, cwd=HERE.parent)
     _, _, trial = busy_worker(cluster)
     coordinator.kill()
@@ -298,12 +298,12 @@ def test_a_trial_ends_with_its_coordinator(cluster, make_task, tmp_path):
     wait_until(lambda: has_ended(trial), 10)
 
 
-def test_a_trial_runs_where_its_resources_are(cluster, make_task):
+def test_a_trial_runs_where_its_resources_are(cluster, make_job):
     wait_until(lambda: cluster.capacity == 2)  # one may have been killed a moment ago
     there = next(address for address, offer in cluster.offers().items() if offer.resources)
-    task = sleeper(make_task, 2.0, resources={"gpus": 1})
+    job = sleeper(make_job, 2.0, resources={"gpus": 1})
     with ThreadPoolExecutor(1) as threads:
-        future = threads.submit(run, cluster, task)
+        future = threads.submit(run, cluster, job)
         assert busy_worker(cluster)[0] == there
         assert future.result(30).status == "complete"
 
@@ -316,23 +316,23 @@ def test_what_no_worker_has_is_refused_at_once(cluster):
         cluster.check({"gpus": 2}, "study b")
 
 
-def test_what_dies_and_is_not_started_again(frail, make_task, monkeypatch):
+def test_what_dies_and_is_not_started_again(frail, make_job, monkeypatch):
     """One after the other: all of a batch job at once, a worker, the only worker left, the scheduler."""
     cluster = frail.connect(3)
     with ThreadPoolExecutor(1) as threads:
-        future = threads.submit(run, cluster, sleeper(make_task, 2.0, "job"))
+        future = threads.submit(run, cluster, sleeper(make_job, 2.0, "job"))
         _, worker, _ = busy_worker(cluster)
         for process in [*worker.children(recursive=True), worker]:
             process.terminate()
         assert future.result(30).status == "complete"
 
-        future = threads.submit(run, cluster, sleeper(make_task, 2.0, "worker"))
+        future = threads.submit(run, cluster, sleeper(make_job, 2.0, "worker"))
         _, worker, _ = busy_worker(cluster)
         worker.kill()
         assert future.result(30).status == "complete"
 
         monkeypatch.setattr("fmnist_bench.trials.dask_cluster.OVERTIME", 0.0)
-        future = threads.submit(run, cluster, dataclasses.replace(sleeper(make_task, 60.0, "last"), seconds=8.0))
+        future = threads.submit(run, cluster, dataclasses.replace(sleeper(make_job, 60.0, "last"), seconds=8.0))
         address, worker, _ = busy_worker(cluster)
         worker.kill()
         result = future.result(30)
@@ -340,11 +340,11 @@ def test_what_dies_and_is_not_started_again(frail, make_task, monkeypatch):
             "timeout",
             f"{address} died, and its time did not suffice to begin again",
         )
-        task = dataclasses.replace(sleeper(make_task, 60.0, "none"), seconds=1.0)
-        result = run(cluster, task)
+        job = dataclasses.replace(sleeper(make_job, 60.0, "none"), seconds=1.0)
+        result = run(cluster, job)
         assert (result.status, result.reason) == ("timeout", "no worker was free for it within its limit of 1 s")
 
-        future = threads.submit(run, cluster, sleeper(make_task, 60.0, "lost"))
+        future = threads.submit(run, cluster, sleeper(make_job, 60.0, "lost"))
         frail.processes[0].kill()
         with pytest.raises(InputError, match="the Dask scheduler is gone"):
             future.result(30)

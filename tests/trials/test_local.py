@@ -19,12 +19,12 @@ def test_cores_are_dealt_out_evenly(n_cores, n_places):
 
 
 @pytest.mark.parametrize("n_workers", [1, 2])
-def test_each_trial_keeps_to_its_cores(make_task, n_workers):
+def test_each_trial_keeps_to_its_cores(make_job, n_workers):
     workers = LocalWorkers(n_workers)
-    task = make_task("cores")
-    result = workers.run(task, lambda step, score: False, threading.Event())
+    job = make_job("cores")
+    result = workers.run(job, lambda step, score: False, threading.Event())
     assert result.status == "complete"
-    log = (task.folder / "log.txt").read_text().split()
+    log = (job.folder / "log.txt").read_text().split()
     assert int(log[0]) == max(1, len(allowed_cores()) // n_workers)
     assert set(map(int, log[1:])) <= {int(log[0])}, "threads of OpenMP and BLAS"
 
@@ -39,8 +39,8 @@ def test_a_resource_that_the_machine_lacks_is_refused():
         LocalWorkers(1).check({"tpus": 1.0}, "study x")
 
 
-def test_no_trial_takes_the_machine_for_itself(make_task, monkeypatch):
+def test_no_trial_takes_the_machine_for_itself(make_job, monkeypatch):
     monkeypatch.setattr("fmnist_bench.trials.local.available_memory", lambda: 2**30)
-    result = LocalWorkers(1).run(make_task("eat"), lambda step, score: False, threading.Event())
+    result = LocalWorkers(1).run(make_job("eat"), lambda step, score: False, threading.Event())
     assert result.status == "out_of_memory"
     assert os.sched_getaffinity(0) == set(allowed_cores())

@@ -16,10 +16,10 @@ from fmnist_bench.trials.process import run_in_worker
 
 
 @pytest.fixture
-def model(make_task):
-    task = make_task("none")
-    assert run_in_worker(task, lambda step, score: False, threading.Event()).status == "complete"
-    return task.folder / MODEL
+def model(make_job):
+    job = make_job("none")
+    assert run_in_worker(job, lambda step, score: False, threading.Event()).status == "complete"
+    return job.folder / MODEL
 
 
 def test_a_prediction_that_does_not_end_is_given_up(model, digits, tmp_path):

@@ -27,43 +27,43 @@ from fmnist_bench.trials.process import answer_of_worker, check_in_worker, prepa
 from fmnist_bench.trials.stop import Stop
 
 
-def run(task, on_report=lambda step, score: False, stop=None):
-    return run_in_worker(task, on_report, stop or threading.Event())
+def run(job, on_report=lambda step, score: False, stop=None):
+    return run_in_worker(job, on_report, stop or threading.Event())
 
 
-def in_train_phase(task):
-    return replace(task, trial=replace(task.trial, phase=TRAIN))
+def in_train_phase(job):
+    return replace(job, trial=replace(job.trial, phase=TRAIN))
 
 
-def test_a_whole_trial_leaves_its_files_and_nothing_else(make_task, split):
-    task = make_task("none")
-    result = run(task)
+def test_a_whole_trial_leaves_its_files_and_nothing_else(make_job, split):
+    job = make_job("none")
+    result = run(job)
     assert result.status == "complete"
-    probabilities = np.load(task.folder / PROBABILITIES)
+    probabilities = np.load(job.folder / PROBABILITIES)
     assert probabilities.shape == (len(split.validation), 10)
     assert probabilities.dtype == np.float32
-    assert (task.folder / MODEL).exists()
-    assert os.listdir(task.folder.parent) == ["none"]
+    assert (job.folder / MODEL).exists()
+    assert os.listdir(job.folder.parent) == ["none"]
 
 
-def test_whoever_cannot_take_a_report_does_not_make_the_trial_look_dead(make_task):
+def test_whoever_cannot_take_a_report_does_not_make_the_trial_look_dead(make_job):
     def gone(step, score):
         raise BrokenPipeError
 
     with pytest.raises(BrokenPipeError):
-        run(make_task("report"), on_report=gone)
+        run(make_job("report"), on_report=gone)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["hang", "hang_politely_asked"])
-def test_a_trial_that_hangs_is_ended(make_task, kind):
+def test_a_trial_that_hangs_is_ended(make_job, kind):
     started = time.monotonic()
-    task = make_task(kind, seconds=10.0)
-    result = run(task)
+    job = make_job(kind, seconds=10.0)
+    result = run(job)
     assert result.status == "timeout"
     assert "limit of 10 s" in result.reason
     assert time.monotonic() - started < 30
-    pids = (task.folder.with_name(f"{kind}.tmp") / LOG).read_text().split()
+    pids = (job.folder.with_name(f"{kind}.tmp") / LOG).read_text().split()
     assert len(pids) == 2
     assert not any(_runs(int(pid)) for pid in pids)
 
@@ -71,41 +71,41 @@ def test_a_trial_that_hangs_is_ended(make_task, kind):
 @pytest.mark.parametrize(
     ("seconds", "limit", "given"), [(100.0, None, 95.0), (100.0, 20.0, 20.0), (10.0, 20.0, 5.0), (None, None, math.inf)]
 )
-def test_a_fit_is_told_when_it_must_be_over(make_task, seconds, limit, given):
-    task = make_task("clock", seconds=seconds)
-    assert run(replace(task, trial=replace(task.trial, limit=limit))).status == "complete"
-    assert float((task.folder / LOG).read_text().split()[-1]) == pytest.approx(given, abs=3.0)
+def test_a_fit_is_told_when_it_must_be_over(make_job, seconds, limit, given):
+    job = make_job("clock", seconds=seconds)
+    assert run(replace(job, trial=replace(job.trial, limit=limit))).status == "complete"
+    assert float((job.folder / LOG).read_text().split()[-1]) == pytest.approx(given, abs=3.0)
 
 
-def test_a_trial_that_is_ended_leaves_no_temporary_files(make_task):
-    task = make_task("litter", stall=2.0)
-    assert run(task).status == "timeout"
-    (path,) = (task.folder.with_name("litter.tmp") / LOG).read_text().split()
+def test_a_trial_that_is_ended_leaves_no_temporary_files(make_job):
+    job = make_job("litter", stall=2.0)
+    assert run(job).status == "timeout"
+    (path,) = (job.folder.with_name("litter.tmp") / LOG).read_text().split()
     assert Path(path).parent.name.startswith("fmnist_bench-")
     assert not Path(path).parent.exists()
 
 
-def test_a_trial_that_has_trained_is_handed_in_although_its_time_is_over(make_task):
-    assert run(make_task("slow_to_predict", seconds=3.0)).status == "complete"
+def test_a_trial_that_has_trained_is_handed_in_although_its_time_is_over(make_job):
+    assert run(make_job("slow_to_predict", seconds=3.0)).status == "complete"
 
 
-def test_a_trial_that_is_ended_has_used_the_processor(make_task):
-    result = run(make_task("work", seconds=3.0))
+def test_a_trial_that_is_ended_has_used_the_processor(make_job):
+    result = run(make_job("work", seconds=3.0))
     assert result.status == "timeout"
     assert result.fit_cpu_seconds > 0.5
 
 
-def test_a_trial_that_does_nothing_is_ended(make_task):
+def test_a_trial_that_does_nothing_is_ended(make_job):
     started = time.monotonic()
-    result = run(make_task("hang", stall=2.0))
+    result = run(make_job("hang", stall=2.0))
     assert result.status == "timeout"
     assert "did nothing for 2 s" in result.reason
     assert time.monotonic() - started < 30
 
 
 @pytest.mark.slow
-def test_a_trial_that_works_in_silence_is_left_alone(make_task):
-    assert run(make_task("work", stall=3.0)).status == "complete"
+def test_a_trial_that_works_in_silence_is_left_alone(make_job):
+    assert run(make_job("work", stall=3.0)).status == "complete"
 
 
 def _runs(pid):
@@ -115,31 +115,31 @@ def _runs(pid):
         return False
 
 
-def test_a_trial_that_eats_memory_is_ended(make_task):
-    result = run(make_task("eat", memory=2**30, seconds=60.0))
+def test_a_trial_that_eats_memory_is_ended(make_job):
+    result = run(make_job("eat", memory=2**30, seconds=60.0))
     assert result.status == "out_of_memory"
     assert "limit 1.0 GiB" in result.reason
 
 
-def test_a_segmentation_fault_is_a_row_with_its_last_words(make_task):
-    result = run(make_task("segfault"))
+def test_a_segmentation_fault_is_a_row_with_its_last_words(make_job):
+    result = run(make_job("segfault"))
     assert result.status == "crashed"
     assert "SIGSEGV" in result.reason
     assert "last words" in result.reason
 
 
-def test_an_exception_is_a_row_with_type_and_place(make_task):
-    result = run(make_task("raise"))
+def test_an_exception_is_a_row_with_type_and_place(make_job):
+    result = run(make_job("raise"))
     assert result.status == "failed"
     assert result.reason.startswith("RuntimeError: no luck today (troublemakers.py, line")
 
 
-def test_probabilities_that_are_not_finite_fail(make_task):
-    task = make_task("nan")
-    result = run(task)
+def test_probabilities_that_are_not_finite_fail(make_job):
+    job = make_job("nan")
+    result = run(job)
     assert result.status == "failed"
     assert "not finite" in result.reason
-    assert not (task.folder / MODEL).exists()
+    assert not (job.folder / MODEL).exists()
 
 
 @pytest.mark.parametrize(
@@ -150,38 +150,38 @@ def test_probabilities_that_are_not_finite_fail(make_task):
         ("no_step", "monitor: step -1 must be a whole number, at least 0"),
     ],
 )
-def test_a_model_that_nobody_could_load_again_fails_in_its_trial(make_task, kind, words):
-    task = make_task(kind)
-    result = run(task)
+def test_a_model_that_nobody_could_load_again_fails_in_its_trial(make_job, kind, words):
+    job = make_job(kind)
+    result = run(job)
     assert result.status == "failed"
     assert words in result.reason
-    assert str(task.folder) not in result.reason
-    assert sorted(os.listdir(task.folder)) == [LOG, RESULT]
+    assert str(job.folder) not in result.reason
+    assert sorted(os.listdir(job.folder)) == [LOG, RESULT]
 
 
-def test_a_model_that_predicts_something_else_once_it_is_loaded_fails(make_task):
-    task = replace(make_task("none"), study=Study(SearchSpace("odd", Spec("troublemakers.Odd", {"kind": "forgetful"}))))
-    result = run(task)
+def test_a_model_that_predicts_something_else_once_it_is_loaded_fails(make_job):
+    job = replace(make_job("none"), study=Study(SearchSpace("odd", Spec("troublemakers.Odd", {"kind": "forgetful"}))))
+    result = run(job)
     assert (result.status, result.reason) == ("failed", "predicts something else after it was saved and loaded")
     assert result.fit_seconds > 0
-    assert not (task.folder / MODEL).exists()
+    assert not (job.folder / MODEL).exists()
 
 
-def test_what_cannot_be_built_fails_with_one_sentence(make_task):
-    task = make_task("none")
-    result = run(replace(task, trial=replace(task.trial, parameters={"model__depth": 3})))
+def test_what_cannot_be_built_fails_with_one_sentence(make_job):
+    job = make_job("none")
+    result = run(replace(job, trial=replace(job.trial, parameters={"model__depth": 3})))
     assert result.status == "failed"
     assert "depth" in result.reason and "Traceback" not in result.reason
 
 
-def test_a_pool_of_processes_that_idles_does_not_keep_the_worker(make_task):
+def test_a_pool_of_processes_that_idles_does_not_keep_the_worker(make_job):
     """It did until the pool gave up, up to the two minutes after which a worker counts as hung."""
-    result = run(make_task("pool", stall=20.0))
+    result = run(make_job("pool", stall=20.0))
     assert result.status == "complete", result.reason
 
 
-def test_a_worker_that_is_gone_before_anybody_looks_is_a_row(make_task):
-    result = run(make_task("gone"))
+def test_a_worker_that_is_gone_before_anybody_looks_is_a_row(make_job):
+    result = run(make_job("gone"))
     assert (result.status, result.reason) == ("crashed", "ended with exit status 3 and no result")
     done = subprocess.Popen(["true"])
     done.wait()
@@ -189,67 +189,67 @@ def test_a_worker_that_is_gone_before_anybody_looks_is_a_row(make_task):
     assert limits.passed() is None
 
 
-def test_a_server_that_was_killed_is_started_again(make_task):
-    task = make_task("none")
-    assert run(task).status == "complete"
+def test_a_server_that_was_killed_is_started_again(make_job):
+    job = make_job("none")
+    assert run(job).status == "complete"
     server = forkserver._forkserver._forkserver_pid
     killer = threading.Timer(1.0, os.kill, (server, signal.SIGKILL))
     killer.start()
-    assert run(make_task("stages")).status == "complete", "a trial that runs meanwhile goes on"
+    assert run(make_job("stages")).status == "complete", "a trial that runs meanwhile goes on"
     killer.join()
-    assert run(replace(task, folder=task.folder.with_name("again"))).status == "complete"
+    assert run(replace(job, folder=job.folder.with_name("again"))).status == "complete"
     assert forkserver._forkserver._forkserver_pid != server
 
 
-def test_where_no_worker_can_be_started_the_trial_is_a_row(make_task, monkeypatch):
+def test_where_no_worker_can_be_started_the_trial_is_a_row(make_job, monkeypatch):
     monkeypatch.setattr("fmnist_bench.trials.process.PAUSE", 0.01)
     os.kill(forkserver._forkserver._forkserver_pid, signal.SIGKILL)
     monkeypatch.setattr(multiprocessing.spawn, "_python_exe", b"/bin/false")
-    result = run(make_task("none"))
+    result = run(make_job("none"))
     assert result.status == "crashed"
     assert result.reason.startswith("no worker process could be started: ")
     assert answer_of_worker(troublemakers.is_loaded, "os").startswith("no worker process could be started: ")
 
 
 @pytest.mark.parametrize("kind", [bool, np.bool_])
-def test_the_answer_to_a_report_prunes(make_task, kind):
+def test_the_answer_to_a_report_prunes(make_job, kind):
     seen = []
 
     def on_report(step, score):
         seen.append((step, score))
         return kind(step == 3)  # Optuna's pruners answer with numpy's
 
-    result = run(make_task("report"), on_report)
+    result = run(make_job("report"), on_report)
     assert result.status == "pruned"
     assert "step 3" in result.reason
     assert seen == [(1, 0.1), (2, 0.2), (3, 0.3)]
 
 
-def test_a_stop_interrupts(make_task):
+def test_a_stop_interrupts(make_job):
     stop = threading.Event()
     threading.Timer(1.0, stop.set).start()
-    result = run(make_task("hang"), stop=stop)
+    result = run(make_job("hang"), stop=stop)
     assert result.status == "interrupted"
 
 
-def test_a_training_that_may_finish_hands_in_what_it_has(make_task):
+def test_a_training_that_may_finish_hands_in_what_it_has(make_job):
     stop = Stop()
     threading.Timer(1.0, stop.set).start()
-    assert run(in_train_phase(make_task("patient")), stop=stop).status == "complete"
+    assert run(in_train_phase(make_job("patient")), stop=stop).status == "complete"
 
 
-def test_a_training_that_may_finish_is_ended_where_that_is_asked(make_task):
+def test_a_training_that_may_finish_is_ended_where_that_is_asked(make_job):
     stop = Stop()
     threading.Timer(0.5, stop.set).start()
     threading.Timer(1.0, stop.at_once.set).start()
-    assert run(in_train_phase(make_task("hang")), stop=stop).status == "interrupted"
+    assert run(in_train_phase(make_job("hang")), stop=stop).status == "interrupted"
 
 
-def test_a_training_that_does_not_finish_in_time_is_ended(make_task, monkeypatch):
+def test_a_training_that_does_not_finish_in_time_is_ended(make_job, monkeypatch):
     monkeypatch.setattr("fmnist_bench.trials.stop.LEAST_FINISH", 0.5)
     stop = Stop()
     stop.set()
-    assert run(in_train_phase(make_task("hang")), stop=stop).status == "timeout"
+    assert run(in_train_phase(make_job("hang")), stop=stop).status == "timeout"
 
 
 @pytest.mark.parametrize(
@@ -303,12 +303,12 @@ def test_a_worker_finds_out_whose_schedule_is_compressed():
     assert found == {"Linear", "CNNClassifier", "TransferClassifier"}
 
 
-def test_a_trial_that_is_stopped_when_all_is_done_is_complete(make_task):
-    task, stop = make_task("none"), threading.Event()
-    slow = replace(make_task("hang"), folder=task.folder)
+def test_a_trial_that_is_stopped_when_all_is_done_is_complete(make_job):
+    job, stop = make_job("none"), threading.Event()
+    slow = replace(make_job("hang"), folder=job.folder)
     stop.set()
     assert run(slow, stop=stop).status == "interrupted"
-    whole = run(task)
+    whole = run(job)
     assert run(slow, stop=stop) == whole
 
 

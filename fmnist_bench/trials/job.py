@@ -50,7 +50,7 @@ MARGIN, LEAST_MARGIN, MOST_MARGIN = 0.01, 5.0, 30.0  # part of the limit, then s
 
 
 @dataclass(frozen=True)
-class Task:
+class Job:
     """All that a worker needs to run one trial.
 
     Attributes
@@ -98,67 +98,67 @@ class Task:
     checkpoint: Path | None = None
 
 
-def work(task: Task, connection: Connection) -> None:
+def work(job: Job, connection: Connection) -> None:
     """Run a trial; its folder appears whole or not at all."""
     os.setpgrp()
-    take_cores(task.cpus)
-    folder = unfinished(task.folder)
+    take_cores(job.cpus)
+    folder = unfinished(job.folder)
     folder.mkdir(parents=True, exist_ok=True)
     _redirect_output(folder / LOG)
-    write_result(_outcome(task, folder, _monitor_over(connection)), folder)
-    os.replace(folder, task.folder)
+    write_result(_outcome(job, folder, _monitor_over(connection)), folder)
+    os.replace(folder, job.folder)
     sys.stdout.flush()
     sys.stderr.flush()
     connection.send(DONE)  # a process of joblib or the like that idles keeps this one from its end
 
 
-def _outcome(task: Task, folder: Path, monitor: Monitor) -> TrialResult:
+def _outcome(job: Job, folder: Path, monitor: Monitor) -> TrialResult:
     """Run what was asked for; what goes wrong around the fit is a result like what goes wrong in it."""
     try:
-        return _prepare(task, folder, monitor) if task.trial.number == PREPARATION else _run(task, folder, monitor)
+        return _prepare(job, folder, monitor) if job.trial.number == PREPARATION else _run(job, folder, monitor)
     except Exception as error:
         traceback.print_exc()
         return ended_by(error)
 
 
-def _run(task: Task, folder: Path, monitor: Monitor) -> TrialResult:
-    parameters = task.trial.settings
+def _run(job: Job, folder: Path, monitor: Monitor) -> TrialResult:
+    parameters = job.trial.settings
     share = parameters.pop(ROWS, 1.0)
-    pipeline = task.study.pipeline(parameters, task.allow_import, _facts(task))
-    images, y = task.rows.images()
-    split = task.split if share == 1 else task.split.part(share, y, task.seed)
-    result = run_trial(pipeline, images, y, split, monitor, task.checkpoint, _end_of_fit(task))
+    pipeline = job.study.pipeline(parameters, job.allow_import, _facts(job))
+    images, y = job.rows.images()
+    split = job.split if share == 1 else job.split.part(share, y, job.seed)
+    result = run_trial(pipeline, images, y, split, monitor, job.checkpoint, _end_of_fit(job))
     forget_places(pipeline)
     if result.valid_probabilities is None:
         return result
-    pipeline.classes_ = np.asarray(task.rows.classes)[pipeline.classes_]  # it learnt codes, it answers labels
+    pipeline.classes_ = np.asarray(job.rows.classes)[pipeline.classes_]  # it learnt codes, it answers labels
     checked = split.validation[:CHECKED_ROWS]
     before = result.valid_probabilities[: len(checked)]
-    if fault := save_checked(pipeline, folder / MODEL, images[checked], before, task.allow_import):
+    if fault := save_checked(pipeline, folder / MODEL, images[checked], before, job.allow_import):
         return replace(result, status="failed", reason=fault, accuracy=None, log_loss=None)
     np.save(folder / PROBABILITIES, result.valid_probabilities, allow_pickle=False)
     return result
 
 
-def _prepare(task: Task, folder: Path, monitor: Monitor) -> TrialResult:
-    sampler = task.study.learner(task.allow_import, _facts(task))
+def _prepare(job: Job, folder: Path, monitor: Monitor) -> TrialResult:
+    sampler = job.study.learner(job.allow_import, _facts(job))
 
     def watch(step: int, score: float) -> None:
         if step % STEPS_A_GRID == 0:
-            _draw(sampler, task, folder / SAMPLES.replace("*", f"{step:05d}"))
+            _draw(sampler, job, folder / SAMPLES.replace("*", f"{step:05d}"))
         monitor(step, score)
 
-    result = run_preparation(sampler, *task.rows.images(), task.split, watch, _end_of_fit(task))
+    result = run_preparation(sampler, *job.rows.images(), job.split, watch, _end_of_fit(job))
     if result.status == PREPARED and sampler is not None:
         sampler.save(folder / GENERATOR)
     return result
 
 
-def _draw(sampler: Any, task: Task, path: Path) -> None:
+def _draw(sampler: Any, job: Job, path: Path) -> None:
     """Write some synthetic images of each class, a column each."""
     labels = np.tile(sampler.classes_, ROWS_A_GRID)
-    rows, _ = sampler.sample(len(labels), labels, random_state=task.seed)
-    write_grid(rows, task.rows.image_shape, len(sampler.classes_), path)
+    rows, _ = sampler.sample(len(labels), labels, random_state=job.seed)
+    write_grid(rows, job.rows.image_shape, len(sampler.classes_), path)
 
 
 def take_cores(cpus: tuple[int, ...]) -> None:
@@ -170,16 +170,16 @@ def take_cores(cpus: tuple[int, ...]) -> None:
         threadpool_limits(n)
 
 
-def _facts(task: Task) -> dict[str, Any]:
+def _facts(job: Job) -> dict[str, Any]:
     """Give what a study does not say, as arguments of its classes."""
-    facts = {"random_state": task.seed, "cache_dir": str(task.cache_dir), "weights_dir": task.weights_dir}
-    return facts if task.generator is None else {**facts, "generator": str(task.generator)}
+    facts = {"random_state": job.seed, "cache_dir": str(job.cache_dir), "weights_dir": job.weights_dir}
+    return facts if job.generator is None else {**facts, "generator": str(job.generator)}
 
 
-def _end_of_fit(task: Task) -> float | None:
+def _end_of_fit(job: Job) -> float | None:
     """When a fit that begins now must be over, by ``time.monotonic()``; None where nothing limits it."""
-    now, limit = time.monotonic(), task.trial.limit
-    ends = [] if task.deadline is None else [now + time_to_fit(task.deadline - now)]
+    now, limit = time.monotonic(), job.trial.limit
+    ends = [] if job.deadline is None else [now + time_to_fit(job.deadline - now)]
     return min([*ends, *([] if limit is None else [now + limit])], default=None)
 
 
