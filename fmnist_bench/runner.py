@@ -16,6 +16,7 @@ from fmnist_bench.config.loader import load_benchmark, parse_duration
 from fmnist_bench.config.space import is_number
 from fmnist_bench.config.study import HIGHEST_SEED, MOST_VALIDATION, Benchmark
 from fmnist_bench.data.dataset import Dataset, Split, load_dataset, make_split, resolve
+from fmnist_bench.data.split import validation_count
 from fmnist_bench.progress.displays import Progress, make_progress
 from fmnist_bench.progress.events import listed
 from fmnist_bench.report.findings import Findings
@@ -141,9 +142,11 @@ def run_benchmark(
         return session.play()
 
 
-def check_benchmark(name: str | Path, data: str | Path | None = None, allow_import: Sequence[str] = ()) -> str:
+def check_benchmark(
+    name: str | Path | Benchmark, data: str | Path | None = None, allow_import: Sequence[str] = ()
+) -> str:
     """Build everything that a run would build, train nothing, write nothing; say what there is."""
-    benchmark, path = _with_data(load_benchmark(name), data)
+    benchmark, path = _with_data(_benchmark(name), data)
     benchmark, dataset, split = _load_and_check(benchmark, path, _prefixes(allow_import))
     return (
         f"{benchmark.name}: {dataset.name}, {len(split.train)} fit and {len(split.validation)} validation rows, "
@@ -264,19 +267,28 @@ def _with_data(benchmark: Benchmark, data: str | Path | Dataset | None) -> tuple
 
 
 def _split(benchmark: Benchmark, dataset: Dataset) -> Split:
-    """Divide the rows; a benchmark that wants more than there are gets all, and the same share of them is valid.
+    """Divide the rows; a benchmark that wants more than there are gets all, and the same share of them is validation.
 
-    A benchmark that sets neither `rows` nor `valid_size` takes the official validation rows, where there are any.
+    Official validation rows are kept, where there are any and the benchmark sets no `valid_size`.
     """
-    n, rows, valid_size = len(dataset.y), benchmark.rows, benchmark.valid_size
+    n, n_classes, official = len(dataset.y), len(dataset.classes), dataset.official_split
+    rows, valid_size = benchmark.rows, benchmark.valid_size
     if rows is not None and rows > n:
         valid_size = max(1, round(valid_size * n / rows)) if isinstance(valid_size, int) else valid_size
         rows = None
-    if valid_size is None and rows is None and dataset.official_split:
-        return dataset.official_split
-    if valid_size is None:
-        valid_size = max(len(dataset.classes), min(round((rows or n) / 6), MOST_VALIDATION))
-    return make_split(dataset.y, valid_size, benchmark.seed, rows, dataset.class_names)
+
+    def n_validation(n_rows: int) -> int:
+        if valid_size is not None:
+            return validation_count(valid_size, n_rows, n_classes)
+        most = min(round(n_rows / 6), MOST_VALIDATION) if official is None else len(official.validation) * n_rows // n
+        return max(n_classes, most)
+
+    whole = official if valid_size is None else None
+    if whole is None:
+        whole = make_split(dataset.y, n_validation(n), benchmark.seed, class_names=dataset.class_names)
+    if rows is None or rows == n:
+        return whole
+    return whole.nested(dataset.y, rows, n_validation(rows), benchmark.seed, dataset.class_names)
 
 
 def _load_and_check(

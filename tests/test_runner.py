@@ -641,7 +641,7 @@ def test_official_validation_rows_choose_unless_the_benchmark_does(place, arena)
         ("none", "", "1500 fit and 50 validation rows"),
         ("more", "rows = 9000\n", "1500 fit and 50 validation rows"),
         ("size", "valid_size = 0.2\n", "1240 fit and 310 validation rows"),
-        ("rows", "rows = 600\n", "500 fit and 100 validation rows"),
+        ("rows", "rows = 620\n", "600 fit and 20 validation rows"),
     ):
         arena(f"benchmarks/{name}.toml", BENCHMARK.replace("valid_size = 0.2\n", line))
         assert words in check_benchmark(name, data="med.npz")

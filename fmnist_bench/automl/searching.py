@@ -14,11 +14,11 @@ from fmnist_bench._utils.errors import InputError
 from fmnist_bench.automl.results import RunResults
 from fmnist_bench.config.loader import load_benchmark, with_studies
 from fmnist_bench.config.study import HIGHEST_SEED, Benchmark
+from fmnist_bench.config.suite import STRIDE, seeds
 from fmnist_bench.data.dataset import Dataset
 from fmnist_bench.ensemble.estimator import REFITS, StackedEnsemble
 from fmnist_bench.ensemble.members import train, with_length_found
 from fmnist_bench.progress.displays import make_progress
-from fmnist_bench.repeats import STRIDE, seeds
 from fmnist_bench.report.findings import Findings
 from fmnist_bench.runner import run_benchmark
 

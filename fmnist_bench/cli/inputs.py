@@ -53,9 +53,9 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from fmnist_bench.runner import check_benchmark
+    from fmnist_bench.suite import check_suite
 
-    print(check_benchmark(options.name, options.data, options.allow_import))
+    print(check_suite(options.name, options.data, options.allow_import))
     return 0
 
 

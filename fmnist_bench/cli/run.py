@@ -1,4 +1,4 @@
-"""``run``: one run of a benchmark, or one for each of several seeds."""
+"""``run``: one run of a benchmark, or one for each of its tasks and seeds."""
 
 import argparse
 import shutil
@@ -27,7 +27,7 @@ def add_verbs(verbs: "Verbs") -> None:
     """Declare ``run``."""
     run = add_verb(verbs, "run", _run, "run a benchmark, or go on with it", [DATA, READING, MLRUNS, IMPORTS])
     run.add_argument("name", metavar="NAME", help="a benchmark, a study, or the path of a TOML file")
-    run.add_argument("--budget", metavar="TIME", help="wall-clock time for everything, such as 90s, 10m, 2h")
+    run.add_argument("--budget", metavar="TIME", help="wall-clock time of a run, such as 90s, 10m, 2h")
     run.add_argument("--trials", type=int, metavar="N", help="N trials of each study instead of a time: repeatable")
     run.add_argument("--workers", default="auto", metavar="N", help="trials side by side (default: auto)")
     run.add_argument("--cluster", default="", metavar="ADDRESS", help="run the trials on this Dask cluster")
@@ -35,7 +35,7 @@ def add_verbs(verbs: "Verbs") -> None:
     run.add_argument("--weights", metavar="DIR", help="folder with files of pretrained weights")
     run.add_argument("--max-latency", type=float, metavar="MS", help="milliseconds a row that the ensemble may take")
     run.add_argument("--seed", type=int, metavar="N", help="seed of split, search and models")
-    run.add_argument("--seeds", type=int, metavar="N", help="N runs, each with its budget and a seed of its own")
+    run.add_argument("--seeds", type=int, metavar="N", help="N runs of each task, each with its budget and seed")
     run.add_argument("--fresh", action="store_true", help="begin a new run; earlier results stay")
     shown = run.add_mutually_exclusive_group()
     shown.add_argument("--quiet", action="store_true", help="print the result alone")
@@ -47,23 +47,24 @@ def _run(options: argparse.Namespace) -> int:
         say_first(f"{options.name}: loading the libraries, then the data")
     from fmnist_bench.progress.displays import make_progress
     from fmnist_bench.runner import run_benchmark
+    from fmnist_bench.suite import is_suite
 
     make = partial(make_progress, quiet=options.quiet, as_json=options.json)
     given = {name: getattr(options, name) for name in OF_A_RUN}
-    if options.seeds is not None:
-        return _run_seeds(options, make, given)
+    if is_suite(options.name, options.seeds):
+        return _run_suite(options, make, given)
     outcome = run_benchmark(options.name, progress=(progress := make()), **given)
     return _tell(options, outcome, progress)
 
 
-def _run_seeds(options: argparse.Namespace, make: "Callable[[], Progress]", given: dict[str, Any]) -> int:
-    from fmnist_bench.repeats import run_seeds
+def _run_suite(options: argparse.Namespace, make: "Callable[[], Progress]", given: dict[str, Any]) -> int:
     from fmnist_bench.report.compare_page import terminal_table
+    from fmnist_bench.suite import run_suite
 
     statuses: list[int] = []
-    found = run_seeds(
+    found = run_suite(
         options.name,
-        options.seeds,
+        seeds=options.seeds,
         progress=make,
         told=lambda outcome, progress: statuses.append(_tell(options, outcome, progress)),
         **given,
@@ -73,7 +74,7 @@ def _run_seeds(options: argparse.Namespace, make: "Callable[[], Progress]", give
         print(f"Comparison: {found.page}")
     if found.stopped:
         n = len(found.folders)
-        print(f"stopped at run {n} of {options.seeds}; the same command goes on from here", file=sys.stderr)
+        print(f"stopped at run {n} of {found.n_runs}; the same command goes on from here", file=sys.stderr)
     return max(statuses, default=0)
 
 

@@ -31,7 +31,10 @@ def _row(kind: str, name: str, path: Path) -> tuple[str, str]:
 def _benchmark(table: dict[str, Any], path: Path) -> str:
     n, trials = len(table.get("studies", ())), table.get("trials")
     extent = str(table.get("budget", "")) or ("" if trials is None else f"trials of each study: {trials}")
-    return ", ".join(filter(None, (str(table.get("data", "")), extent, f"{n} studies", purpose(path))))
+    extent = extent or (f"{table['budget_per_task']} a run" if "budget_per_task" in table else "")
+    data = table.get("data", "")
+    data = ", ".join(map(str, data)) if isinstance(data, list) else str(data)
+    return ", ".join(filter(None, (data, extent, f"{n} studies", purpose(path))))
 
 
 def _study(table: dict[str, Any], path: Path) -> str:

@@ -13,6 +13,7 @@ from fmnist_bench.config.files import find_files, purpose, read_toml
 from fmnist_bench.config.parsing import check_keys, parse_space, repeated, take
 from fmnist_bench.config.space import is_number
 from fmnist_bench.config.study import DEFAULT_BUDGET, HIGHEST_SEED, Benchmark, EnsembleConfig, SearchSpace
+from fmnist_bench.config.suite import Suite, Task
 from fmnist_bench.data.readers.parts import LARGEST_SIDE
 
 
@@ -90,8 +91,16 @@ def load_benchmark(name: str | Path) -> Benchmark:
     Raises
     ------
     InputError
-        Where there is none of that name, or the file does not say what it must.
+        Where there is none of that name, the file does not say what it must, or it has several tasks or seeds.
     """
+    if (suite := load_suite(name)).is_single:
+        return suite.benchmark
+    n, seeds = len(suite.tasks), suite.n_seeds
+    raise InputError(f"{name}: is a suite, {n} tasks with {seeds} seeds; here one is needed, as one data set and rows")
+
+
+def load_suite(name: str | Path) -> Suite:
+    """Load the tasks of a benchmark, named as for `load_benchmark`; most have one, with one seed."""
     if str(name).endswith(".toml"):
         path = Path(name)
         return _of_space(parse_space(path)) if "model" in read_toml(path) else _parse_benchmark(path)
@@ -106,10 +115,11 @@ def load_benchmark(name: str | Path) -> Benchmark:
     )
 
 
-def _of_space(space: SearchSpace, alone: bool = False) -> Benchmark:
+def _of_space(space: SearchSpace, alone: bool = False) -> Suite:
     """Make a benchmark of a study, or of one of its named configurations `alone`."""
     budget, trials = (None, 1) if alone else (DEFAULT_BUDGET, None)
-    return Benchmark(name=space.name, spaces=(space,), budget=budget, trials=trials)
+    benchmark = Benchmark(name=space.name, spaces=(space,), budget=budget, trials=trials)
+    return Suite(benchmark, (Task(benchmark.data),))
 
 
 def with_studies(benchmark: Benchmark, names: Sequence[str | Path], where: str) -> Benchmark:
@@ -123,15 +133,19 @@ def describe(name: str | Path) -> str:
     Raises
     ------
     InputError
-        As `load_benchmark`.
+        As `load_suite`.
     """
-    benchmark, files = load_benchmark(name), {**find_files("studies"), **find_files("benchmarks")}
+    suite, files = load_suite(name), {**find_files("studies"), **find_files("benchmarks")}
+    benchmark = suite.benchmark
     path = Path(name) if str(name).endswith(".toml") else files.get(str(name))
     head = [f"{benchmark.name}: {purpose(path)}" if path and purpose(path) else benchmark.name]
     if len(benchmark.spaces) > 1:
         minutes = "" if benchmark.budget is None else f"{benchmark.budget / 60:g} minutes"
         extent = minutes or f"trials of each study: {benchmark.trials}"
-        return "\n".join([*head, f"  {benchmark.data}, {extent}", *(f"  {study.name}" for study in benchmark.studies)])
+        seeds = "" if suite.n_seeds == 1 else f", each of {suite.n_seeds} seeds"
+        tasks = [benchmark.data] if suite.is_single else [task.name for task in suite.tasks]
+        shown = [f"  {task}, {extent}{seeds}" for task in tasks]
+        return "\n".join([*head, *shown, *(f"  {study.name}" for study in benchmark.studies)])
     (space,) = benchmark.spaces
     alone = [f"  alone: {', '.join(names)}"] if (names := _names_alone(space)) else []
     return "\n".join([*head, f"  {space.model.use}", *alone, *(f"  {key} {r}" for key, r in space.ranges().items())])
@@ -144,8 +158,6 @@ def _is_whole(value: Any, least: int = 1, most: float = math.inf) -> bool:
 Rules = dict[str, tuple[Callable[[Any], bool], str]]
 WHOLE = _is_whole, "a whole number of at least 1"
 BENCHMARK_RULES: Rules = {
-    "data": (lambda v: isinstance(v, str), "a string"),
-    "rows": WHOLE,
     "valid_size": (
         lambda v: _is_whole(v) or (isinstance(v, float) and 0 < v < 1),
         f"{WHOLE[1]} or a fraction between 0 and 1",
@@ -156,24 +168,53 @@ BENCHMARK_RULES: Rules = {
     "trials": WHOLE,
     "augment": (lambda v: isinstance(v, bool), "true or false"),
 }
+TASK_RULES: Rules = {
+    "data": (lambda v: _one_or_several(v, lambda each: isinstance(each, str)), "a string, or a list of different ones"),
+    "rows": (lambda v: _one_or_several(v, _is_whole), f"{WHOLE[1]}, or a list of different ones"),
+    "seeds": WHOLE,
+}
 ENSEMBLE_RULES: Rules = {
     "max_steps": WHOLE,
     "per_study": WHOLE,
     "max_latency": (lambda v: is_number(v) and v > 0, "a number of milliseconds above 0"),
 }
-BENCHMARK_KEYS = {*BENCHMARK_RULES, "budget", "ensemble", "studies"}
+BUDGET, BUDGET_PER_TASK = "budget", "budget_per_task"
+BENCHMARK_KEYS = {*BENCHMARK_RULES, *TASK_RULES, BUDGET, BUDGET_PER_TASK, "ensemble", "studies"}
 
 
-def _parse_benchmark(path: Path) -> Benchmark:
+def _one_or_several(value: Any, allows: Callable[[Any], bool]) -> bool:
+    """Whether it is allowed, or a list of at least one, each allowed and there once."""
+    values = _listed(value)
+    return bool(values) and all(map(allows, values)) and repeated(values) is None
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _parse_benchmark(path: Path) -> Suite:
     table = read_toml(path)
     check_keys(table, BENCHMARK_KEYS, str(path))
-    plain = _checked(table, BENCHMARK_RULES, f"{path}: ")
-    spaces = _load_spaces(table.get("studies"), plain.pop("augment", True), path)
-    default = None if "trials" in table else DEFAULT_BUDGET
+    given = _checked(table, TASK_RULES, f"{path}: ")
+    data, rows = _listed(given.get("data", Benchmark.data)), _listed(given.get("rows"))
+    tasks = tuple(Task(name, n) for name in data for n in rows)
+    suite = Suite(_parse_rest(table, path), tasks, given.get("seeds", 1))
     try:
-        budget = parse_duration(table["budget"]) if "budget" in table else default
+        suite.seeds()
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+    if not suite.is_single and BUDGET in table:
+        raise InputError(f"{path}: budget: of a suite each task has its own; write {BUDGET_PER_TASK}")
+    if len(rows) > 1 and isinstance(suite.benchmark.valid_size, int):
+        raise InputError(f"{path}: valid_size: must be a fraction where there are several rows, or left out")
+    return replace(suite, benchmark=suite.of_task(tasks[0]))
+
+
+def _parse_rest(table: Mapping[str, Any], path: Path) -> Benchmark:
+    """Read what all tasks share."""
+    plain = _checked(table, BENCHMARK_RULES, f"{path}: ")
+    spaces = _load_spaces(table.get("studies"), plain.pop("augment", True), path)
+    budget = _budget(table, path)
     ensemble = take(table, "ensemble", {}, str(path))
     check_keys(ensemble, set(ENSEMBLE_RULES), f"{path}, [ensemble]")
     return Benchmark(
@@ -183,6 +224,18 @@ def _parse_benchmark(path: Path) -> Benchmark:
         ensemble=EnsembleConfig(**_checked(ensemble, ENSEMBLE_RULES, f"{path}: ensemble.")),
         **plain,
     )
+
+
+def _budget(table: Mapping[str, Any], path: Path) -> float | None:
+    if BUDGET in table and BUDGET_PER_TASK in table:
+        raise InputError(f"{path}: {BUDGET} and {BUDGET_PER_TASK} mean the same; write one of them")
+    for key in (BUDGET, BUDGET_PER_TASK):
+        if key in table:
+            try:
+                return parse_duration(table[key])
+            except InputError as error:
+                raise InputError(f"{path}: {error}") from error
+    return None if "trials" in table else DEFAULT_BUDGET
 
 
 def _checked(table: Mapping[str, Any], rules: Rules, where: str) -> dict[str, Any]:

@@ -36,6 +36,36 @@ class Split:
         kept = [rows[: max(1, round(share * len(rows)))] for rows in by_class]
         return Split(np.sort(np.concatenate(kept)), self.validation)
 
+    def nested(
+        self, y: Int64, rows: int, n_validation: int, seed: int, class_names: Sequence[object] | None = None
+    ) -> Split:
+        """Keep so many rows, train and validation rows each stratified; a smaller part lies within every larger one.
+
+        Parameters
+        ----------
+        y : ndarray of int64, shape (n,)
+            Labels of all rows.
+        rows, n_validation : int
+            Number of rows in all, and of those for validation.
+        seed : int
+            Same seed, same order: parts of several sizes are nested, train in train and validation in validation rows.
+        class_names : sequence, optional
+            What a message calls the classes.
+
+        Raises
+        ------
+        InputError
+            Where a class would have no row to fit.
+        """
+        rng = np.random.default_rng(seed)
+        train = _stratified_order(y, self.train, rng)[: rows - n_validation]
+        validation = _stratified_order(y, self.validation, rng)[:n_validation]
+        counts = np.bincount(y[train], minlength=int(y.max()) + 1)
+        if not counts.all():
+            name = (class_names or range(len(counts)))[int(counts.argmin())]
+            raise InputError(f"class {name} has none of the {rows} rows to fit; at least 1 is needed")
+        return Split(np.sort(train), np.sort(validation))
+
 
 def make_split(
     y: npt.ArrayLike,
@@ -59,7 +89,7 @@ def make_split(
     seed : int
         Same seed, same split; at least 0.
     rows : int, optional
-        Take a stratified subset of so many rows first. Default: all.
+        Take a stratified part of so many rows, see `Split.nested`. Default: all.
     class_names : sequence of str, optional
         What a message calls the classes. Default: their labels in `y`.
 
@@ -79,21 +109,21 @@ def make_split(
     y = y.astype(np.int64)
     if seed < 0:
         raise InputError(f"seed={seed} is negative; allowed: 0, 1, ...")
-    rng = np.random.default_rng(seed)
-    pool = np.arange(len(y), dtype=np.int64)
     if rows is not None:
         if not 2 <= rows <= len(y):
             raise InputError(f"rows={rows} is out of range; allowed: 2 to {len(y)}")
-        pool = pool[_draw(y, rows, rng)]
+        n_valid = validation_count(valid_size, rows, int(y.max()) + 1)
+        return make_split(y, valid_size, seed, None, class_names).nested(y, rows, n_valid, seed, class_names)
+    rng = np.random.default_rng(seed)
     n_classes = int(y.max()) + 1
     names = range(n_classes) if class_names is None else class_names
-    counts = np.bincount(y[pool], minlength=n_classes)
+    counts = np.bincount(y, minlength=n_classes)
     if not counts.all():
-        raise InputError(f"class {names[int(counts.argmin())]} has none of the {len(pool)} rows; at least 1 is needed")
-    n_valid = _valid_count(valid_size, len(pool), n_classes)
-    shared = pool[counts[y[pool]] > 1]
+        raise InputError(f"class {names[int(counts.argmin())]} has none of the {len(y)} rows; at least 1 is needed")
+    n_valid = validation_count(valid_size, len(y), n_classes)
+    shared = np.flatnonzero(counts[y] > 1)
     valid = shared[_draw(y[shared], n_valid, rng)]
-    fit = np.setdiff1d(pool, valid, assume_unique=True)
+    fit = np.setdiff1d(np.arange(len(y), dtype=np.int64), valid, assume_unique=True)
     left = np.bincount(y[fit], minlength=n_classes)
     if not left.all():
         raise InputError(
@@ -129,7 +159,14 @@ def hold_out(labels: npt.ArrayLike, where: str | os.PathLike[str]) -> tuple[Int6
     return split.train, split.validation, note
 
 
-def _valid_count(valid_size: float, n_rows: int, n_classes: int) -> int:
+def validation_count(valid_size: float, n_rows: int, n_classes: int) -> int:
+    """Give how many of `n_rows` are validation rows, where `valid_size` is a fraction of them or a count.
+
+    Raises
+    ------
+    InputError
+        Where not every class finds place on both sides.
+    """
     fraction = isinstance(valid_size, (float, np.floating))
     if fraction and not 0 < valid_size < 1:
         raise InputError(
@@ -144,6 +181,16 @@ def _valid_count(valid_size: float, n_rows: int, n_classes: int) -> int:
             f"so that {n_classes} classes find place on both sides"
         )
     return count
+
+
+def _stratified_order(y: Int64, numbers: Int64, rng: np.random.Generator) -> Int64:
+    """Order rows so that each class has its share in every beginning, by the method of Webster and Sainte-Laguë."""
+    numbers = rng.permutation(numbers)
+    key = np.empty(len(numbers))
+    for label in np.unique(y[numbers]):
+        places = np.flatnonzero(y[numbers] == label)
+        key[places] = (np.arange(len(places)) + 0.5) / len(places)
+    return numbers[np.argsort(key, kind="stable")]
 
 
 def _draw(y: Int64, n: int, rng: np.random.Generator) -> Int64:

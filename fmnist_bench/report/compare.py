@@ -140,6 +140,7 @@ COLUMNS = (
     Column("Data", "data", lambda row: text(row.data), True),
     Column("Machine", "machine", lambda row: text(row.machine), True),
     Column("Revision", "revision", lambda row: text(row.revision), True),
+    Column("Rows", "rows", lambda row: number(row.rows, 0)),
     Column("Seed", "seed", lambda row: Cell("–" if row.seed is None else str(row.seed), row.seed or 0)),
     Column("Budget", "budget", _extent),
     Column("Used, s", "used s", lambda row: number(row.seconds, 0)),
@@ -153,9 +154,9 @@ COLUMNS = (
     Column("Core-hours", "core-h", lambda row: number(row.core_hours, 2)),
 )
 N_TEXT = sum(column.is_text for column in COLUMNS)
-N_GIVEN = N_TEXT + 2  # the first columns say what a run was given, the rest what it came to
+N_GIVEN = N_TEXT + 3  # the first columns say what a run was given, the rest what it came to
 BY_WEIGHT = (  # what a narrow terminal shows, the weightiest first, as far as it fits; before all: run and accuracy
-    *("95 % interval", "budget", "seed", "single %", "used s", "data", "core-h", "single"),
+    *("95 % interval", "budget", "data", "rows", "seed", "single %", "used s", "core-h", "single"),
     *("revision", "machine", "its interval", "log loss", "calib. %"),
 )
 

@@ -1,5 +1,6 @@
 """One run as a row of a leaderboard over runs: read from its folder, or from a CSV file of rows read earlier."""
 
+import contextlib
 import csv
 import io
 import math
@@ -12,11 +13,12 @@ from typing import Any, get_type_hints
 from fmnist_bench._utils.errors import InputError, printable
 from fmnist_bench.report.findings import Array
 from fmnist_bench.report.kept_scores import right_rows
-from fmnist_bench.storage.run_folder import STATE, read_state
+from fmnist_bench.storage.run_folder import STATE, read_split, read_state
 from fmnist_bench.storage.trial import RECORD, read_record
 
 SCORED, EMPTY = "reported", "no complete trial"
 NOT_REPORTED, NOT_FINISHED, UNTESTED, DAMAGED = "not reported", "not finished", "no test rows", "damaged"
+ADDED = ("rows",)  # columns that tables of earlier versions lack
 SHARES = ("accuracy", "low", "high")
 STATUSES = (SCORED, EMPTY, NOT_REPORTED, NOT_FINISHED, UNTESTED, DAMAGED)
 
@@ -56,6 +58,8 @@ class RunRow:
     settings : str
         Digest of everything that a search depends on but seed, budget and number of trials.
     test_fingerprint : str
+    rows : int or None
+        Train and validation rows.
     """
 
     run: str
@@ -82,6 +86,7 @@ class RunRow:
     began: str = ""
     settings: str = ""
     test_fingerprint: str = ""
+    rows: int | None = None
 
 
 def read_run(folder: Path) -> RunRow:
@@ -109,7 +114,15 @@ def _given(folder: Path, state: dict[str, Any]) -> dict[str, Any]:
         "core_hours": _core_seconds(folder) / 3600,
         "began": f"{datetime.fromtimestamp(state['created'], UTC):%Y-%m-%d %H:%M:%S}",
         "settings": str(state.get("settings", "")),
+        "rows": _n_rows(folder),
     }
+
+
+def _n_rows(folder: Path) -> int | None:
+    """Give the number of train and validation rows, where the split can be read."""
+    with contextlib.suppress(InputError):
+        return sum(len(read_split(folder, part)) for part in ("train", "validation"))
+    return None
 
 
 def _core_seconds(folder: Path) -> float:
@@ -175,12 +188,12 @@ def read_rows(path: Path) -> list[RunRow]:
 
 
 def _parsed(path: Path, reader: "csv.DictReader[str]") -> Iterator[RunRow]:
-    hints = get_type_hints(RunRow)
-    if missing := [name for name in hints if name not in (reader.fieldnames or ())]:
+    hints, names = get_type_hints(RunRow), reader.fieldnames or ()
+    if missing := [name for name in hints if name not in (*names, *ADDED)]:
         raise InputError(f"{path}: has no column {missing[0]}; compare --csv writes files that can be compared again")
     for row in reader:
         where = f"{path}, line {reader.line_num}"
-        values = {name: _value(f"{where}: {name}", row[name] or "", hint) for name, hint in hints.items()}
+        values = {name: _value(f"{where}: {name}", row.get(name) or "", hint) for name, hint in hints.items()}
         if values["status"] not in STATUSES:
             raise InputError(f"{where}: status {values['status']!r}: must be one of {', '.join(STATUSES)}")
         yield RunRow(**values)

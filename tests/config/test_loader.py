@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fmnist_bench._utils.errors import InputError
-from fmnist_bench.config.loader import describe, load_benchmark, load_space, parse_duration
+from fmnist_bench.config.loader import describe, load_benchmark, load_space, load_suite, parse_duration
 from fmnist_bench.config.study import Study
 
 STUDY = """
@@ -23,6 +23,15 @@ name = "deep"
 max_depth = 9
 n_estimators = 20
 features__pca__n_components = 5
+"""
+
+SUITE = """
+data = ["digits", "a.npz"]
+rows = [300, 6000]
+seed = 5
+seeds = 2
+budget_per_task = "40s"
+studies = ["mine"]
 """
 
 
@@ -83,6 +92,34 @@ def test_the_digest_knows_what_makes_runs_comparable(folder):
     assert load_benchmark("b").digest() == first, "the same search, another choice"
     (folder / "benchmarks" / "b.toml").write_text('budget = "2h"\nseed = 1\nstudies = ["mine"]\n')
     assert load_benchmark("b").digest() != first
+
+
+def test_every_data_set_at_every_size_is_a_task(folder):
+    (folder / "benchmarks" / "s.toml").write_text(SUITE)
+    suite = load_suite("s")
+    names = ["digits, 300 rows", "digits, 6,000 rows", "a.npz, 300 rows", "a.npz, 6,000 rows"]
+    assert [task.name for task in suite.tasks] == names and list(suite.seeds()) == [5, 1005]
+    runs = [(task.name, benchmark.data, benchmark.rows, benchmark.seed) for task, benchmark in suite.runs()]
+    assert len(set(runs)) == 8 and runs[4] == (names[0], "digits", 300, 1005)
+    assert {benchmark.budget for _, benchmark in suite.runs()} == {40}
+    (folder / "benchmarks" / "s.toml").write_text(SUITE.replace('"mine"', '"mine", "knn"'))
+    lines = describe("s").splitlines()
+    assert lines[1] == "  digits, 300 rows, 0.666667 minutes, each of 2 seeds" and len(lines) == 1 + 4 + 2
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("budget_per_task", "budget"), "budget: of a suite each task has its own; write budget_per_task"),
+        (("seed = 5", 'budget = "2m"'), "mean the same"),
+        (("seed = 5", "valid_size = 50"), "valid_size: must be a fraction where there are several rows"),
+        (("seeds = 2", "seeds = 5000000"), "s.toml: seeds 5000000: must be a whole number of 1 to 4294968"),
+    ],
+)
+def test_what_a_suite_cannot_mean_is_refused(folder, change, words):
+    (folder / "benchmarks" / "s.toml").write_text(SUITE.replace(*change))
+    with pytest.raises(InputError, match=words):
+        load_suite("s")
 
 
 @pytest.mark.parametrize(

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench.config.files import find_files
-from fmnist_bench.config.loader import BENCHMARK_KEYS, load_benchmark, load_space
+from fmnist_bench.config.loader import BENCHMARK_KEYS, load_space, load_suite
 from fmnist_bench.config.parsing import ENGINES, SPACE_KEYS
 from fmnist_bench.config.schemas import NAMES, schema, schema_file
 from fmnist_bench.config.study import EnsembleConfig
 from fmnist_bench.storage.results import STATUSES
 
 MODEL = '[model]\nuse = "sklearn.svm.SVC"\n'
-LOADERS = {"study": load_space, "benchmark": load_benchmark}
+LOADERS = {"study": load_space, "benchmark": load_suite}
 
 
 def is_valid(name, table):
@@ -100,6 +100,12 @@ def test_every_shipped_file_is_valid_and_names_its_schema(kind):
         ("benchmark", "studies = ['knn']\nbudget = '1h30'"),
         ("benchmark", "studies = ['knn']\nbudget = 0"),
         ("benchmark", "studies = ['knn']\ndata = 3"),
+        ("benchmark", "studies = ['knn']\ndata = []"),
+        ("benchmark", "studies = ['knn']\ndata = ['digits', 'digits']"),
+        ("benchmark", "studies = ['knn']\nrows = [600, 0]"),
+        ("benchmark", "studies = ['knn']\nrows = [600, 600]"),
+        ("benchmark", "studies = ['knn']\nseeds = 0"),
+        ("benchmark", "studies = ['knn']\nbudget_per_task = '1h30'"),
         ("benchmark", "studies = ['knn']\nensemble = 3"),
         ("benchmark", "studies = ['knn']\n[ensemble]\nmax_steps = 0"),
         ("benchmark", "studies = ['knn']\n[ensemble]\nsteps = 3"),
@@ -148,7 +154,8 @@ spaces = st.fixed_dictionaries(
 benchmarks = st.fixed_dictionaries(
     {"studies": st.lists(st.sampled_from(["knn", "mlp"]), max_size=2)},
     optional={
-        **dict.fromkeys(["rows", "valid_size", "seed", "trials", "data"], scalars),
+        **dict.fromkeys(["valid_size", "seed", "seeds", "trials"], scalars),
+        **dict.fromkeys(["rows", "data"], st.one_of(scalars, st.lists(scalars, max_size=2))),
         "budget": st.one_of(scalars, st.from_regex(r"\A[0-9.]{0,3}h?[0-9]?m?[0-9.]{0,2}s?\Z")),
         "ensemble": st.one_of(scalars, st.dictionaries(st.sampled_from(["max_steps", "per_study", "x"]), scalars)),
     },

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import http.server
+import itertools
 import re
 import shutil
 import socket
@@ -640,6 +641,19 @@ def test_split_sizes_and_seeds() -> None:
     part = make_split(y, 0.25, seed=0, rows=400)
     assert (len(part.train), len(part.validation)) == (300, 100) and part.train.max() > 400
     assert len(make_split(y, 10, seed=0, rows=59999).train) == 59989
+
+
+@given(labels, st.integers(0, 2**32), st.floats(0.2, 0.6), st.data())
+def test_a_part_lies_within_every_larger_one(y: np.ndarray, seed: int, size: float, data: st.DataObject) -> None:
+    n = int(y.max()) + 1
+    sizes = sorted(data.draw(st.lists(st.integers(6 * n, len(y)), min_size=2, max_size=4)))
+    parts = [make_split(y, size, seed, rows) for rows in sizes]
+    for rows, part in zip(sizes, parts, strict=True):
+        assert len(part.validation) == round(size * rows) and len(part.train) + len(part.validation) == rows
+        for numbers in (part.train, part.validation):
+            assert np.abs(np.bincount(y[numbers], minlength=n) - np.bincount(y) * len(numbers) / len(y)).max() < 2
+    for smaller, larger in itertools.pairwise([*parts, make_split(y, size, seed)]):
+        assert set(smaller.train) <= set(larger.train) and set(smaller.validation) <= set(larger.validation)
 
 
 @given(st.integers(0, 99), st.integers(1, 4))
