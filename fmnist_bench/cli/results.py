@@ -31,8 +31,9 @@ def add_verbs(verbs: "Verbs") -> None:
         metavar="RUN",
         help="folder of a run, folder of results, benchmark, or a file of --csv (default: all in --mlruns)",
     )
-    for form, what in (("markdown", "Markdown"), ("csv", "CSV"), ("html", "one HTML page")):
-        compare.add_argument(f"--{form}", metavar="FILE", help=f"write it as {what}")
+    for form, what in (("markdown", "it as Markdown"), ("csv", "its runs as CSV"), ("html", "it as one HTML page")):
+        compare.add_argument(f"--{form}", metavar="FILE", help=f"write {what}")
+    compare.add_argument("--families", metavar="FILE", help="write what each family reached in each run as CSV")
 
     ui = add_verb(verbs, "ui", _ui, "start the MLflow UI on 127.0.0.1", [MLRUNS])
     ui.add_argument("--port", type=int, default=5000, help="port (default: 5000)")

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fmnist_bench.report.families import FamilyRow, comparable, read_families
 from fmnist_bench.report.findings import Array
 from fmnist_bench.report.metrics import McNemarResult, mcnemar
 from fmnist_bench.report.run_row import SCORED, RunRow, read_right, read_rows, read_run
@@ -38,10 +39,13 @@ class Comparison:
     pairs : tuple of (RunRow, RunRow, McNemarResult)
         The first run that kept what is needed, and every other one on the same test rows: the difference is the
         other one's accuracy minus the first one's.
+    families : tuple of FamilyRow
+        What each family reached, in those runs that differ in task and seed alone: the largest group of such.
     """
 
     rows: tuple[RunRow, ...]
     pairs: tuple[tuple[RunRow, RunRow, McNemarResult], ...] = ()
+    families: tuple[FamilyRow, ...] = ()
 
     @property
     def groups(self) -> list[list[RunRow]]:
@@ -79,7 +83,9 @@ def compare_runs(names: Sequence[str | Path] = (), mlruns: str | Path = "mlruns"
     read = {folder: replace(read_run(folder), run=name) for folder, name in named.items()}
     rows = {_identity(row): row for row in (*recorded, *read.values())}  # a folder says more than a row read earlier
     ordered = sorted(rows.values(), key=lambda row: (row.data, row.accuracy is None, -(row.accuracy or 0.0), row.began))
-    return Comparison(tuple(ordered), tuple(_pairs(read)))
+    alike = {row.run for row in comparable(read.values())}
+    families = [one for folder, row in read.items() if row.run in alike for one in read_families(folder, row)]
+    return Comparison(tuple(ordered), tuple(_pairs(read)), tuple(families))
 
 
 def told_apart(folders: Sequence[Path]) -> list[str]:

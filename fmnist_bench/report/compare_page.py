@@ -8,22 +8,35 @@ from pathlib import Path
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench._utils.files import write_text
 from fmnist_bench.report.compare import BY_WEIGHT, COLUMNS, N_GIVEN, Comparison, leaderboard, over_seeds, paired
+from fmnist_bench.report.families import Families, write_families
 from fmnist_bench.report.render import templates
 from fmnist_bench.report.run_row import write_rows
+from fmnist_bench.report.suite_tables import sections
 from fmnist_bench.report.tables import Table
 
 GAP = "  "
-SUFFIXES = {"markdown": ".md", "csv": ".csv", "html": ".html"}  # by form
+SUFFIXES = {"markdown": ".md", "csv": ".csv", "families": "-families.csv", "html": ".html"}  # by form
 
 
 def render(found: Comparison, form: str, command: str = "") -> str:
     """Write a comparison in one of the forms of `SUFFIXES`; `command` is what made it."""
     if form == "csv":
         return write_rows(found.rows)
-    ending = SUFFIXES[form][1:]
+    if form == "families":
+        return write_families(found.families)
+    ending, families = SUFFIXES[form][1:], Families(found.families)
     tables = {"leaderboard": leaderboard(found), "over_seeds": over_seeds(found), "paired": paired(found)}
-    page = templates(ending).get_template(f"compare.{ending}.j2").render(tables, command=command)
+    figures = _figures(families) if form == "html" else {}
+    template = templates(ending).get_template(f"compare.{ending}.j2")
+    page = template.render(tables, command=command, suite=sections(families), figures=figures)
     return page if form == "html" else re.sub(r"\n{3,}", "\n\n", page).strip() + "\n"
+
+
+def _figures(families: Families) -> dict[str, str]:
+    from fmnist_bench.report.canvas import to_svg
+    from fmnist_bench.report.suite_figures import draw
+
+    return {name: to_svg(figure) for name, figure in draw(families).items()}
 
 
 def check_targets(targets: Mapping[str, str | None]) -> dict[str, Path]:

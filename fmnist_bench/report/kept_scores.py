@@ -24,11 +24,20 @@ def kept_scores(findings: Findings, fingerprint: str) -> dict[str, Any]:
     dict
         ``rows`` and ``fingerprint`` of the test rows; ``ensemble`` and ``single``, the best single model by validation
         rows, each with its name, `SCORES`, and under ``right`` one bit a test row, whether its label was found, in
-        hexadecimal digits. A contestant that there is not is None.
+        hexadecimal digits. A contestant that there is not is None. ``families`` holds the same of every study and of
+        the ensemble by their names, and what they cost.
     """
     everyone = {"ensemble": findings.ensemble, "single": findings.best_single}
     scored = {role: None if who is None else _scores(findings, who) for role, who in everyone.items()}
-    return {"rows": len(findings.y), "fingerprint": fingerprint, **scored}
+    families = {
+        who.name: {**_scores(findings, who), **_costs(findings, who)} for who in findings.everyone if who.scored
+    }
+    return {"rows": len(findings.y), "fingerprint": fingerprint, **scored, "families": families}
+
+
+def _costs(findings: Findings, who: Contestant) -> dict[str, float]:
+    costs = {"fit_seconds": who.fit_seconds, "search_seconds": who.search_seconds}
+    return {name: float(value) for name, value in {**costs, "predict_ms": findings.scores(who)["predict_ms"]}.items()}
 
 
 def _scores(findings: Findings, who: Contestant) -> dict[str, Any]:

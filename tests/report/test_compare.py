@@ -171,6 +171,13 @@ def test_rows_come_back_from_a_table_as_they_were(tmp_path_factory, many):
     assert [asdict(row) for row in read_rows(path)] == [asdict(row) for row in many]
 
 
+def test_a_table_of_an_earlier_version_lacks_the_number_of_rows(tmp_path):
+    lines = write_rows([replace(ROW, rows=600)]).splitlines()
+    assert lines[0].endswith(",rows") and lines[1].endswith(",600")
+    (path := tmp_path / "rows.csv").write_text("\n".join(line.rpartition(",")[0] for line in lines) + "\n")
+    assert read_rows(path) == [ROW]
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -207,7 +214,7 @@ def test_what_cannot_be_compared_is_one_line(small_benchmark, capsys, arguments,
 
 
 def test_files_are_written_where_they_are_asked_for(small_benchmark, tmp_path):
-    targets = {form: tmp_path / f"page.{form}" for form in ("markdown", "csv", "html")}
+    targets = {form: tmp_path / f"page.{form}" for form in ("markdown", "csv", "html", "families")}
     assert main(["compare", *(f"--{form}={path}" for form, path in targets.items())]) == 0
     assert all("bayes" in path.read_text() for path in targets.values())
 
