@@ -230,6 +230,18 @@ def test_a_number_of_openml_is_read_through_scikit_learn(cached, labels):
     assert train.notes == ("no test rows were given: 4 of 24 rows, a sixth of each class, are held out (seed 0)",)
 
 
+def test_the_official_split_is_kept_where_the_rows_of_openml_are_known(cached, monkeypatch, fashion_mnist):
+    parts = [load_dataset("fashion-mnist", part, path=fashion_mnist) for part in ("train", "test")]
+    X, y = np.concatenate([part.X for part in parts]), np.concatenate([part.y for part in parts])
+    monkeypatch.setattr(openml, "_fetch", lambda number, home: (X.astype(np.float64), y.astype(str).astype(object)))
+    train, test = load_dataset("openml:40996"), load_dataset("openml:40996", "test")
+    for part, known in zip((train, test), parts, strict=True):
+        assert np.array_equal(part.X, known.X) and np.array_equal(part.y, known.y)
+        assert "official test rows are kept" in part.notes[0]
+    assert openml.official_train_rows(X[::-1], y[::-1]) is None, "other rows, or another order"
+    assert openml.official_train_rows(X[:100], y[:100]) is None
+
+
 def test_what_openml_cannot_give_is_said_in_one_line(cached, monkeypatch):
     with pytest.raises(InputError, match="openml:mnist: needed: the number of a data set"):
         load_dataset("openml:mnist")
