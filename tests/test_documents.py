@@ -8,7 +8,7 @@ import pytest
 
 import fmnist_bench
 from fmnist_bench.config.files import find_files
-from fmnist_bench.config.loader import load_benchmark, load_space
+from fmnist_bench.config.loader import load_space, load_suite
 from fmnist_bench.config.study import MOST_VALIDATION, EnsembleConfig
 from fmnist_bench.report.occlusion import MOST_ROWS
 from fmnist_bench.search import allocation, phases, plan, successive_halving, training
@@ -33,8 +33,8 @@ def test_the_study_in_the_readme_is_one(tmp_path):
 
 
 def test_every_study_is_in_the_benchmarks():
-    for name in ("all", "smoke"):
-        spaces = {space.name for space in load_benchmark(name).spaces}
+    for name in ("all", "smoke", "suite"):
+        spaces = {space.name for space in load_suite(name).benchmark.spaces}
         assert spaces == set(find_files("studies")), name
 
 
