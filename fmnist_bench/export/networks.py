@@ -102,8 +102,10 @@ def network(g: Graph, model: Any, value: Value) -> Value:
     known = {(first, 0): value}
 
     def value_of(name: str, number: int) -> Value:
+        calls = entries[name]["inbound_nodes"]
+        number = min(number, max(len(calls) - 1, 0))  # a layer may have been called in other networks before
         if (name, number) not in known:
-            inputs = [value_of(*each) for each in _inputs(entries[name]["inbound_nodes"][number])]
+            inputs = [value_of(*each) for each in _inputs(calls[number])]
             known[name, number] = layer(g, parts[name], inputs, entries[name])
         return known[name, number]
 
