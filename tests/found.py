@@ -7,7 +7,8 @@ from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.model_selection import train_test_split
 from sklearn.naive_bayes import GaussianNB
 
-from fmnist_bench.report.findings import Contestant, Findings, Importances
+from fmnist_bench.report.contestant import Contestant, Importances
+from fmnist_bench.report.findings import Findings
 from fmnist_bench.storage.results import TrialResult
 from fmnist_bench.storage.trial import Trial
 

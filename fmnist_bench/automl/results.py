@@ -13,7 +13,8 @@ import pandas as pd
 from fmnist_bench._utils.errors import InputError, nearest, one_line
 from fmnist_bench.config.study import ROWS
 from fmnist_bench.progress.notebook_table import show_figures
-from fmnist_bench.report.findings import Contestant, Findings
+from fmnist_bench.report.contestant import Contestant
+from fmnist_bench.report.findings import Findings
 from fmnist_bench.report.gather import gather
 from fmnist_bench.report.opening import Opened
 from fmnist_bench.storage.find_runs import newest_run, open_folder

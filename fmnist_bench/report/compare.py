@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fmnist_bench.report.contestant import Array
 from fmnist_bench.report.families import FamilyRow, comparable, read_families
-from fmnist_bench.report.findings import Array
 from fmnist_bench.report.metrics import McNemarResult, mcnemar
 from fmnist_bench.report.run_row import SCORED, RunRow, read_right, read_rows, read_run
 from fmnist_bench.report.tables import Cell, Table, difference, interval, number, percent, text

@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 from fmnist_bench._utils.files import replacing, write_text
 from fmnist_bench.report import figures, parameter_slices, search_figures
 from fmnist_bench.report.canvas import on_white, to_png, to_svg
+from fmnist_bench.report.contestant import Array, Mistake
 from fmnist_bench.report.figures import Gain, Picture, Score
-from fmnist_bench.report.findings import Array, Findings, Mistake
+from fmnist_bench.report.findings import Findings
 from fmnist_bench.report.numbers import SLICES, to_csv
 from fmnist_bench.report.search_figures import Span, Training
 from fmnist_bench.storage.results import NOT_BEGUN

@@ -19,7 +19,8 @@ from fmnist_bench.data.dataset import Dataset
 from fmnist_bench.ensemble.usable import given_up, records_left
 from fmnist_bench.report.augmentations import compare
 from fmnist_bench.report.commands import how_to_go_on, how_to_open
-from fmnist_bench.report.findings import Contestant, Findings, Importances
+from fmnist_bench.report.contestant import Contestant, Importances
+from fmnist_bench.report.findings import Findings
 from fmnist_bench.report.importance import importances
 from fmnist_bench.report.kept_scores import kept_scores
 from fmnist_bench.report.occlusion import occlusions

@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from fmnist_bench.report.findings import Array, Contestant, Findings
+from fmnist_bench.report.contestant import Array, Contestant
+from fmnist_bench.report.findings import Findings
 
 SCORES = ("valid_accuracy", "test_accuracy", "test_low", "test_high", "test_log_loss", "test_calibration_error")
 

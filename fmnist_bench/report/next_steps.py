@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterator
 
 from fmnist_bench.config.study import ROWS
-from fmnist_bench.report.findings import Contestant, Findings
+from fmnist_bench.report.contestant import Contestant
+from fmnist_bench.report.findings import Findings
 from fmnist_bench.report.so_far import errors_in_time
 from fmnist_bench.storage.results import NO_WEIGHTS
 

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from fmnist_bench.report import parameter_slices
-from fmnist_bench.report.findings import Contestant, Findings
+from fmnist_bench.report.contestant import Contestant
+from fmnist_bench.report.findings import Findings
 from fmnist_bench.storage.results import NOT_BEGUN
 
 Row = dict[str, Any]

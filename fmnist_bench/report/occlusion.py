@@ -12,7 +12,8 @@ import numpy as np
 
 from fmnist_bench._utils.digests import digest_of
 from fmnist_bench.ensemble.usable import Key
-from fmnist_bench.report.findings import Array, Contestant, Findings, Mistake, Occlusion
+from fmnist_bench.report.contestant import Array, Contestant, Mistake, Occlusion
+from fmnist_bench.report.findings import Findings
 from fmnist_bench.report.opening import combination_of
 from fmnist_bench.report.predictions import Models
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench.ensemble.rechoose import Rechosen, check_kept, choose_offline, save_offline
-from fmnist_bench.report.findings import Array
+from fmnist_bench.report.contestant import Array
 from fmnist_bench.report.metrics import accuracy_interval
 from fmnist_bench.report.opening import load_test_rows, note_opening, openings, predict_test
 from fmnist_bench.report.tables import interval, percent

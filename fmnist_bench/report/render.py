@@ -19,7 +19,8 @@ import jinja2
 import numpy as np
 
 from fmnist_bench.report import tables
-from fmnist_bench.report.findings import Array, Findings
+from fmnist_bench.report.contestant import Array
+from fmnist_bench.report.findings import Findings
 from fmnist_bench.report.markdown import block, code, md
 from fmnist_bench.report.next_steps import next_steps
 from fmnist_bench.report.numbers import SLICES

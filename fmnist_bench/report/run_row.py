@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from fmnist_bench._utils.errors import InputError, printable
-from fmnist_bench.report.findings import Array
+from fmnist_bench.report.contestant import Array
 from fmnist_bench.report.kept_scores import right_rows
 from fmnist_bench.storage.run_folder import STATE, read_split, read_state
 from fmnist_bench.storage.trial import RECORD, read_record

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_bench.config.study import ROWS
-from fmnist_bench.report.findings import KINDS, Contestant, Findings
+from fmnist_bench.report.contestant import Contestant
+from fmnist_bench.report.findings import KINDS, Findings
 from fmnist_bench.report.metrics import McNemarResult
 from fmnist_bench.storage.results import ROW_STATUSES
 from fmnist_bench.storage.trial import Trial

@@ -19,7 +19,8 @@ from fmnist_bench.ensemble.selection import with_temperature
 from fmnist_bench.report import draw as drawing
 from fmnist_bench.report import parameter_slices, render, tables
 from fmnist_bench.report.augmentations import Augmented
-from fmnist_bench.report.findings import Contestant, Findings, Occlusion
+from fmnist_bench.report.contestant import Contestant, Occlusion
+from fmnist_bench.report.findings import Findings
 from fmnist_bench.report.metrics import expected_calibration_error, mcnemar
 from fmnist_bench.storage.results import TrialResult
 
