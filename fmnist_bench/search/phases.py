@@ -26,7 +26,7 @@ FIRST_SHARE = (
 )
 SHORTEST = 1.0  # seconds; less than this is not worth starting a trial in
 WORTH_WAITING = 0.1  # of the time left that a training waits for places; else it has those that are free
-WAITED = 0.8  # of the time that a training waits, what is tried meanwhile may take
+WAITED = 1.25  # times the wait of a training for places, what is tried meanwhile may take
 PLANS = 2  # times that networks are chosen for the train phase, if those that were chosen first have failed
 
 

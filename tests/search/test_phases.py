@@ -109,7 +109,7 @@ def test_a_long_run_goes_on_searching_until_its_share_is_over(run):
     assert late.phases.next(0.0)[1].phase == TRAIN
 
 
-@pytest.mark.parametrize(("look_seconds", "begun"), [(2.0, "trees"), (10.0, None)])
+@pytest.mark.parametrize(("look_seconds", "begun"), [(2.0, "trees"), (4.7, "trees"), (10.0, None)])
 def test_a_core_that_a_training_waits_for_compares_a_family_that_fits(run, look_seconds, begun):
     cnn, svm = two_studies(run)
     trees = make(run, KNOWN, levels=LEVELS)
@@ -119,7 +119,7 @@ def test_a_core_that_a_training_waits_for_compares_a_family_that_fits(run, look_
         answer(search, run, search.ask(search.look(36.0)), accuracy=0.9, seconds=seconds)
     svm.ask(svm.search(400.0, 36.0))
     chosen = begin(loop)
-    assert (chosen and chosen[0].study.name) == begun, "within 0.8 of the 36 s that the SVM is likely to take"
+    assert (chosen and chosen[0].study.name) == begun, "a quarter more than the SVM's 36 s at most"
     assert loop.phases._trainings, "the training on both cores waits for the SVM"
 
 
