@@ -80,9 +80,18 @@ def layer(g: Graph, part: Any, values: Sequence[Value], entry: dict[str, Any]) -
         raise NotExportableError(f"layer {entry['config']['name']} has its channels first, which has no converter")
     found = _layers[kind](g, part, values)
     name, planes = found if isinstance(found, tuple) else (found, values[0].planes)
-    shapes = [(None, *value.shape) for value in values]
-    shape = part.compute_output_shape(shapes[0] if len(shapes) == 1 else shapes)
-    return Value(name, tuple(shape[1:]), planes)
+    return Value(name, _output_shape(part, [(None, *value.shape) for value in values]), planes)
+
+
+def _output_shape(part: Any, shapes: list[tuple[int | None, ...]]) -> tuple[int, ...]:
+    try:
+        shape = part.compute_output_shape(shapes[0] if len(shapes) == 1 else shapes)
+    except (
+        AttributeError,
+        NotImplementedError,
+    ):  # an operation, or a layer that leaves it to its call: ConvNeXt has both
+        shape = part.output.shape
+    return tuple(shape[1:])
 
 
 def network(g: Graph, model: Any, value: Value) -> Value:
