@@ -87,7 +87,7 @@ def test_report_and_leaderboard_are_text_in_four_forms(run):
 
 def test_the_command_prints_them(small_benchmark, capsys):
     assert main(["report", "all", "--format", "csv"]) == 0
-    assert capsys.readouterr().out.startswith("name,trial,valid_accuracy")
+    assert capsys.readouterr().out.startswith("name,trial,learnt_from,valid_accuracy")
 
 
 def test_jupyter_shows_the_leaderboard(run):

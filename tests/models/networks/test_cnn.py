@@ -372,10 +372,10 @@ def test_mixed_precision_trains(digits):
 def little_memory(monkeypatch):
     """Memory for batches of up to 16 rows."""
 
-    def train(estimator, batches, callback):
+    def train(estimator, batches, *others):
         if batches.batch_size > 16:
             raise tf.errors.ResourceExhaustedError(None, None, f"OOM when allocating {batches.batch_size} rows")
-        train_network(estimator, batches, callback)
+        train_network(estimator, batches, *others)
 
     monkeypatch.setattr("fmnist_bench.models.networks._base.train_network", train)
 
