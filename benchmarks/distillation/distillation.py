@@ -18,6 +18,7 @@ import argparse
 import json
 import statistics
 import sys
+import textwrap
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -160,15 +161,18 @@ def report(found: dict[str, Any]) -> Iterator[str]:
     teacher, rows = found["teacher"], found["rows"]
     n_seeds, one = len({row["seed"] for row in rows}), rows[0]
     yield from ("# A small network that learns from an ensemble", "")
-    yield f"The teacher is an ensemble of {', '.join(teacher['members'])}. Its test accuracy is "
-    yield f"{100 * teacher['accuracy']:.2f} %. On the train rows, which it has seen, it is right in "
-    yield f"{100 * teacher['train_accuracy']:.2f} % and gives its answer a probability of "
-    yield f"{teacher['train_confidence']:.3f} in the mean: it is surer there than on others. Teacher and student are "
-    yield f"compared at a temperature of {TEMPERATURE:g}, which makes {SHARE:.0%} of the loss."
+    yield textwrap.fill(
+        f"The teacher is an ensemble of {', '.join(teacher['members'])}. Its test accuracy is "
+        f"{100 * teacher['accuracy']:.2f} %. On the train rows, which it has seen, it is right in "
+        f"{100 * teacher['train_accuracy']:.2f} % and gives its answer a probability of "
+        f"{teacher['train_confidence']:.3f} in the mean: it is surer there than on others. Teacher and student are "
+        f"compared at a temperature of {TEMPERATURE:g}, which makes {SHARE:.0%} of the loss.",
+        width=120,
+    )
     yield ""
     yield f"The student is airbench's network with 16 filters, {one['weights']:,} weights. Every way makes the same"
-    yield "number of steps; the seconds are those of a machine that others used as well. Test accuracy, %, over "
-    yield f"{n_seeds} seeds:"
+    yield "number of steps; other work shared the cores, so core-seconds are given, not seconds."
+    yield from ("", f"Test accuracy, %, over {n_seeds} seeds:")
     yield from ("", "| Student | Rows | Epochs | Mean | Least to most | Standard deviation | Core-seconds |")
     yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: |"
     for way in WAYS:
