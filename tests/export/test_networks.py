@@ -42,7 +42,7 @@ def restless(model):
 
 
 def eagerly(model, X):
-    """What Keras computes, in float32: in a graph, TensorFlow may still round to bfloat16 as another test asked it to."""
+    """What Keras computes in float32: in a graph TensorFlow may round to bfloat16, as another test asked it to."""
     return keras.ops.convert_to_numpy(model(X, training=False))
 
 
