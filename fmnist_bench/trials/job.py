@@ -28,6 +28,7 @@ from fmnist_bench.config.study import ROWS, Study
 from fmnist_bench.data.dataset import Split
 from fmnist_bench.data.image_files import write_grid
 from fmnist_bench.models.saved import forget_places, load_named
+from fmnist_bench.pipeline import tell_image_shape
 from fmnist_bench.storage.results import LAST_STEP, PREPARATION, PREPARED, Monitor, TrialPruned, TrialResult
 from fmnist_bench.storage.trial import Trial
 from fmnist_bench.storage.trial_folder import (
@@ -142,13 +143,15 @@ def _run(job: Job, folder: Path, monitor: Monitor) -> TrialResult:
 
 def _prepare(job: Job, folder: Path, monitor: Monitor) -> TrialResult:
     sampler = job.study.learner(job.allow_import, _facts(job))
+    if sampler is not None:  # it learns from rows, as it is given them in a trial's pipeline
+        tell_image_shape(sampler, job.rows.image_shape)
 
     def watch(step: int, score: float) -> None:
         if step % STEPS_A_GRID == 0:
             _draw(sampler, job, folder / SAMPLES.replace("*", f"{step:05d}"))
         monitor(step, score)
 
-    result = run_preparation(sampler, *job.rows.images(), job.split, watch, _end_of_fit(job))
+    result = run_preparation(sampler, *job.rows.load(), job.split, watch, _end_of_fit(job))
     if result.status == PREPARED and sampler is not None:
         sampler.save(folder / GENERATOR)
     return result
