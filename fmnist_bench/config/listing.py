@@ -1,5 +1,6 @@
 """What there is to run, by what the files say: nothing is built, no library is loaded."""
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ def list_all(width: int = 80) -> str:
     for kind, found in rows.items():
         lines.append(kind)
         lines += [_line(name.ljust(longest), text, width) for name, text in found]
-    return "\n".join([*lines, "", *_wrapped(MORE, width)])
+    return "\n".join([*lines, "", *textwrap.wrap(MORE, width, break_long_words=False)])
 
 
 def _row(kind: str, name: str, path: Path) -> tuple[str, str]:
@@ -46,12 +47,6 @@ def _line(name: str, text: str, width: int) -> str:
     if len(text) > room:
         text = f"{text[: room - 1].rstrip()}…" if room >= LEAST else ""
     return f"  {name}  {text}".rstrip()
-
-
-def _wrapped(text: str, width: int) -> list[str]:
-    import textwrap
-
-    return textwrap.wrap(text, width, break_long_words=False)
 
 
 KINDS = {"benchmarks": _benchmark, "studies": _study}
