@@ -54,9 +54,6 @@ def make(study, index=0):
 
 def quick(pipeline):
     default = pipeline.get_params()
-    components = "features__principalcomponents__n_components"
-    if components in default:  # digits have 61 pixels that vary: further components are rounding noise
-        pipeline.set_params(**{components: min(40, default[components])})
     return pipeline.set_params(
         **{f"model__{k}": min(v, default[f"model__{k}"] or v) for k, v in QUICK.items() if f"model__{k}" in default}
     )

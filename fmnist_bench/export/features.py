@@ -122,7 +122,6 @@ def tents(size: int, cell_size: int) -> NDArray[np.float32]:
 @converts("fmnist_bench.models.features.PrincipalComponents", "transform")
 def principal_components(g: Graph, features: Any, x: str) -> str:
     """Project in double precision: trees ask on which side of a number a coordinate lies."""
-    pca = features.pca_
-    axes = pca.components_.T.astype(np.float64)
+    axes = features.components_.T
     projected = g.op("MatMul", g.cast(x, DOUBLE), axes)
-    return g.cast(g.op("Sub", projected, pca.mean_.astype(np.float64) @ axes), FLOAT)
+    return g.cast(g.op("Sub", projected, features.mean_ @ axes), FLOAT)

@@ -17,6 +17,7 @@ from fmnist_bench._utils.stage_progress import in_parts
 from fmnist_bench.data.pixels import shape_of_images
 
 KINDS = ("pixels", "hog", "both")
+_ROUNDING = 1e-6  # of the largest variance; components below it are rounding of float32
 _BATCH = 256  # images a step: bounds the memory
 _CONTRAST = 60.0  # mean gradient, in gray levels, below which a cell fades instead of showing its noise
 
@@ -147,17 +148,21 @@ class ImageFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 class PrincipalComponents(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Project rows on their principal components, on all there are where there are fewer than asked for.
 
-    `sklearn.decomposition.PCA` refuses that, so that a study made for large images would fail on small ones.
+    `sklearn.decomposition.PCA` refuses that, so that a study made for large images would fail on small ones. Directions
+    in which the rows do not vary, such as edges that are always black, are no components: trees would split on their
+    rounding.
 
     Parameters
     ----------
     n_components : int, default=80
-        Components to keep, at least 1.
+        Components to keep at most, at least 1.
 
     Attributes
     ----------
-    pca_ : sklearn.decomposition.PCA
-        Fitted on the covariance matrix, which is fast for many rows of few features.
+    components_ : ndarray of shape (n_kept, n_features), float64
+        Directions of most variance, most first.
+    mean_ : ndarray of shape (n_features,), float64
+        Mean row.
     n_features_in_ : int
         Features seen in `fit`.
     """
@@ -188,9 +193,10 @@ class PrincipalComponents(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         if not isinstance(asked, numbers.Integral) or asked < 1:
             raise ValueError(f"n_components={asked!r}: must be a whole number of at least 1")
         rows = validate_data(self, X, ensure_min_samples=2, dtype=[np.float64, np.float32])
-        kept = min(int(asked), *rows.shape)
-        self.pca_ = PCA(kept, svd_solver="covariance_eigh").fit(rows)
-        self._n_features_out = kept
+        pca = PCA(min(int(asked), *rows.shape), svd_solver="covariance_eigh").fit(rows)  # fast for few features
+        vary = np.count_nonzero(pca.explained_variance_ > _ROUNDING * pca.explained_variance_[0])
+        self.components_ = pca.components_[: max(1, vary)].astype(np.float64)
+        self.mean_ = pca.mean_.astype(np.float64)
         return self
 
     def transform(self, X: npt.ArrayLike) -> npt.NDArray[np.floating[Any]]:
@@ -206,13 +212,17 @@ class PrincipalComponents(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
         ndarray of shape (n, n_kept)
             Coordinates, of the floating type of `X`.
         """
-        check_is_fitted(self, "pca_")
+        check_is_fitted(self)
         rows = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
-        axes = self.pca_.components_.T.astype(np.float64)
-        origin, projected = self.pca_.mean_.astype(np.float64) @ axes, np.empty((len(rows), axes.shape[1]), rows.dtype)
+        axes = self.components_.T
+        origin, projected = self.mean_ @ axes, np.empty((len(rows), axes.shape[1]), rows.dtype)
         for part in gen_batches(len(rows), _BATCH):
             projected[part] = rows[part].astype(np.float64) @ axes - origin
         return projected
+
+    @property
+    def _n_features_out(self) -> int:
+        return len(self.components_)
 
     def __sklearn_tags__(self) -> Tags:
         """Say that the floating type of the rows stays."""

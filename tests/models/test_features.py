@@ -118,6 +118,13 @@ def test_principal_components_are_those_of_pca_or_all_there_are(rows):
     assert PrincipalComponents(100).fit(X).get_feature_names_out()[-1] == "principalcomponents7"
 
 
+def test_directions_in_which_rows_do_not_vary_are_no_components():
+    X = np.random.default_rng(1).uniform(0, 255, size=(50, 8)).astype(np.float32)
+    X[:, 2], X[:, 5] = 255, (X[:, 0] + X[:, 1]) / 2  # an edge that is always white, and a mean of two others
+    assert PrincipalComponents(8).fit_transform(X).shape == (50, 6)
+    assert np.array_equal(PrincipalComponents(8).fit_transform(np.ones((50, 8))), np.zeros((50, 1)))
+
+
 @pytest.mark.parametrize("n_components", [0, -1, 0.95, "mle", None, np.float64(3)])
 def test_components_that_are_no_number_of_columns_are_refused(n_components):
     with pytest.raises(ValueError, match=r"n_components=.*: must be a whole number of at least 1"):
