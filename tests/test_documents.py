@@ -51,14 +51,15 @@ def test_modules_stay_small_enough_to_hold_in_the_head():
 
 
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+PARTS = {0.75: "three quarters"}
 TENS = {15.0: "fifteen", 30.0: "thirty"}
 SAID = [
     ("explanation/budget.md", f"Some time is kept for the end: {END_SECONDS:g} s"),
     ("explanation/budget.md", f"{MOST_ROWS} copies with hidden patches"),
     ("explanation/budget.md", f"{plan.BOX_SHARE:.0%} of the time and at least {plan.LEAST_BOX:g} s".replace("%", " %")),
     ("explanation/budget.md", f"It lasts until {plan.SEARCH_SHARE:.0%} of the time are gone".replace("%", " %")),
-    ("explanation/budget.md", f"at least {plan.LEAST_FULL_BOX:g} s (from budgets of about"),
-    ("explanation/budget.md", f"budgets of about {plan.minutes_for_augmentation()} minutes up"),
+    ("explanation/budget.md", f"{PARTS[plan.LEAST_EPOCHS]} of an epoch of them"),
+    ("explanation/budget.md", f"(where an epoch takes 90 s, from {plan.minutes_for_augmentation(90.0)} minutes up)"),
     ("explanation/budget.md", f"as the power {successive_halving.GAIN:g} of rows"),
     ("explanation/budget.md", f"whose last {NUMBERS[STALE]} trials gained nothing"),
     ("explanation/budget.md", f"would get fewer than {TENS[plan.ENOUGH_EPOCHS]} epochs each"),

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from fmnist_bench.search.allocation import Clock, next_study
-from fmnist_bench.search.plan import LEAST_FULL_BOX, SEARCH_SHARE, box_seconds
+from fmnist_bench.search.plan import SEARCH_SHARE, box_seconds
 from fmnist_bench.search.study import StudySearch
 from fmnist_bench.search.training import (
     Chosen,
@@ -82,7 +82,8 @@ class Phases:
             return found
         if not self._trains_networks():
             return self._search(left, span)
-        short = box_seconds(span) < LEAST_FULL_BOX
+        network = choose_study(self.studies)
+        short = network is not None and not network.has_room(box_seconds(span))
         found = self._search(self._before_training(reserve), span, short)
         best = max(self.studies, key=lambda search: search.promise)
         if found is None and not best.is_network:

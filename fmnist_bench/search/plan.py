@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 SEARCH_SHARE = 0.3  # of the time for trials, first looks included; the rest trains networks
 BOX_SHARE, LEAST_BOX = 0.06, 20.0  # of the time for trials, and seconds, that one network has in look or search
-LEAST_FULL_BOX = 100.0  # seconds; a network that has fewer learns nothing worth comparing from all rows
+LEAST_EPOCHS = 0.75  # of all train rows; a network that sees fewer learns nothing worth comparing from them
 LEAST_TRAINING = 20.0  # seconds; fewer are not worth starting a network for
 ENOUGH_EPOCHS, MANY_EPOCHS = 15.0, 30.0  # that each of two networks, and each of more, must get
 MOST_NETWORKS = 4
@@ -29,9 +29,26 @@ def box_seconds(span: float) -> float:
     return max(BOX_SHARE * span, LEAST_BOX)
 
 
-def minutes_for_augmentation() -> int:
-    """Minutes of budget from which on a network is compared with and without augmentation."""
-    return math.ceil(LEAST_FULL_BOX / BOX_SHARE / 60) + 1
+def has_room(box: float, epoch_seconds: float) -> bool:
+    """Whether a network learns enough in its `box` of seconds to be compared on all train rows.
+
+    Examples
+    --------
+    >>> has_room(36.0, 90.0), has_room(36.0, 2.0)
+    (False, True)
+    """
+    return box >= LEAST_EPOCHS * epoch_seconds
+
+
+def minutes_for_augmentation(epoch_seconds: float) -> int:
+    """Minutes of budget from which on a network is compared with and without augmentation.
+
+    Examples
+    --------
+    >>> minutes_for_augmentation(90.0)
+    20
+    """
+    return math.ceil(LEAST_EPOCHS * epoch_seconds / BOX_SHARE / 60) + 1
 
 
 def share_out(epochs: float, places: int, speedup: Callable[[int], float]) -> tuple[int, int, float]:

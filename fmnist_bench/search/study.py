@@ -8,7 +8,7 @@ from typing import Any
 
 from fmnist_bench.config.study import ROWS, Study
 from fmnist_bench.search.allocation import StudyClaim
-from fmnist_bench.search.plan import LEAST_FULL_BOX, minutes_for_augmentation
+from fmnist_bench.search.plan import has_room, minutes_for_augmentation
 from fmnist_bench.search.sampler import Sampler
 from fmnist_bench.search.successive_halving import AS_IT_STANDS, MORE, SuccessiveHalving
 from fmnist_bench.storage.results import NO_WEIGHTS, PREPARATION, PREPARED
@@ -154,21 +154,24 @@ class StudySearch:
             yield from self._of_plain(self.plain, box)
         if not self.sampler.chooses_rungs and self.first_rung == 0:
             yield from self._promoted(box)
-        if not self.exhausted and (math.isinf(box) or self.halving.trials) and self._has_room(box):
+        if not self.exhausted and (math.isinf(box) or self.halving.trials) and self.has_room(box):
             yield self._new(box)
 
     def _may_prepare(self, box: float) -> bool:
         """Whether the augmentation may learn: once, when there is a result without it to compare with."""
         ready = self.plain is not None and self.plain.best(1) and not self.exhausted and not self.running
-        return bool(ready) and self._has_room(box)
+        return bool(ready) and self.has_room(box)
 
-    def _has_room(self, box: float) -> bool:
+    def has_room(self, box: float) -> bool:
         """Whether the run is long enough to try more of a network than its first look."""
-        return not self.is_network or box >= LEAST_FULL_BOX
+        if not self.is_network or math.isinf(box):
+            return True
+        epoch = (self.plain or self).epoch_seconds()
+        return epoch > 0 and has_room(box, epoch)
 
     def _promoted(self, box: float) -> Iterator[Trial]:
         """The best configuration on all train rows, then what successive halving promotes."""
-        if not self._has_room(box):
+        if not self.has_room(box):
             return
         found = self.halving.best()
         if found is not None and not self.is_compared:
@@ -230,8 +233,8 @@ class StudySearch:
 
     def why_not_begun(self, box: float) -> str:
         """Say why no trial was begun."""
-        if self.plain is not None and not self._has_room(box):
-            return f"needs a budget of about {minutes_for_augmentation()} min"
+        if self.plain is not None and not self.has_room(box) and (epoch := self.plain.epoch_seconds()):
+            return f"needs a budget of about {minutes_for_augmentation(epoch)} min"
         return "the time was over before its turn"
 
     def ask(self, proposal: Trial) -> Trial | None:

@@ -10,7 +10,7 @@ from scenes import KNOWN, LEVELS, answer, ask, make, make_run, network
 from fmnist_bench.config.space import Range, Spec
 from fmnist_bench.config.study import DefaultConfiguration
 from fmnist_bench.search.optuna_sampler import OptunaSampler
-from fmnist_bench.search.plan import LEAST_FULL_BOX
+from fmnist_bench.search.plan import LEAST_EPOCHS
 from fmnist_bench.search.study import STALE, StudySearch
 from fmnist_bench.search.successive_halving import AS_IT_STANDS
 from fmnist_bench.storage.results import PREPARATION, PREPARED, TrialResult
@@ -210,8 +210,9 @@ def test_the_best_third_is_promoted_and_optuna_takes_the_rungs_apart(run):
 
 def test_in_a_short_run_a_network_has_its_look_alone(run):
     search = network(run)
+    assert search.search(1000.0, 20.0).rung == 0, "what waits is tried before it is known what an epoch costs"
     answer(search, run, search.ask(search.look(20.0)), accuracy=0.8, seconds=20.0)
-    assert search.search(1000.0, LEAST_FULL_BOX - 1) is None
+    assert search.search(1000.0, LEAST_EPOCHS * search.epoch_seconds() - 1) is None
     longer = search.search(1000.0, 150.0)
     assert (longer.rung, longer.seconds, longer.limit) == (1, 120.0, 150.0)
     assert search.search(1000.0, 110.0).seconds == 110.0, "its schedule is compressed"
@@ -247,8 +248,9 @@ def test_an_augmentation_learns_once_there_is_a_result_without_it(run):
 def test_a_network_s_augmentation_does_not_learn_in_a_short_run(run):
     plain = network(run)
     answer(plain, run, plain.ask(plain.look(20.0)), accuracy=0.8, seconds=20.0)
-    assert beside(plain, run).search(1000.0, LEAST_FULL_BOX - 1) is None
-    assert beside(plain, run).search(1000.0, LEAST_FULL_BOX).number == PREPARATION
+    box = LEAST_EPOCHS * plain.epoch_seconds()
+    assert beside(plain, run).search(1000.0, box - 1) is None
+    assert beside(plain, run).search(1000.0, box).number == PREPARATION
 
 
 def test_an_augmentation_is_compared_at_what_the_plain_study_had(run):
