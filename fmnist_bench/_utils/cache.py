@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fmnist_bench._utils.digests import digest_of_file
 from fmnist_bench._utils.files import replacing
 
-WORTH_KEEPING = 1.0  # seconds; what is computed faster than this costs more to store than to repeat
+WORTH_KEEPING = 3.0  # seconds; what is computed faster than this is rather repeated: a network's graph alone takes one
 
 _saved: list[float] = []
 

@@ -1,3 +1,4 @@
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,7 +13,7 @@ from troublemakers import Odd, Trouble
 from fmnist_bench._utils.errors import printable
 from fmnist_bench.pipeline import Pipeline
 from fmnist_bench.storage.results import TrialPruned, TrialResult
-from fmnist_bench.trials.evaluate import _history, run_trial
+from fmnist_bench.trials.evaluate import FEW_ROWS, _history, run_trial
 
 
 def ignore(step, score):
@@ -29,6 +30,20 @@ def test_scores_are_those_of_the_valid_rows(digits, split):
     assert result.fit_seconds > 0
     assert result.peak_memory > 2**20
     assert np.array_equal(pipeline.predict_proba(digits.X[split.validation]), result.valid_probabilities)
+
+
+def test_a_model_that_warms_up_is_measured_warm(digits, split):
+    class Warming(LogisticRegression):
+        warm = False
+
+        def predict_proba(self, X):
+            time.sleep(0 if self.warm else 0.5)
+            self.warm = True
+            return super().predict_proba(X)
+
+    assert len(split.validation) <= FEW_ROWS
+    result = run_trial(Pipeline(Warming(max_iter=2000)), digits.X, digits.y, split, ignore)
+    assert result.predict_seconds < 0.4
 
 
 def test_a_schedule_that_was_compressed_is_said(digits, split):
