@@ -223,13 +223,13 @@ class StudySearch:
         return min(seconds, box) if self.is_network else seconds
 
     def epoch_seconds(self) -> float:
-        """Seconds that an epoch of all train rows takes with one place, from the last trial; 0 where none has ended."""
-        searched = [record for record in self.records if record.phase != TRAIN and EPOCHS in record.fidelity]
-        last = next((record for record in reversed(searched) if record.is_complete), None)
-        if last is None:
-            return 0.0
-        epochs = last.fidelity.get(ROWS, 1.0) * last.fidelity[EPOCHS] * last.result.schedule_share
-        return float(last.result.fit_seconds / epochs)
+        """Seconds that an epoch of all train rows takes with one place; 0 where no trial is complete.
+
+        From the trial of most epochs, the last of these: the fewer there are, the more of its seconds built a graph.
+        """
+        searched = [r for r in self.records if r.is_complete and r.phase != TRAIN and EPOCHS in r.fidelity]
+        longest = max(reversed(searched), key=_epochs, default=None)
+        return 0.0 if longest is None else longest.result.fit_seconds / _epochs(longest)
 
     def why_not_begun(self, box: float) -> str:
         """Say why no trial was begun."""
@@ -320,6 +320,11 @@ def _key(trial: Trial) -> Hashable:
 def _of_model(config: Config) -> Config:
     """Leave out the parameters of an augmentation."""
     return frozenset(pair for pair in config if not pair[0].startswith("augment"))
+
+
+def _epochs(record: Trial) -> float:
+    """Epochs of all train rows that a trial has made."""
+    return float(record.fidelity.get(ROWS, 1.0) * record.fidelity[EPOCHS] * record.result.schedule_share)
 
 
 def _counts(record: Trial) -> bool:

@@ -294,8 +294,12 @@ def test_a_study_whose_last_trials_gained_nothing_is_stale(run):
     assert not search.claim(ready=True).stale
 
 
-def test_an_epoch_costs_what_the_last_trial_of_look_or_search_took_for_one(run):
+def test_an_epoch_costs_what_it_took_in_the_trial_of_most_epochs(run):
     search = network(run)
     assert search.epoch_seconds() == 0.0
     answer(search, run, search.ask(search.look(60.0)), seconds=30.0, schedule_share=0.5)
     assert search.epoch_seconds() == pytest.approx(60.0), "half of two epochs of half of the rows"
+    answer(search, run, ask(search), seconds=60.0)
+    assert search.epoch_seconds() == pytest.approx(10.0), "six epochs of all rows"
+    search.records.append(replace(search.records[0], number=2))
+    assert search.epoch_seconds() == pytest.approx(10.0), "of fewer epochs, though later"
