@@ -95,9 +95,17 @@ class Phases:
         due = [search for search in self.studies if search.count() < (self.trials or 1)]
         return min(self._proposals(due, left, math.inf), key=lambda pair: pair[0].count(), default=None)
 
-    def _proposals(self, studies: Sequence[StudySearch], left: float, box: float) -> list[Chosen]:
+    def _proposals(
+        self,
+        studies: Sequence[StudySearch],
+        left: float,
+        box: float,
+        propose: Callable[[StudySearch, float, float], Trial | None] = StudySearch.search,
+    ) -> list[Chosen]:
         """What the studies would try next; one augmentation learns at a time, others may find in a file what it did."""
-        found = [(search, trial) for search in studies if (trial := search.search(left, box)) is not None]
+        if left < SHORTEST:
+            return []
+        found = [(search, trial) for search in studies if (trial := propose(search, left, box)) is not None]
         if any(PREPARATION in search.running for search in self.studies):
             found = [(search, trial) for search, trial in found if trial.number != PREPARATION]
         return found
@@ -145,20 +153,19 @@ class Phases:
         found = self._compare(left, span, [search for search in self.studies if search is not to_be_trained])
         if short or found is not None:
             return found
-        pairs = self._proposals(self.studies, left, box_seconds(span)) if left >= SHORTEST else []
+        pairs = self._proposals(self.studies, left, box_seconds(span))
         if not pairs:
             return None
         ready = {search.study.name: (search, trial) for search, trial in pairs}
         claims = [search.claim(ready=search.study.name in ready) for search in self.studies]
         return ready[self.studies[next_study(claims)].study.name]
 
-    def _compare(self, left: float, span: float, among: Sequence[StudySearch] | None = None) -> Chosen | None:
+    def _compare(self, left: float, span: float, among: Sequence[StudySearch]) -> Chosen | None:
         """Choose the most promising family that is to be tried on all rows.
 
         In a run of a few minutes a network may make less of them than the best family: that one has half of the time.
         """
-        pairs = self._proposals(among or self.studies, left, box_seconds(span)) if left >= SHORTEST else []
-        first = [pair for pair in pairs if not pair[0].is_compared and not pair[1].new]
+        first = self._proposals(among, left, box_seconds(span), StudySearch.compare)
         return max(first, key=lambda pair: pair[0].promise, default=None)
 
     def _train(self, left: float) -> Chosen | None:

@@ -125,10 +125,21 @@ class StudySearch:
     def search(self, left: float, box: float = math.inf) -> Trial | None:
         """Propose the next trial that is likely to end within `left` seconds.
 
-        What waits first; then the best configuration on all train rows, since families are compared there; then what
-        successive halving promotes; then new configurations. `box` are the seconds that a network may take.
+        What waits first; then the best configuration on all train rows; then what successive halving promotes; then new
+        configurations. `box` are the seconds that a network may take.
         """
         return next((trial for trial in self._candidates(box) if trial.seconds <= left), None)
+
+    def compare(self, left: float, box: float = math.inf) -> Trial | None:
+        """Propose the trial by which families are compared: the best configuration so far on all train rows.
+
+        None where one has begun, or is not likely to end within `left` seconds. A study with an augmentation tries what
+        the one without it has.
+        """
+        if self.is_compared:
+            return None
+        candidates = self._on_all_rows(box) if self.plain is None else self._candidates(box)
+        return next((trial for trial in candidates if trial.seconds <= left and not trial.new), None)
 
     @property
     def is_compared(self) -> bool:
@@ -152,8 +163,8 @@ class StudySearch:
             yield self._proposal(wish, wish.rung, box)
         if self.plain is not None:
             yield from self._of_plain(self.plain, box)
-        if not self.sampler.chooses_rungs and self.first_rung == 0:
-            yield from self._promoted(box)
+        yield from self._on_all_rows(box)
+        yield from self._promoted(box)
         if not self.exhausted and (math.isinf(box) or self.halving.trials) and self.has_room(box):
             yield self._new(box)
 
@@ -169,14 +180,18 @@ class StudySearch:
         epoch = (self.plain or self).epoch_seconds()
         return epoch > 0 and has_room(box, epoch)
 
-    def _promoted(self, box: float) -> Iterator[Trial]:
-        """The best configuration on all train rows, then what successive halving promotes."""
-        if not self.has_room(box):
-            return
+    def _on_all_rows(self, box: float) -> Iterator[Trial]:
+        """The best configuration on all train rows."""
         found = self.halving.best()
-        if found is not None and not self.is_compared:
+        if found is not None and not self.is_compared and self._promotes(box):
             yield self._proposal(found, self.full_rung, box)
-        for trial in self.halving.promotions():
+
+    def _promotes(self, box: float) -> bool:
+        return self.first_rung == 0 and not self.sampler.chooses_rungs and self.has_room(box)
+
+    def _promoted(self, box: float) -> Iterator[Trial]:
+        """What successive halving promotes."""
+        for trial in self.halving.promotions() if self._promotes(box) else []:
             if not self.is_network or trial.rung < self.full_rung:
                 yield self._proposal(trial, trial.rung + 1, box)
 

@@ -138,7 +138,7 @@ def test_a_short_run_does_not_look_again_at_the_network_that_it_trains(run):
     cnn._enqueue({"model__learning_rate": 0.2}, "two", 0)
     short, long = (make_loop(run, [cnn, svm], budget, spent=60.0) for budget in (600.0, 3600.0))
     look(run, short)
-    found = [loop.phases._search(100.0, loop.clock.budget, loop is short) for loop in (short, long)]
+    found = [loop.phases._search(300.0, loop.clock.budget, loop is short) for loop in (short, long)]
     assert [search for search, _ in found] == [svm, cnn]
 
 

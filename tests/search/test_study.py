@@ -208,6 +208,18 @@ def test_the_best_third_is_promoted_and_optuna_takes_the_rungs_apart(run):
     assert states == [optuna.trial.TrialState.PRUNED, optuna.trial.TrialState.COMPLETE]
 
 
+def test_families_are_compared_before_other_defaults_are_looked_at(run):
+    two = DefaultConfiguration("two", {"model__C": 5.0, "model__degree": 3})
+    search = make(run, [*KNOWN, two], levels=LEVELS)
+    assert search.compare(math.inf) is None, "its look comes first"
+    answer(search, run, search.ask(search.look(60.0)), accuracy=0.9, seconds=2.0)
+    waiting, compared = search.search(math.inf), search.compare(math.inf)
+    assert (waiting.default, waiting.rung, compared.default, compared.rung) == ("two", 0, "one", 2)
+    assert search.compare(compared.seconds - 1) is None, "it would not end in time"
+    search.ask(compared)
+    assert search.compare(math.inf) is None, "one trial on all rows is enough to compare"
+
+
 def test_in_a_short_run_a_network_has_its_look_alone(run):
     search = network(run)
     assert search.search(1000.0, 20.0).rung == 0, "what waits is tried before it is known what an epoch costs"
