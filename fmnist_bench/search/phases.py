@@ -25,7 +25,6 @@ FIRST_SHARE = (
     0.5  # of the time left that a trial of an unknown cost may take, or a family that promises more than networks
 )
 SHORTEST = 1.0  # seconds; less than this is not worth starting a trial in
-WORTH_WAITING = 0.1  # of the time left that a training waits for places; else it has those that are free
 WAITED = 1.25  # times the wait of a training for places, what is tried meanwhile may take
 PLANS = 2  # times that networks are chosen for the train phase, if those that were chosen first have failed
 
@@ -185,7 +184,7 @@ class Phases:
         if not any(search.is_network and search.best(1) for search in self.studies):
             return False  # the look goes on
         self._plans += 1
-        places = self.free_places() if self._must_wait() > WORTH_WAITING * left else self.workers.capacity
+        places = self._places_for_training(left)
         now = self.clock.elapsed
         again = resume_training(self._planned, self.studies, now, left, places, self.workers.speedup)
         self._trainings = again or plan_training(self.studies, now, left, places, self.workers.speedup, self.seed)
@@ -194,9 +193,10 @@ class Phases:
         self._write_down(self._planned, [about(trial) for _, trial in self._trainings])
         return bool(self._trainings)
 
-    def _must_wait(self) -> float:
-        """Seconds after which every place is likely to be free."""
-        return self._wait_for(self.workers.capacity)
+    def _places_for_training(self, left: float) -> int:
+        """All places, where waiting for them leaves more place-seconds than those that are free now have."""
+        free, capacity = self.free_places(), self.workers.capacity
+        return capacity if (left - self._wait_for(capacity)) * capacity > left * free else free
 
     def _wait_for(self, places: int) -> float:
         """Seconds after which so many places are likely to be free."""

@@ -79,9 +79,16 @@ def test_a_family_that_promises_more_than_the_network_goes_first(run, accuracy, 
     look(run, loop, accuracies=(accuracy, 0.8))
     search, proposal, _ = begin(loop)
     assert (search, proposal.phase) == (svm if phase == SEARCH else cnn, phase)
-    if phase == SEARCH:
-        search, proposal, _ = begin(loop)
-        assert (search, proposal.phase, proposal.places) == (cnn, TRAIN, 1), "it does not wait for the other core"
+
+
+@pytest.mark.parametrize(("seconds", "places"), [(40.0, None), (60.0, 1)])
+def test_a_training_waits_for_a_core_while_that_gains_place_seconds(run, seconds, places):
+    cnn, svm = two_studies(run)
+    loop = make_loop(run, [cnn, svm], 180.0, spent=80.0)
+    look(run, loop)
+    svm.ask(replace(svm.search(100.0, 20.0), seconds=seconds))
+    begun = begin(loop)
+    assert (begun and begun[1].places) == places, "of 100 seconds that are left"
 
 
 def test_what_is_decided_is_written_down_before_it_is_trained(run):
