@@ -77,7 +77,7 @@ class Phases:
         if left is None or self.is_counted:
             return self._next_counted(math.inf if left is None else left)
         span = (self.clock.budget or 0.0) - reserve
-        if (found := self._look(span)) is not None:
+        if (found := self._look(left, span)) is not None:
             return found
         if not self._trains_networks():
             return self._search(left, span)
@@ -109,15 +109,16 @@ class Phases:
             found = [(search, trial) for search, trial in found if trial.number != PREPARATION]
         return found
 
-    def _look(self, span: float) -> Chosen | None:
+    def _look(self, left: float, span: float) -> Chosen | None:
         """Choose the next first look: one worker takes the slow families, the others the quick ones.
 
-        So there is an ensemble within the first minute; with one worker the quick ones come first.
+        So there is an ensemble within the first minute. The quick ones come first with one worker, and where a network
+        would not end.
         """
         box = box_seconds(span)
         looks = [(search, trial) for search in self.studies if (trial := search.look(box)) is not None]
         busy = any(search.running for search in self.studies if not search.study.space.is_quick)
-        quick = busy or self.workers.capacity == 1
+        quick = busy or self.workers.capacity == 1 or left < box
         return min(looks, key=lambda pair: pair[0].study.space.is_quick != quick, default=None)
 
     def _trains_networks(self) -> bool:

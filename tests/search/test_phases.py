@@ -58,6 +58,12 @@ def test_looks_come_first_and_one_worker_takes_the_slow_ones(run):
     assert begin(loop) is None, "the network is looked at, and the plan waits for what it makes of its time"
 
 
+def test_the_quick_look_comes_first_where_a_network_would_not_end(run):
+    cnn, svm = two_studies(run)
+    loop = make_loop(run, [cnn, svm], 40.0, spent=30.0)
+    assert begin(loop)[0] is svm
+
+
 def test_a_short_run_compares_families_and_then_trains_a_network(run):
     cnn, svm = two_studies(run)
     loop = make_loop(run, [cnn, svm], 600.0, spent=60.0)
