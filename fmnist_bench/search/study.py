@@ -219,23 +219,25 @@ class StudySearch:
 
     def _new(self, box: float) -> Trial:
         trial, seconds = self.trial({}, "", self.first_rung), self._seconds(None, self.first_rung, box)
-        return replace(trial, new=True, seconds=seconds, limit=self._limit(box))
+        return replace(trial, new=True, seconds=seconds, limit=self._limit(box, self.first_rung))
 
     def _proposal(self, like: Trial, rung: int, box: float) -> Trial:
         """Give a trial of the same configuration on a rung."""
         box *= MORE ** self.halving.timeouts(like.config, rung)
         trial, seconds = self.trial(like.parameters, like.default, rung), self._seconds(like.config, rung, box)
-        return replace(trial, seconds=seconds, limit=self._limit(box))
+        return replace(trial, seconds=seconds, limit=self._limit(box, rung))
 
-    def _limit(self, box: float) -> float | None:
-        return box if self.is_network and math.isfinite(box) else None
+    def _limit(self, box: float, rung: int) -> float | None:
+        """Seconds in which a network's schedule ends; one without rungs of epochs is cut short in its look alone."""
+        looks = self.study.space.compresses_schedule and rung == 0 < self.halving.top
+        return box if (self.is_network or looks) and math.isfinite(box) else None
 
     def _seconds(self, config: Config | None, rung: int, box: float) -> float:
         """Seconds that a trial is likely to take; a network's schedule is compressed to end in its box."""
         seconds = self.halving.seconds(config, rung)
         if not self.halving.trials and self.plain is not None:
             seconds = self.plain.halving.seconds(None if config is None else _of_model(config), rung)
-        return min(seconds, box) if self.is_network else seconds
+        return seconds if self._limit(box, rung) is None else min(seconds, box)
 
     def epoch_seconds(self) -> float:
         """Seconds that an epoch of all train rows takes with one place; 0 where no trial is complete.

@@ -178,6 +178,16 @@ def test_the_look_of_a_network_has_twice_its_seconds_after_a_timeout(run):
     assert search.look(48.0) is None, "three times are enough"
 
 
+def test_a_network_without_rungs_of_epochs_is_cut_short_in_its_look_alone(run):
+    spec = Spec("fmnist_bench.models.TransferClassifier", {"learning_rate": Range(0.1, 1.0)})
+    default = DefaultConfiguration("one", {"model__learning_rate": 0.5})
+    search = make(run, [default], spec, levels={"rows": (0.15, 1.0)})
+    search.study = replace(search.study, space=replace(search.study.space, compresses_schedule=True))
+    assert search.look(36.0).limit == 36.0
+    answer(search, run, search.ask(search.look(36.0)), seconds=30.0, schedule_share=0.5)
+    assert (search.compare(1000.0, 36.0).rung, search.compare(1000.0, 36.0).limit) == (1, None)
+
+
 def test_the_best_configuration_is_tried_on_all_rows_before_new_ones(run):
     search = make(run, KNOWN, levels=LEVELS)
     answer(search, run, ask(search), accuracy=0.7, seconds=2.0)
