@@ -19,6 +19,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, has_
 from fmnist_bench._utils.cache import cached_array, source_digest
 from fmnist_bench._utils.digests import digest_of
 from fmnist_bench._utils.probabilities import as_probabilities, check_classes
+from fmnist_bench._utils.soft_targets import SoftTargets
 from fmnist_bench.data.pixels import as_rows, check_image_shape, check_scale, image_shape_of, white_of
 
 LEAST_SECONDS = 1.0  # that a model with a deadline may take to train, however long what comes before it took
@@ -34,8 +35,8 @@ class Pipeline(ClassifierMixin, BaseEstimator):
     Parameters
     ----------
     model : estimator
-        A classifier. Its ``fit`` gets `validation_data`, `monitor`, `checkpoint` and `deadline` where its class
-        declares that it takes them: ``takes_validation_data = True``, and so on.
+        A classifier. Its ``fit`` gets `validation_data`, `monitor`, `checkpoint`, `deadline` and `soft_targets` where
+        its class declares that it takes them: ``takes_validation_data = True``, and so on.
     features : Pipeline or None
         Transformers between the pixels and the model.
     augment : sampler or None
@@ -79,6 +80,7 @@ class Pipeline(ClassifierMixin, BaseEstimator):
         sample_weight: ArrayLike | None = None,
         checkpoint: str | Path | None = None,
         deadline: float | None = None,
+        soft_targets: SoftTargets | None = None,
     ) -> Self:
         """Augment, transform, train.
 
@@ -97,11 +99,13 @@ class Pipeline(ClassifierMixin, BaseEstimator):
             File for the model to go on from after a kill, where it can.
         deadline : float or None
             When the training must be over, by ``time.monotonic()``; for a model that can end in time.
+        soft_targets : SoftTargets or None
+            What a teacher says of the rows, for a network; not with an augmentation, whose rows it has not seen.
 
         Raises
         ------
         ValueError
-            Unusable rows, labels or weights; weights that the model does not take.
+            Unusable rows, labels or weights; weights or soft targets that the model does not take.
         PredictionError
             Where the classes of the fitted model are not those of `y`.
         """
@@ -111,7 +115,10 @@ class Pipeline(ClassifierMixin, BaseEstimator):
         rows, labels = augment.fit_resample(pixels, targets) if augment is not None else (pixels, targets)
         given = {} if weights is None else _weights(self.model_, _of_all_rows(weights, pixels, rows))
         transformed = self._fit_features(rows, labels)
-        extras = self._extras(validation_data, monitor=monitor, checkpoint=checkpoint, deadline=deadline)
+        how = {"monitor": monitor, "checkpoint": checkpoint, "deadline": deadline, "soft_targets": soft_targets}
+        extras = self._extras(validation_data, **how)
+        if soft_targets is not None and "soft_targets" not in extras:
+            raise ValueError(f"soft targets: {type(self.model_).__name__} does not learn from a teacher")
         self.model_.fit(transformed, labels, **extras, **given)
         self.classes_ = np.unique(targets)
         check_classes(self.model_.classes_, self.classes_)

@@ -20,7 +20,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from troublemakers import Doubler, Trouble
 
 from fmnist_bench._utils import cache
+from fmnist_bench._utils.soft_targets import SoftTargets
 from fmnist_bench.models.features import ImageFeatures
+from fmnist_bench.models.networks.cnn import CNNClassifier
 from fmnist_bench.models.networks.transfer import TransferClassifier
 from fmnist_bench.models.saved import forget_places, load_model, save_model
 from fmnist_bench.pipeline import Augmentations, Pipeline, tell_image_shape
@@ -307,3 +309,11 @@ def expected_failures(estimator):
 )
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
+
+
+def test_what_a_teacher_says_reaches_the_model_or_is_refused(digits):
+    soft = SoftTargets(np.eye(10)[digits.y[:100]])
+    with pytest.raises(ValueError, match="soft targets: GaussianNB does not learn from a teacher"):
+        Pipeline(GaussianNB()).fit(digits.X[:100], digits.y[:100], soft_targets=soft)
+    with pytest.raises(ValueError, match="soft targets have the shape"):  # by the network itself
+        Pipeline(CNNClassifier()).fit(digits.X[:99], digits.y[:99], soft_targets=soft)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from fmnist_bench._utils.lazy import exports
 
 if TYPE_CHECKING:
+    from fmnist_bench._utils.soft_targets import SoftTargets as SoftTargets
     from fmnist_bench.models.augmentation.classic import ClassicAugmentation as ClassicAugmentation
     from fmnist_bench.models.augmentation.gan import ConditionalGAN as ConditionalGAN
     from fmnist_bench.models.boosting import XGBoostClassifier as XGBoostClassifier
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from fmnist_bench.models.features import PrincipalComponents as PrincipalComponents
     from fmnist_bench.models.networks._base import KerasClassifier as KerasClassifier
     from fmnist_bench.models.networks._muon import Muon as Muon
-    from fmnist_bench.models.networks._targets import SoftTargets as SoftTargets
     from fmnist_bench.models.networks.cnn import CNNClassifier as CNNClassifier
     from fmnist_bench.models.networks.distillation import distill as distill
     from fmnist_bench.models.networks.hypermodel import HyperModelClassifier as HyperModelClassifier
@@ -34,7 +34,7 @@ HOMES = {
     "Muon": "fmnist_bench.models.networks._muon",
     "PrincipalComponents": "fmnist_bench.models.features",
     "SVC": "fmnist_bench.models.svm",
-    "SoftTargets": "fmnist_bench.models.networks._targets",
+    "SoftTargets": "fmnist_bench._utils.soft_targets",
     "TransferClassifier": "fmnist_bench.models.networks.transfer",
     "XGBoostClassifier": "fmnist_bench.models.boosting",
     "distill": "fmnist_bench.models.networks.distillation",

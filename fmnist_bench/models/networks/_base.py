@@ -19,6 +19,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from fmnist_bench._utils.soft_targets import SoftTargets
 from fmnist_bench.data import pixels
 from fmnist_bench.models.augmentation._batch import Augment
 from fmnist_bench.models.networks import _backend
@@ -30,7 +31,7 @@ from fmnist_bench.models.networks._layers import adapt_layers
 from fmnist_bench.models.networks._muon import Muon
 from fmnist_bench.models.networks._parameters import check_training, row_weights
 from fmnist_bench.models.networks._saved import NetworkAsBytes
-from fmnist_bench.models.networks._targets import SoftTargets, encode
+from fmnist_bench.models.networks._targets import encode
 from fmnist_bench.models.networks._training import train_network
 
 Pair = tuple[ArrayLike, ArrayLike] | None
@@ -110,7 +111,7 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
     Erasing Data Augmentation" (2020); Loshchilov and Hutter, "Decoupled Weight Decay Regularization" (2019).
     """
 
-    takes_validation_data = takes_monitor = takes_checkpoint = takes_deadline = True
+    takes_validation_data = takes_monitor = takes_checkpoint = takes_deadline = takes_soft_targets = True
     compresses_schedule = True  # a deadline shortens the training to a whole one, it does not cut it off
 
     optimizer: str = "sgd"

@@ -6,10 +6,11 @@ from typing import Any
 
 import keras
 
+from fmnist_bench._utils.soft_targets import SoftTargets
 from fmnist_bench.models.networks._backend import compiles
 from fmnist_bench.models.networks._batches import Batches
 from fmnist_bench.models.networks._callbacks import TrainingCallback
-from fmnist_bench.models.networks._targets import SoftTargets, loss_and_accuracy
+from fmnist_bench.models.networks._targets import loss_and_accuracy
 
 
 def train_network(

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fmnist_bench._utils.probabilities import as_probabilities, check_classes
+from fmnist_bench._utils.soft_targets import SoftTargets
 from fmnist_bench.data.pixels import as_rows
 from fmnist_bench.models.networks._base import KerasClassifier
-from fmnist_bench.models.networks._targets import SoftTargets
 
 
 def distill(

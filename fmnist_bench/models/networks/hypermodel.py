@@ -66,7 +66,7 @@ class HyperModelClassifier(KerasClassifier):
         own loss and metrics; empty if its `fit` leaves out the callbacks that it gets.
     """
 
-    takes_checkpoint = False
+    takes_checkpoint = takes_soft_targets = False  # it compiles its network with a loss of its own
     compresses_schedule = False  # its learning rate is the HyperModel's own; a deadline cuts it off
     free_arguments = True  # the names of hyperparameters are known to the HyperModel alone
     discover = staticmethod(discover)

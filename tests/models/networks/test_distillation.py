@@ -4,8 +4,8 @@ import pytest
 from sklearn.svm import SVC
 
 from fmnist_bench._utils.errors import PredictionError
+from fmnist_bench._utils.soft_targets import SoftTargets
 from fmnist_bench.models import CNNClassifier, distill
-from fmnist_bench.models.networks._targets import SoftTargets
 from fmnist_bench.models.networks.hypermodel import HyperModelClassifier
 from fmnist_bench.models.saved import load_model, save_model
 

@@ -2,7 +2,8 @@ import keras
 import numpy as np
 import pytest
 
-from fmnist_bench.models.networks._targets import DistillationLoss, SoftTargets, encode, loss_and_accuracy
+from fmnist_bench._utils.soft_targets import SoftTargets
+from fmnist_bench.models.networks._targets import DistillationLoss, encode, loss_and_accuracy
 
 P = np.array([[0.9, 0.09, 0.01], [0.2, 0.5, 0.3]])
 
