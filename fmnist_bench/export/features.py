@@ -33,8 +33,8 @@ def hog(g: Graph, images: str, shape: tuple[int, int, int], orientations: int, c
     Gradients of bytes are whole numbers, so that the votes of a pixel are looked up: in a table which onnxruntime
     makes, when it loads the file, of the length and the angle of each gradient. Sums are added in NumPy's order.
     """
-    height, width, _ = shape
-    down, right = _steepest(g, _gradient(g, images, 1, height), _gradient(g, images, 2, width))
+    height, width, channels = shape
+    down, right = _steepest(g, _gradient(g, images, 1, height), _gradient(g, images, 2, width), channels)
     votes = g.op("Gather", _votes(g, orientations), _place(g, down, right), axis=0)
     rows, columns = tents(height, cell_size), tents(width, cell_size)
     votes = g.op("MatMul", rows, g.reshape(votes, -1, height, width * orientations))
@@ -54,12 +54,13 @@ def _gradient(g: Graph, images: str, axis: int, size: int) -> str:
     return g.op("Pad", g.op("Sub", after, before), pads)
 
 
-def _steepest(g: Graph, down: str, right: str) -> tuple[str, str]:
+def _steepest(g: Graph, down: str, right: str, channels: int) -> tuple[str, str]:
     """Take at each pixel the channel with the steepest gradient, the first of equals; of shape (n, height, width)."""
-    size = g.op("Gather", _lengths(g), _place(g, down, right), axis=0)
-    channel = g.op("ArgMax", size, axis=3, keepdims=1)
-    taken = (g.op("GatherElements", each, channel, axis=3) for each in (down, right))
-    down, right = (g.op("Squeeze", each, ints(3)) for each in taken)
+    if channels > 1:
+        size = g.op("Gather", _lengths(g), _place(g, down, right), axis=0)
+        channel = g.op("ArgMax", size, axis=3, keepdims=1)
+        down, right = (g.op("GatherElements", each, channel, axis=3) for each in (down, right))
+    down, right = (g.op("Squeeze", each, ints(3)) for each in (down, right))
     return down, right
 
 
