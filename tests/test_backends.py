@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -36,11 +37,17 @@ LOAD = """
 difference = load_model(Path("model.skops")).predict_proba(X) - np.load("probabilities.npy")
 assert abs(difference).max() < 1e-4, abs(difference).max()
 """
+EXPORT = """
+from onnx_files import computed
+difference = computed(load_model(Path("model.skops")), X) - np.load("probabilities.npy")
+assert abs(difference).max() < 1e-4, abs(difference).max()
+"""
 
 
 def under(backend, code, folder):
     """Run code in a process of its own with a back end."""
-    environment = {**os.environ, "KERAS_BACKEND": backend}
+    paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": paths}
     command = [sys.executable, "-c", START.format(backend=backend) + code]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -50,9 +57,9 @@ def under(backend, code, folder):
 @pytest.mark.parametrize(
     ("first", "second"), [("tensorflow", "torch"), ("torch", "tensorflow"), ("jax", "torch"), ("tensorflow", "jax")]
 )
-def test_a_model_saved_under_one_back_end_loads_under_the_other(kind, first, second, tmp_path):
+def test_a_saved_model_is_loaded_and_exported_by_another_back_end(kind, first, second, tmp_path):
     under(first, FIT.format(make=MAKE[kind]), tmp_path)
-    under(second, LOAD, tmp_path)
+    under(second, LOAD + EXPORT, tmp_path)
 
 
 @pytest.mark.parametrize("backend", ["torch", "jax"])
