@@ -152,6 +152,8 @@ def export_run(
         places.append(source.run.folder / EXPORT_FACTS)
     for place in dict.fromkeys(places):
         write_text(place, json.dumps(facts, indent=1) + "\n")
+    if len(places) > 1 or places[0] == source.run.folder / EXPORT_FACTS:
+        yield f"python -m fmnist_bench report {name} adds this to the report"
 
 
 def find_source(name: Path, mlruns: str | Path) -> Source:

@@ -38,6 +38,7 @@ def test_a_run_is_exported_and_measured(exported, digits):
     assert facts["difference"] <= 1e-4 and facts["bytes"] == (folder / "ensemble.onnx").stat().st_size
     assert {row["rows"] for row in facts["latency"]} == {1, 100, 1000}
     assert f"agrees with the original on {facts['rows']} validation rows" in said and "ms a row" in said
+    assert said.endswith("python -m fmnist_bench report all adds this to the report\n")
 
 
 def test_the_report_shows_the_export_until_the_ensemble_changes(exported, capsys):
