@@ -206,7 +206,7 @@ def _open_workers(benchmark: Benchmark, n: int | None, cluster: str) -> Workers:
     else:
         trials = benchmark.trials or (1 if benchmark.budget is None else None)
         workers = LocalWorkers(n, None if trials is None else trials * len(benchmark.studies))
-    for space in benchmark.spaces:
+    for space in (*benchmark.spaces, *(student.space for student in benchmark.students)):
         workers.check(space.resources, f"study {space.name}")
     return workers
 
@@ -296,12 +296,12 @@ def _load_and_check(
 ) -> tuple[Benchmark, Dataset, Split]:
     threading.Thread(target=warm_up, daemon=True).start()
     # Imports go on while the data are read.
-    prepare((use for space in benchmark.spaces for use in space.uses), allow_import)
+    prepare((use for study in (*benchmark.studies, *benchmark.students) for use in study.space.uses), allow_import)
     if (dataset := given) is None:
         dataset = load_dataset(benchmark.data, "train", path=path, **benchmark.reading)
     split = _split(benchmark, dataset)
     benchmark = with_hyperspaces(benchmark, allow_import)
     for study in benchmark.studies:
         check_drawing(study)
-    compressing = check_in_worker(benchmark.studies, allow_import)
+    compressing = check_in_worker(benchmark.studies, allow_import, benchmark.students)
     return benchmark.with_compressing(compressing), dataset, split

@@ -1,13 +1,8 @@
 """One call of a benchmark, after everything that the user gave has been checked: search, ensemble, report."""
 
-import contextlib
 import math
-import os
-import signal
-import stat
 import statistics
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -28,11 +23,13 @@ from fmnist_bench.report.opening import open_test_set
 from fmnist_bench.search.allocation import Clock
 from fmnist_bench.search.loop import Search, SearchSettings, make_study_searches
 from fmnist_bench.search.study import StudySearch
+from fmnist_bench.search.teaching import Teaching
 from fmnist_bench.storage.run_folder import Run
 from fmnist_bench.storage.trial import Trial, best
 from fmnist_bench.tracking.registry import registered_name
 from fmnist_bench.tracking.tracker import Tracker
 from fmnist_bench.trials.local import Workers
+from fmnist_bench.trials.stop import stops_on_signal
 
 TEST_ROWS = 10_000  # for the time that predicting them takes; how many there are is unknown until the report
 END_SECONDS = 20.0  # choosing the ensemble, registering it, figures, report
@@ -145,13 +142,14 @@ class Session:
         self._open()
         for note in self.dataset.notes:
             self.progress.message(f"{self.dataset.name}: {note}")
-        for study in self.benchmark.studies:
+        for study in (*self.benchmark.studies, *self.benchmark.students):
             tracker.open_study(study.name, study.space.name, study.settings)
         tracker.show(partial(mlflow_notes.begin, about=self._about(), dataset=self.dataset, split=self.split))
         search = self._search(tracker)
         then = "writing the report" if self.dataset.in_memory else "opening the test set for the report"
         self.progress.message(f"Choosing the ensemble, then {then}")
         self._choose(search.studies)
+        self._teach(search)
         self.run.save_state(stopped=search.stop.is_set(), environment=self._environment())
         with open_test_set(self.run, self.options.allow_import, self.progress.message) as opened:
             self._register(tracker)
@@ -185,6 +183,7 @@ class Session:
             settings=replace(self.benchmark, seed=0).digest(),
             machine=machine(),
             command=command(),
+            students=[student.name for student in self.benchmark.students],
             parts={study.name: study.parts for study in self.benchmark.studies},
             ranges={
                 study.name: {name: (r.low, r.high) for name, r in study.ranges().items() if not r.choices}
@@ -228,12 +227,13 @@ class Session:
             self.options.weights_dir,
         )
         search = Search(studies, self.run, tracker, self.clock, self.workers, settings, self.progress)
-        self.progress.run_started(benchmark.name, self.clock.left(), [study.study.name for study in studies])
+        names = [study.name for study in (*benchmark.studies, *benchmark.students)]
+        self.progress.run_started(benchmark.name, self.clock.left(), names)
         for study in studies:
             self._show_state(study)
         search.settle()
-        with _stops_on_signal(search.interrupt):
-            search.loop(lambda: self._end_seconds(studies))
+        with stops_on_signal(search.interrupt):
+            search.loop(lambda: self._end_seconds(studies) + self._teaching_seconds(search))
         return search
 
     def _withdraw_damaged(self, tracker: Tracker) -> None:
@@ -284,6 +284,22 @@ class Session:
         if records := [record for study in studies for record in study.best(settings.per_study)]:
             choose_ensemble(self.run, records, self.dataset, settings, say, allowed)
 
+    def _teaching(self, search: Search) -> Teaching | None:
+        config = self.benchmark.distill
+        return None if config is None else Teaching(search, config, self.dataset)
+
+    def _teaching_seconds(self, search: Search) -> float:
+        if (teaching := self._teaching(search)) is None:
+            return 0.0
+        n = self.benchmark.ensemble.per_study
+        return teaching.seconds([record for study in search.studies for record in study.best(n)])
+
+    def _teach(self, search: Search) -> None:
+        """Let the ensemble teach, where the benchmark says so; Ctrl-C leads to the report."""
+        if (teaching := self._teaching(search)) is not None:
+            with stops_on_signal(search.interrupt):
+                teaching.teach(self._end_seconds(search.studies))
+
     def _register(self, tracker: Tracker) -> None:
         """Register the ensemble, if there is any; each of its members is known to load and to predict."""
         if not self.run.state.get("members"):
@@ -311,40 +327,3 @@ def _crowding(records: Sequence[Trial]) -> float:
     """How many times longer than alone what computes takes here: by what trials waited for a processor."""
     waits = [r.result.fit_seconds / r.result.fit_cpu_seconds for r in records if r.result.fit_cpu_seconds > LEAST_CPU]
     return min(max(statistics.median(waits or [1.0]), 1.0), MOST_CROWDING)
-
-
-@contextlib.contextmanager
-def _stops_on_signal(interrupt: Callable[[], bool]) -> Iterator[None]:
-    """Let the first Ctrl-C, SIGTERM or SIGHUP end the search alone; one that is nothing new ends the program."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    if before[signal.SIGHUP] is signal.SIG_IGN:  # by nohup
-        del before[signal.SIGHUP]
-
-    def handle(number: int, frame: Any) -> None:
-        if number == signal.SIGHUP:  # of a terminal that is closed shell and kernel tell: from now on it is ignored
-            signal.signal(signal.SIGHUP, signal.SIG_IGN)
-            before.pop(signal.SIGHUP, None)
-            _leave_terminal()
-        if not interrupt() and number != signal.SIGHUP:
-            raise KeyboardInterrupt
-
-    for number in before:
-        signal.signal(number, handle)
-    try:
-        yield
-    finally:
-        for number, earlier in before.items():
-            signal.signal(number, earlier)
-
-
-def _leave_terminal() -> None:
-    """Say nothing more to a terminal that is gone: writing to it is an error."""
-    for stream in (1, 2):
-        with contextlib.suppress(OSError):
-            if stat.S_ISCHR(os.fstat(stream).st_mode) and not os.isatty(stream):
-                nowhere = os.open(os.devnull, os.O_WRONLY)
-                os.dup2(nowhere, stream)
-                os.close(nowhere)

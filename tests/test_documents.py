@@ -11,7 +11,7 @@ from fmnist_bench.config.files import find_files
 from fmnist_bench.config.loader import load_space, load_suite
 from fmnist_bench.config.study import MOST_VALIDATION, EnsembleConfig
 from fmnist_bench.report.occlusion import MOST_ROWS
-from fmnist_bench.search import allocation, phases, plan, successive_halving, training
+from fmnist_bench.search import allocation, phases, plan, successive_halving, teaching, training
 from fmnist_bench.search.study import STALE
 from fmnist_bench.session import END_SECONDS
 from fmnist_bench.storage.results import STATUSES
@@ -67,6 +67,7 @@ SAID = [
     ("explanation/budget.md", f"gets {NUMBERS[round(10 * (1 - allocation.RATIO))]} tenths of the time"),
     ("explanation/budget.md", f"at least {phases.LEAST_LIMIT:g} s and as long as the search lasts"),
     ("explanation/budget.md", f"Idleness: {local.STALL:g} s"),
+    ("how-to/distill.md", f"Each needs at least {teaching.LEAST_SECONDS:g} s of its own"),
     ("reference/events.md", f"did nothing for {local.STALL:g} s"),
     ("explanation/ensemble.md", f"After {EnsembleConfig.max_steps} steps"),
 ]

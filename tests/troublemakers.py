@@ -240,7 +240,8 @@ class Copyist(BaseEstimator):
         self.classes_ = np.unique(y)
         self.means_ = np.stack([X[y == label].mean(axis=0) for label in self.classes_]).astype(np.uint8)
         self.history_ = {"step": [1000], "fidelity": [0.9]}
-        monitor(1000, 0.9)
+        if monitor is not None:
+            monitor(1000, 0.9)
         return self
 
     def save(self, path):

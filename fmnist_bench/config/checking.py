@@ -44,6 +44,21 @@ def compresses_schedule(study: Study, allow_import: Sequence[str] = ()) -> bool:
     return declared and takes(target, "deadline") and "random_state" in inspect.signature(target).parameters
 
 
+def check_student(study: Study, allow_import: Sequence[str] = ()) -> None:
+    """Refuse a model that cannot learn from what a teacher says.
+
+    Raises
+    ------
+    InputError
+    """
+    use = study.space.model.use
+    if not takes(resolve(use, f"study {study.space.name}, [model]", allow_import), "soft_targets"):
+        raise InputError(
+            f"[distill], student: {use} cannot learn from a teacher; must be a network such as "
+            "fmnist_bench.models.CNNClassifier"
+        )
+
+
 def _configurations(study: Study) -> Iterator[tuple[dict[str, Any], str]]:
     """Yield configurations, and what each of them is."""
     ranges, where = study.ranges(), f"study {study.space.name}"

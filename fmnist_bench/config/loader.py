@@ -12,7 +12,15 @@ from fmnist_bench._utils.errors import InputError, nearest
 from fmnist_bench.config.files import find_files, purpose, read_toml
 from fmnist_bench.config.parsing import check_keys, parse_space, repeated, take
 from fmnist_bench.config.space import is_number
-from fmnist_bench.config.study import DEFAULT_BUDGET, HIGHEST_SEED, Benchmark, EnsembleConfig, SearchSpace
+from fmnist_bench.config.study import (
+    DEFAULT_BUDGET,
+    HIGHEST_SEED,
+    STUDENT,
+    Benchmark,
+    DistillConfig,
+    EnsembleConfig,
+    SearchSpace,
+)
 from fmnist_bench.config.suite import Suite, Task
 from fmnist_bench.data.readers.parts import LARGEST_SIDE
 
@@ -178,8 +186,14 @@ ENSEMBLE_RULES: Rules = {
     "per_study": WHOLE,
     "max_latency": (lambda v: is_number(v) and v > 0, "a number of milliseconds above 0"),
 }
+STUDENT_WORDS = f"a named configuration of a network, such as {STUDENT}"
+DISTILL_RULES: Rules = {
+    "student": (lambda v: isinstance(v, str), STUDENT_WORDS),
+    "share": (lambda v: is_number(v) and 0 < v <= 0.5, "a number above 0 and at most 0.5"),
+    "synthetic": (lambda v: isinstance(v, bool), "true or false"),
+}
 BUDGET, BUDGET_PER_TASK = "budget", "budget_per_task"
-BENCHMARK_KEYS = {*BENCHMARK_RULES, *TASK_RULES, BUDGET, BUDGET_PER_TASK, "ensemble", "studies"}
+BENCHMARK_KEYS = {*BENCHMARK_RULES, *TASK_RULES, BUDGET, BUDGET_PER_TASK, "distill", "ensemble", "studies"}
 
 
 def _one_or_several(value: Any, allows: Callable[[Any], bool]) -> bool:
@@ -222,8 +236,27 @@ def _parse_rest(table: Mapping[str, Any], path: Path) -> Benchmark:
         budget=budget,
         spaces=spaces,
         ensemble=EnsembleConfig(**_checked(ensemble, ENSEMBLE_RULES, f"{path}: ensemble.")),
+        distill=_distill(take(table, "distill", {}, str(path)), spaces, path) if "distill" in table else None,
         **plain,
     )
+
+
+def _distill(table: Mapping[str, Any], spaces: Sequence[SearchSpace], path: Path) -> DistillConfig:
+    where = f"{path}: distill."
+    check_keys(table, set(DISTILL_RULES), f"{path}, [distill]")
+    given = _checked(table, DISTILL_RULES, where)
+    config = DistillConfig(load_space(given.pop("student", STUDENT)), **given)
+    student = config.student
+    if open_ := [*student.ranges()]:
+        raise InputError(f"{where}student: {student.name} has ranges, such as of {open_[0]}; must be {STUDENT_WORDS}")
+    studies = [study for space in spaces for study in space.studies]
+    if taken := {study.name for study in studies} & {study.name for study in config.students}:
+        raise InputError(f"{path}, studies: {min(taken)} is the name of what [distill] teaches; rename the file")
+    if config.synthetic and not any(study.augmented for study in studies):
+        raise InputError(
+            f"{where}synthetic: no study of the benchmark has a table [augment], whose GAN would draw them"
+        )
+    return config
 
 
 def _budget(table: Mapping[str, Any], path: Path) -> float | None:

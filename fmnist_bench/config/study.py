@@ -23,6 +23,8 @@ SEARCHED = ("ratio", "balance")  # of an augmentation that learns once for all t
 QUICK = "sklearn.", "fmnist_bench.models.svm"
 ROWS = "rows"  # the one fidelity that is no argument: share of the train rows
 SEED = "model__random_state"
+STUDENT = "cnn-small"  # that an ensemble teaches where a benchmark names no other
+DISTILLED, UNDISTILLED, WITH_SYNTHETIC = STUDENTS = ("distilled", "undistilled", "distilled+synthetic")
 
 
 @dataclass(frozen=True)
@@ -255,6 +257,31 @@ class EnsembleConfig:
 
 
 @dataclass(frozen=True)
+class DistillConfig:
+    """How the ensemble teaches a small network, once it is chosen.
+
+    Attributes
+    ----------
+    student : SearchSpace
+        A network without any range: one configuration.
+    share : float
+        Of the budget in which all students learn, above 0 to 0.5.
+    synthetic : bool
+        Whether one more student learns from synthetic images, too, which a GAN of the run draws.
+    """
+
+    student: SearchSpace
+    share: float = 0.1
+    synthetic: bool = False
+
+    @property
+    def students(self) -> tuple[Study, ...]:
+        """The network that is taught, its twin that is not, and perhaps one that sees synthetic images."""
+        names = STUDENTS if self.synthetic else STUDENTS[:2]
+        return tuple(Study(replace(self.student, name=name)) for name in names)
+
+
+@dataclass(frozen=True)
 class Benchmark:
     """What is compared: data set, split, seed, budget, studies, ensemble.
 
@@ -265,6 +292,8 @@ class Benchmark:
         rows, or where it has none a sixth of the rows, at most `MOST_VALIDATION`.
     resize, skip_unreadable : int or None, bool
         How the images are read, see `fmnist_bench.data.dataset.load_dataset`.
+    distill : DistillConfig or None
+        None teaches nobody.
     """
 
     name: str
@@ -278,11 +307,17 @@ class Benchmark:
     trials: int | None = None
     spaces: tuple[SearchSpace, ...] = ()
     ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
+    distill: DistillConfig | None = None
 
     @property
     def studies(self) -> tuple[Study, ...]:
         """The studies over every search space."""
         return tuple(study for space in self.spaces for study in space.studies)
+
+    @property
+    def students(self) -> tuple[Study, ...]:
+        """What learns from the ensemble, and beside it; nobody as a rule."""
+        return () if self.distill is None else self.distill.students
 
     def with_compressing(self, names: Collection[str]) -> "Benchmark":
         """Let the search spaces of these `names`, and no others, have models that compress their schedules."""
@@ -296,9 +331,10 @@ class Benchmark:
         return {name: value for name, value in chosen.items() if value is not None and value is not False}
 
     def digest(self) -> str:
-        """Short hash of all that a search depends on: everything but budget, number of trials and limit of latency."""
-        content = asdict(replace(self, budget=None, trials=None))
-        del content["ensemble"]["max_latency"], content["resize"], content["skip_unreadable"]  # the fingerprint knows
+        """Short hash of all that a search depends on: not of budget, number of trials, limit of latency, students."""
+        content = asdict(replace(self, budget=None, trials=None, distill=None))
+        del content["ensemble"]["max_latency"], content["distill"]
+        del content["resize"], content["skip_unreadable"]  # the fingerprint knows
         for space in content["spaces"]:
             del space["compresses_schedule"]  # follows from the class
         return digest_of(json.dumps(content, sort_keys=True, default=str))[:8]

@@ -79,6 +79,17 @@ def offered(run: Run) -> list[Key]:
     return [(r.study, r.number) for records in found for r in records]
 
 
+def members_of(run: Run) -> list[tuple[str, int, float]]:
+    """Give study, trial and weight of each member of the ensemble; none where no trial was complete."""
+    return [(study, int(number), float(weight)) for study, number, weight, _ in run.state.get("members", [])]
+
+
+def combination_of(run: Run) -> Combination:
+    """Give how the members become one prediction."""
+    numbers = np.array([entry[2:] for entry in run.state["members"]], dtype=np.float64)
+    return Combination(numbers[:, 0], float(run.state["temperature"]), temperatures=numbers[:, 1])
+
+
 def costs_of(run: Run, records: Sequence[Trial]) -> NDArray[np.float64]:
     """Milliseconds that each model takes to predict a row."""
     return np.array([1000 * record.result.predict_seconds / len(run.y_valid()) for record in records])

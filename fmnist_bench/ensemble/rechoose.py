@@ -170,7 +170,8 @@ def _offered(run: Run, studies: Collection[str], every_trial: bool) -> list[Tria
     """Find complete trials whose probabilities are whole and, unless every trial counts, whose models are kept."""
     y, found = run.y_valid(), list[Trial]()
     columns: int | None = None
-    for study in dict.fromkeys(studies or run.state["studies"]):
+    searched = [study for study in run.state["studies"] if study not in run.state.get("students", ())]
+    for study in dict.fromkeys(studies or searched):
         for record in run.records(study):
             key = study, record.number
             kept = every_trial or (run.model_file(*key).is_file() and key not in given_up(run))

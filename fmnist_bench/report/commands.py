@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fmnist_bench._utils.digests import digest_of_file
+from fmnist_bench.config.study import DISTILLED
 from fmnist_bench.report.findings import Findings
 from fmnist_bench.storage.run_folder import MANIFEST, Run
 
@@ -20,6 +21,8 @@ def how_to_open(run: Run, findings: Findings) -> dict[str, str]:
     }
     if run.state.get("members"):
         found["Ensemble"] = f'fmnist_bench.load_ensemble("{_short(run.ensemble_folder)}")'
+    if (run.folder / DISTILLED / MANIFEST).is_file():
+        found["Distilled network"] = f'fmnist_bench.load_ensemble("{_short(run.folder / DISTILLED)}")'
     if (single := findings.best_single) and single.trial is not None:
         found["Best single model"] = f'fmnist_bench.load_model("{_short(run.model_file(single.name, single.trial))}")'
     return found

@@ -80,6 +80,10 @@ class Findings:
         Why there are none.
     exported : dict of str to Any
         What is known of the file that `export` has made of the ensemble; empty where there is none.
+    students : tuple of str
+        Those studies whose network the ensemble has taught, and its twin that it has not.
+    distillation : dict of str to Any
+        What is known of the lesson: the teacher's ``seconds``, number of ``synthetic`` images, whose ``generator``.
     """
 
     title: str
@@ -110,6 +114,8 @@ class Findings:
     occlusions: dict[str, tuple[Occlusion, ...]] = field(default_factory=dict)
     no_occlusions: str = ""
     exported: dict[str, Any] = field(default_factory=dict)
+    students: tuple[str, ...] = ()
+    distillation: dict[str, Any] = field(default_factory=dict)
 
     @property
     def opened(self) -> bool:

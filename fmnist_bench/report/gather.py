@@ -16,6 +16,7 @@ from fmnist_bench._utils.digests import digest_of_file
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench._utils.files import write_text
 from fmnist_bench.data.dataset import Dataset
+from fmnist_bench.ensemble.choose import combination_of, members_of
 from fmnist_bench.ensemble.usable import given_up, records_left
 from fmnist_bench.report.augmentations import compare
 from fmnist_bench.report.commands import how_to_go_on, how_to_open
@@ -24,7 +25,7 @@ from fmnist_bench.report.findings import Findings
 from fmnist_bench.report.importance import importances
 from fmnist_bench.report.kept_scores import kept_scores
 from fmnist_bench.report.occlusion import occlusions
-from fmnist_bench.report.opening import Opened, combination_of, members_of, openings, winners
+from fmnist_bench.report.opening import Opened, openings, winners
 from fmnist_bench.report.predictions import Probabilities
 from fmnist_bench.report.so_far import ensembles_so_far
 from fmnist_bench.storage.results import NOT_BEGUN, PREPARATION, TrialResult
@@ -91,6 +92,7 @@ def gather(run: Run, opened: Opened, environment: Mapping[str, str]) -> Findings
     records = {study: records_left(run, study) for study in run.state["studies"]}
     whole = {study: _whole(run, rows) for study, rows in records.items()}
     members, test, predicted = members_of(run), opened.test, opened.predicted
+    students = tuple(run.state.get("students", ()))
     contestants = [_contestant(run, records[study], winner, predicted) for study, winner in winners(run).items()]
     contestants.sort(key=lambda who: -float((who.valid_probabilities.argmax(axis=1) == run.y_valid()).mean()))
     findings = Findings(
@@ -113,8 +115,10 @@ def gather(run: Run, opened: Opened, environment: Mapping[str, str]) -> Findings
         parts=(parts := {study: tuple(parts) for study, parts in run.state.get("parts", {}).items()}),
         augmented=tuple(compare(run, whole, parts)),
         given_up=tuple((*key, reason) for key, reason in sorted(given_up(run).items())),
-        so_far=tuple(ensembles_so_far(run, whole)),
+        so_far=tuple(ensembles_so_far(run, {s: rows for s, rows in whole.items() if s not in students})),
         exported=_exported(run),
+        students=students,
+        distillation=dict(run.state.get("distillation", {})) if students else {},
         ranges={study: {k: tuple(v) for k, v in found.items()} for study, found in run.state.get("ranges", {}).items()},
         openings=openings(run),
         examples=_examples(run),

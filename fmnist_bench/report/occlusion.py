@@ -11,10 +11,10 @@ from itertools import pairwise
 import numpy as np
 
 from fmnist_bench._utils.digests import digest_of
+from fmnist_bench.ensemble.choose import combination_of
 from fmnist_bench.ensemble.usable import Key
 from fmnist_bench.report.contestant import Array, Contestant, Mistake, Occlusion
 from fmnist_bench.report.findings import Findings
-from fmnist_bench.report.opening import combination_of
 from fmnist_bench.report.predictions import Models
 
 SIDE = 7  # patches down, and across

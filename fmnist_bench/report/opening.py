@@ -5,13 +5,10 @@ import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench.data.dataset import BUILT_IN, Dataset, load_dataset
-from fmnist_bench.ensemble.choose import choose_again, offered
+from fmnist_bench.ensemble.choose import choose_again, members_of, offered
 from fmnist_bench.ensemble.rechoose import train_rows
-from fmnist_bench.ensemble.selection import Combination
 from fmnist_bench.ensemble.usable import Key, Say, faults_of_files, give_up, records_left
 from fmnist_bench.report.predictions import Models, Probabilities
 from fmnist_bench.storage.run_folder import Run
@@ -95,20 +92,9 @@ def note_opening(run: Run) -> None:
     run.save_state(test_set_opened=openings(run) + 1)
 
 
-def members_of(run: Run) -> list[tuple[str, int, float]]:
-    """Give study, trial and weight of each member of the ensemble; none where no trial was complete."""
-    return [(study, int(number), float(weight)) for study, number, weight, _ in run.state.get("members", [])]
-
-
-def combination_of(run: Run) -> Combination:
-    """Give how the members become one prediction."""
-    numbers = np.array([entry[2:] for entry in run.state["members"]], dtype=np.float64)
-    return Combination(numbers[:, 0], float(run.state["temperature"]), temperatures=numbers[:, 1])
-
-
 def winners(run: Run) -> dict[str, Trial]:
     """Find the best trial of each study that has one, among those whose models are kept and that are not given up."""
-    kept = set(offered(run))
+    kept = {*offered(run), *((student, 0) for student in run.state.get("students", ()))}
     left = {study: [r for r in records_left(run, study) if (study, r.number) in kept] for study in run.state["studies"]}
     return {study: found[0] for study, records in left.items() if (found := best(records, 1))}
 

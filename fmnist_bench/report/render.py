@@ -20,6 +20,7 @@ import numpy as np
 
 from fmnist_bench.report import tables
 from fmnist_bench.report.contestant import Array
+from fmnist_bench.report.distillation import distilled
 from fmnist_bench.report.findings import Findings
 from fmnist_bench.report.markdown import block, code, md
 from fmnist_bench.report.next_steps import next_steps
@@ -132,6 +133,7 @@ def _context(findings: Findings) -> dict[str, Any]:
         "next_steps": next_steps(findings),
         "members": tables.members(findings),
         "pairs": tables.pairs(findings, pair[1]) if pair else None,
+        "distilled": distilled(findings),
         "augmented": tables.augmented(findings),
         "generators": tables.generators(findings),
         "samples": {study: _address(png) for study, png in findings.samples.items()},

@@ -17,8 +17,8 @@ from fmnist_bench.search.optuna_sampler import OptunaSampler
 from fmnist_bench.search.phases import Phases
 from fmnist_bench.search.plan import box_seconds
 from fmnist_bench.search.sampler import Sampler
-from fmnist_bench.search.study import EPOCHS, StudySearch
-from fmnist_bench.search.training import STOPPED, Planned
+from fmnist_bench.search.study import StudySearch
+from fmnist_bench.search.training import STOPPED, Planned, with_epochs_made
 from fmnist_bench.storage.results import PREPARATION, TrialResult
 from fmnist_bench.storage.run_folder import Run
 from fmnist_bench.storage.trial import TRAIN, Trial
@@ -215,10 +215,8 @@ class Search:
 
     def _record(self, trial: Trial, result: TrialResult, seconds: float) -> Trial:
         record = replace(trial, result=result, seconds=seconds, ended=self.clock.elapsed)
-        if trial.phase == TRAIN and record.is_complete and EPOCHS in trial.fidelity:
-            epochs = max(1, round(trial.fidelity[EPOCHS] * result.schedule_share))  # that the clock left it
-            whole = replace(result, reason="", schedule_share=1.0)
-            record = replace(record, fidelity={**trial.fidelity, EPOCHS: epochs}, result=whole)
+        if trial.phase == TRAIN:
+            record = with_epochs_made(record)
         self.run.save_record(record)
         return record
 

@@ -170,6 +170,15 @@ def _training(search: StudySearch, parameters: Mapping[str, Any], default: str, 
     return replace(trial, phase=TRAIN, fidelity={**trial.fidelity, EPOCHS: longest})
 
 
+def with_epochs_made(record: Trial) -> Trial:
+    """Give the record of a training those epochs that the clock left it, as a whole schedule of so many."""
+    if not record.is_complete or EPOCHS not in record.fidelity:
+        return record
+    epochs = max(1, round(record.fidelity[EPOCHS] * record.result.schedule_share))
+    whole = replace(record.result, reason="", schedule_share=1.0)
+    return replace(record, fidelity={**record.fidelity, EPOCHS: epochs}, result=whole)
+
+
 def _rung(search: StudySearch, epochs: float) -> int:
     """Rung of a training of so many epochs; it is on all train rows even where these are few."""
     rungs = tuple(float(value) for value in search.study.space.fidelity.levels[EPOCHS])

@@ -29,6 +29,7 @@ from fmnist_bench.storage.trial_folder import GENERATOR, MODEL, PROBABILITIES, R
 
 STATE, SPLIT, JOURNAL, ORACLES, CHECKPOINTS = "run.json", "split.npz", "optuna.journal", "oracle", "checkpoints"
 ENSEMBLE, MANIFEST = "ensemble", "manifest.json"  # a folder, in an MLflow model, too; and a file in it
+LESSONS = "lessons"  # what the ensemble says of the rows that its students learn from, until they have
 EXPORT, EXPORT_FACTS = "ensemble.onnx", "ensemble.onnx.json"  # the ensemble as one file, and what is known of it
 NEEDED = ("benchmark", "created", "seconds", "studies")  # of what run.json tells
 STATE_TYPES = {
@@ -38,6 +39,7 @@ STATE_TYPES = {
     "studies": dict[str, str],
     "unlogged": list[list[Any]],
     "networks": list[dict[str, Any]],
+    "students": list[str],
     "class_names": list[str],
     "image_shape": list[int],
     "ranges": dict[str, dict[str, list[float]]],

@@ -16,7 +16,7 @@ from fmnist_bench.storage.results import NOT_BEGUN, STATUSES, TrialResult
 from fmnist_bench.storage.trial_folder import PROBABILITIES
 
 RECORD = "trial.json"
-LOOK, SEARCH, TRAIN = PHASES = ("look", "search", "train")  # of a run; each trial belongs to one
+LOOK, SEARCH, TRAIN, DISTILL = PHASES = ("look", "search", "train", "distill")  # of a run; each trial belongs to one
 UNNUMBERED = -2  # number of a trial that could be begun next
 PENDING = TrialResult(NOT_BEGUN)
 STORED = {"study", "number", "parameters", "default", "result", "seconds", "ended"}  # of every record

@@ -19,6 +19,7 @@ from fmnist_bench._utils.errors import describe, printable
 from fmnist_bench._utils.processes import cpu_seconds, peak_memory
 from fmnist_bench.data.dataset import Split
 from fmnist_bench.pipeline import Pipeline, takes
+from fmnist_bench.storage.lesson import Lesson
 from fmnist_bench.storage.results import (
     LAST_STEP,
     NO_WEIGHTS,
@@ -40,12 +41,20 @@ def run_trial(
     monitor: Monitor,
     checkpoint: Path | None = None,
     deadline: float | None = None,
+    lesson: Lesson | None = None,
 ) -> TrialResult:
-    """Fit `pipeline` in place on the train rows and score it on the validation rows; an exception becomes a status."""
+    """Fit `pipeline` in place on the train rows and score it on the validation rows; an exception becomes a status.
+
+    With a `lesson` it learns from what a teacher says, too, of these rows and of others.
+    """
     valid = X[split.validation], y[split.validation]
 
     def fit() -> None:
-        pipeline.fit(X[split.train], y[split.train], valid, monitor, checkpoint=checkpoint, deadline=deadline)
+        rows, labels, soft = X[split.train], y[split.train], None
+        if lesson is not None:
+            rows, labels, soft = lesson.added_to(rows, labels)
+        how: dict[str, Any] = {"checkpoint": checkpoint, "deadline": deadline, "soft_targets": soft}
+        pipeline.fit(rows, labels, valid, monitor, **how)
 
     return _result_of(fit, lambda: getattr(pipeline, "model_", None), lambda: _scored(pipeline, *valid))
 

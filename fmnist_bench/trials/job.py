@@ -23,12 +23,13 @@ from fmnist_bench._utils import early_end, stage_progress
 from fmnist_bench._utils.environment import cores
 from fmnist_bench._utils.errors import InputError, describe, printable
 from fmnist_bench._utils.files import replacing
-from fmnist_bench.config.checking import check_study, compresses_schedule
+from fmnist_bench.config.checking import check_student, check_study, compresses_schedule
 from fmnist_bench.config.study import ROWS, Study
 from fmnist_bench.data.dataset import Split
 from fmnist_bench.data.image_files import write_grid
 from fmnist_bench.models.saved import forget_places, load_named
 from fmnist_bench.pipeline import tell_image_shape
+from fmnist_bench.storage.lesson import read_lesson
 from fmnist_bench.storage.results import LAST_STEP, PREPARATION, PREPARED, Monitor, TrialPruned, TrialResult
 from fmnist_bench.storage.trial import Trial
 from fmnist_bench.storage.trial_folder import (
@@ -78,6 +79,8 @@ class Job:
         What the study's augmentation has learnt already.
     checkpoint : Path or None
         File that a long training is saved to, and goes on from after a kill.
+    lesson : Path or None
+        File of what a teacher says of the train rows, see `storage.lesson`.
     """
 
     study: Study
@@ -97,6 +100,7 @@ class Job:
     weights_dir: str | None = None
     generator: Path | None = None
     checkpoint: Path | None = None
+    lesson: Path | None = None
 
 
 def work(job: Job, connection: Connection) -> None:
@@ -128,7 +132,8 @@ def _run(job: Job, folder: Path, monitor: Monitor) -> TrialResult:
     pipeline = job.study.pipeline(parameters, job.allow_import, _facts(job))
     images, y = job.rows.images()
     split = job.split if share == 1 else job.split.part(share, y, job.seed)
-    result = run_trial(pipeline, images, y, split, monitor, job.checkpoint, _end_of_fit(job))
+    lesson = None if job.lesson is None else read_lesson(job.lesson)
+    result = run_trial(pipeline, images, y, split, monitor, job.checkpoint, _end_of_fit(job), lesson)
     forget_places(pipeline)
     if result.valid_probabilities is None:
         return result
@@ -242,13 +247,18 @@ def _monitor_over(connection: Connection) -> Monitor:
     return monitor
 
 
-def check(argument: tuple[tuple[Study, ...], tuple[str, ...]], connection: Connection) -> None:
+def check(
+    argument: tuple[tuple[Study, ...], tuple[str, ...], tuple[Study, ...]],
+    connection: Connection,
+) -> None:
     """Build every study; send the names of the spaces whose models compress their schedules, or what is wrong."""
-    studies, allow_import = argument
+    studies, allow_import, students = argument
 
     def build_all() -> set[str]:
-        for study in studies:
+        for study in (*studies, *students):
             check_study(study, allow_import)
+        for student in students:
+            check_student(student, allow_import)
         return {study.space.name for study in studies if compresses_schedule(study, allow_import)}
 
     answer_over(connection, build_all)
@@ -268,6 +278,23 @@ def predict(argument: tuple[Path, tuple[str, ...]], connection: Connection) -> N
     with contextlib.suppress(EOFError):  # nobody asks any more
         while True:
             answer_over(connection, partial(write, *connection.recv()))
+
+
+def draw(argument: tuple[Study, Path, Rows, Split, int, tuple[str, ...], Path], connection: Connection) -> None:
+    """Let a trained augmentation draw as many rows of each class as there are to train; send what is wrong."""
+    study, generator, rows, split, seed, allow_import, target = argument
+
+    def write() -> str:
+        X, y = rows.load()
+        sampler = study.learner(allow_import, {"random_state": seed, "generator": str(generator)})
+        tell_image_shape(sampler, rows.image_shape)
+        sampler.fit(X[split.train], y[split.train])
+        drawn, _ = sampler.sample(len(split.train), y[split.train], random_state=seed)
+        with replacing(target) as temporary, temporary.open("wb") as file:
+            np.save(file, drawn, allow_pickle=False)
+        return ""
+
+    answer_over(connection, write)
 
 
 def check_model(

@@ -99,8 +99,12 @@ def run_in_worker(job: Job, on_report: OnReport, stop: threading.Event) -> Trial
     return TrialResult(status, reason, fit_seconds=seconds, fit_cpu_seconds=limits.cpu_seconds)
 
 
-def check_in_worker(studies: tuple[Study, ...], allow_import: tuple[str, ...]) -> set[str]:
+def check_in_worker(
+    studies: tuple[Study, ...], allow_import: tuple[str, ...], students: tuple[Study, ...] = ()
+) -> set[str]:
     """Build the default configurations of every study in a worker, so that Keras is not imported here.
+
+    `students` are to learn from the ensemble.
 
     Returns
     -------
@@ -112,7 +116,7 @@ def check_in_worker(studies: tuple[Study, ...], allow_import: tuple[str, ...]) -
     InputError
         Where a class or an argument does not exist.
     """
-    answer: str | set[str] = answer_of_worker(check, (studies, allow_import))
+    answer: str | set[str] = answer_of_worker(check, (studies, allow_import, students))
     if isinstance(answer, str):
         raise InputError(answer)
     return answer

@@ -3,8 +3,10 @@
 import pytest
 
 from fmnist_bench._utils.errors import InputError
-from fmnist_bench.config.checking import check_study
+from fmnist_bench.config.checking import check_student, check_study
 from fmnist_bench.config.loader import load_space
+from fmnist_bench.config.space import Spec
+from fmnist_bench.config.study import SearchSpace, Study
 
 BAYES = '{ use = "sklearn.naive_bayes.GaussianNB" }'
 TSNE = '{ use = "sklearn.manifold.TSNE" }'
@@ -93,3 +95,10 @@ def test_what_nobody_can_set_needs_a_value(check):
     own = "[model]\nuse = 'troublemakers.Trouble'\nkind = [{ use = 'sklearn.svm.SVC', C = { low = 1, high = 2 } }]"
     with pytest.raises(InputError, match="model__svc__C: its class lets nobody set it"):
         check(own, ("troublemakers",))
+
+
+def test_a_student_must_be_able_to_learn_from_a_teacher():
+    check_student(Study(SearchSpace("distilled", Spec("fmnist_bench.models.CNNClassifier", {}))))
+    for use in ("sklearn.svm.SVC", "fmnist_bench.models.HyperModelClassifier"):
+        with pytest.raises(InputError, match=f"student: {use} cannot learn from a teacher; must be a network such as"):
+            check_student(Study(SearchSpace("distilled", Spec(use, {}))))

@@ -90,6 +90,9 @@ def test_the_digest_knows_what_makes_runs_comparable(folder):
     (folder / "benchmarks" / "b.toml").write_text('budget = "2h"\nstudies = ["mine"]\n[ensemble]\nmax_latency = 0.5\n')
     assert load_benchmark("b").ensemble.max_latency == 0.5
     assert load_benchmark("b").digest() == first, "the same search, another choice"
+    (folder / "benchmarks" / "b.toml").write_text('budget = "2h"\nstudies = ["mine"]\n[distill]\n')
+    assert [student.name for student in load_benchmark("b").students] == ["distilled", "undistilled"]
+    assert load_benchmark("b").digest() == first, "what it teaches is no part of the search"
     (folder / "benchmarks" / "b.toml").write_text('budget = "2h"\nseed = 1\nstudies = ["mine"]\n')
     assert load_benchmark("b").digest() != first
 
@@ -213,9 +216,15 @@ def test_what_long_trainings_need_begins_with_zero_and_costs_nothing(folder):
         ('bugdet = 3\nstudies = ["mine"]\n', "did you mean budget"),
         ('studies = ["mine"]\n[ensemble]\nsteps = 1\n', "unknown key steps"),
         ('studies = ["mine"]\n[ensemble]\nmax_latency = 0\n', "max_latency must be a number of milliseconds above 0"),
+        ('studies = ["mine"]\n[distill]\nstudents = 3\n', "unknown key students; did you mean student"),
+        ('studies = ["mine"]\n[distill]\nshare = 0.6\n', "share must be a number above 0 and at most 0.5"),
+        ('studies = ["mine"]\n[distill]\nstudent = "mine"\n', "mine has ranges, such as of features.*cnn-small"),
+        ('studies = ["mine"]\n[distill]\nsynthetic = true\n', r"no study of the benchmark has a table \[augment\]"),
+        ('studies = ["distilled"]\n[distill]\n', r"distilled is the name of what \[distill\] teaches; rename the file"),
     ],
 )
 def test_a_bad_benchmark_is_refused(folder, text, words):
+    (folder / "studies" / "distilled.toml").write_text(STUDY)
     (folder / "benchmarks" / "bad.toml").write_text(text)
     with pytest.raises(InputError, match=words) as error:
         load_benchmark("bad")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench.config.files import find_files
-from fmnist_bench.config.loader import BENCHMARK_KEYS, load_space, load_suite
+from fmnist_bench.config.loader import BENCHMARK_KEYS, DISTILL_RULES, load_space, load_suite
 from fmnist_bench.config.parsing import ENGINES, SPACE_KEYS
 from fmnist_bench.config.schemas import NAMES, schema, schema_file
 from fmnist_bench.config.study import EnsembleConfig
@@ -36,6 +36,7 @@ def test_schemas_and_parser_know_the_same_keys():
     assert set(space["properties"]) == SPACE_KEYS
     assert set(benchmark["properties"]) == BENCHMARK_KEYS
     assert set(benchmark["properties"]["ensemble"]["properties"]) == set(EnsembleConfig.__dataclass_fields__)
+    assert set(benchmark["properties"]["distill"]["properties"]) == set(DISTILL_RULES)
     search = space["definitions"]["search"]["properties"]
     assert search["engine"]["enum"] == list(ENGINES)
     assert set(search["oracle"]["enum"]) == {oracle for oracles in ENGINES.values() for oracle in oracles}
@@ -109,6 +110,9 @@ def test_every_shipped_file_is_valid_and_names_its_schema(kind):
         ("benchmark", "studies = ['knn']\nensemble = 3"),
         ("benchmark", "studies = ['knn']\n[ensemble]\nmax_steps = 0"),
         ("benchmark", "studies = ['knn']\n[ensemble]\nsteps = 3"),
+        ("benchmark", "studies = ['knn']\ndistill = true"),
+        ("benchmark", "studies = ['knn']\n[distill]\nshare = 0"),
+        ("benchmark", "studies = ['knn']\n[distill]\nsynthetic = 'yes'"),
         ("benchmark", "studies = ['knn']\nbugdet = 3"),
     ],
 )
@@ -157,6 +161,7 @@ benchmarks = st.fixed_dictionaries(
         **dict.fromkeys(["valid_size", "seed", "seeds", "trials"], scalars),
         **dict.fromkeys(["rows", "data"], st.one_of(scalars, st.lists(scalars, max_size=2))),
         "budget": st.one_of(scalars, st.from_regex(r"\A[0-9.]{0,3}h?[0-9]?m?[0-9.]{0,2}s?\Z")),
+        "distill": st.dictionaries(st.sampled_from(["share", "synthetic"]), scalars, max_size=2),
         "ensemble": st.one_of(scalars, st.dictionaries(st.sampled_from(["max_steps", "per_study", "x"]), scalars)),
     },
 )

@@ -20,6 +20,7 @@ from fmnist_bench.report import draw as drawing
 from fmnist_bench.report import parameter_slices, render, tables
 from fmnist_bench.report.augmentations import Augmented
 from fmnist_bench.report.contestant import Contestant, Occlusion
+from fmnist_bench.report.distillation import distilled
 from fmnist_bench.report.findings import Findings
 from fmnist_bench.report.metrics import expected_calibration_error, mcnemar
 from fmnist_bench.storage.results import TrialResult
@@ -62,6 +63,25 @@ def test_what_a_generator_learnt_is_shown_and_is_no_failure(augmented, page):
     assert "| linear+gan | prepared | 30.0 | 200 | 87.5 |" in text
     assert [trial.study for trial in augmented.failed] == ["svm", "svm"]
     assert augmented.seconds_by_kind()["linear+gan"]["prepared"] == 30
+
+
+def test_taught_networks_are_held_against_their_twin(findings):
+    linear, bayes = findings.contestants
+    renamed = {"undistilled": bayes, "distilled": linear}.items()
+    twin, student = (dataclasses.replace(who, name=name) for name, who in renamed)
+    some = dataclasses.replace(
+        findings,
+        contestants=(student, twin),
+        students=("distilled", "undistilled"),
+        distillation={"seconds": 12.0, "synthetic": 500, "generator": "linear+gan"},
+    )
+    rows = {row[0].text: row for row in distilled(some).rows}
+    assert list(rows) == ["ensemble (teacher)", "undistilled", "distilled"]
+    gain = accuracy_score(findings.y_test, linear.test_pred) - accuracy_score(findings.y_test, bayes.test_pred)
+    assert rows["distilled"][3].key == pytest.approx(gain) and rows["undistilled"][3].text == "–"
+    for page in (render.render_markdown(some), render.render_html(some)):
+        assert "took 12.0 s" in page and "500 images of the GAN of linear+gan" in page
+    assert "Distillation" not in render.render_markdown(findings)
 
 
 def busy(trial, phase, seconds):
