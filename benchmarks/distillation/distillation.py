@@ -33,16 +33,16 @@ from _pairs import run_each
 
 from fmnist_bench._utils.environment import machine
 from fmnist_bench._utils.files import replacing, write_text
+from fmnist_bench._utils.soft_targets import SoftTargets
+from fmnist_bench.config.loader import load_space
+from fmnist_bench.config.study import Study
 from fmnist_bench.data.dataset import load_dataset
 from fmnist_bench.ensemble.loading import load_ensemble
-from fmnist_bench.models import CNNClassifier, ConditionalGAN, SoftTargets
+from fmnist_bench.models import ConditionalGAN
+from fmnist_bench.storage.lesson import Lesson
 
 WAYS = ("alone", "taught", "taught, synthetic")
-STUDENT = {  # the default configuration "airbench" of studies/cnn.toml, with 16 filters for 48
-    **{"n_convs": 6, "pool": "early", "whiten": True, "filters": 16, "head": "max", "logit_scale": 0.125},
-    **{"optimizer": "muon", "learning_rate": 0.4, "label_smoothing": 0.1, "flip": True, "flip_average": True},
-}
-TEMPERATURE, SHARE = 4.0, 0.9
+STUDENT = "cnn-small"  # a named configuration of studies/cnn.toml
 KEPT = Path(__file__).with_suffix(".json")
 
 
@@ -128,16 +128,10 @@ def _keep(path: Path, array: Any) -> None:
 def measure(way: str, seed: int, options: argparse.Namespace) -> None:
     """Train one student, and keep its test accuracy."""
     train = load_dataset(subset="train")
-    X, y, epochs, soft = train.X, train.y, options.epochs, None
-    if way != "alone":
-        probabilities = np.load(options.results / "teacher-train.npy")
-        if way == "taught, synthetic":
-            more = np.load(options.results / "teacher-synthetic.npy")
-            X = np.concatenate([X, np.load(options.results / "synthetic.npy")])
-            y = np.concatenate([y, np.unique(train.y)[more.argmax(axis=1)]])
-            probabilities, epochs = np.concatenate([probabilities, more]), epochs // 2
-        soft = SoftTargets(probabilities, TEMPERATURE, SHARE)
-    student = CNNClassifier(**STUDENT, epochs=epochs, random_state=seed)
+    lesson = lesson_of(way, options.results)
+    X, y, soft = (train.X, train.y, None) if lesson is None else lesson.added_to(train.X, train.y)
+    epochs = options.epochs * len(train.X) // len(X)
+    student = build(epochs, seed)
     started, before = time.monotonic(), time.process_time()
     student.fit(X, y, soft_targets=soft)
     seconds, cpu = time.monotonic() - started, time.process_time() - before
@@ -156,6 +150,20 @@ def measure(way: str, seed: int, options: argparse.Namespace) -> None:
     write_text(_place(options.results, way, seed), json.dumps(row) + "\n")
 
 
+def build(epochs: int, seed: int) -> Any:
+    """Build a student."""
+    return Study(load_space(STUDENT)).pipeline({"model__epochs": epochs, "model__random_state": seed}).model
+
+
+def lesson_of(way: str, results: Path) -> Lesson | None:
+    """Give what a student learns beside the labels."""
+    if way == "alone":
+        return None
+    images, answers = (np.load(results / name) for name in ("synthetic.npy", "teacher-synthetic.npy"))
+    n = len(images) if way == "taught, synthetic" else 0
+    return Lesson(np.load(results / "teacher-train.npy"), images[:n], answers[:n])
+
+
 def report(found: dict[str, Any]) -> Iterator[str]:
     """Write the page."""
     teacher, rows = found["teacher"], found["rows"]
@@ -166,7 +174,7 @@ def report(found: dict[str, Any]) -> Iterator[str]:
         f"{100 * teacher['accuracy']:.2f} %. On the train rows, which it has seen, it is right in "
         f"{100 * teacher['train_accuracy']:.2f} % and gives its answer a probability of "
         f"{teacher['train_confidence']:.3f} in the mean: it is surer there than on others. Teacher and student are "
-        f"compared at a temperature of {TEMPERATURE:g}, which makes {SHARE:.0%} of the loss.",
+        f"compared at a temperature of {SoftTargets.temperature:g}, which makes {SoftTargets.share:.0%} of the loss.",
         width=120,
     )
     yield ""
