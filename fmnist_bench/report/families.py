@@ -103,12 +103,16 @@ def comparable(rows: Iterable[RunRow]) -> list[RunRow]:
 
 
 def write_families(rows: Sequence[FamilyRow]) -> str:
-    """Write rows as CSV: a column an attribute of `FamilyRow` but `right`, accuracies from 0 to 1."""
+    """Write rows as CSV: a column an attribute of `FamilyRow` but `right`, accuracies from 0 to 1, empty if missing."""
     names = [field.name for field in fields(FamilyRow) if field.name != "right"]
     writer = csv.writer(out := io.StringIO(), lineterminator="\n")
     writer.writerow(names)
-    writer.writerows([getattr(row, name) for name in names] for row in rows)
+    writer.writerows([_written(getattr(row, name)) for name in names] for row in rows)
     return out.getvalue()
+
+
+def _written(value: Any) -> Any:
+    return "" if isinstance(value, float) and math.isnan(value) else value
 
 
 class Families:

@@ -1,4 +1,8 @@
+import io
+from dataclasses import fields
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from fmnist_bench.report import suite_figures, suite_tables
@@ -125,7 +129,18 @@ def test_only_runs_that_differ_in_task_and_seed_are_set_beside_each_other():
     assert comparable([]) == []
 
 
-def test_the_table_of_families_is_csv():
-    lines = write_families(rows()).splitlines()
-    assert lines[0].startswith("data,rows,seed,family,accuracy,low,high") and "right" not in lines[0]
-    assert len(lines) == 1 + 5 * 4 * 3 and lines[1].startswith("digits,600,0,ensemble,0.9,")
+def test_pandas_reads_the_table_of_families_as_it_was_written():
+    earlier = FamilyRow("mine, again", None, None, "knn", *np.float64([0.5, 0.4, 0.6]), run="b")
+    written = [*rows(), earlier]
+    table = pd.read_csv(io.StringIO(write_families(written)))
+    names = [field.name for field in fields(FamilyRow) if field.name != "right"]
+    assert list(table.columns) == names and len(table) == len(written)
+    words = {"data", "family", "run"}
+    assert {name for name in names if not pd.api.types.is_numeric_dtype(table[name])} == words
+    for name in names:
+        values = [getattr(row, name) for row in written]
+        if name in words:
+            assert table[name].tolist() == values
+        else:
+            np.testing.assert_array_equal(table[name], np.array(values, dtype=float))
+    assert pd.read_csv(io.StringIO(write_families(rows()))).dtypes[["rows", "seed"]].tolist() == ["int64"] * 2
