@@ -1,5 +1,6 @@
 """One call of a benchmark, after everything that the user gave has been checked: search, ensemble, report."""
 
+import contextlib
 import math
 import statistics
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ from fmnist_bench.report.findings import Findings
 from fmnist_bench.report.gather import report_files, write_report
 from fmnist_bench.report.kept_scores import SCORES
 from fmnist_bench.report.occlusion import MOST_ROWS
-from fmnist_bench.report.opening import open_test_set
+from fmnist_bench.report.opening import open_test_set, predict_kept
 from fmnist_bench.search.allocation import Clock
 from fmnist_bench.search.loop import Search, SearchSettings, make_study_searches
 from fmnist_bench.search.study import StudySearch
@@ -29,6 +30,7 @@ from fmnist_bench.storage.trial import Trial, best
 from fmnist_bench.tracking.registry import registered_name
 from fmnist_bench.tracking.tracker import Tracker
 from fmnist_bench.trials.local import Workers
+from fmnist_bench.trials.process import GRACE
 from fmnist_bench.trials.stop import stops_on_signal
 
 TEST_ROWS = 10_000  # for the time that predicting them takes; how many there are is unknown until the report
@@ -156,6 +158,10 @@ class Session:
             left = partial(self._left, search.studies)
             findings = write_report(self.run, opened, self.run.state["environment"], left)
         self._log(findings, tracker)
+        if opened.test is not None and not search.stop.is_set():
+            in_time = partial(self.clock.left, GRACE)
+            with contextlib.suppress(KeyboardInterrupt):  # what is missing is made when it is asked for
+                predict_kept(self.run, opened.test, self.options.allow_import, in_time, self.progress.message)
         self.run.save_state(seconds=self.clock.elapsed)
         return Outcome(self.run.folder, findings, self.clock.elapsed, search.stop.is_set())
 
@@ -202,7 +208,7 @@ class Session:
         }
 
     def _environment(self) -> dict[str, str]:
-        benchmark = self.benchmark
+        benchmark, sizes = self.benchmark, self.run.model_sizes()
         return {
             "command": command(),
             "budget": "none" if benchmark.budget is None else f"{benchmark.budget:.0f} s",
@@ -210,6 +216,7 @@ class Session:
             "trials of each study": "by time" if benchmark.trials is None else str(benchmark.trials),
             "seed": str(benchmark.seed),
             "repetitions": "1",
+            "kept models": f"{len(sizes)}, {sum(sizes) / 2**20:.1f} MiB (per_study = {benchmark.ensemble.per_study})",
             **self.run.state["machine"],
         }
 

@@ -23,10 +23,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from fmnist_bench._utils.environment import cores, machine
 from fmnist_bench._utils.files import write_text
-from fmnist_bench.data.dataset import load_dataset
 from fmnist_bench.ensemble.selection import METHODS, fit_temperature, learn_combination, with_temperature
 from fmnist_bench.report.metrics import expected_calibration_error, log_loss, mcnemar
-from fmnist_bench.report.opening import predict_test
+from fmnist_bench.report.opening import open_test_rows, predict_test
 from fmnist_bench.storage.run_folder import Run, Store
 from fmnist_bench.storage.trial import best
 
@@ -74,7 +73,7 @@ def check(settings: list[dict[str, Any]]) -> None:
 def compare(run: Run) -> dict[str, Score]:
     """Learn by every method from a run's validation rows; score on the test rows."""
     records = [record for study in run.state["studies"] for record in best(run.records(study), KEPT)]
-    test = load_dataset(run.state["data"], "test", path=run.state["data_path"])
+    test = open_test_rows(run)
     predicted, _ = predict_test(run, [(r.study, r.number) for r in records], test, ())
     on_valid = np.stack([run.valid_probabilities(r.study, r.number) for r in records])
     on_test = np.stack([predicted[r.study, r.number] for r in records])

@@ -20,10 +20,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from fmnist_bench._utils.environment import machine
 from fmnist_bench._utils.files import write_text
-from fmnist_bench.data.dataset import load_dataset
 from fmnist_bench.ensemble.selection import fit_temperature, greedy_selection, weighted_mean, with_temperature
 from fmnist_bench.report.metrics import log_loss
-from fmnist_bench.report.opening import predict_test
+from fmnist_bench.report.opening import open_test_rows, predict_test
 from fmnist_bench.storage.run_folder import Run, Store
 from fmnist_bench.storage.trial import best
 
@@ -70,7 +69,7 @@ def main() -> None:
 
 def table(run: Run) -> Iterator[str]:
     """Give the table of one run."""
-    test = load_dataset(run.state["data"], "test", path=run.state["data_path"])
+    test = open_test_rows(run)
     kept = [r for study in run.state["studies"] for r in best(run.records(study), KEPT)]
     predicted, _ = predict_test(run, [(r.study, r.number) for r in kept], test, ())
     keys = [(r.study, r.number) for r in kept if (r.study, r.number) in predicted]

@@ -29,7 +29,7 @@ from fmnist_bench.ensemble.pretrained import CARD, PRETRAINED
 from fmnist_bench.ensemble.rechoose import Rechosen, save_offline
 from fmnist_bench.ensemble.selection import Combination, learn_combination
 from fmnist_bench.report.metrics import scores
-from fmnist_bench.report.opening import load_test_rows, note_opening, openings, predict_test, winners
+from fmnist_bench.report.opening import open_test_rows, openings, predict_test, winners
 from fmnist_bench.storage.find_runs import newest_run, open_folder
 from fmnist_bench.storage.run_folder import MANIFEST, Run
 from fmnist_bench.storage.trial import Trial
@@ -49,7 +49,6 @@ def main() -> None:
     options = parser.parse_args()
     with open_folder(newest_run(options.run)) as run:
         make(run, "network", best_network(run))
-        note_opening(run)
         make(run, "ensemble", choose(run, small_trials(run, options.largest)))
 
 
@@ -87,7 +86,7 @@ def make(run: Run, name: str, found: Rechosen) -> None:
     """Save an ensemble, score it, and write its card."""
     shutil.rmtree(folder := PRETRAINED / name, ignore_errors=True)
     save_offline(run, found, folder)
-    test = load_test_rows(run)
+    test = open_test_rows(run)
     predicted, faults = predict_test(run, found.keys, test, ())
     if faults:
         raise InputError(f"{run.folder}: {faults}")

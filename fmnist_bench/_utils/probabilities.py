@@ -1,11 +1,13 @@
 """What a classifier predicts, checked where it is predicted: a column a class, in their order, rows that sum to one."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fmnist_bench._utils.errors import PredictionError
+from fmnist_bench._utils.files import replacing
 
 BELOW_ZERO = 1e-3  # what rounding may leave below zero
 SUM = 0.05  # by which the sum of a row may miss one: networks compute in few digits
@@ -92,3 +94,36 @@ def check_alike(found: NDArray[Any], before: NDArray[Any]) -> None:
     """
     if found.shape != before.shape or not np.allclose(found, before, rtol=0, atol=UNLIKE):
         raise PredictionError("predicts something else after it was saved and loaded")
+
+
+def save_probabilities(path: Path, probabilities: NDArray[Any]) -> None:
+    """Write class probabilities in two bytes each, so that those of many models may be kept: their natural logarithms.
+
+    As float16 these are right to 0.1 % above 0.02 and to 1.6 % below. The probabilities themselves would become 0 below
+    3e-8, and change the log loss of a model that is too sure of itself. Each row keeps its class.
+
+    Parameters
+    ----------
+    path : Path
+        Is written whole or not at all.
+    probabilities : ndarray of shape (n, n_classes)
+        0 to 1.
+    """
+    with np.errstate(divide="ignore"):  # 0 becomes minus infinity, and 0 again
+        logs = np.log(np.maximum(np.asarray(probabilities, dtype=np.float64), 0.0)).astype(np.float16)
+    classes = np.argmax(probabilities, axis=1)
+    tied = np.flatnonzero(logs.argmax(axis=1) != classes)
+    logs[tied, classes[tied]] = np.nextafter(logs[tied, classes[tied]], np.float16(1))
+    with replacing(path) as temporary:
+        np.save(temporary, logs, allow_pickle=False)
+
+
+def read_probabilities(path: Path, n_rows: int, n_classes: int) -> NDArray[np.float32] | None:
+    """Read what `save_probabilities` wrote, of shape (n_rows, n_classes); None where there is nothing whole."""
+    try:
+        with np.errstate(over="ignore"):  # of a damaged file
+            found = np.exp(np.load(path, allow_pickle=False), dtype=np.float32)
+        check_probabilities(found, n_rows, n_classes)
+    except (OSError, ValueError, EOFError, TypeError):
+        return None
+    return np.asarray(found / found.sum(axis=1, keepdims=True))

@@ -247,6 +247,8 @@ class EnsembleConfig:
 
     Attributes
     ----------
+    per_study : int
+        So many models of each study are kept, at least 1.
     max_latency : float or None
         Milliseconds that the members together may take to predict a row, above 0; no limit by default.
     """

@@ -106,7 +106,7 @@ def occlusions(
     rows = sorted({one.row for _, found in shown.values() for one in found})
     if not rows or findings.X is None:
         return {}, ""
-    keys = {key for who, _ in shown.values() for key in _asked(findings, who)}
+    keys = sorted({key for who, _ in shown.values() for key in _asked(findings, who)})
     copies = {row: hidden(picture) for row in rows if (picture := findings.image(row)) is not None}
     X = np.concatenate(list(copies.values())).reshape(sum(map(len, copies.values())), -1)
     needed, there = models.seconds(keys, len(X)), left()

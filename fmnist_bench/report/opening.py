@@ -9,10 +9,11 @@ from fmnist_bench._utils.errors import InputError
 from fmnist_bench.data.dataset import BUILT_IN, Dataset, load_dataset
 from fmnist_bench.ensemble.choose import choose_again, members_of, offered
 from fmnist_bench.ensemble.rechoose import train_rows
-from fmnist_bench.ensemble.usable import Key, Say, faults_of_files, give_up, records_left
-from fmnist_bench.report.predictions import Models, Probabilities
+from fmnist_bench.ensemble.usable import Key, Say, faults_of_files, give_up, given_up, records_left
+from fmnist_bench.report.predictions import Left, Models, Probabilities
 from fmnist_bench.storage.run_folder import Run
 from fmnist_bench.storage.trial import Trial, best
+from fmnist_bench.storage.trial_folder import TEST_PROBABILITIES
 
 log = logging.getLogger(__name__)
 
@@ -53,9 +54,7 @@ def open_test_set(
     if test is not None:
         test = _hand_over(run, test, say)
     elif not run.state.get("in_memory"):
-        test = load_test_rows(run)
-    if test is not None:
-        note_opening(run)
+        test = open_test_rows(run)
     n_classes = len(run.state["class_names"] if test is None else test.class_names)
     with Models(run, allow_import) as models:
         predicted = _predict(models, test, n_classes, allow_import, say)
@@ -73,7 +72,8 @@ def _predict(
         wanted = members | {(study, record.number) for study, record in singles.items()}
         faults = faults_of_files(run, sorted(wanted), n_classes)
         keep = members | {(record.study, record.number) for record in best(singles.values(), 1)}
-        predicted, failed = ({}, {}) if test is None else _predict_test(models, wanted - faults.keys(), test, keep)
+        able = sorted(wanted - faults.keys())
+        predicted, failed = ({}, {}) if test is None else _predict_test(models, able, test, keep)
         if not (faults := faults | failed):
             return predicted
         give_up(run, faults, say)
@@ -87,11 +87,6 @@ def openings(run: Run) -> int:
     return int(run.state.get("test_set_opened", reported))
 
 
-def note_opening(run: Run) -> None:
-    """Count that the test rows are opened."""
-    run.save_state(test_set_opened=openings(run) + 1)
-
-
 def winners(run: Run) -> dict[str, Trial]:
     """Find the best trial of each study that has one, among those whose models are kept and that are not given up."""
     kept = {*offered(run), *((student, 0) for student in run.state.get("students", ()))}
@@ -99,10 +94,11 @@ def winners(run: Run) -> dict[str, Trial]:
     return {study: found[0] for study, records in left.items() if (found := best(records, 1))}
 
 
-def load_test_rows(run: Run) -> Dataset:
-    """Load the test rows, of the data that the run learnt from: those of a user's own may have changed meanwhile.
+def open_test_rows(run: Run) -> Dataset:
+    """Load the test rows of a run, and count that they are opened; the report and ``ensemble`` get them here alone.
 
-    Which rows they are is noted when they are opened first, and lasts as long as the run: it is measured by no others.
+    They are of the data that the run learnt from: those of a user's own may have changed meanwhile. Which rows they are
+    is noted when they are opened first, and lasts as long as the run: it is measured by no others.
     """
     if run.state.get("in_memory"):
         raise InputError(f"{run.folder}: has no test rows; its data were given as arrays")
@@ -112,7 +108,7 @@ def load_test_rows(run: Run) -> Dataset:
     test = _load(run, "test")
     if run.state.get("test_fingerprint", test.fingerprint) != test.fingerprint:
         raise InputError(f"{name}: its test rows have changed since they were first opened; put them back")
-    run.save_state(test_fingerprint=test.fingerprint)
+    run.save_state(test_fingerprint=test.fingerprint, test_set_opened=openings(run) + 1)
     return test
 
 
@@ -130,7 +126,7 @@ def _hand_over(run: Run, test: Dataset, say: Say) -> Dataset:
         raise InputError(f"{run.folder}: another test set has been opened; a run is measured once")
     if notes := _seen(run, test):
         say(notes[0])
-    run.save_state(handed_over=test.fingerprint)
+    run.save_state(handed_over=test.fingerprint, test_set_opened=openings(run) + 1)
     return replace(test, notes=(*test.notes, *notes))
 
 
@@ -150,13 +146,37 @@ def _seen(run: Run, test: Dataset) -> tuple[str, ...]:
 def predict_test(
     run: Run, wanted: Iterable[Key], test: Dataset, allow_import: Sequence[str]
 ) -> tuple[dict[Key, Probabilities], dict[Key, str]]:
-    """Predict the test rows with saved models; see `Models.predict`."""
+    """Give what models predict for the test rows: what they left, or else they are loaded; see `Models.predict`."""
     with Models(run, allow_import) as models:
         return _predict_test(models, wanted, test)
 
 
+def predict_kept(run: Run, test: Dataset, allow_import: Sequence[str], left: Left, say: Say) -> None:
+    """Let every kept model predict the test rows, so that no later choice has to load one; nobody looks at it here.
+
+    The best go first, as far as the time goes. One that is not reached, or fails, is asked again where it is needed.
+
+    Parameters
+    ----------
+    run : Run
+        Its report is written.
+    test : Dataset
+    allow_import : sequence of str
+    left : callable
+        Tells how many seconds there are for it; None without a limit.
+    say : callable
+        Is told how many models there are, if any.
+    """
+    able = [key for key in offered(run) if key not in given_up(run) and run.model_file(*key).is_file()]
+    lacking = [key for key in able if not (run.trial_folder(*key) / TEST_PROBABILITIES).is_file()]
+    records = [record for key in lacking if (record := run.record(*key)) is not None]
+    if keys := [(record.study, record.number) for record in best(records, len(records))]:
+        say(f"The other {len(keys)} kept models predict the test rows, for later choices")
+        with Models(run, allow_import) as models:
+            _predict_test(models, keys, test, left=left)
+
+
 def _predict_test(
-    models: Models, wanted: Iterable[Key], test: Dataset, keep: Collection[Key] = ()
+    models: Models, wanted: Iterable[Key], test: Dataset, keep: Collection[Key] = (), left: Left = lambda: None
 ) -> tuple[dict[Key, Probabilities], dict[Key, str]]:
-    file = f"test_probabilities-{test.fingerprint[:16]}.npy"
-    return models.predict(wanted, test.X, file, len(test.class_names), keep)
+    return models.predict(wanted, test.X, TEST_PROBABILITIES, len(test.class_names), keep, left)

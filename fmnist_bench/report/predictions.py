@@ -1,6 +1,7 @@
 """What saved models of a run predict for rows: each in a worker, which stays as long as it may be asked again."""
 
-from collections.abc import Collection, Iterable, Sequence
+import math
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
@@ -10,12 +11,13 @@ from numpy.typing import NDArray
 
 from fmnist_bench._utils.environment import available_memory, cores, used_gpus
 from fmnist_bench._utils.errors import InputError
-from fmnist_bench._utils.probabilities import check_probabilities
+from fmnist_bench._utils.probabilities import read_probabilities
 from fmnist_bench.ensemble.usable import Key
 from fmnist_bench.storage.run_folder import Run
 from fmnist_bench.trials.predictor import Predictor
 
 Probabilities = NDArray[np.float32]
+Left = Callable[[], float | None]  # seconds that there are still, None without a limit
 LEAST_PATIENCE, PATIENCE = 300.0, 20.0  # seconds, and times what a prediction should take, until it counts as hung
 SPARE_MEMORY = 2 * 2**30  # bytes that must be free for another worker to wait
 
@@ -43,20 +45,28 @@ class Models:
             predictor.close()
 
     def predict(
-        self, keys: Iterable[Key], X: NDArray[Any], file: str, n_classes: int, keep: Collection[Key] = ()
+        self,
+        keys: Iterable[Key],
+        X: NDArray[Any],
+        file: str,
+        n_classes: int,
+        keep: Collection[Key] = (),
+        left: Left = lambda: None,
     ) -> tuple[dict[Key, Probabilities], dict[Key, str]]:
         """Let models predict rows, as many at a time as there are cores, or read what they predicted before.
 
         Parameters
         ----------
         keys : iterable of (str, int)
-            Study and number of the trials.
+            Study and number of the trials, in the order in which they are asked.
         X : ndarray of shape (n, n_pixels)
         file : str
             What the file of the answers is called, in the folder of each trial; the same name means the same rows.
         n_classes : int
         keep : collection of (str, int)
             Those whose workers wait to be asked again, where memory allows it.
+        left : callable
+            A model that would take longer than this is not asked, and one that does is stopped.
 
         Returns
         -------
@@ -67,25 +77,27 @@ class Models:
 
         def predict(key: Key) -> Probabilities | str:
             path = self.run.trial_folder(*key) / file
-            if (known := _read(path, len(X), n_classes)) is not None:
+            if (known := read_probabilities(path, len(X), n_classes)) is not None:
                 return known
+            if (seconds := left()) is not None and seconds < self.seconds([key], len(X)):
+                return "no time was left to predict the rows"
             try:
-                self._ask(key, X, path, key in keep)
+                self._ask(key, X, path, key in keep, math.inf if seconds is None else seconds)
             except InputError as error:
                 return str(error)
-            found = _read(path, len(X), n_classes)
+            found = read_probabilities(path, len(X), n_classes)
             return "its prediction of the rows cannot be read" if found is None else found
 
-        ordered = sorted(keys)
+        ordered = list(keys)
         with ThreadPoolExecutor(cores()) as threads:
             found = dict(zip(ordered, threads.map(predict, ordered), strict=True))
         predicted = {key: each for key, each in found.items() if not isinstance(each, str)}
         return predicted, {key: each for key, each in found.items() if isinstance(each, str)}
 
-    def _ask(self, key: Key, X: NDArray[Any], path: Path, keep: bool) -> None:
+    def _ask(self, key: Key, X: NDArray[Any], path: Path, keep: bool, most: float) -> None:
         predictor = self._waiting.pop(key, None) or Predictor(self.run.model_file(*key), self._allow_import)
         try:
-            predictor.predict(X, path, LEAST_PATIENCE + PATIENCE * self._predict_seconds(key, len(X)))
+            predictor.predict(X, path, min(LEAST_PATIENCE + PATIENCE * self._predict_seconds(key, len(X)), most))
         except InputError:
             keep = False
             raise
@@ -107,13 +119,3 @@ class Models:
     def _start_seconds(self, key: Key) -> float:
         record = self.run.record(*key)
         return 0.0 if record is None or key in self._waiting else record.fixed_seconds
-
-
-def _read(path: Path, n: int, n_classes: int) -> Probabilities | None:
-    """Read what a model predicted; None where there is nothing whole."""
-    try:
-        found: Probabilities = np.load(path, allow_pickle=False)
-        check_probabilities(found, n, n_classes)
-        return found
-    except (OSError, ValueError, EOFError):
-        return None

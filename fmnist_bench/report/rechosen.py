@@ -9,7 +9,7 @@ from fmnist_bench._utils.errors import InputError
 from fmnist_bench.ensemble.rechoose import Rechosen, check_kept, choose_offline, save_offline
 from fmnist_bench.report.contestant import Array
 from fmnist_bench.report.metrics import accuracy_interval
-from fmnist_bench.report.opening import load_test_rows, note_opening, openings, predict_test
+from fmnist_bench.report.opening import open_test_rows, openings, predict_test
 from fmnist_bench.report.tables import interval, percent
 from fmnist_bench.storage.find_runs import newest_run, open_folder
 from fmnist_bench.storage.run_folder import Run
@@ -92,8 +92,7 @@ def _opened(folder: Path, found: Rechosen, allow_import: Sequence[str]) -> list[
     """Score it on the test rows, and count that in the run's record."""
     with open_folder(folder) as run:
         check_kept(run, found)
-        test = load_test_rows(run)
-        note_opening(run)
+        test = open_test_rows(run)
         predicted, faults = predict_test(run, found.keys, test, allow_import)
     for (study, number), reason in faults.items():
         raise InputError(f"{study} trial {number}: {reason}")

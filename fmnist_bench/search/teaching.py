@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from fmnist_bench._utils.digests import digest_of_file
 from fmnist_bench._utils.environment import cores
 from fmnist_bench._utils.errors import InputError
+from fmnist_bench._utils.probabilities import read_probabilities
 from fmnist_bench.config.study import DISTILLED, UNDISTILLED, WITH_SYNTHETIC, DistillConfig, Study
 from fmnist_bench.data.dataset import Dataset
 from fmnist_bench.ensemble.choose import about_of, combination_of, members_of
@@ -192,7 +193,10 @@ class Teaching:
             study, number, _ = member
             answers = folder / f"{study}-{number}.npy"
             predict_in_worker(self.run.model_file(study, number), X, answers, self.search.settings.allow_import)
-            return np.asarray(np.load(answers, allow_pickle=False), dtype=np.float32)
+            found = read_probabilities(answers, len(X), self.run.valid_probabilities(study, number).shape[1])
+            if found is None:
+                raise InputError(f"{study} trial {number}: its prediction of the rows cannot be read")
+            return found
 
         with ThreadPoolExecutor(cores()) as threads:
             members = np.stack(list(threads.map(ask, members_of(self.run))))

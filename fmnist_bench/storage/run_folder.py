@@ -214,6 +214,10 @@ class Run:
         """Saved model of a trial; it exists while the trial is among the best of its study."""
         return self.trial_folder(study, number) / MODEL
 
+    def model_sizes(self) -> list[int]:
+        """Bytes of each model that is kept."""
+        return [path.stat().st_size for path in self.folder.glob(f"trials/*/*/{MODEL}")]
+
     def generator_file(self, study: str) -> Path | None:
         """What the augmentation of a study has learnt, None where there is nothing."""
         path = self.trial_folder(study, PREPARATION) / GENERATOR

@@ -23,6 +23,7 @@ from fmnist_bench._utils import early_end, stage_progress
 from fmnist_bench._utils.environment import cores
 from fmnist_bench._utils.errors import InputError, describe, printable
 from fmnist_bench._utils.files import replacing
+from fmnist_bench._utils.probabilities import save_probabilities
 from fmnist_bench.config.checking import check_student, check_study, compresses_schedule
 from fmnist_bench.config.study import ROWS, Study
 from fmnist_bench.data.dataset import Split
@@ -265,14 +266,15 @@ def check(
 
 
 def predict(argument: tuple[Path, tuple[str, ...]], connection: Connection) -> None:
-    """Let a saved model predict rows into files, as often as it is asked; send what is wrong, or nothing."""
+    """Let a saved model predict rows into files, as often as it is asked; send what is wrong, or nothing.
+
+    `save_probabilities` writes them.
+    """
     model, allow_import = argument
     loaded = cache(lambda: load_named(model, "the saved model", allow_import))
 
     def write(rows: NDArray[Any], target: Path) -> str:
-        probabilities = loaded().predict_proba(rows)
-        with replacing(target) as temporary:
-            np.save(temporary, probabilities, allow_pickle=False)
+        save_probabilities(target, loaded().predict_proba(rows))
         return ""
 
     with contextlib.suppress(EOFError):  # nobody asks any more

@@ -28,7 +28,7 @@ class Predictor:
         self._worker: tuple[Any, Any] | None = None
 
     def predict(self, X: NDArray[Any], target: Path, seconds: float | None = None) -> None:
-        """Write the class probabilities for the rows `X` to the file `target`, in at most `seconds`.
+        """Let `save_probabilities` write those for the rows `X` to the file `target`, in at most `seconds`.
 
         Raises
         ------

@@ -10,6 +10,7 @@ from fmnist_bench.cli import main
 from fmnist_bench.data.dataset import load_dataset
 from fmnist_bench.ensemble.rechoose import choose_offline, save_offline
 from fmnist_bench.storage.find_runs import newest_run, open_folder
+from fmnist_bench.storage.trial_folder import TEST_PROBABILITIES
 
 
 @pytest.fixture
@@ -130,6 +131,20 @@ def test_a_run_that_was_killed_has_an_ensemble_to_choose(run, capsys):
     printed = capsys.readouterr().out
     assert "0 times before" in printed and "the run's own" not in printed
     assert load_ensemble("mine").members_
+
+
+def test_a_run_of_an_earlier_version_is_chosen_and_scored_again(run, capsys):
+    state = json.loads((run.folder / "run.json").read_text())
+    for key in ("offered", "max_steps", "test_set_opened", "test_fingerprint", "reading", "in_memory", "networks"):
+        state.pop(key, None)
+    (run.folder / "run.json").write_text(json.dumps(state))
+    for number in (0, 1):
+        (run.trial_folder("bayes", number) / TEST_PROBABILITIES).unlink()
+    assert main(["ensemble", "all", "--save", "mine"]) == 0
+    assert "not opened now, once before" in capsys.readouterr().out and load_ensemble("mine").members_
+    assert main(["ensemble", "all", "--open-test-set"]) == 0
+    printed = capsys.readouterr().out
+    assert f"{100 * state['scores']['ensemble']['test_accuracy']:.2f} %" in printed and "opened 2 times" in printed
 
 
 def test_a_run_over_arrays_is_saved_by_the_rows_in_the_cache(run, tmp_path):

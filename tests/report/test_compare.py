@@ -74,6 +74,23 @@ def test_a_run_without_scores_is_a_row_that_says_why(results):
     assert "not finished" in terminal_table(compare_runs())
 
 
+def test_a_run_of_an_earlier_version_is_a_row_of_what_it_kept(results):
+    state = json.loads((results / "run.json").read_text())
+    for key in ("machine", "settings", "trials", "test_set_opened", "in_memory"):
+        state.pop(key, None)
+    del state["scores"]["families"]
+    (results / "run.json").write_text(json.dumps(state))
+    found = compare_runs([results])
+    (row,) = found.rows
+    assert (row.status, row.accuracy) == ("reported", state["scores"]["ensemble"]["test_accuracy"])
+    assert row.machine == state["environment"]["processor"] and row.trials is None and row.settings == ""
+    kept = {family.family: family.accuracy for family in found.families}
+    assert kept == {name: scores["test_accuracy"] for name, scores in state["test_scores"].items()} and "bayes" in kept
+    assert all(np.isnan(family.fit_seconds) and family.right is None for family in found.families)
+    for form in ("markdown", "html", "csv", "families"):
+        assert "bayes" in render(found, form)
+
+
 def test_nothing_is_written_into_what_is_compared(results):
     folders = results.parent.parent
     before = {path: path.stat().st_mtime_ns for path in folders.rglob("*")}
