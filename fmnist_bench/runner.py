@@ -161,6 +161,7 @@ def rewrite_report(
     markdown: str | Path | None = None,
     test: Dataset | None = None,
 ) -> Findings:
+    png: bool = False,
     """Write the report of the newest run of a benchmark again, from the store alone.
 
     Parameters
@@ -175,6 +176,8 @@ def rewrite_report(
     test : Dataset or None
         Test rows for a run that has none of its own; they are opened once, and cannot be exchanged for others.
     """
+    png : bool
+        Whether to write the figures as PNG, too.
     if markdown is not None and (Path(markdown).is_dir() or not Path(markdown).absolute().parent.is_dir()):
         raise InputError(f"{markdown}: there is no such folder; name a file in an existing one")
     folder = Path(name).resolve()
@@ -189,7 +192,7 @@ def rewrite_report(
         if test is None and run.state.get("handed_over"):
             raise InputError(f"{run.folder}: its test rows were arrays; AutoClassifier.report takes them again")
         with open_test_set(run, _prefixes(allow_import), test=test) as opened:
-            findings = write_report(run, opened, run.state["environment"])
+            findings = write_report(run, opened, run.state["environment"], png=png)
         renew(run, report_files(run))
     if markdown is not None:
         write_text(Path(markdown), (run.folder / "report.md").read_text(encoding="utf-8"))

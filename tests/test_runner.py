@@ -235,7 +235,7 @@ def test_a_model_with_early_stopping_reports_its_curve(arena):
         assert [point.step for point in curve] == [1, 2, 3]
         assert [point.value for point in curve] == curves["cnn"][name]
     assert "on validation rows; dashed: on train rows" in (outcome.folder / "report.html").read_text()
-    assert (outcome.folder / "figures/loss.png").exists()
+    assert (outcome.folder / "figures/loss.svg").exists()
 
 
 def test_the_folder_of_weights_reaches_the_trial(arena, tmp_path):

@@ -17,6 +17,7 @@ def add_verbs(verbs: "Verbs") -> None:
     report = add_verb(verbs, "report", _report, "write the newest run's report again", [MLRUNS, IMPORTS])
     report.add_argument("name", metavar="NAME", help="the benchmark")
     report.add_argument("--markdown", metavar="FILE", help="write the Markdown report here as well")
+    report.add_argument("--png", action="store_true", help="write the figures as PNG, too")
     report.add_argument(
         "--format",
         default="table",
@@ -42,7 +43,7 @@ def add_verbs(verbs: "Verbs") -> None:
 def _report(options: argparse.Namespace) -> int:
     from fmnist_bench.runner import rewrite_report
 
-    findings = rewrite_report(options.name, options.mlruns, options.allow_import, options.markdown)
+    findings = rewrite_report(options.name, options.mlruns, options.allow_import, options.markdown, png=options.png)
     if options.format != "table":
         from fmnist_bench.automl.results import load_run
 

@@ -77,8 +77,10 @@ def _picture(findings: Findings, who: str, one: Mistake, falls: Array | None = N
     return [] if pixels is None else [Picture(pixels, text, falls)]
 
 
-def write_figures(findings: Findings, folder: Path) -> dict[str, str]:
-    """Write every figure as PNG and SVG, and its numbers as CSV, in place of those of an earlier report.
+def write_figures(findings: Findings, folder: Path, png: bool = False) -> dict[str, str]:
+    """Write every figure as SVG, and as PNG where asked, and its numbers as CSV, in place of an earlier report's.
+
+    PNG takes longer than all the rest: every text is set anew.
 
     Returns
     -------
@@ -90,7 +92,8 @@ def write_figures(findings: Findings, folder: Path) -> dict[str, str]:
     written, svgs = {"trials.csv"}, {}
     for name, fig in {**draw(findings), **draw_alone(findings)}.items():
         svgs[name] = to_svg(fig)
-        files = {"png": to_png(fig), "svg": on_white(svgs[name]).encode(), "csv": to_csv(findings, name).encode()}
+        files = {"svg": on_white(svgs[name]).encode(), "csv": to_csv(findings, name).encode()}
+        files |= {"png": to_png(fig)} if png else {}
         for form, content in files.items():
             written.add(f"{name}.{form}")
             with replacing(folder / f"{name}.{form}") as temporary:

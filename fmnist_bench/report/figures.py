@@ -145,7 +145,8 @@ def confusion(matrix: NDArray[np.int64], class_names: Sequence[str], title: str,
         if count and len(class_names) <= MAX_NAMED:
             colour = "white" if abs(shade[row, column]) > 0.55 else "black"
             number = f"{count:+d}".replace("-", "−") if signed else str(count)
-            ax.text(column + 0.5, row + 0.5, number, ha="center", va="center", fontsize=8, color=colour)
+            text = ax.text(column + 0.5, row + 0.5, number, ha="center", va="center", fontsize=8, color=colour)
+            text.set_in_layout(False)  # it lies within the axes, and to measure it takes long
     places = np.arange(len(class_names)) + 0.5
     names = [plain(name) for name in class_names]
     ax.set_xticks(places, names, rotation=45, ha="right", rotation_mode="anchor")
@@ -167,25 +168,25 @@ def _shades(matrix: NDArray[np.int64], signed: bool) -> tuple[NDArray[np.float64
 
 def pictures(items: Sequence[Picture], title: str) -> Figure:
     """Draw images side by side, six a row, each over its line of text."""
-    n_rows = max(1, -(-len(items) // 6))
-    fig = figure(title, height := 0.4 + 1.85 * n_rows, 9.0)
-    fig.set_layout_engine(None)  # placed by hand: to find the room would take most of the time
-    fig.subplots_adjust(0.01, 0.45 / height, 0.99, 1 - 0.4 / height, 0.05, 0.35)
-    fig.suptitle(plain(title), x=0.01, ha="left", fontsize=11, color=INK)
+    fig = figure(title, height := 0.4 + 1.85 * max(1, -(-len(items) // 6)), 9.0)
+    # On one pair of axes, in inches from the upper left: a pair for each picture takes ten times as long.
+    fig.set_layout_engine(None)
+    ax = fig.add_axes((0, 0, 1, 1), frame_on=False, xticks=[], yticks=[])
+    ax.text(0.09, 0.2, plain(title), va="center", fontsize=11, color=INK)
     for place, item in enumerate(items):
-        ax = fig.add_subplot(n_rows, 6, place + 1)
-        ax.imshow(item.pixels, cmap="gray", vmin=0, vmax=255)
+        left, top = 0.07 + 1.48 * (place % 6), 0.4 + 1.85 * (place // 6)
+        half_width, half_height = (0.7 * side / max(item.pixels.shape[:2]) for side in item.pixels.shape[1::-1])
+        extent = (left + 0.7 - half_width, left + 0.7 + half_width, top + 0.7 + half_height, top + 0.7 - half_height)
+        ax.imshow(item.pixels, cmap="gray", vmin=0, vmax=255, extent=extent)
         if item.falls is not None:
-            _lay_over(ax, item.falls, item.pixels.shape)
-        text = ax.text(0.5, -0.04, plain(item.text), transform=ax.transAxes, fontsize=7.5, color=INK)
-        text.set(ha="center", va="top")
-        ax.axis("off")
+            ax.imshow(_overlay(item.falls), extent=extent, interpolation="nearest")
+        ax.text(left + 0.7, top + 1.45, plain(item.text), ha="center", va="top", fontsize=7.5, color=INK)
+    ax.set(xlim=(0, 9.0), ylim=(height, 0))
     return fig
 
 
-def _lay_over(ax: Axes, falls: NDArray[np.float64], shape: Sequence[int]) -> None:
-    """Colour the patches of a picture, the more opaque the more hiding them changes."""
+def _overlay(falls: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give the colours to lay over a picture: the more hiding a patch changes, the more opaque."""
     strength = falls / max(np.abs(falls).max(initial=0), 1e-9)
     colours = np.where(falls[..., None] > 0, to_rgb(PALETTE[1]), to_rgb(PALETTE[0]))
-    overlay = np.dstack([colours, 0.75 * np.abs(strength)])
-    ax.imshow(overlay, extent=(-0.5, shape[1] - 0.5, shape[0] - 0.5, -0.5), interpolation="nearest")
+    return np.dstack([colours, 0.75 * np.abs(strength)])

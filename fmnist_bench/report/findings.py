@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -207,6 +208,16 @@ class Findings:
 
     def scores(self, who: Contestant) -> dict[str, Any]:
         """Give a contestant's row of the leaderboard by column name; no scores where it has no predictions."""
+        if who not in self._rows:
+            self._rows[who] = self._row(who)
+        return self._rows[who]
+
+    @cached_property
+    def _rows(self) -> dict[Contestant, dict[str, Any]]:
+        """Rows that were counted: many tables and figures ask for each."""
+        return {}
+
+    def _row(self, who: Contestant) -> dict[str, Any]:
         row = {name: value for name, value in vars(who).items() if not name.endswith("probabilities")}
         row |= {status: who.n_trials.get(status, 0) for status in ROW_STATUSES}
         row["parameters"] = ", ".join(f"{name}={value}" for name, value in who.parameters.items())

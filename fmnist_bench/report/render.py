@@ -54,16 +54,14 @@ def render_html(findings: Findings, written: Mapping[str, str] | None = None) ->
     ----------
     findings : Findings
     written : mapping of str to str, or None
-        The figures as SVG, by name, that `write_figures` has written beside the page; None draws them, links to none.
+        The figures as SVG, by name, that `write_figures` has written beside the page; None leaves them out.
     """
-    from fmnist_bench.report.canvas import themed, to_svg
-    from fmnist_bench.report.draw import draw
+    from fmnist_bench.report.canvas import themed
 
-    drawn = {name: to_svg(figure) for name, figure in draw(findings).items()} if written is None else written
-    figures = {name: themed(svg) for name, svg in drawn.items()}
+    figures = {name: themed(svg) for name, svg in (written or {}).items()}
     sliced = [study for study in findings.studies if f"{SLICES}{study}" in figures]
     page = templates("html").get_template("report.html.j2")
-    return page.render(_context(findings), figures=figures, sliced=sliced, linked=frozenset(written or ()))
+    return page.render(_context(findings), figures=figures, sliced=sliced)
 
 
 def _mistakes(findings: Findings) -> dict[str, list[dict[str, Any]]]:

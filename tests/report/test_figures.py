@@ -86,6 +86,9 @@ def test_a_difference_is_signed_with_gains_in_blue_and_losses_in_orange():
 def test_pictures_are_shown_as_they_are(shape):
     pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     fig = figures.pictures([figures.Picture(pixels, f"number {n}") for n in range(7)], "Mistakes")
-    assert len(fig.axes) == 7
-    np.testing.assert_array_equal(fig.axes[6].images[0].get_array(), pixels)
-    assert texts(fig.axes[6]) == ["number 6"]
+    (ax,) = fig.axes
+    assert texts(ax) == ["Mistakes", *(f"number {n}" for n in range(7))]
+    np.testing.assert_array_equal(ax.images[6].get_array(), pixels)
+    left, right, bottom, top = ax.images[6].get_extent()
+    assert (right - left) / (bottom - top) == pytest.approx(7 / 5)
+    assert top > max(ax.images[0].get_extent()[2:]), "the seventh begins a row"

@@ -91,7 +91,7 @@ def test_figures_and_pages_are_mlflows_artifacts(whole):
     (page,) = folder.glob("mlruns/artifacts/*/artifacts/report.html")
     assert page.read_text() == (outcome.folder / "report.html").read_text()
     names = sorted(path.name for path in (outcome.folder / "figures").iterdir())
-    assert {"anytime.png", "confusion_ensemble.png", "mistakes.png"} <= set(names)
+    assert {"anytime.svg", "confusion_ensemble.csv", "mistakes.svg"} <= set(names)
     assert sorted(path.name for path in (page.parent / "figures").iterdir()) == names
 
 
@@ -115,7 +115,7 @@ def test_the_report_says_which_parameters_mattered(whole):
     assert found.n_trials == 9
     assert found.shares == {"model__var_smoothing": 1.0}
     assert found.searched == {"model__var_smoothing": True}
-    assert (outcome.folder / "figures" / "slices_bayes.png").exists()
+    assert (outcome.folder / "figures" / "slices_bayes.svg").exists()
 
 
 def test_a_support_vector_machine_alone_shows_where_it_looked_and_can_be_loaded(arena):

@@ -19,6 +19,7 @@ from fmnist_bench.ensemble.selection import with_temperature
 from fmnist_bench.report import draw as drawing
 from fmnist_bench.report import parameter_slices, render, tables
 from fmnist_bench.report.augmentations import Augmented
+from fmnist_bench.report.canvas import to_svg
 from fmnist_bench.report.contestant import Contestant, Occlusion
 from fmnist_bench.report.distillation import distilled
 from fmnist_bench.report.findings import Findings
@@ -55,7 +56,7 @@ def test_an_augmentation_is_held_against_the_same_study_without_it(augmented):
 
 
 def test_what_a_generator_learnt_is_shown_and_is_no_failure(augmented, page):
-    parsed, text = Page(render.render_html(augmented)), render.render_markdown(augmented)
+    parsed, text = Page(with_figures(augmented)), render.render_markdown(augmented)
     assert "augmentation" in parsed.ids
     assert "augmentation" not in Page(page).ids
     assert parsed.tags["svg"] == Page(page).tags["svg"] + 2  # forest plot and fidelity
@@ -103,9 +104,14 @@ def test_processor_time_is_told_by_phase_and_how_much_of_it_the_members_took(fin
     assert "| all | 3 | 100 | 100 | 60 |" in text
 
 
+def with_figures(findings):
+    """The page as a run writes it."""
+    return render.render_html(findings, {name: to_svg(figure) for name, figure in drawing.draw(findings).items()})
+
+
 @pytest.fixture(scope="module")
 def page(findings):
-    return render.render_html(findings)
+    return with_figures(findings)
 
 
 class Page(html.parser.HTMLParser):
@@ -157,7 +163,8 @@ def test_page_is_wellformed_with_unique_ids_and_every_section(page):
 def test_page_needs_no_network_and_is_small(page):
     parsed = Page(page)
     pictures = [link for link in parsed.links if link.startswith("data:image/png;base64,")]
-    assert all(link[1:] in parsed.ids for link in parsed.links if link not in pictures)
+    beside = [link for link in parsed.links if link.startswith("figures/")]
+    assert all(link[1:] in parsed.ids for link in parsed.links if link not in (*pictures, *beside))
     assert not re.findall(r'(?<!xmlns=")(?<!xmlns:xlink=")https?://', page)
     assert not re.findall(r"@import|url\((?!#)", page)
     assert parsed.tags["link"] == 0
@@ -319,7 +326,7 @@ def test_figures_are_written_in_place_of_earlier_ones_with_their_numbers_and_lin
     (tmp_path / "figures" / "of_long_ago.png").write_text("")
     written = drawing.write_figures(occluded, tmp_path / "figures")
     files = {path.name for path in (tmp_path / "figures").iterdir()}
-    assert files == {f"{name}.{form}" for name in written for form in ("png", "svg", "csv")} | {"trials.csv"}
+    assert files == {f"{name}.{form}" for name in written for form in ("svg", "csv")} | {"trials.csv"}
     assert {"anytime", "mistakes", "occlusion", "confusion_difference"} <= written.keys()
     for name in written:
         root = ElementTree.parse(tmp_path / "figures" / f"{name}.svg").getroot()
@@ -388,7 +395,7 @@ def test_a_contestant_without_predictions_and_no_history(findings):
     svm = Contestant("svm", None, {}, {"failed": 2}, nothing, nothing, np.nan, np.nan, 0.2)
     trials = tuple(dataclasses.replace(trial, result=TrialResult(trial.status)) for trial in findings.trials)
     some = dataclasses.replace(findings, contestants=(*findings.contestants, svm), trials=trials)
-    assert "No trial learned step by step" in render.render_html(some)
+    assert "No trial learned step by step" in with_figures(some)
     assert board(some)["svm"]["Test accuracy, %"] == "–"
     assert some.best_single is findings.contestants[0]
 
@@ -406,7 +413,7 @@ def test_many_classes_get_a_list_of_confusions_instead_of_a_matrix():
     probabilities = np.eye(40)[(y + (np.arange(200) % 7 == 0)) % 40]
     one = Contestant("knn", 0, {}, {"complete": 1}, probabilities, probabilities, 1.0, 1.0, 1.0)
     names = tuple(f"class {number}" for number in range(40))
-    page = render.render_html(Findings("Many", names, y, y, (one,), None))
+    page = with_figures(Findings("Many", names, y, y, (one,), None))
     assert "most frequent confusions" in page
     assert ["class 0", "class 1", "1"] in Page(page).rows
     assert len(page) < 150_000
