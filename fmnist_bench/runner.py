@@ -26,8 +26,8 @@ from fmnist_bench.report.opening import open_test_set
 from fmnist_bench.search._optuna_space import check_drawing
 from fmnist_bench.search.allocation import Clock
 from fmnist_bench.session import END_SECONDS, Options, Outcome, Session
-from fmnist_bench.storage.find_runs import open_folder
-from fmnist_bench.storage.run_folder import STATE, Store
+from fmnist_bench.storage.find_runs import newest_run, open_folder
+from fmnist_bench.storage.run_folder import Store
 from fmnist_bench.tracking.tracker import warm_up
 from fmnist_bench.trials.hypermodel_space import with_hyperspaces
 from fmnist_bench.trials.local import LocalWorkers, Workers
@@ -167,7 +167,7 @@ def rewrite_report(
     Parameters
     ----------
     name : str or Path
-        Name of the benchmark, or the folder of a run.
+        As `newest_run` takes it.
     mlruns : str or Path
     allow_import : sequence of str
         Prefixes of further types that saved models may be made of.
@@ -180,15 +180,10 @@ def rewrite_report(
         Whether to write the figures as PNG, too.
     if markdown is not None and (Path(markdown).is_dir() or not Path(markdown).absolute().parent.is_dir()):
         raise InputError(f"{markdown}: there is no such folder; name a file in an existing one")
-    folder = Path(name).resolve()
-    if (folder / STATE).is_file():
-        run = open_folder(folder)
-    else:
-        Store(mlruns, writes=False).latest_run(str(name))  # where there is none, no folder is made
-        run = Store(mlruns).latest_run(str(name))
-    with run:
+    with open_folder(newest_run(name, mlruns)) as run:
         if "environment" not in run.state:
-            raise InputError(f"{run.folder}: this run is not finished; python -m fmnist_bench run {name} continues it")
+            again = f"python -m fmnist_bench run {run.state['benchmark']} continues it"
+            raise InputError(f"{run.folder}: this run is not finished; {again}")
         if test is None and run.state.get("handed_over"):
             raise InputError(f"{run.folder}: its test rows were arrays; AutoClassifier.report takes them again")
         with open_test_set(run, _prefixes(allow_import), test=test) as opened:

@@ -20,7 +20,6 @@ from fmnist_bench.data.dataset import load_dataset
 from fmnist_bench.ensemble.loading import load_ensemble
 from fmnist_bench.pipeline import Pipeline
 from fmnist_bench.storage.find_runs import newest_run, open_folder
-from fmnist_bench.storage.run_folder import Store
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 
@@ -184,7 +183,7 @@ def test_runs_that_do_not_belong_together_are_refused(script):
 
 def test_the_speed_of_a_prediction_is_that_of_a_run(script, small_benchmark, digits):
     predict = script("predict")
-    page = list(predict.report(Store("mlruns").latest_run("all"), digits.X, repeat=1))
+    page = list(predict.report(open_folder(newest_run("all", "mlruns")), digits.X, repeat=1))
     speeds = [line.split("|")[1].strip() for line in page if line.startswith("| ")][2:]
     assert speeds[:2] == ["ensemble, members side by side", "ensemble, one member at a time"]
     assert any(name.startswith("member bayes-") for name in speeds)

@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 
 from fmnist_bench import run_benchmark
 from fmnist_bench.progress.displays import Progress
-from fmnist_bench.storage.run_folder import Store
+from fmnist_bench.storage.find_runs import newest_run, open_folder
 from fmnist_bench.tracking.servers import first_page
 
 pytestmark = pytest.mark.browser
@@ -44,7 +44,7 @@ def run(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         run_benchmark("b", progress=Progress())
-        return Store("mlruns").latest_run("b")
+        return open_folder(newest_run("b", "mlruns"))
 
 
 @pytest.fixture(scope="module")

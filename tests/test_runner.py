@@ -27,6 +27,7 @@ from fmnist_bench.progress.displays import PlainLines, Progress
 from fmnist_bench.report.compare import compare_runs
 from fmnist_bench.report.rechosen import rechoose
 from fmnist_bench.runner import check_benchmark, rewrite_report
+from fmnist_bench.storage.find_runs import newest_run, open_folder
 from fmnist_bench.storage.run_folder import Store
 from fmnist_bench.storage.trial_folder import MODEL, TEST_PROBABILITIES
 
@@ -467,7 +468,7 @@ COPYIST = '[augment]\nuse = "troublemakers.Copyist"\nratio = {{ low = 0.1, high 
 def test_an_augmentation_learns_once_and_starts_from_the_best_without_it(arena, place):
     arena("studies/forest.toml", FOREST + COPYIST.format(talent="true"))
     outcome = run_benchmark("tiny", progress=Progress(), trials=3, workers=2, allow_import=("troublemakers",))
-    with Store("mlruns").latest_run("tiny") as run:
+    with open_folder(newest_run("tiny", "mlruns")) as run:
         plain, augmented = run.records("forest"), run.records("forest+copyist")
     learnt, *trials = augmented
     assert (learnt.number, learnt.result.status, learnt.result.history["fidelity"]) == (-1, "prepared", [0.9])
@@ -503,7 +504,7 @@ def test_an_augmentation_that_was_stopped_learns_when_the_run_goes_on(arena, pla
     (learnt / "trial.json").write_text(json.dumps(record))
     (learnt / "result.json").write_text(json.dumps(record["result"]))
     run_benchmark("tiny", progress=Progress(), trials=2, allow_import=("troublemakers",))
-    with Store("mlruns").latest_run("tiny") as run:
+    with open_folder(newest_run("tiny", "mlruns")) as run:
         prepared, *trials = run.records("forest+copyist")
     assert prepared.result.status == "prepared", prepared.result.reason
     assert 100 < prepared.seconds < 150, "the seconds of both times"
@@ -528,7 +529,7 @@ def test_the_report_can_be_made_again(copied):
     assert (copied.folder / "report.html").exists()
     assert Path("out.md").read_text() == (copied.folder / "report.md").read_text()
     assert np.array_equal(findings.ensemble.test_probabilities, copied.findings.ensemble.test_probabilities)
-    with pytest.raises(InputError, match="holds no run of smoke"):
+    with pytest.raises(InputError, match="holds no run of that name"):
         rewrite_report("smoke")
     for place_of_file in ("nowhere/out.md", "."):
         with pytest.raises(InputError, match="there is no such folder; name a file in an existing one"):
@@ -658,7 +659,7 @@ def test_official_validation_rows_choose_unless_the_benchmark_does(place, arena)
 
 
 def test_two_processes_do_not_write_one_run(copied):
-    with Store("mlruns").latest_run("tiny"), pytest.raises(InputError, match="another process"):
+    with open_folder(newest_run("tiny", "mlruns")), pytest.raises(InputError, match="another process"):
         run_benchmark("tiny", progress=Progress())
 
 
@@ -711,7 +712,7 @@ def test_what_a_study_may_say_runs_from_search_to_report(arena):
     arena("studies/bayes+tree.toml", RICH)
     arena("benchmarks/rich.toml", BENCHMARK.replace('["forest", "bayes"]', '["bayes", "bayes+tree"]'))
     outcome = run_benchmark("rich", progress=Progress(), trials=2, budget="10m", workers="auto")
-    run = Store("mlruns").latest_run("rich")
+    run = open_folder(newest_run("rich", "mlruns"))
     records = run.records("bayes+tree")
     assert [record.status for record in records] == ["complete"] * 2
     assert records[0].parameters == {
@@ -740,7 +741,7 @@ def test_nothing_is_written_before_the_input_is_checked(place, arena):
 def test_a_run_that_mlflow_refuses_leaves_the_earlier_one_the_newest(copied):
     with pytest.raises(InputError, match="nowhere"):
         run_benchmark("tiny", seed=7, tracking_uri="sqlite:////nowhere/mlflow.db", progress=Progress())
-    assert Store("mlruns").latest_run().folder == copied.folder
+    assert open_folder(newest_run("mlruns")).folder == copied.folder
 
 
 @pytest.mark.parametrize("subset", ["train", "test"])
@@ -752,6 +753,6 @@ def test_a_data_set_that_was_loaded_is_given_by_its_name(place, subset):
 
 def test_a_report_of_no_run_makes_no_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match="holds no run of tiny"):
+    with pytest.raises(InputError, match="holds no run of that name"):
         rewrite_report("tiny")
     assert list(tmp_path.iterdir()) == []

@@ -26,7 +26,8 @@ from fmnist_bench._utils.files import write_text
 from fmnist_bench.ensemble.selection import METHODS, fit_temperature, learn_combination, with_temperature
 from fmnist_bench.report.metrics import expected_calibration_error, log_loss, mcnemar
 from fmnist_bench.report.opening import open_test_rows, predict_test
-from fmnist_bench.storage.run_folder import Run, Store
+from fmnist_bench.storage.find_runs import newest_run, open_folder
+from fmnist_bench.storage.run_folder import Run
 from fmnist_bench.storage.trial import best
 
 KEPT = 3  # of the best trials of each study, as the shipped benchmark keeps them
@@ -50,7 +51,7 @@ def main() -> None:
     parser.add_argument("mlruns", nargs="+", type=Path, metavar="DIR", help="folders of results")
     options = parser.parse_args()
     scores: dict[str, list[Score]] = {}
-    runs = [Store(folder).latest_run("all") for folder in options.mlruns]
+    runs = [open_folder(newest_run("all", folder)) for folder in options.mlruns]
     settings = [{key: run.state[key] for key in ("data", "budget", "seed")} for run in runs]
     check(settings)
     for folder, run in zip(options.mlruns, runs, strict=True):

@@ -23,7 +23,8 @@ from fmnist_bench.data.dataset import load_dataset
 from fmnist_bench.ensemble.estimator import BATCH
 from fmnist_bench.ensemble.loading import load_ensemble
 from fmnist_bench.models.saved import load_model
-from fmnist_bench.storage.run_folder import Run, Store
+from fmnist_bench.storage.find_runs import newest_run, open_folder
+from fmnist_bench.storage.run_folder import Run
 from fmnist_bench.storage.trial import best
 
 
@@ -34,7 +35,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=10_000, help="default: 10000")
     parser.add_argument("--repeat", type=int, default=3, help="times each is measured; the median counts (default: 3)")
     options = parser.parse_args()
-    run = Store(options.mlruns).latest_run(options.name)
+    run = open_folder(newest_run(options.name, options.mlruns))
     X = load_dataset(run.state["data"], path=run.state["data_path"]).X[: options.rows]
     print("\n".join(report(run, X, options.repeat)))
 

@@ -26,14 +26,15 @@ from fmnist_bench.ensemble.estimator import StackedEnsemble
 from fmnist_bench.ensemble.loading import load_ensemble
 from fmnist_bench.ensemble.members import with_length_found
 from fmnist_bench.report.metrics import mcnemar
-from fmnist_bench.storage.run_folder import Run, Store
+from fmnist_bench.storage.find_runs import newest_run, open_folder
+from fmnist_bench.storage.run_folder import Run
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("mlruns", type=Path, metavar="DIR", help="folder of results")
     options = parser.parse_args()
-    run = Store(options.mlruns).latest_run("all")
+    run = open_folder(newest_run("all", options.mlruns))
     ensemble = load_ensemble(run.ensemble_folder)
     train, test = (load_dataset(run.state["data"], subset, path=run.state["data_path"]) for subset in ("train", "test"))
     before = ensemble.predict(test.X)

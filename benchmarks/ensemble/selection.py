@@ -23,7 +23,8 @@ from fmnist_bench._utils.files import write_text
 from fmnist_bench.ensemble.selection import fit_temperature, greedy_selection, weighted_mean, with_temperature
 from fmnist_bench.report.metrics import log_loss
 from fmnist_bench.report.opening import open_test_rows, predict_test
-from fmnist_bench.storage.run_folder import Run, Store
+from fmnist_bench.storage.find_runs import newest_run, open_folder
+from fmnist_bench.storage.run_folder import Run
 from fmnist_bench.storage.trial import best
 
 KEPT, STEPS, DRAWS = 3, 25, 10
@@ -59,7 +60,7 @@ def main() -> None:
     parser.add_argument("mlruns", nargs="+", type=Path, metavar="DIR", help="folders of results")
     lines = ["# Choosing the members of an ensemble", ""]
     for folder in parser.parse_args().mlruns:
-        with Store(folder).latest_run("all") as run:
+        with open_folder(newest_run("all", folder)) as run:
             lines += [*table(run), ""]
     lines += [f"`{' '.join(['python', 'benchmarks/ensemble/selection.py', *sys.argv[1:]])}`", ""]
     lines += [f"- {name}: {value}" for name, value in machine().items()]

@@ -20,8 +20,9 @@ from fmnist_bench import load_ensemble
 from fmnist_bench._utils.environment import cores
 from fmnist_bench.data.dataset import load_dataset
 from fmnist_bench.doctor import database_fault, run_faults
+from fmnist_bench.storage.find_runs import newest_run, open_folder
 from fmnist_bench.storage.journal import open_journal
-from fmnist_bench.storage.run_folder import JOURNAL, Run, Store
+from fmnist_bench.storage.run_folder import JOURNAL, Run
 from fmnist_bench.storage.trial import Trial
 
 HERE = Path(__file__).resolve().parent
@@ -153,7 +154,7 @@ def unsound(place: Path) -> list[str]:
 
 
 def _disagreements(place: Path) -> list[str]:
-    run = Store(place / "mlruns").latest_run()
+    run = open_folder(newest_run(place / "mlruns"))
     studies = sorted(path.name for path in run.folder.glob("trials/*") if path.is_dir())
     records = [record for study in studies for record in run.records(study)]
     whole = [f"{name} is missing" for name in ("report.html", "report.md") if not (run.folder / name).is_file()]

@@ -32,7 +32,7 @@ from _campaign import (
 from _damage_cases import STATE, Change, bomb
 from _strangers import KINDS
 
-from fmnist_bench.storage.run_folder import Store
+from fmnist_bench.storage.find_runs import newest_run, open_folder
 from fmnist_bench.storage.trial import Trial
 
 CLASSES = tuple(f"class {kind}" for kind in KINDS)
@@ -143,7 +143,7 @@ def _strangers(names: Sequence[str]) -> Iterator[Tried]:
         if faults and len(names) > 1:
             yield from (tried for name in names for tried in _strangers([name]))
             return
-        run = Store(place / "mlruns").latest_run() if ended.status == 0 else None
+        run = open_folder(newest_run(place / "mlruns")) if ended.status == 0 else None
         for name, kind in zip(names, kinds, strict=True):
             yield told(name, [*faults, *(_faults_of_trial(kind, run.record(kind, 0)) if run else [])])
 

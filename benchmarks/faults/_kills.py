@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 from _campaign import SECONDS, Tried, call, changed, end, new_place, records_of, side_by_side, start, told, unsound
 
-from fmnist_bench.storage.run_folder import Store
+from fmnist_bench.storage.find_runs import newest_run, open_folder
 
 FLAVOURS = (("bayes", "tree"), ("bayes", "ladder"), ("tree", "network"), ("tree", "asker"))
 VICTIMS = {"coordinator": 0, "worker": 1, "forkserver": 2}  # and how many trials may crash of it
@@ -105,7 +105,7 @@ def _lives(process: psutil.Process) -> bool:
 
 def _uncounted(place: Path, victim: str) -> Iterator[str]:
     """Where a study has not had all of its trials; the trial of a killed worker is one that crashed."""
-    run = Store(place / "mlruns").latest_run()
+    run = open_folder(newest_run(place / "mlruns"))
     crashed = 0
     for study in sorted(path.name for path in run.folder.glob("trials/*")):
         ends = [record.status for record in run.records(study)]

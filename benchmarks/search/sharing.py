@@ -30,7 +30,7 @@ from fmnist_bench._utils.files import write_text
 from fmnist_bench.progress.displays import PlainLines
 from fmnist_bench.search import loop
 from fmnist_bench.search.allocation import RATIO, next_study
-from fmnist_bench.storage.run_folder import Store
+from fmnist_bench.storage.find_runs import newest_run, open_folder
 
 RULES = {"shipped": RATIO, "equal": 1.0}
 SEED_STEP = 1000  # between two repetitions: near seeds draw overlapping sequences
@@ -75,7 +75,7 @@ def measure(rule: str, seed: int, options: argparse.Namespace) -> None:
     outcome = run_benchmark(
         "all", budget=60 * options.minutes, seed=seed, fresh=True, mlruns=folder, progress=PlainLines(sys.stdout)
     )
-    with Store(folder).latest_run("all") as run:
+    with open_folder(newest_run("all", folder)) as run:
         records = [record for study in run.state["studies"] for record in run.records(study)]
         seconds = run.state["seconds"]
     who = outcome.findings.ensemble

@@ -35,7 +35,7 @@ def load_run(name: str | Path, mlruns: str | Path = "mlruns") -> RunResults:
     Parameters
     ----------
     name : str or Path
-        Folder of a run; or the name of a benchmark, whose newest run is taken.
+        Folder of a run, its name below `mlruns`, a folder of results, or a benchmark; of several the newest is taken.
     mlruns : str or Path
         Folder of all results, where a name is given.
 

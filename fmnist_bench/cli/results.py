@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 def add_verbs(verbs: "Verbs") -> None:
     """Declare ``report``, ``compare`` and ``ui``."""
-    report = add_verb(verbs, "report", _report, "write the newest run's report again", [MLRUNS, IMPORTS])
-    report.add_argument("name", metavar="NAME", help="the benchmark")
+    report = add_verb(verbs, "report", _report, "write a run's report again", [MLRUNS, IMPORTS])
+    report.add_argument("name", metavar="RUN", help="folder of a run, or a benchmark (its newest run)")
     report.add_argument("--markdown", metavar="FILE", help="write the Markdown report here as well")
     report.add_argument("--png", action="store_true", help="write the figures as PNG, too")
     report.add_argument(

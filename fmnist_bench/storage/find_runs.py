@@ -34,8 +34,13 @@ def find_runs(names: Sequence[str | Path], mlruns: str | Path = "mlruns") -> lis
 
 
 def newest_run(name: str | Path, mlruns: str | Path = "mlruns") -> Path:
-    """Find the run that `name` means; of several the one that was written last."""
-    return max(find_runs([name], mlruns), key=lambda folder: (folder / STATE).stat().st_mtime)
+    """Find the run that `name` means, as `find_runs` takes it; of several the one that was written last.
+
+    One that is damaged is taken where there is no other.
+    """
+    return max(
+        find_runs([name], mlruns), key=lambda folder: (bool(_benchmark(folder)), (folder / STATE).stat().st_mtime)
+    )
 
 
 def open_folder(folder: Path) -> Run:

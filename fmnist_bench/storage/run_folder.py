@@ -1,6 +1,5 @@
 """What happened, as files: the folder of everything, and in it the folder of each run."""
 
-import contextlib
 import fcntl
 import glob
 import json
@@ -120,25 +119,6 @@ class Store:
         last = max((int(number) for number in numbers if number.isdecimal()), default=0)
         number = last + 1 if fresh or not last else last
         return Run(self, self.folder / "runs" / f"{stem}-{number}", name)
-
-    def latest_run(self, name: str = "") -> "Run":
-        """Open the run that was written last: of the benchmark `name`, or of any.
-
-        Raises
-        ------
-        InputError
-            Where there is none.
-        """
-        whose = {}
-        for path in self.folder.glob(f"runs/*/{STATE}"):
-            with contextlib.suppress(InputError):  # `doctor` names one that is damaged
-                whose[path] = read_state(path)["benchmark"]
-        own = [path for path in whose if not name or whose[path] == name]
-        if not own:
-            said = f"run of {name}; python -m fmnist_bench run {name} makes one" if name else "run"
-            raise InputError(f"{self.folder}: holds no {said}")
-        newest = max(own, key=lambda path: path.stat().st_mtime)
-        return Run(self, newest.parent, whose[newest])
 
 
 class Run:

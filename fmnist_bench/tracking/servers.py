@@ -13,7 +13,7 @@ from typing import Any
 
 from fmnist_bench._utils.addresses import database_uri, local_path, without_secrets
 from fmnist_bench._utils.errors import InputError
-from fmnist_bench.storage.run_folder import Store
+from fmnist_bench.storage.find_runs import newest_run, open_folder
 from fmnist_bench.tracking.client import make_client, patience, reason
 from fmnist_bench.tracking.folder import DATABASE, settle
 
@@ -65,7 +65,7 @@ def run_server(command: list[str], environment: dict[str, str]) -> int:
 def first_page(folder: str | Path) -> str:
     """Path of the page to open first: the trials of the benchmark that ran last, by validation accuracy."""
     try:
-        state = Store(folder).latest_run().state
+        state = open_folder(newest_run(folder, folder)).state
     except (InputError, ValueError):  # none, or one that cannot be read, which `doctor` says
         state = {}
     if "experiment" not in state or state["tracking_uri"]:

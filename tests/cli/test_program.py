@@ -74,7 +74,7 @@ def test_the_first_contact_imports_nothing_heavy(arguments):
         (["run", "tiny", "--seed", "-1"], "at least 0"),
         (["run", "tiny", "--data", "lost.npz"], "lost.npz"),
         (["run", "tiny", "--mlruns", "studies/bayes.toml"], "cannot be written"),
-        (["report", "tiny"], "holds no run of tiny"),
+        (["report", "tiny"], "holds no run of that name"),
         (["ui", "--mlruns", "empty"], "no such file"),
         (["data", "digitz"], "digits"),
         (["check", "broken"], "there is no such|unknown key"),

@@ -31,7 +31,8 @@ from fmnist_bench.models.boosting import XGBoostClassifier
 from fmnist_bench.models.features import ImageFeatures
 from fmnist_bench.models.saved import load_model
 from fmnist_bench.pipeline import Pipeline
-from fmnist_bench.storage.run_folder import MANIFEST, Store
+from fmnist_bench.storage.find_runs import newest_run, open_folder
+from fmnist_bench.storage.run_folder import MANIFEST
 
 SMALL = [("tree", DecisionTreeClassifier(random_state=0)), ("bayes", GaussianNB())]
 
@@ -72,7 +73,7 @@ def test_from_fitted_trains_nothing(digits, split):
 
 
 def test_from_the_trials_of_a_benchmark(small_benchmark, digits):
-    run = Store(small_benchmark[0]).latest_run("all")
+    run = open_folder(newest_run("all", small_benchmark[0]))
     records = run.records("bayes")
     members = [(f"bayes-{r.number}", load_model(run.model_file("bayes", r.number))) for r in records]
     probabilities = np.stack([run.valid_probabilities("bayes", r.number) for r in records])

@@ -15,8 +15,7 @@ from fmnist_bench.report.compare import compare_runs, over_seeds, spread
 from fmnist_bench.report.compare_page import render, terminal_table
 from fmnist_bench.report.kept_scores import right_rows
 from fmnist_bench.report.run_row import STATUSES, RunRow, read_rows, write_rows
-from fmnist_bench.storage.find_runs import find_runs
-from fmnist_bench.storage.run_folder import Store
+from fmnist_bench.storage.find_runs import find_runs, newest_run, open_folder
 
 ROW = RunRow(
     *("all-a-1", "reported", "all", "fashion-mnist", 600.0, None, 585.0, 0, "EPYC, 2 cores used", "abc", 0.3, 10_000),
@@ -47,7 +46,7 @@ def table(tmp_path, rows):
 def test_a_run_is_the_row_that_its_report_shows(small_benchmark, capsys):
     assert main(["compare", "all"]) == 0
     printed = capsys.readouterr().out
-    run = Store("mlruns").latest_run("all")
+    run = open_folder(newest_run("all", "mlruns"))
     (row,) = compare_runs(["all"]).rows
     kept = run.state["scores"]
     assert (row.status, row.test_rows) == ("reported", kept["rows"])

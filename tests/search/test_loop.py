@@ -12,8 +12,8 @@ from fmnist_bench.progress.displays import Progress
 from fmnist_bench.search.allocation import Clock
 from fmnist_bench.search.loop import Search
 from fmnist_bench.search.study import EPOCHS
+from fmnist_bench.storage.find_runs import newest_run, open_folder
 from fmnist_bench.storage.results import TrialResult
-from fmnist_bench.storage.run_folder import Store
 from fmnist_bench.storage.trial import TRAIN, Trial
 
 
@@ -93,7 +93,7 @@ def test_ctrl_c_lets_a_training_end_its_schedule_and_a_second_one_does_not():
 
 
 def test_a_result_in_the_place_of_a_trial_is_not_taken_for_its_own(small_benchmark):
-    run = Store(small_benchmark[0]).latest_run("all")
+    run = open_folder(newest_run("all", small_benchmark[0]))
     before = run.records("bayes")
     run.journal.unlink()
     left = run.trial_folder("bayes", 1)

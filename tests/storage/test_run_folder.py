@@ -11,6 +11,7 @@ from fmnist_bench._utils.errors import InputError
 from fmnist_bench.cli import main
 from fmnist_bench.config.study import Benchmark
 from fmnist_bench.storage import run_folder as module
+from fmnist_bench.storage.find_runs import newest_run, open_folder
 from fmnist_bench.storage.results import TrialResult
 from fmnist_bench.storage.run_folder import Run, Store
 from fmnist_bench.storage.trial import Trial
@@ -187,7 +188,7 @@ HARMS = {
 
 
 def test_a_trial_with_damaged_files_is_a_row_and_is_asked_again(small_benchmark, capsys, tmp_path):
-    run = Store(small_benchmark[0]).latest_run("all")
+    run = open_folder(newest_run("all", small_benchmark[0]))
     before = run.records("bayes")
     assert run.withdraw_damaged("bayes", 3) == []
     for reason, harm in HARMS.items():
@@ -275,4 +276,4 @@ def test_a_run_that_is_damaged_does_not_hide_the_others(tmp_path):
     damaged = tmp_path / "mlruns" / "runs" / "c-1"
     damaged.mkdir()
     (damaged / "run.json").write_text("{")
-    assert store.latest_run().folder == run.folder
+    assert open_folder(newest_run(store.folder)).folder == run.folder

@@ -21,6 +21,7 @@ from mlflow import MlflowClient
 from fmnist_bench import load_dataset, load_ensemble
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench.cli import main
+from fmnist_bench.storage.find_runs import newest_run, open_folder
 from fmnist_bench.storage.run_folder import Store
 from fmnist_bench.tracking.servers import check_registered, first_page, serve_command, ui_command
 
@@ -119,7 +120,7 @@ def test_a_model_that_is_not_registered_is_refused_before_a_server_starts(saved,
 
 def test_the_first_page_is_that_of_the_benchmark_that_ran_last(saved):
     folder, _ = saved
-    run = Store(folder).latest_run()
+    run = open_folder(newest_run(folder))
     runs = f"#/experiments/{run.state['experiment']}/runs?workflowType=machine_learning"
     assert first_page(folder) == f"{runs}&viewStateShareKey=best"
     run.state.pop("environment")
@@ -134,7 +135,9 @@ def test_the_first_page_is_that_of_the_benchmark_that_ran_last(saved):
 def test_the_views_of_a_run_are_saved_as_mlflows_pages_save_them(saved):
     folder, _ = saved
     store = Store(folder)
-    tags = MlflowClient(store.tracking_uri).get_experiment(store.latest_run().state["experiment"]).tags
+    tags = (
+        MlflowClient(store.tracking_uri).get_experiment(open_folder(newest_run(store.folder)).state["experiment"]).tags
+    )
     views = {tag.rpartition(".")[2]: json.loads(tags[tag]) for tag in tags if tag.startswith("mlflow.sharedViewState.")}
     assert set(views) == {"best", "members", "trials", "failed"}
     for view in views.values():
