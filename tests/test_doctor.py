@@ -14,10 +14,6 @@ from fmnist_bench.cli import main
 from fmnist_bench.data import fashion_mnist as fetch
 from fmnist_bench.doctor import Check, as_text, database_fault, examine, run_faults
 from fmnist_bench.models.networks import _weights
-from fmnist_bench.runner import run_benchmark
-
-STUDY = '[model]\nuse = "sklearn.naive_bayes.GaussianNB"\nvar_smoothing = { low = 1e-9, high = 0.1, log = true }\n'
-BENCHMARK = 'data = "digits"\nvalid_size = 0.2\ntrials = 1\nstudies = ["bayes"]\n'
 
 
 @pytest.fixture
@@ -151,20 +147,11 @@ def test_advice_stands_below_what_was_found():
     assert second == " " * first.index("full") + "delete"
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory, empty_database):
-    """Run a benchmark once; the tests damage copies of its folder."""
-    folder = tmp_path_factory.mktemp("finished")
-    (folder / "bayes.toml").write_text(STUDY)
-    (folder / "mlruns").mkdir()
-    shutil.copy(empty_database, folder / "mlruns")
-    (folder / "tiny.toml").write_text(BENCHMARK.replace('"bayes"', f'"{folder}/bayes.toml"'))
-    return run_benchmark(folder / "tiny.toml", mlruns=folder / "mlruns").folder
-
-
 @pytest.fixture
-def run(finished, tmp_path):
-    return shutil.copytree(finished, tmp_path / "run")
+def run(finished_benchmark, tmp_path):
+    """A copy of the folder of a run, for the tests to damage."""
+    (folder,) = finished_benchmark[0].glob("mlruns/runs/*")
+    return shutil.copytree(folder, tmp_path / "run")
 
 
 def test_a_run_that_came_to_its_end_is_whole(run):
@@ -183,19 +170,19 @@ def cut(path):
 @pytest.mark.parametrize(
     ("harm", "found", "advice"),
     [
-        (damage_member, "changed since the ensemble was saved", "run tiny makes it again"),
-        (lambda run: (run / "report.html").unlink(), "report.html is missing", "report tiny"),
+        (damage_member, "changed since the ensemble was saved", "run all makes it again"),
+        (lambda run: (run / "report.html").unlink(), "report.html is missing", "report all"),
         (lambda run: cut(next(run.glob("trials/*/0/trial.json"))), "trial.json is missing or damaged", "asks its"),
-        (lambda run: (run / "split.npz").unlink(), "split.npz: is missing or damaged", "run tiny writes it"),
+        (lambda run: (run / "split.npz").unlink(), "split.npz: is missing or damaged", "run all writes it"),
         (lambda run: (run / "run.json").write_text("{"), "run.json: is damaged", "move the folder away"),
-        (lambda run: (run / "ensemble/manifest.json").write_text("[]"), "manifest.json cannot be read", "run tiny"),
+        (lambda run: (run / "ensemble/manifest.json").write_text("[]"), "manifest.json cannot be read", "run all"),
         (
             lambda run: next(run.glob("trials/*/0/valid_probabilities.npy")).unlink(),
             "valid_probabilities.npy is missing",
-            "run tiny asks its parameters again",
+            "run all asks its parameters again",
         ),
         (lambda run: (run / "run.json").write_text("[]"), "run.json: is damaged", "move the folder away"),
-        (lambda run: (run / "split.npz").write_bytes(b"PK"), "split.npz: is missing or damaged", "run tiny writes it"),
+        (lambda run: (run / "split.npz").write_bytes(b"PK"), "split.npz: is missing or damaged", "run all writes it"),
         (lambda run: cut(next(run.glob("trials/*/0/valid_p*"))), "valid_probabilities.npy cannot be read", "asks its"),
     ],
 )

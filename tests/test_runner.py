@@ -549,7 +549,6 @@ def test_a_call_that_was_cut_off_leaves_no_mixed_report_nor_runs(copied, monkeyp
     assert "not opened now, once before" in rechoose("tiny")
     assert "opened 2 times" in rechoose("tiny", open_test=True)
     assert run_benchmark("tiny", progress=Progress(), trials=4).folder == copied.folder
-    rewrite_report("tiny")
 
 
 def raise_interrupt(*arguments):

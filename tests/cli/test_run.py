@@ -11,9 +11,8 @@ from fmnist_bench.cli import main
 from fmnist_bench.config.schemas import schema
 
 
-def test_run_prints_leaderboard_and_where_everything_is(place, capsys):
-    assert main(["run", "tiny"]) == 0
-    printed = capsys.readouterr().out
+def test_run_prints_leaderboard_and_where_everything_is(finished_benchmark):
+    printed = finished_benchmark[1]
     assert "test %" in printed
     for line in ("ensemble ", "bayes ", "Report:", "MLflow:", "Ensemble:"):
         assert any(row.startswith(line) for row in printed.splitlines()), line
