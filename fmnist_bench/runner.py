@@ -75,7 +75,7 @@ def run_benchmark(
         Wall-clock time for everything, earlier calls of the same run included: seconds, or such as ``"10m"``; None
         takes the benchmark's.
     trials : int or None
-        Number of trials of each study instead of a budget.
+        Number of trials of each study instead of the benchmark's budget; with `budget` what is used up first ends it.
     seed : int or None
         None takes the benchmark's.
     fresh : bool

@@ -44,7 +44,7 @@ class AutoClassifier(_Bases):
         Wall-clock time for everything but the loading of the fitted ensemble: seconds, or such as ``"10m"``; None
         takes the benchmark's.
     trials : int or None
-        Number of trials of each study instead of a budget.
+        Number of trials of each study instead of the benchmark's budget; with `budget` what is used up first ends it.
     seeds : int
         Number of runs, each with its budget and a seed of its own; the model is that of the run whose ensemble is best
         by validation rows.
