@@ -1,11 +1,11 @@
 """The way to MLflow: importing it, a client, a database made whole, patience with servers, reasons in one line."""
 
 import contextlib
+import fcntl
 import importlib
 import logging
 import os
 import re
-import shutil
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -61,27 +61,17 @@ def sqlite_file(uri: str) -> Path | None:
 
 
 def make_database(path: Path) -> None:
-    """Make an empty database whole or not at all, since MLflow never gets over a half-made one.
-
-    It is made in memory where there is a folder for that: hundreds of small writes would wait for the disk.
-    """
+    """Make an empty database where there is none, whole or not at all: MLflow never gets over a half-made one."""
     from mlflow import MlflowClient
 
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    try:
-        with tempfile.TemporaryDirectory(prefix=f"fmnist_bench-{os.getpid()}-", dir=memory) as folder:
-            MlflowClient(database_uri(Path(folder) / path.name)).search_experiments()
-            shutil.copyfile(f"{folder}/{path.name}", temporary)
-            place_default(temporary, path.parent)
-        try:
-            os.link(temporary, path)  # unlike a rename it leaves the database of a process that was faster
-        except FileExistsError:
-            pass
-        except OSError:  # no second names on this file system
-            os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with path.with_name(f"{path.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # who waited here finds it done
+        if not path.exists():
+            with tempfile.TemporaryDirectory(prefix=".mlflow-", dir=path.parent) as folder:
+                made = Path(folder) / path.name
+                MlflowClient(database_uri(made)).search_experiments()
+                place_default(made, path.parent)
+                os.replace(made, path)
 
 
 @contextlib.contextmanager
