@@ -126,6 +126,7 @@ def run_benchmark(
         raise InputError(f"workers {workers}: not with --cluster, whose workers set the number; leave it out")
     allow_import = _prefixes(allow_import)
     given = data if isinstance(data, Dataset) else None
+    threading.Thread(target=warm_up, daemon=True).start()
     benchmark, dataset, split = _load_and_check(benchmark, path, allow_import, given)
     if weights is not None and not Path(weights).is_dir():
         raise InputError(f"weights {weights}: no such folder")
@@ -292,7 +293,6 @@ def _split(benchmark: Benchmark, dataset: Dataset) -> Split:
 def _load_and_check(
     benchmark: Benchmark, path: Path | None, allow_import: tuple[str, ...], given: Dataset | None = None
 ) -> tuple[Benchmark, Dataset, Split]:
-    threading.Thread(target=warm_up, daemon=True).start()
     # Imports go on while the data are read.
     prepare((use for study in (*benchmark.studies, *benchmark.students) for use in study.space.uses), allow_import)
     if (dataset := given) is None:
