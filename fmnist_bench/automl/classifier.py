@@ -218,6 +218,7 @@ class AutoClassifier(_Bases):
         """
         from sklearn.utils.validation import check_is_fitted, column_or_1d
 
+        from fmnist_bench.automl.results import leaderboard_of
         from fmnist_bench.data.arrays import dataset_of
         from fmnist_bench.runner import rewrite_report
         from fmnist_bench.storage.run_folder import STATE
@@ -231,7 +232,7 @@ class AutoClassifier(_Bases):
             test = dataset_of(self._pixels(X_test), column_or_1d(y_test), self.classes_, self.image_shape_)
             findings = rewrite_report(self.run_.folder, allow_import=self.allow_import, test=test)
             if self.refit == "full":  # what was trained on all rows is nowhere else
-                self.leaderboard_ = self.run_.leaderboard()
+                self.leaderboard_ = leaderboard_of(findings)
             else:
                 self._load(self.run_, findings)
         return self.run_.folder / "report.html"
@@ -310,6 +311,7 @@ class AutoClassifier(_Bases):
 
     def _load(self, run: RunResults, findings: Findings) -> None:
         """Load what a run has left; its report may have chosen the ensemble again."""
+        from fmnist_bench.automl.results import leaderboard_of
         from fmnist_bench.ensemble.loading import load_ensemble
         from fmnist_bench.models.saved import load_model
 
@@ -322,7 +324,7 @@ class AutoClassifier(_Bases):
         known = dict(self.ensemble_.members_).get(f"{best.name}-{best.trial}")
         file = run.model_file(best.name, int(best.trial or 0))
         self.best_estimator_ = load_model(file, self.allow_import) if known is None else known
-        self.leaderboard_, self.trials_ = run.leaderboard(), run.trials()
+        self.leaderboard_, self.trials_ = leaderboard_of(findings), run.trials()
 
 
 _of_init = inspect.signature(AutoClassifier.__init__)

@@ -37,7 +37,6 @@ def load_run(name: str | Path, mlruns: str | Path = "mlruns") -> RunResults:
     name : str or Path
         Folder of a run, its name below `mlruns`, a folder of results, or a benchmark; of several the newest is taken.
     mlruns : str or Path
-        Folder of all results, where a name is given.
 
     Raises
     ------
@@ -74,11 +73,7 @@ class RunResults:
             the test rows, where they were opened; `fit_seconds`,
             `predict_ms` a row, `search_seconds`; and how many trials there are of each state. NaN without a score.
         """
-        findings, tested = self._findings(), self._run().state.get("test_scores") or {}
-        rows = [_leader(findings, who) | tested.get(who.name, {}) for who in findings.everyone]
-        columns = [*dict.fromkeys(key for row in rows for key in row)] or ["name"]
-        table = pd.DataFrame(rows, columns=columns).set_index("name")
-        return table.astype({"trial": "Int64"}) if "trial" in table else table
+        return leaderboard_of(self._findings(), self._run().state.get("test_scores"))
 
     def trials(self) -> pd.DataFrame:
         """Give every trial that has ended, one a row, in the order in which they ended.
@@ -236,9 +231,17 @@ def _damage_told(folder: Path) -> Iterator[None]:
         raise InputError(f"{folder}: a file of the run is missing or damaged: {one_line(error)}") from error
 
 
-def _leader(findings: Findings, who: Contestant) -> dict[str, Any]:
-    row = findings.scores(who)
-    scores = {name: value for name, value in row.items() if name.startswith("valid_")}
+def leaderboard_of(findings: Findings, tested: Mapping[str, Any] | None = None) -> pd.DataFrame:
+    """Tabulate findings as `RunResults.leaderboard` does; `tested` are test scores that an earlier report counted."""
+    rows = [_leader(findings, who, (tested or {}).get(who.name, {})) for who in findings.everyone]
+    columns = [*dict.fromkeys(key for row in rows for key in row)] or ["name"]
+    table = pd.DataFrame(rows, columns=columns).set_index("name")
+    return table.astype({"trial": "Int64"}) if "trial" in table else table
+
+
+def _leader(findings: Findings, who: Contestant, tested: Mapping[str, float]) -> dict[str, Any]:
+    row = {**findings.scores(who), **tested}
+    scores = {name: value for name, value in row.items() if name.startswith(("valid_", "test_"))}
     costs = {name: row[name] for name in ("fit_seconds", "predict_ms", "search_seconds")}
     share = None if who.trial is None else float(who.parameters.get(ROWS, 1.0))
     return {
