@@ -161,9 +161,9 @@ def rewrite_report(
     allow_import: Sequence[str] = (),
     markdown: str | Path | None = None,
     test: Dataset | None = None,
-) -> Findings:
     png: bool = False,
-    """Write the report of the newest run of a benchmark again, from the store alone.
+) -> Findings:
+    """Write the report of a run again, from the store alone.
 
     Parameters
     ----------
@@ -176,9 +176,9 @@ def rewrite_report(
         Where to write the Markdown report as well.
     test : Dataset or None
         Test rows for a run that has none of its own; they are opened once, and cannot be exchanged for others.
-    """
     png : bool
         Whether to write the figures as PNG, too.
+    """
     if markdown is not None and (Path(markdown).is_dir() or not Path(markdown).absolute().parent.is_dir()):
         raise InputError(f"{markdown}: there is no such folder; name a file in an existing one")
     with open_folder(newest_run(name, mlruns)) as run:

@@ -10,6 +10,7 @@ from fmnist_bench.ensemble.rechoose import Rechosen, check_kept, choose_offline,
 from fmnist_bench.report.contestant import Array
 from fmnist_bench.report.metrics import accuracy_interval
 from fmnist_bench.report.opening import open_test_rows, openings, predict_test
+from fmnist_bench.report.render import as_columns
 from fmnist_bench.report.tables import interval, percent
 from fmnist_bench.storage.find_runs import newest_run, open_folder
 from fmnist_bench.storage.run_folder import Run
@@ -63,14 +64,12 @@ def rechoose(
 def describe(run: Run, found: Rechosen) -> Iterator[str]:
     """Say what was chosen, with what weights, and what it scores on validation rows."""
     yield f"{run.folder.name}: {len(found.members)} of {found.n_offered} trials, by {HOW[found.method]}"
-    rows = [("study", "trial", "weight", "valid %", "ms a row")]
+    rows = []
     for i in np.argsort(-found.combination.weights, kind="stable"):
         record, weight = found.members[i], f"{found.combination.weights[i]:.3f}"
-        accuracy = percent(record.result.accuracy).text
-        rows.append((record.study, str(record.number), weight, accuracy, f"{found.costs[i]:.3f}"))
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    for study, *rest in rows:
-        yield "  ".join([study.ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(rest, widths[1:], strict=True))])
+        row = {"study": record.study, "trial": str(record.number), "weight": weight}
+        rows.append(row | {"valid %": percent(record.accuracy).text, "ms a row": f"{found.costs[i]:.3f}"})
+    yield as_columns(rows)
     yield f"together: {found.costs.sum():.3f} ms a row"
     yield f"validation rows that it was chosen on: {_share(found.right)}"
     yield f"the same, each fifth left out of the choice: {_share(found.right_left_out)}"

@@ -191,7 +191,7 @@ def terminal_leaderboard(findings: Findings, width: int = 80) -> str:
     return as_columns(rows, SPARED, width)
 
 
-def as_columns(rows: list[dict[str, str]], spared: Sequence[str], width: int) -> str:
+def as_columns(rows: list[dict[str, str]], spared: Sequence[str] = (), width: int = 0) -> str:
     """Set rows below each other, their first column to the left; while they are too wide, leave `spared` ones out."""
     titles, n_spared = list(rows[0]) if rows else [], 0
     while True:

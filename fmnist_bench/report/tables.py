@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -325,9 +325,5 @@ def exported(findings: Findings) -> Table:
 
 def environment(findings: Findings) -> Table:
     """Tabulate the machine and everything that is needed to run it again."""
-    return _two_columns("Machine, versions and call", findings.environment.items())
-
-
-def _two_columns(caption: str, pairs: Iterable[tuple[str, object]]) -> Table:
-    rows = [[text(name), text(value)] for name, value in pairs]
-    return Table(caption, ("What", "Value"), rows, n_text=2, sortable=False)
+    rows = [[text(name), text(value)] for name, value in findings.environment.items()]
+    return Table("Machine, versions and call", ("What", "Value"), rows, n_text=2, sortable=False)
