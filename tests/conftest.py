@@ -5,7 +5,6 @@ import shutil
 
 import numpy as np
 import pytest
-from mlflow import MlflowClient
 from places import furnish
 
 from fmnist_bench._utils.errors import InputError
@@ -64,6 +63,8 @@ def make_job(digits, split, tmp_path):
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory):
     """Return an MLflow database without experiments; making one takes seconds, so it is made once."""
+    from mlflow import MlflowClient  # which no test without a run needs
+
     folder = tmp_path_factory.mktemp("database")
     MlflowClient(Store(folder).tracking_uri).search_experiments()
     return folder / "mlflow.db"
