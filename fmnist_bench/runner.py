@@ -161,7 +161,6 @@ def rewrite_report(
     allow_import: Sequence[str] = (),
     markdown: str | Path | None = None,
     test: Dataset | None = None,
-    png: bool = False,
 ) -> Findings:
     """Write the report of a run again, from the store alone.
 
@@ -176,8 +175,6 @@ def rewrite_report(
         Where to write the Markdown report as well.
     test : Dataset or None
         Test rows for a run that has none of its own; they are opened once, and cannot be exchanged for others.
-    png : bool
-        Whether to write the figures as PNG, too.
     """
     if markdown is not None and (Path(markdown).is_dir() or not Path(markdown).absolute().parent.is_dir()):
         raise InputError(f"{markdown}: there is no such folder; name a file in an existing one")
@@ -188,7 +185,7 @@ def rewrite_report(
         if test is None and run.state.get("handed_over"):
             raise InputError(f"{run.folder}: its test rows were arrays; AutoClassifier.report takes them again")
         with open_test_set(run, _prefixes(allow_import), test=test) as opened:
-            findings = write_report(run, opened, run.state["environment"], png=png)
+            findings = write_report(run, opened, run.state["environment"])
         renew(run, report_files(run))
     if markdown is not None:
         write_text(Path(markdown), (run.folder / "report.md").read_text(encoding="utf-8"))

@@ -149,7 +149,7 @@ def test_the_report_is_accessible_in_both_colour_schemes(open_page, report, sche
 def test_the_report_links_to_its_figures_as_files(open_page, report, run):
     links = open_page(report).locator("a[href^=figures]")
     files = {unquote(links.nth(n).get_attribute("href")) for n in range(links.count())}
-    assert {"figures/anytime.svg", "figures/occlusion.csv", "figures/mistakes.svg"} <= files
+    assert {"figures/anytime.svg", "figures/occlusion.csv", "figures/mistakes.png"} <= files
     assert not {file for file in files if not (run.folder / file).is_file()}
 
 

@@ -17,7 +17,6 @@ def add_verbs(verbs: "Verbs") -> None:
     report = add_verb(verbs, "report", _report, "write a run's report again", [MLRUNS, IMPORTS])
     report.add_argument("name", metavar="RUN", help="folder of a run, or a benchmark (its newest run)")
     report.add_argument("--markdown", metavar="FILE", help="write the Markdown report here as well")
-    report.add_argument("--png", action="store_true", help="write the figures as PNG, too")
     report.add_argument(
         "--format",
         default="table",
@@ -43,7 +42,7 @@ def add_verbs(verbs: "Verbs") -> None:
 def _report(options: argparse.Namespace) -> int:
     from fmnist_bench.runner import rewrite_report
 
-    findings = rewrite_report(options.name, options.mlruns, options.allow_import, options.markdown, png=options.png)
+    findings = rewrite_report(options.name, options.mlruns, options.allow_import, options.markdown)
     if options.format != "table":
         from fmnist_bench.automl.results import load_run
 

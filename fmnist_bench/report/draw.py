@@ -77,10 +77,8 @@ def _picture(findings: Findings, who: str, one: Mistake, falls: Array | None = N
     return [] if pixels is None else [Picture(pixels, text, falls)]
 
 
-def write_figures(findings: Findings, folder: Path, png: bool = False) -> dict[str, str]:
-    """Write every figure as SVG, and as PNG where asked, and its numbers as CSV, in place of an earlier report's.
-
-    PNG takes longer than all the rest: every text is set anew.
+def write_figures(findings: Findings, folder: Path) -> dict[str, str]:
+    """Write every figure as SVG and PNG, and its numbers as CSV, in place of an earlier report's.
 
     Returns
     -------
@@ -92,8 +90,7 @@ def write_figures(findings: Findings, folder: Path, png: bool = False) -> dict[s
     written, svgs = {"trials.csv"}, {}
     for name, fig in {**draw(findings), **draw_alone(findings)}.items():
         svgs[name] = to_svg(fig)
-        files = {"svg": on_white(svgs[name]).encode(), "csv": to_csv(findings, name).encode()}
-        files |= {"png": to_png(fig)} if png else {}
+        files = {"svg": on_white(svgs[name]).encode(), "png": to_png(fig), "csv": to_csv(findings, name).encode()}
         for form, content in files.items():
             written.add(f"{name}.{form}")
             with replacing(folder / f"{name}.{form}") as temporary:

@@ -44,7 +44,6 @@ def write_report(
     opened: Opened,
     environment: Mapping[str, str],
     left: Callable[[], float | None] = lambda: None,
-    png: bool = False,
 ) -> Findings:
     """Score the ensemble and the best trial of every study on the test rows; write the report.
 
@@ -59,8 +58,6 @@ def write_report(
         What somebody needs to know to run it again.
     left : callable
         Tells how many seconds there are for occlusion maps; None without a limit.
-    png : bool
-        Whether to write the figures as PNG, too.
 
     Returns
     -------
@@ -73,7 +70,7 @@ def write_report(
     if opened.models is not None:
         maps, why_not = occlusions(findings, opened.models, left)
         findings = replace(findings, occlusions=maps, no_occlusions=why_not)
-    drawn = write_figures(findings, run.folder / FIGURES, png)
+    drawn = write_figures(findings, run.folder / FIGURES)
     write_text(run.folder / "report.md", render_markdown(findings))
     write_text(run.folder / "report.html", render_html(findings, drawn))
     if opened.test is not None:

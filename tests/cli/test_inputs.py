@@ -12,7 +12,7 @@ def test_schemas_are_printed(name, capsys):
 
 
 def test_report_list_check_and_data_work_where_a_run_was(again, capsys):
-    assert main(["report", "tiny", "--png", "--markdown", "tiny.md"]) == 0
+    assert main(["report", "tiny", "--markdown", "tiny.md"]) == 0
     assert "bayes" in (again / "tiny.md").read_text()
     assert next(again.glob("mlruns/runs/*/figures/anytime.png")).read_bytes().startswith(b"\x89PNG")
     assert main(["list"]) == main(["list", "bayes"]) == 0

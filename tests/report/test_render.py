@@ -326,7 +326,7 @@ def test_figures_are_written_in_place_of_earlier_ones_with_their_numbers_and_lin
     (tmp_path / "figures" / "of_long_ago.png").write_text("")
     written = drawing.write_figures(occluded, tmp_path / "figures")
     files = {path.name for path in (tmp_path / "figures").iterdir()}
-    assert files == {f"{name}.{form}" for name in written for form in ("svg", "csv")} | {"trials.csv"}
+    assert files == {f"{name}.{form}" for name in written for form in ("svg", "png", "csv")} | {"trials.csv"}
     assert {"anytime", "mistakes", "occlusion", "confusion_difference"} <= written.keys()
     for name in written:
         root = ElementTree.parse(tmp_path / "figures" / f"{name}.svg").getroot()
