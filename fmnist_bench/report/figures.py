@@ -116,7 +116,7 @@ def _write_costs(ax: Axes) -> None:
     """Make the axis of costs logarithmic, in plain numbers; a short axis shows some between the powers of ten."""
     ax.set_xscale("log")
     low, high = ax.get_xlim()
-    digits = "" if high > 30 * low else "25" if high > 4 * low else "23456789"
+    digits = "" if high > 30 * low else "25" if high > 4 * low else "123456789"
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     ax.xaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in digits else ""))
 

@@ -92,8 +92,10 @@ def anytime(
         span = max(high - low, 0.01)
         ax.set_ylim(max(0.0, low - 0.5 * span), min(1.0, high + 0.1 * span) + 0.002)
         legend(fig, [lines[study] for study in ordered])
-    last = max((seconds for points in studies.values() for seconds, _ in points), default=0)
-    ax.set_xlim(0, max(last, end) / unit_of(end)[0] or 1)
+    times = [seconds for points in studies.values() for seconds, _ in points] or [0]
+    last = max(*times, end)
+    begun = 0.98 * min(times) if min(times) > last / 2 else 0  # a run of seconds: libraries took most of them
+    ax.set_xlim(begun / unit_of(end)[0], last / unit_of(end)[0] or 1)
     ax.yaxis.set_major_formatter(PERCENT)
     return fig
 

@@ -49,6 +49,7 @@ def test_the_limit_of_the_ensemble_is_a_line():
         ((0.003, 0.03), ["0.005", "0.01", "0.02"]),
         ((0.02, 40), ["0.1", "1", "10"]),
     ],
+        ((0.135, 0.215), ["0.14", "0.15", "0.16", "0.17", "0.18", "0.19", "0.2", "0.21"]),
 )
 def test_an_axis_of_costs_is_written_in_plain_numbers(costs, written):
     figure = figures.accuracy_against_cost({str(cost): score(0.9, cost) for cost in costs})

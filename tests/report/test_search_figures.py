@@ -16,6 +16,12 @@ def test_anytime_line_is_the_running_best_up_to_the_end():
     assert ax.get_xlabel() == "search time, minutes"
 
 
+def test_a_run_that_only_loaded_libraries_at_first_is_shown_from_its_first_score():
+    left, right = search_figures.anytime({"svm": [(27, 0.8), (28, 0.9)]}, 29).axes[0].get_xlim()
+    assert 25 < left < 27 and right == 29
+    assert search_figures.anytime({"svm": [(10, 0.8)]}, 29).axes[0].get_xlim()[0] == 0
+
+
 def test_anytime_names_every_study_from_the_best_on_and_colours_the_best():
     studies = {f"study{n}": [(60.0, 0.5 + n / 100)] for n in range(10)} | {"none": []}
     fig = search_figures.anytime(studies, 600)
