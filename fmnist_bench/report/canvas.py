@@ -85,7 +85,11 @@ def figure(label: str, height: float, width: float = WIDTH) -> Figure:
 
 
 def axes(
-    fig: Figure, place: tuple[int, int, int] = (1, 1, 1), xlabel: str = "", ylabel: str = "", **options: Any
+    fig: Figure,
+    place: tuple[int, int, int | tuple[int, int]] = (1, 1, 1),
+    xlabel: str = "",
+    ylabel: str = "",
+    **options: Any,
 ) -> Axes:
     """Add axes with thin grey lines, left and below alone."""
     ax: Axes = fig.add_subplot(*place, **options)

@@ -7,7 +7,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from fmnist_bench._utils.files import replacing, write_text
-from fmnist_bench.report import figures, parameter_slices, search_figures
+from fmnist_bench.report import figures, metrics, parameter_slices, search_figures
 from fmnist_bench.report.canvas import on_white, to_png, to_svg
 from fmnist_bench.report.contestant import Array, Mistake
 from fmnist_bench.report.figures import Gain, Picture, Score
@@ -28,8 +28,8 @@ def draw(findings: Findings) -> dict[str, Figure]:
     Returns
     -------
     dict of str to matplotlib.figure.Figure
-        Of `accuracy_intervals`, `accuracy_against_cost`, `augmentation`, `fidelity`, `anytime`, `learning_curves`,
-        `loss`, `timeline` and `slices_STUDY` those that can be drawn.
+        Of `accuracy_intervals`, `accuracy_against_cost`, `reliability`, `augmentation`, `fidelity`, `anytime`,
+        `learning_curves`, `loss`, `timeline` and `slices_STUDY` those that can be drawn.
     """
     drawn: dict[str, Figure] = {}
     if scores := _scores(findings):
@@ -38,6 +38,8 @@ def draw(findings: Findings) -> dict[str, Figure]:
             drawn["accuracy_against_cost"] = figures.accuracy_against_cost(
                 cost, findings.max_latency, findings.measured
             )
+    if bins := {who.name: metrics.reliability(findings.probabilities(who), findings.y) for who in findings.rivals}:
+        drawn["reliability"] = figures.reliability(bins, findings.measured)
     if gains := _gains(findings):
         drawn["augmentation"] = figures.forest(gains)
     if learnt := {row.study: row.history for row in findings.preparations if row.history.get("fidelity")}:

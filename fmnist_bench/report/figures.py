@@ -14,9 +14,11 @@ from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
 from fmnist_bench.report.canvas import GREY, GRID, INK, PALETTE, PERCENT, ROW, axes, figure, legend, name_rows, plain
+from fmnist_bench.report.metrics import ConfidenceBin
 
 MAX_NAMED = 30  # classes whose counts can be read in a matrix
 MARKERS = "os^DvPX"
+BIN = 0.1  # width of a bin of confidence
 
 
 class Score(NamedTuple):
@@ -128,6 +130,33 @@ def front(scores: Mapping[str, Score]) -> list[str]:
         if not found or scores[name].accuracy > scores[found[-1]].accuracy:
             found.append(name)
     return found
+
+
+def reliability(models: Mapping[str, Sequence[ConfidenceBin]], rows: str = "test") -> Figure:
+    """Draw accuracy against confidence, each bin with its 95 % interval, over the number of `rows` in each bin.
+
+    Where a model is as often right as it is sure, its points lie on the diagonal (DeGroot and Fienberg, 1983).
+    """
+    fig = figure("Accuracy against confidence", 3.6)
+    above = axes(fig, (4, 1, (1, 3)), ylabel=f"{rows} accuracy, %")
+    below = axes(fig, (4, 1, 4), xlabel="confidence, %", ylabel="rows", sharex=above)
+    above.plot([0, 1], [0, 1], color=GREY, lw=1.2, ls="--", label="as sure as right")
+    for place, (name, bins) in enumerate(models.items()):
+        colour, table = PALETTE[place], np.array(bins)
+        above.vlines(table[:, 2], table[:, 4], table[:, 5], color=colour, lw=1.5)
+        above.plot(table[:, 2], table[:, 3], color=colour, marker=MARKERS[place], ms=5, lw=1.2, label=plain(name))
+        width = BIN / (len(models) + 1)
+        below.bar(table[:, 0] + width * (place + 1), table[:, 1], width, color=colour)
+    below.set_yscale("log")
+    below.set_ylim(bottom=0.7)
+    below.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    below.minorticks_off()
+    above.tick_params(labelbottom=False)
+    above.set(xlim=(0, 1), ylim=(-0.03, 1.03))
+    for axis in (above.yaxis, below.xaxis):
+        axis.set_major_formatter(PERCENT)
+    legend(fig)
+    return fig
 
 
 def confusion(matrix: NDArray[np.int64], class_names: Sequence[str], title: str, *, signed: bool = False) -> Figure:

@@ -186,9 +186,14 @@ class Findings:
         return (single, ensemble) if single and ensemble and ensemble.scored else None
 
     @property
+    def rivals(self) -> list[Contestant]:
+        """The ensemble and the best single model, as far as they are scored."""
+        return [who for who in (self.ensemble, self.best_single) if who and who.scored]
+
+    @property
     def explained(self) -> list[Contestant]:
         """Whose mistakes are shown: the ensemble and the best single model; one of them where they predict the same."""
-        both = [who for who in (self.ensemble, self.best_single) if who and who.scored]
+        both = self.rivals
         alike = len(both) == 2 and bool((self.predicted(both[0]) == self.predicted(both[1])).all())
         return both[alike:]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,6 +70,20 @@ def log_loss(probabilities: Array, y: Array) -> float:
     return float(sk.log_loss(y, exact, labels=np.arange(probabilities.shape[1])))
 
 
+class ConfidenceBin(NamedTuple):
+    """Rows of similar confidence: the bin's lower edge, their number, mean confidence, accuracy and its 95 % interval.
+
+    All but the number of rows are shares between 0 and 1.
+    """
+
+    above: float
+    rows: int
+    confidence: float
+    accuracy: float
+    low: float
+    high: float
+
+
 def expected_calibration_error(probabilities: Array, y: Array, n_bins: int = 15) -> float:
     """Give the mean gap between confidence and accuracy over bins of equal width (Guo et al., 2017).
 
@@ -87,11 +101,43 @@ def expected_calibration_error(probabilities: Array, y: Array, n_bins: int = 15)
     float
         Between 0 (calibrated) and 1, each bin weighted by its rows.
     """
-    confidence = probabilities.max(axis=1).astype(np.float64)
-    correct = probabilities.argmax(axis=1) == y
-    bins = np.digitize(confidence, np.linspace(0, 1, n_bins + 1)[1:-1], right=True)
+    confidence, correct, bins = _binned(probabilities, y, n_bins)
     gaps = np.bincount(bins, weights=correct - confidence, minlength=n_bins)
     return float(np.abs(gaps).sum() / len(y))
+
+
+def reliability(probabilities: Array, y: Array, n_bins: int = 10) -> list[ConfidenceBin]:
+    """Tell how often rows are right of which a model is about equally sure.
+
+    Parameters
+    ----------
+    probabilities : ndarray of shape (n, n_classes)
+        Rows sum to 1; a row's confidence is its largest entry.
+    y : ndarray of int, shape (n,)
+        True labels.
+    n_bins : int
+        Bins ((m - 1) / n_bins, m / n_bins].
+
+    Returns
+    -------
+    list of ConfidenceBin
+        Those that hold a row, the least sure first.
+    """
+    confidence, correct, bins = _binned(probabilities, y, n_bins)
+    counted = []
+    for number in np.unique(bins):
+        inside = bins == number
+        rows, right = int(inside.sum()), int(correct[inside].sum())
+        interval = accuracy_interval(right, rows)
+        counted.append(ConfidenceBin(number / n_bins, rows, float(confidence[inside].mean()), right / rows, *interval))
+    return counted
+
+
+def _binned(probabilities: Array, y: Array, n_bins: int) -> tuple[Array, Array, Array]:
+    """Give the confidence of each row, whether it is right, and the number of its bin, closed above."""
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    bins = np.digitize(confidence, np.linspace(0, 1, n_bins + 1)[1:-1], right=True)
+    return confidence, probabilities.argmax(axis=1) == y, bins
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fmnist_bench.report import parameter_slices
+from fmnist_bench.report import metrics, parameter_slices
 from fmnist_bench.report.contestant import Contestant
 from fmnist_bench.report.findings import Findings
 from fmnist_bench.storage.results import NOT_BEGUN
@@ -35,6 +35,12 @@ def _scores(findings: Findings) -> Iterator[Row]:
             row = findings.scores(who)
             shares = {key: row[f"{findings.part}_{key}"] for key in ("accuracy", "low", "high")}
             yield {"model": who.name, "rows": findings.measured, **shares, "milliseconds_a_row": row["predict_ms"]}
+
+
+def _reliability(findings: Findings) -> Iterator[Row]:
+    for who in findings.rivals:
+        for counted in metrics.reliability(findings.probabilities(who), findings.y):
+            yield {"model": who.name, "counted": findings.measured, **counted._asdict()}
 
 
 def _augmentation(findings: Findings) -> Iterator[Row]:
@@ -121,6 +127,7 @@ def _occlusion(findings: Findings) -> Iterator[Row]:
 ROWS: dict[str, Callable[[Findings], Iterator[Row]]] = {
     "accuracy_intervals": _scores,
     "accuracy_against_cost": _scores,
+    "reliability": _reliability,
     "augmentation": _augmentation,
     "fidelity": _fidelity,
     "anytime": _anytime,

@@ -8,13 +8,16 @@ import pytest
 
 from fmnist_bench.report import canvas, figures, parameter_slices, search_figures
 from fmnist_bench.report.figures import Gain, Picture, Score
+from fmnist_bench.report.metrics import ConfidenceBin
 from fmnist_bench.report.parameter_slices import Slice
 from fmnist_bench.report.search_figures import Span, Training
 
 SCORES = {"cnn": Score(0.93, 0.92, 0.94, 0.5), "a $x$ <b>": Score(0.9, 0.89, 0.91, 0.1)}
+BIN = ConfidenceBin(0.9, 7, 0.95, 0.9, 0.6, 0.99)
 EVERY = {
     "accuracy_intervals": lambda: figures.accuracy_intervals(SCORES),
     "accuracy_against_cost": lambda: figures.accuracy_against_cost(SCORES),
+    "reliability": lambda: figures.reliability({"_": [BIN], "$": [BIN]}),
     "forest": lambda: figures.forest({"cnn+gan − cnn": Gain(0.01, -0.01, 0.03)}),
     "anytime": lambda: search_figures.anytime(
         {"cnn": [(90, 0.9), (30, 0.8)], "cnn+gan": [], "_": []}, 600, ensemble=[(30, 0.8), (90, 0.92)]

@@ -6,6 +6,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from fmnist_bench.report import figures
 from fmnist_bench.report.figures import Score
+from fmnist_bench.report.metrics import ConfidenceBin
 
 
 def score(accuracy, cost):
@@ -48,8 +49,8 @@ def test_the_limit_of_the_ensemble_is_a_line():
         ((0.45, 0.95), ["0.5", "0.6", "0.7", "0.8", "0.9"]),
         ((0.003, 0.03), ["0.005", "0.01", "0.02"]),
         ((0.02, 40), ["0.1", "1", "10"]),
-    ],
         ((0.135, 0.215), ["0.14", "0.15", "0.16", "0.17", "0.18", "0.19", "0.2", "0.21"]),
+    ],
 )
 def test_an_axis_of_costs_is_written_in_plain_numbers(costs, written):
     figure = figures.accuracy_against_cost({str(cost): score(0.9, cost) for cost in costs})
@@ -71,6 +72,15 @@ def test_intervals_are_drawn_at_their_ends():
     ax = figures.accuracy_intervals({"cnn": Score(0.9, 0.88, 0.93, 1)}).axes[0]
     np.testing.assert_allclose(ax.lines[0].get_xdata(), [0.88, 0.93])
     np.testing.assert_allclose(ax.lines[1].get_xdata(), [0.9])
+
+
+def test_confidence_is_held_against_accuracy_and_every_bin_shows_its_rows():
+    bins = [ConfidenceBin(0.5, 3, 0.55, 1 / 3, 0.06, 0.79), ConfidenceBin(0.9, 40, 0.97, 0.95, 0.83, 0.99)]
+    above, below = figures.reliability({"ensemble": bins, "svm": bins[1:]}).axes
+    np.testing.assert_allclose(above.lines[1].get_xydata(), [[0.55, 1 / 3], [0.97, 0.95]])
+    np.testing.assert_allclose(above.collections[0].get_segments()[0], [[0.55, 0.06], [0.55, 0.79]])
+    assert [bar.get_height() for bar in below.patches] == [3, 40, 40]
+    assert len({bar.get_x() for bar in below.patches}) == 3, "bars of two models stand beside each other"
 
 
 def test_a_difference_is_signed_with_gains_in_blue_and_losses_in_orange():

@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fmnist_bench.report.metrics import accuracy_interval, expected_calibration_error, log_loss, mcnemar, per_class
+from fmnist_bench.report.metrics import (
+    accuracy_interval,
+    expected_calibration_error,
+    log_loss,
+    mcnemar,
+    per_class,
+    reliability,
+)
 
 
 def paired(both, only_first, only_second, neither):
@@ -50,6 +57,20 @@ def test_calibration_error_is_0_for_sure_and_right_1_for_sure_and_wrong():
     y = np.array([0, 1, 2])
     assert expected_calibration_error(np.eye(3), y) == 0
     assert expected_calibration_error(np.eye(3), (y + 1) % 3) == 1
+
+
+def test_rows_are_counted_by_confidence_with_the_share_that_is_right():
+    probabilities = np.array([[0.7, 0.3], [0.35, 0.65], [0.9, 0.1], [0.1, 0.9]])
+    low, high = reliability(probabilities, np.array([0, 0, 0, 1]))
+    assert low == pytest.approx((0.6, 2, 0.675, 0.5, *accuracy_interval(1, 2)))
+    assert high == pytest.approx((0.8, 2, 0.9, 1.0, *accuracy_interval(2, 2)))
+
+
+def test_the_gaps_of_the_bins_make_the_calibration_error():
+    probabilities = np.random.default_rng(0).dirichlet([0.5] * 4, 500)
+    y = np.arange(500) % 4
+    gaps = [each.rows * abs(each.accuracy - each.confidence) for each in reliability(probabilities, y, 15)]
+    assert sum(gaps) / 500 == pytest.approx(expected_calibration_error(probabilities, y))
 
 
 def test_calibration_bins_are_closed_above():

@@ -157,7 +157,7 @@ def test_page_is_wellformed_with_unique_ids_and_every_section(page):
     assert [name for name, count in Counter(parsed.ids).items() if count > 1] == []
     assert set(SECTIONS) <= set(parsed.ids)
     assert parsed.tags["h1"] == 1
-    assert parsed.tags["svg"] == 5  # intervals, costs, anytime, learning curves, timeline
+    assert parsed.tags["svg"] == 6  # intervals, costs, reliability, anytime, learning curves, timeline
 
 
 def test_page_needs_no_network_and_is_small(page):
