@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import os
 import sys
 import time
 import traceback
@@ -79,8 +80,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _read(arguments: Sequence[str]) -> argparse.Namespace | None:
-    """Read the command line; where there is nothing on it, show the help."""
+    """Read the command line, or complete it for the shell; where there is nothing on it, show the help."""
     parser = make_parser()
+    if "_ARGCOMPLETE" in os.environ:
+        from fmnist_bench.cli.completion import complete
+
+        complete(parser)
     if not arguments:
         parser.print_help(sys.stderr)
         return None

@@ -43,6 +43,12 @@ def newest_run(name: str | Path, mlruns: str | Path = "mlruns") -> Path:
     )
 
 
+def run_names(mlruns: str | Path = "mlruns") -> list[str]:
+    """Name the benchmarks that were run, and the folders of their runs, in alphabetical order."""
+    folders = _below(Path(mlruns))
+    return sorted({*map(_benchmark, folders), *(folder.name for folder in folders)} - {""})
+
+
 def open_folder(folder: Path) -> Run:
     """Open the run in a folder without changing anything; as a context manager it is locked as any other."""
     return Run(Store(folder.parent.parent, writes=False), folder, "")
@@ -55,7 +61,7 @@ def _called(name: Path, mlruns: Path) -> list[Path]:
         return inside
     known = {folder: _benchmark(folder) for folder in _below(mlruns)}
     if not (found := [folder for folder, benchmark in known.items() if str(name) in (benchmark, folder.name)]):
-        meant = nearest(str(name), sorted({*known.values(), *(folder.name for folder in known)} - {""}))
+        meant = nearest(str(name), run_names(mlruns))
         raise InputError(f"{name}: is no folder of a run, and {mlruns} holds no run of that name{meant}")
     return found
 
