@@ -7,10 +7,12 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from fractions import Fraction
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.naive_bayes import GaussianNB
 from threadpoolctl import threadpool_info
 
@@ -57,6 +59,10 @@ class Trouble(ClassifierMixin, BaseEstimator):
         time.sleep(self.seconds)
 
     _nan = _slow_to_predict = _none
+
+    def _warn(self, monitor):
+        for _ in range(3):
+            warnings.warn("it did not\nconverge", ConvergenceWarning, stacklevel=1)
 
     def _hang(self, monitor):
         child = subprocess.Popen(["sleep", "600"])

@@ -45,6 +45,8 @@ class TrialResult:
         Share of a network's steps that its limit of time left it, above 0 to 1.
     history : mapping of str to list of float
         Learning curves, one entry a step.
+    warnings : list of str
+        What libraries warned of, each in one line.
     valid_probabilities : float32 ndarray of shape (n_valid, n_classes) or None
 
     Raises
@@ -63,6 +65,7 @@ class TrialResult:
     peak_memory: int = 0
     schedule_share: float = 1.0
     history: Mapping[str, list[float]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
     valid_probabilities: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:

@@ -21,7 +21,7 @@ from fmnist_bench._utils.errors import InputError
 from fmnist_bench.storage.results import PREPARATION, PREPARED
 from fmnist_bench.storage.run_folder import MANIFEST, Run
 from fmnist_bench.storage.trial import RECORD, Trial
-from fmnist_bench.storage.trial_folder import LOG, MODEL, PROBABILITIES, SAMPLES
+from fmnist_bench.storage.trial_folder import LOG, MODEL, PROBABILITIES, SAMPLES, unfinished
 from fmnist_bench.tracking.client import ANSWER_SECONDS, patience, reason, shortened, warm_up
 from fmnist_bench.tracking.folder import BEGAN, left_open
 from fmnist_bench.tracking.models import RegisteredModels
@@ -264,16 +264,18 @@ class Tracker:
             "family": family,
             "default": record.default,
         }
-        labels |= {"status": result.status, "reason": shortened(result.reason, LONGEST_REASON)}
+        said = {"status": result.status, "reason": result.reason, "warnings": "\n".join(result.warnings)}
+        labels |= {name: shortened(text, LONGEST_REASON) for name, text in said.items() if text}
         started, parent = ended - int(1000 * record.seconds), self._run.state["studies"][record.study]
         name = f"{record.study} learns" if record.number == PREPARATION else f"{record.study} {record.number}"
         run = self._create(name, labels, parent, started)
         self._mlflow.log(run.run_id, ended, metrics_of(result), settings)
-        names = [PROBABILITIES, LOG, *sorted(path.name for path in folder.glob(SAMPLES))]
+        log_file = folder / LOG if (folder / LOG).exists() else unfinished(folder) / LOG  # of one that was killed
+        files = [folder / PROBABILITIES, log_file, *sorted(folder.glob(SAMPLES))]
         if self._mlflow.owned and (folder / MODEL).exists():
             self._models[record.study][record.number] = [run]
-            names.append(MODEL)
-        for path in (folder / name for name in names):
+            files.append(folder / MODEL)
+        for path in files:
             if path.exists() and path.stat().st_size:
                 self._mlflow.put(run, path)
         self._mlflow.client.set_terminated(run.run_id, MLFLOW_STATUS.get(result.status, "FAILED"), ended)

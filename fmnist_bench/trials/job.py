@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
@@ -21,7 +22,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from fmnist_bench._utils import early_end, stage_progress
 from fmnist_bench._utils.environment import cores
-from fmnist_bench._utils.errors import InputError, describe, printable
+from fmnist_bench._utils.errors import InputError, describe, one_line, printable
 from fmnist_bench._utils.files import replacing
 from fmnist_bench._utils.probabilities import save_probabilities
 from fmnist_bench.config.checking import check_student, check_study, compresses_schedule
@@ -49,6 +50,7 @@ from fmnist_bench.trials.model_check import CHECKED_ROWS, fault_of_model, save_c
 STEPS_A_GRID, ROWS_A_GRID = 1000, 8
 ANSWER, FINISH = "answer", "finish"  # what a worker is told: whether to prune, and when its training must be over
 DONE = None  # the last word of a worker: all that it was to write is there
+MOST_WARNINGS = 10  # that are kept of a trial; its log has all
 MARGIN, LEAST_MARGIN, MOST_MARGIN = 0.01, 5.0, 30.0  # part of the limit, then seconds: see `time_to_fit`
 
 
@@ -111,7 +113,8 @@ def work(job: Job, connection: Connection) -> None:
     folder = unfinished(job.folder)
     folder.mkdir(parents=True, exist_ok=True)
     _redirect_output(folder / LOG)
-    write_result(_outcome(job, folder, _monitor_over(connection)), folder)
+    warned = _note_warnings()
+    write_result(replace(_outcome(job, folder, _monitor_over(connection)), warnings=warned), folder)
     os.replace(folder, job.folder)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -210,6 +213,21 @@ def _redirect_output(path: Path) -> None:
     sys.stderr.flush()
     os.dup2(file, 1)
     os.dup2(file, 2)
+
+
+def _note_warnings() -> list[str]:
+    """Note what libraries warn of from now on, each warning once, and let it go on into the log."""
+    noted: list[str] = []
+    show = warnings.showwarning
+
+    def note(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        show(message, category, *where, **more)
+        text = printable(one_line(f"{category.__name__}: {message}"))
+        if text not in noted and len(noted) < MOST_WARNINGS:
+            noted.append(text)
+
+    warnings.showwarning = note
+    return noted
 
 
 def _monitor_over(connection: Connection) -> Monitor:

@@ -24,7 +24,7 @@ from fmnist_bench.report import mlflow_notes
 from fmnist_bench.storage.results import PREPARATION, PREPARED, TrialResult
 from fmnist_bench.storage.run_folder import Run, Store
 from fmnist_bench.storage.trial import Trial
-from fmnist_bench.storage.trial_folder import MODEL, PROBABILITIES
+from fmnist_bench.storage.trial_folder import LOG, MODEL, PROBABILITIES
 from fmnist_bench.tracking import tracker as tracking
 from fmnist_bench.tracking.servers import check_registered, serve_command
 from fmnist_bench.tracking.store import LONGEST_PARAM, MlflowStore
@@ -94,6 +94,19 @@ def test_a_trial_is_shown_as_what_it_was(run, tracker, status, shown):
     assert (trial.data.tags["status"], trial.data.tags["reason"], trial.data.tags["family"]) == (status, "why", "svm")
     assert trial.data.params == {"model__kernel": "rbf", "model__C": "1.5"}
     assert artifacts(run, 0) == {MODEL, PROBABILITIES}
+
+
+def test_a_trial_shows_what_it_warned_of_and_the_log_that_it_left_when_it_was_killed(run, tracker):
+    folder = run.trial_folder("svm", 0).with_name("0.tmp")
+    folder.mkdir(parents=True)
+    (folder / LOG).write_text("still going\n")
+    result = TrialResult("timeout", warnings=["ConvergenceWarning: no", "UserWarning: so"])
+    run.save_record(record := Trial("svm", 0, {"model__C": 1.5}, "", result, 2.0, 9.0))
+    tracker.log_trial(record)
+    tags = trials(run)[0].data.tags
+    assert tags["warnings"] == "ConvergenceWarning: no\nUserWarning: so"
+    assert "reason" not in tags
+    assert artifacts(run, 0) == {LOG}
 
 
 def test_what_nobody_measured_is_left_out(run, tracker):

@@ -46,6 +46,13 @@ def test_a_whole_trial_leaves_its_files_and_nothing_else(make_job, split):
     assert os.listdir(job.folder.parent) == ["none"]
 
 
+def test_what_a_trial_warned_of_is_noted_in_one_line_and_stays_in_its_log(make_job):
+    job = make_job("warn")
+    result = run(job)
+    assert (result.status, result.warnings) == ("complete", ["ConvergenceWarning: it did not converge"])
+    assert "ConvergenceWarning" in (job.folder / LOG).read_text()
+
+
 def test_whoever_cannot_take_a_report_does_not_make_the_trial_look_dead(make_job):
     def gone(step, score):
         raise BrokenPipeError
