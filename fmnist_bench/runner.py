@@ -249,6 +249,8 @@ def _prefixes(allow_import: Sequence[str]) -> tuple[str, ...]:
 
 
 def _benchmark(name: str | Path | Benchmark) -> Benchmark:
+    if not isinstance(name, str | Path | Benchmark):
+        raise InputError(f"{type(name).__name__}: must be the name of a benchmark or a study, a path, or a Benchmark")
     return name if isinstance(name, Benchmark) else load_benchmark(name)
 
 
@@ -258,6 +260,8 @@ def _with_data(benchmark: Benchmark, data: str | Path | Dataset | None) -> tuple
         if not data.in_memory:  # its test rows must be those that belong to its train rows
             raise InputError(f"data: a loaded data set; give its name or path, such as {data.name!r}, instead")
         return replace(benchmark, data=data.name), None
+    if not isinstance(data, str | Path | None):
+        raise InputError(f"data {type(data).__name__}: must be a name or a path; AutoClassifier.fit takes arrays")
     name, path = resolve(benchmark.data if data is None else data)
     return replace(benchmark, data=name), path
 

@@ -4,7 +4,7 @@ import contextlib
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,7 @@ class Outcome:
     """
 
     folder: Path
-    findings: Findings
+    findings: Findings = field(repr=False)  # thousands of probabilities
     seconds: float
     stopped: bool = False
 

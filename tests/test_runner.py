@@ -113,6 +113,7 @@ def rows(folder):
 
 def test_from_nothing_to_an_ensemble(finished):
     assert len(rows(finished.folder)) == 6
+    assert len(repr(finished)) < 300, "the last line of a notebook's cell shows it"
     findings = finished.findings
     assert {who.name for who in findings.contestants} == {"forest", "bayes"}
     assert findings.scores(findings.ensemble)["test_accuracy"] > 0.9
@@ -673,11 +674,13 @@ def test_two_processes_do_not_write_one_run(copied):
         ({"seed": 1.5}, "seed 1.5: must be a whole number"),
         ({"max_latency": "fast"}, "max-latency 'fast': must be a number"),
         ({"allow_import": "my_package"}, "must be a list of prefixes"),
+        ({"data": ([[0]], [0])}, r"data tuple: .*AutoClassifier.fit takes arrays"),
+        ({"name": {"studies": ["bayes"]}}, "dict: must be the name of a benchmark or a study"),
     ],
 )
 def test_an_argument_of_a_wrong_type_is_an_input_error(place, arguments, words):
     with pytest.raises(InputError, match=words):
-        run_benchmark("tiny", progress=Progress(), **arguments)
+        run_benchmark(**{"name": "tiny", "progress": Progress(), **arguments})
     assert os.listdir(place / "mlruns") == ["mlflow.db"]
 
 
