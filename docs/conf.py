@@ -20,6 +20,7 @@ extensions = [
 ]
 exclude_patterns = ["_build", "_generated"]  # the pages include what is generated
 html_theme, html_title = "furo", "fmnist_bench"
+html_static_path, html_css_files = ["_static"], ["wrap.css"]
 myst_heading_anchors = 3
 napoleon_google_docstring = False
 napoleon_attr_annotations = False
