@@ -90,9 +90,10 @@ class Phases:
         return found or self._train(left) or self._beside_training(left, span)
 
     def _next_counted(self, left: float) -> Chosen | None:
-        """Choose the study with the fewest trials; each gets as many, as far as the time goes."""
+        """Choose a study with the fewest trials, slow and quick ones as in `_look`; each gets as many."""
         due = [search for search in self.studies if search.count() < (self.trials or 1)]
-        return min(self._proposals(due, left, math.inf), key=lambda pair: pair[0].count(), default=None)
+        pairs, quick = self._proposals(due, left, math.inf), self._wants_quick()
+        return min(pairs, key=lambda pair: (pair[0].count(), pair[0].study.space.is_quick != quick), default=None)
 
     def _proposals(
         self,
@@ -117,9 +118,13 @@ class Phases:
         """
         box = box_seconds(span)
         looks = [(search, trial) for search in self.studies if (trial := search.look(box)) is not None]
-        busy = any(search.running for search in self.studies if not search.study.space.is_quick)
-        quick = busy or self.workers.capacity == 1 or left < box
+        quick = self._wants_quick() or left < box
         return min(looks, key=lambda pair: pair[0].study.space.is_quick != quick, default=None)
+
+    def _wants_quick(self) -> bool:
+        """Whether a quick family is next: a slow one has a worker already, or there is one worker alone."""
+        busy = any(search.running for search in self.studies if not search.study.space.is_quick)
+        return busy or self.workers.capacity == 1
 
     def _trains_networks(self) -> bool:
         """Whether the train phase is to come, or going on: a network has had its look, or is having it."""

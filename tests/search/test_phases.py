@@ -203,6 +203,14 @@ def test_each_study_gets_as_many_trials_where_they_are_counted(run):
     assert order == ["cnn", "svm"] * 2
 
 
+@pytest.mark.parametrize(("capacity", "listed"), [(1, "cnn svm"), (2, "svm cnn")])
+def test_counted_trials_of_quick_families_do_not_wait_for_slow_ones(run, capacity, listed):
+    studies = dict(zip(("cnn", "svm"), two_studies(run), strict=True))
+    loop = make_loop(run, [studies[name] for name in listed.split()], None, trials=1)
+    loop.workers.capacity = capacity
+    assert [begin(loop)[0] for _ in studies] == [studies[name] for name in reversed(listed.split())]
+
+
 def test_counted_trials_end_with_the_budget_where_there_is_one(run):
     svm = make(run, KNOWN)
     loop = make_loop(run, [svm], 600.0, spent=500.0, trials=5)
