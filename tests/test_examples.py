@@ -1,11 +1,14 @@
 """Every example runs, as a person would run it."""
 
+import re
 import runpy
 import shutil
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 
 from fmnist_bench.cli import main
 from fmnist_bench.data.dataset import load_dataset
@@ -29,6 +32,7 @@ def run(arena, monkeypatch, capsys):
 def test_there_is_a_test_for_every_example():
     assert {path.name for path in EXAMPLES.iterdir() if path.is_file()} == {
         "cross_validation.py",
+        "fashion_mnist.ipynb",
         "own_data.py",
         "pipeline.py",
         "post.py",  # in test_servers.py, with a server
@@ -63,3 +67,34 @@ def test_a_study(run, tmp_path, capsys):
     shutil.copy(EXAMPLES / "study.toml", tmp_path / "mine.toml")
     assert main(["check", "mine.toml", "--data", "digits"]) == 0
     assert "1 study (mine): every configuration can be built" in capsys.readouterr().out
+
+
+@pytest.fixture
+def notebook():
+    return nbformat.read(EXAMPLES / "fashion_mnist.ipynb", as_version=4)
+
+
+def test_the_notebook_is_kept_without_outputs(notebook):
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [(cell.outputs, cell.execution_count) for cell in cells] == [([], None)] * len(cells)
+
+
+def test_the_notebook_links_to_files_and_quotes_what_they_say(notebook):
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    assert not [link for link in re.findall(r"\]\(([^)]+)\)", text) if not (EXAMPLES / link).is_file()]
+    figures = re.findall(r"\| (\d\d\.\d\d) \| (\S+ to \S+) \| .*?(?:\(([^)]+)\)|the same)", text)
+    pages = [page or figures[place - 1][2] for place, (*_, page) in enumerate(figures)]
+    assert len(figures) == 4
+    for (accuracy, interval, _), page in zip(figures, pages, strict=True):
+        assert f"| {accuracy} | {interval} |" in (EXAMPLES / page).read_text()
+
+
+@pytest.mark.slow
+def test_the_notebook_runs_from_its_first_cell_to_its_last(notebook, tmp_path, monkeypatch):
+    monkeypatch.setenv("FMNIST_BENCH_QUICK", "1")
+    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    assert not [output for output in outputs if output.output_type == "stream"], "nothing warns"
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 4
+    (board,) = notebook.cells[-2].outputs
+    assert "knn" in board.data["text/plain"] and "valid_accuracy" in board.data["text/plain"]
