@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fmnist_bench.models.networks  # noqa: F401  first: it lets TensorFlow's greetings go nowhere
+
+# isort: split
 import math
 import os
 from pathlib import Path

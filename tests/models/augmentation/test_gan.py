@@ -2,6 +2,8 @@
 
 import math
 import pickle
+import subprocess
+import sys
 import time
 from types import SimpleNamespace
 
@@ -378,3 +380,10 @@ def test_it_is_a_step_of_an_imbalanced_learn_pipeline(digits, fitted, tmp_path):
     pipeline = make_pipeline(gan, LogisticRegression(max_iter=500))
     assert pipeline.fit(digits.X[:500], digits.y[:500]).score(digits.X[500:], digits.y[500:]) > 0.7
     assert gan.n_features_in_ == 64, "it was asked for rows"
+
+
+@pytest.mark.slow  # TensorFlow is loaded anew
+def test_it_is_imported_without_the_greetings_of_tensorflow():
+    code = "from fmnist_bench.models import ConditionalGAN"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stderr) == (0, "")
