@@ -16,7 +16,7 @@ import psutil
 
 HERE = Path(__file__).resolve().parent
 HARD_STOP = 1.5  # times its minutes, after which a peer is ended
-POLL = 0.5  # seconds between two looks at the memory
+FIRST_POLL, POLL = 0.02, 0.5  # seconds between two looks at the memory: soon at first, since a call may be short
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def measure(call: Call, y_test: Any, kill: bool) -> dict[str, Any]:
 
 def watch(call: Call, what: str, limit: float, answer: Path, **more: Any) -> dict[str, Any]:
     """Run one call in a process group of its own; end all of it after `limit` seconds with SIGKILL."""
-    began, peak, status = time.monotonic(), 0, "ended"
+    began, peak, status, pause = time.monotonic(), 0, "ended", FIRST_POLL
     environment = {**os.environ, "PYTHONNOUSERSITE": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
     with (call.folder / f"{answer.stem}.txt").open("w") as log:
         process = subprocess.Popen(
@@ -92,7 +92,8 @@ def watch(call: Call, what: str, limit: float, answer: Path, **more: Any) -> dic
                 if time.monotonic() - began > limit:
                     status = "stopped"
                     break
-                time.sleep(POLL)
+                time.sleep(pause)
+                pause = min(2 * pause, POLL)
             seconds = time.monotonic() - began
         finally:
             end_group(process)
