@@ -133,6 +133,7 @@ class TrainingCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self.seconds_per_row = 0.0  # of prediction without mirror images
         self.history: dict[str, list[float]] = {name: [] for name in self._names()}
         self.schedule_share, self.flip_average = 1.0, True
+        self.is_over = False  # by the schedule or the clock, and not by early stopping
 
     def _names(self) -> list[str]:
         return ["step", "fit_loss", "fit_accuracy", *(["valid_loss", "valid_accuracy"] if self.valid else [])]
@@ -213,7 +214,7 @@ class TrainingCallback(keras.callbacks.Callback):  # type: ignore[misc]
 
     def _stop_in_time(self) -> None:
         if self.progress() >= 1:
-            self.model.stop_training = True
+            self.model.stop_training = self.is_over = True
 
     def _check_loss(self, loss: float) -> None:
         if not math.isfinite(loss):
@@ -224,8 +225,7 @@ class TrainingCallback(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         planned = self.steps_per_epoch * self.settings.epochs
-        ended_by_clock = self.progress() >= 1  # and not by early stopping
-        self.schedule_share = min(1.0, self.steps / planned) if ended_by_clock else 1.0
+        self.schedule_share = min(1.0, self.steps / planned) if self.is_over else 1.0
         still_left = (self.deadline - time.monotonic()) / LATE >= self.seconds_per_row * self.n_predicted
         self.flip_average = still_left and self._can_afford_mirror_images()
         if self.steps == self.steps_per_execution < planned:
