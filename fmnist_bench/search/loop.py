@@ -189,12 +189,13 @@ class Search:
                 self.progress.trial_progress(name, number, step, score)
                 return search.should_prune(trial, step, score)
 
-        result = self.workers.run(self._job(search.study, trial, limit), on_report, self.stop)
+        result = self.workers.run(self.job(search.study, trial, limit), on_report, self.stop)
         if not result.history:  # it was stopped, or died, and could not hand it in
             result = replace(result, history=heard)
         return result, time.monotonic() - started
 
-    def _job(self, study: Study, trial: Trial, limit: float | None) -> Job:
+    def job(self, study: Study, trial: Trial, limit: float | None) -> Job:
+        """Give all that a worker needs to know of a trial that has `limit` seconds."""
         shared = self.settings
         return Job(
             study=study,

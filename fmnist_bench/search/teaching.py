@@ -224,7 +224,7 @@ class Teaching:
         search.progress.trial_ended(name, 0, *how)
 
     def _job(self, student: Study, lesson: Path | None, seconds: float | None) -> Job:
-        shared, every = self.search.settings, self.search.workers.capacity
+        every = self.search.workers.capacity
         parameters = {name: value for each in student.space.defaults for name, value in each.parameters.items()}
         trial = Trial(
             student.name,
@@ -235,20 +235,7 @@ class Teaching:
             phase=DISTILL,
             places=every if self.search.workers.speedup(every) > 1 else 1,  # a network learns on one machine
         )
-        return Job(
-            study=student,
-            trial=trial,
-            rows=shared.rows(),
-            split=shared.split,
-            seed=shared.seed,
-            folder=self.run.trial_folder(student.name, 0),
-            cache_dir=self.run.store.cache,
-            seconds=seconds,
-            resources=student.space.resources,
-            allow_import=shared.allow_import,
-            weights_dir=shared.weights_dir,
-            lesson=lesson,
-        )
+        return replace(self.search.job(student, trial, seconds), lesson=lesson)
 
     def _epochs(self, student: Study, parameters: Mapping[str, Any]) -> dict[str, int]:
         """More than there is time for; without a budget what the study says, and on twice the rows half of them."""
