@@ -64,7 +64,7 @@ FILES = {"studies/forest.toml": FOREST, "studies/bayes.toml": BAYES, "benchmarks
 
 
 @pytest.fixture
-def place(arena, tmp_path):
+def place(arena, tmp_path, no_figures):
     """A folder with a small benchmark that has not run."""
     for name, text in FILES.items():
         arena(name, text)
@@ -93,7 +93,7 @@ def finished(whole, monkeypatch):
 
 
 @pytest.fixture
-def copied(whole, tmp_path, monkeypatch):
+def copied(whole, tmp_path, monkeypatch, no_figures):
     """The same in a copy of its folder, for those who go on with it."""
     folder, outcome = whole
     copy = shutil.copytree(folder, tmp_path / "copy")
