@@ -444,6 +444,7 @@ def test_a_study_that_takes_too_much_is_stopped_and_the_benchmark_goes_on(arena,
     assert outcome.findings.ensemble is not None
 
 
+@pytest.mark.slow
 def test_when_every_trial_fails_the_report_says_so(arena):
     arena("studies/bad.toml", TROUBLE.format(kind="raise", seconds=0.0))
     arena("b.toml", 'data = "digits"\nvalid_size = 0.2\ntrials = 1\nstudies = ["bad"]\n')
@@ -627,6 +628,7 @@ def test_data_names_whatever_load_dataset_takes(place, form):
     assert "1200 fit and 300 validation rows" in check_benchmark("tiny", data=form)
 
 
+@pytest.mark.slow
 def test_one_image_of_a_class_stops_nothing(place):
     train, test = load_dataset("digits"), load_dataset("digits", "test")
     rows = np.r_[np.flatnonzero(train.y != 7), np.flatnonzero(train.y == 7)[:1]]

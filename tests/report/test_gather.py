@@ -222,6 +222,7 @@ def test_members_that_fail_on_test_rows_alone_are_given_up(arena, place):
     assert np.array_equal(again.ensemble.test_probabilities, findings.ensemble.test_probabilities)
 
 
+@pytest.mark.slow
 def test_a_model_of_scikit_learn_that_fails_on_test_rows_alone_is_given_up(arena):
     arena("studies/knn.toml", '[model]\nuse = "sklearn.neighbors.KNeighborsClassifier"\n')
     arena("studies/radius.toml", '[model]\nuse = "sklearn.neighbors.RadiusNeighborsClassifier"\nradius = 480.0\n')
