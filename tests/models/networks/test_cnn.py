@@ -192,7 +192,7 @@ def test_every_kind_of_block_and_optimizer_learns(digits, arguments):
     assert model.score(*digits[2:]) > 0.8
 
 
-@pytest.mark.parametrize("shape", [(2, 2, 1), (5, 9, 3), (8, 8, 1), (32, 32, 3)])
+@pytest.mark.parametrize("shape", [(2, 2, 1), (5, 9, 3)])  # the smallest, and one that halves to odd sides
 @pytest.mark.parametrize("head", ["flatten", "max", "average"])
 @pytest.mark.parametrize("block", ["plain", "residual"])
 @pytest.mark.parametrize("pool", ["after", "early"])
