@@ -358,7 +358,7 @@ class Meeting(GaussianNB):
     barrier = threading.Barrier(2)
 
     def predict_proba(self, X):
-        self.barrier.wait(timeout=10)
+        self.barrier.wait(timeout=60)
         return super().predict_proba(X)
 
 
