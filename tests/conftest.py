@@ -86,6 +86,13 @@ def arena(tmp_path, monkeypatch, empty_database):
     return write
 
 
+@pytest.fixture
+def no_figures(monkeypatch):
+    """Let reports have no figures, where others of such a run have: they are most of what a short run costs."""
+    for name in ("draw", "draw_alone"):
+        monkeypatch.setattr(f"fmnist_bench.report.draw.{name}", lambda findings: {})
+
+
 @pytest.fixture(scope="session")
 def finished_benchmark(tmp_path_factory, empty_database):
     """Run a small benchmark on digits once; return its folder, and what it printed."""

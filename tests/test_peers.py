@@ -55,7 +55,7 @@ def call(peers, digits, tmp_path, monkeypatch):
         np.save(data / f"X_{name}.npy", digits.X[rows])
         np.save(data / f"y_{name}.npy", digits.y[rows])
 
-    def make(seconds=20.0, seed=0):
+    def make(seconds=300.0, seed=0):
         peer = Peer("nearest", "nearest")
         return Call(peer, Path(sys.executable), data, tmp_path / "work", seconds, seed, 1, None)
 
@@ -77,9 +77,9 @@ def test_a_peer_that_does_not_end_is_stopped_with_all_its_processes(peers, call,
     began = time.monotonic()
     found = measure(call(seconds=2.0, seed=2), digits.y[800:900], kill=False)
     assert found["status"] == "stopped" and found["reason"] == "was not done after 3 s"
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 120
     left = [p for p in psutil.process_iter(["cmdline"]) if str(call().data) in " ".join(p.info["cmdline"] or [])]
-    assert not psutil.wait_procs(left, timeout=10)[1], "a process that was killed takes a moment to end"
+    assert not psutil.wait_procs(left, timeout=60)[1], "a process that was killed takes a moment to end"
 
 
 def test_a_peer_that_fails_is_a_row_with_its_last_words(peers, call, digits):

@@ -26,7 +26,7 @@ class CtrlC(Progress):
 
 
 @pytest.fixture
-def place(arena):
+def place(arena, no_figures):
     arena(
         "studies/bayes.toml",
         '[model]\nuse = "sklearn.naive_bayes.GaussianNB"\nvar_smoothing = { low = 1e-3, high = 0.1 }\n',

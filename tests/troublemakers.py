@@ -51,7 +51,7 @@ class Trouble(ClassifierMixin, BaseEstimator):
 
     def predict_proba(self, X):
         if self.kind == "slow_to_predict" and len(X) > 200:  # the validation rows, not the few of the check
-            time.sleep(4.0)
+            time.sleep(7.0)
         frequencies = np.full(len(self.classes_), np.nan) if self.kind == "nan" else self.frequencies_
         return np.tile(frequencies, (len(X), 1))
 
@@ -82,6 +82,7 @@ class Trouble(ClassifierMixin, BaseEstimator):
 
     def _patient(self, monitor):
         """Train until it is asked to come to an end."""
+        print("begun", flush=True)
         while math.isinf(early_end.moment()):
             time.sleep(0.05)
 
@@ -146,6 +147,7 @@ class Trouble(ClassifierMixin, BaseEstimator):
         raise NoWeights("none here; get them there")
 
     def _stages(self, monitor):
+        print("begun", flush=True)
         for _ in in_parts("counting", range(20)):
             time.sleep(0.1)
 

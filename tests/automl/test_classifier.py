@@ -25,6 +25,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from fmnist_bench import AutoClassifier, InputError, load_ensemble, load_run
 from fmnist_bench.automl.results import RunResults
 
+pytestmark = pytest.mark.usefixtures("no_figures")  # the report of `model` alone has them
 ROOT = Path(__file__).parents[2]
 BAYES = '[model]\nuse = "sklearn.naive_bayes.GaussianNB"\nvar_smoothing = { low = 1e-3, high = 1e-1, log = true }\n'
 FOREST = """

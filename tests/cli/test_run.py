@@ -51,7 +51,7 @@ def test_nan_pixels_are_refused(place, capsys):
     assert "NaN" in capsys.readouterr().err
 
 
-def test_ones_own_images_run_and_quiet_prints_the_result_alone(place, capsys, monkeypatch):
+def test_ones_own_images_run_and_quiet_prints_the_result_alone(place, capsys, monkeypatch, no_figures):
     rng = np.random.default_rng(0)
     labels = np.arange(120) % 3
     images = (rng.random((120, 5, 7, 3)) * 80 + labels[:, None, None, None] * 80).astype(np.uint8)

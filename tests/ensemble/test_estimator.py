@@ -40,12 +40,17 @@ SMALL = [("tree", DecisionTreeClassifier(random_state=0)), ("bayes", GaussianNB(
 @parametrize_with_checks(
     [
         StackedEnsemble(SMALL),
-        StackedEnsemble(random_state=0),
         StackedEnsemble(SMALL, method="logistic", refit="full"),
         StackedEnsemble(SMALL, method="mean", n_jobs=2),
     ]
 )
 def test_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow
+@parametrize_with_checks([StackedEnsemble(random_state=0)])
+def test_scikit_learn_checks_of_the_default_members(estimator, check):
     check(estimator)
 
 
@@ -353,7 +358,7 @@ class Meeting(GaussianNB):
     barrier = threading.Barrier(2)
 
     def predict_proba(self, X):
-        self.barrier.wait(timeout=10)
+        self.barrier.wait(timeout=60)
         return super().predict_proba(X)
 
 

@@ -41,7 +41,7 @@ def test_a_run_is_exported_and_measured(exported, digits):
     assert said.endswith("python -m fmnist_bench report all adds this to the report\n")
 
 
-def test_the_report_shows_the_export_until_the_ensemble_changes(exported, capsys):
+def test_the_report_shows_the_export_until_the_ensemble_changes(exported, capsys, no_figures):
     folder, mlruns, _ = exported
     pages = [folder / "report.md", folder / "report.html"]
     assert main(["report", "all", "--mlruns", str(mlruns)]) == 0

@@ -1,6 +1,6 @@
 """The public estimators as scikit-learn's own checks see them; networks are the smallest that learn what is asked for.
 
-Those of `Pipeline` and `StackedEnsemble` are in files of their own.
+Those of `Pipeline`, `StackedEnsemble`, `SVC` and features are in files of their own.
 """
 
 import hypermodels
@@ -9,12 +9,9 @@ from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fmnist_bench.models.boosting import XGBoostClassifier
-from fmnist_bench.models.features import ImageFeatures, PrincipalComponents
-from fmnist_bench.models.networks._base import KerasClassifier
 from fmnist_bench.models.networks.cnn import CNNClassifier
 from fmnist_bench.models.networks.hypermodel import HyperModelClassifier
 from fmnist_bench.models.networks.transfer import TransferClassifier
-from fmnist_bench.models.svm import SVC
 
 SHARED = {"batch_size": 16, "random_state": 0}
 NETWORKS = [
@@ -24,32 +21,21 @@ NETWORKS = [
     ),
     HyperModelClassifier(hypermodels.Plain(), epochs=20, divide_by=1.0, **SHARED),
 ]
-
-
-OTHERS = [
-    XGBoostClassifier(n_estimators=10, n_jobs=1),
-    SVC(),
-    ImageFeatures(),
-    ImageFeatures(kind="both", cell_size=1),
-    PrincipalComponents(3),
-]
 REPEATED = [f"check_sample_weight_equivalence_on_{kind}_data" for kind in ("dense", "sparse")]
 
 
 def expected_failures(estimator):
     """Give the checks that fail, and why; beside these, probabilities of networks need agree to 1e-5 alone."""
-    if isinstance(estimator, (SVC, XGBoostClassifier)):
-        return dict.fromkeys(REPEATED, "so does the base: libsvm shrinks, XGBoost computes in 32 bits")
-    if not isinstance(estimator, KerasClassifier):
-        return {}
+    if isinstance(estimator, XGBoostClassifier):
+        return dict.fromkeys(REPEATED, "so does the base: XGBoost computes in 32 bits")
     found = dict.fromkeys(REPEATED, "a repeated row is in several batches, a heavier one in one")
     if isinstance(estimator, HyperModelClassifier):
         found["check_no_attributes_set_in_init"] = "the names of hyperparameters are known to the HyperModel alone"
     return found
 
 
-@parametrize_with_checks(OTHERS, expected_failed_checks=expected_failures)
-def test_scikit_learn_checks_of_what_is_no_network(estimator, check):
+@parametrize_with_checks([XGBoostClassifier(n_estimators=10, n_jobs=1)], expected_failed_checks=expected_failures)
+def test_scikit_learn_checks_of_boosting(estimator, check):
     check(estimator)
 
 

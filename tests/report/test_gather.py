@@ -55,7 +55,7 @@ def whole(tmp_path_factory, empty_database):
 
 
 @pytest.fixture
-def copied(whole, tmp_path, monkeypatch):
+def copied(whole, tmp_path, monkeypatch, no_figures):
     """The same in a copy of its folder, for those who change something."""
     folder, outcome = whole
     copy = shutil.copytree(folder, tmp_path / "copy")
@@ -63,7 +63,7 @@ def copied(whole, tmp_path, monkeypatch):
     return dataclasses.replace(outcome, folder=copy / outcome.folder.relative_to(folder))
 
 
-def test_the_report_alone_opens_the_test_set_when_the_ensemble_is_fixed(place, monkeypatch):
+def test_the_report_alone_opens_the_test_set_when_the_ensemble_is_fixed(place, monkeypatch, no_figures):
     opened = []
 
     def watch(who):
@@ -222,6 +222,7 @@ def test_members_that_fail_on_test_rows_alone_are_given_up(arena, place):
     assert np.array_equal(again.ensemble.test_probabilities, findings.ensemble.test_probabilities)
 
 
+@pytest.mark.slow
 def test_a_model_of_scikit_learn_that_fails_on_test_rows_alone_is_given_up(arena):
     arena("studies/knn.toml", '[model]\nuse = "sklearn.neighbors.KNeighborsClassifier"\n')
     arena("studies/radius.toml", '[model]\nuse = "sklearn.neighbors.RadiusNeighborsClassifier"\nradius = 480.0\n')
@@ -231,7 +232,7 @@ def test_a_model_of_scikit_learn_that_fails_on_test_rows_alone_is_given_up(arena
     assert [(study, "No neighbors found" in reason) for study, _, reason in findings.given_up] == [("radius", True)]
 
 
-def test_the_next_best_trial_stands_for_one_that_was_damaged_since(place, monkeypatch):
+def test_the_next_best_trial_stands_for_one_that_was_damaged_since(place, monkeypatch, no_figures):
     """Each damage costs one trial, wherever it is found: when the ensemble is chosen, or when it predicts."""
     said, choose = [], session.choose_ensemble
 

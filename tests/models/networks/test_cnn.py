@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import skops.io
 import tensorflow as tf
+from clocks import Clock
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.datasets import load_digits
@@ -23,7 +24,7 @@ from fmnist_bench._utils.errors import InputError
 from fmnist_bench.data.dataset import Split
 from fmnist_bench.ensemble.estimator import StackedEnsemble
 from fmnist_bench.models.augmentation._batch import Augment
-from fmnist_bench.models.networks import _backend
+from fmnist_bench.models.networks import _backend, _callbacks
 from fmnist_bench.models.networks._backend import is_out_of_memory
 from fmnist_bench.models.networks._batches import Batches
 from fmnist_bench.models.networks._callbacks import TrainingCallback, not_finite
@@ -191,7 +192,7 @@ def test_every_kind_of_block_and_optimizer_learns(digits, arguments):
     assert model.score(*digits[2:]) > 0.8
 
 
-@pytest.mark.parametrize("shape", [(2, 2, 1), (5, 9, 3), (8, 8, 1), (32, 32, 3)])
+@pytest.mark.parametrize("shape", [(2, 2, 1), (5, 9, 3)])  # the smallest, and one that halves to odd sides
 @pytest.mark.parametrize("head", ["flatten", "max", "average"])
 @pytest.mark.parametrize("block", ["plain", "residual"])
 @pytest.mark.parametrize("pool", ["after", "early"])
@@ -256,8 +257,9 @@ def test_monitor_stops_training_with_a_readable_history(digits):
     assert len(model.history_["valid_accuracy"]) == 2
 
 
-def test_time_limit_completes_the_schedule(digits, fitted, monkeypatch):
-    seconds, rates = 6.0 if keras.backend.backend() == "tensorflow" else 15.0, []  # others compile for seconds
+def test_time_limit_completes_the_schedule(digits, monkeypatch):
+    monkeypatch.setattr(_callbacks, "time", clock := Clock(step=0.01))
+    rates, deadline = [], clock.now + 2.0
 
     def note(course, batch, logs=None):
         follow(course, batch, logs)
@@ -265,11 +267,8 @@ def test_time_limit_completes_the_schedule(digits, fitted, monkeypatch):
 
     follow = TrainingCallback.on_train_batch_begin
     monkeypatch.setattr(TrainingCallback, "on_train_batch_begin", note)
-    model = CNNClassifier(**{**SMALL, "epochs": 10_000})
-    started = time.monotonic()
-    model.fit(*digits[:2], validation_data=digits[2:], deadline=started + seconds)
-    elapsed = time.monotonic() - started
-    assert 0.8 * seconds < elapsed < seconds + 6  # a loaded machine stalls for seconds
+    model = CNNClassifier(**{**SMALL, "epochs": 10_000}).fit(*digits[:2], validation_data=digits[2:], deadline=deadline)
+    assert clock.now == pytest.approx(deadline, abs=0.2), "to a few looks at the clock"
     assert max(rates) > 0.9 * model.learning_rate
     assert rates[-1] < 0.1 * model.learning_rate
     assert 1 <= len(model.history_["step"]) < 10_000

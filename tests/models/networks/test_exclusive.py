@@ -7,7 +7,6 @@ import resource
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +58,7 @@ def test_a_turn_ends_with_an_error_too():
 
 def test_others_wait_for_their_turn():
     with one_at_a_time():
-        assert not in_turn()
+        assert not in_turn(0.2)
     assert in_turn()
 
 
@@ -71,13 +70,13 @@ def test_whoever_trains_a_network_has_a_turn(digits, model):
     X, y = digits.X[:200], digits.y[:200]
     kept = {} if isinstance(model, ConditionalGAN) else {"validation_data": (X, y)}
     with contextlib.suppress(FailedGAN):  # so short a training is not judged good
-        model.fit(X, y, monitor=lambda step, score: seen.append(in_turn()), **kept)
+        model.fit(X, y, monitor=lambda step, score: seen.append(in_turn(0.2)), **kept)
     assert seen == [False]
     assert in_turn()
 
 
-def in_turn() -> bool:
-    """Tell whether another thread gets its turn within a moment."""
+def in_turn(seconds: float = 60.0) -> bool:
+    """Tell whether another thread gets its turn within so many seconds."""
     done = threading.Event()
 
     def wait() -> None:
@@ -85,8 +84,7 @@ def in_turn() -> bool:
             done.set()
 
     threading.Thread(target=wait, daemon=True).start()
-    time.sleep(0.01)
-    return done.wait(0.2)
+    return done.wait(seconds)
 
 
 SETTINGS = """

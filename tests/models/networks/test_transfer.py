@@ -187,6 +187,7 @@ def test_weight_decay_is_of_the_head_alone(digits, still):
 
 def test_what_the_frozen_part_made_is_found_by_its_content(digits, lite0_file, tmp_path, monkeypatch):
     monkeypatch.setattr(cache, "WORTH_KEEPING", 0.0)
+    monkeypatch.setattr("fmnist_bench.models.networks._base.train_network", lambda *_: None)
     X, y, computed = digits.X[:64], digits.y[:64], []
     own = TransferClassifier._through_frozen
     monkeypatch.setattr(
