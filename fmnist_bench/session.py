@@ -235,7 +235,7 @@ class Session:
         )
         search = Search(studies, self.run, tracker, self.clock, self.workers, settings, self.progress)
         names = [study.name for study in (*benchmark.studies, *benchmark.students)]
-        self.progress.run_started(benchmark.name, self.clock.left(), names)
+        self.progress.run_started(benchmark.name, benchmark.budget, names, self.clock.elapsed)
         for study in studies:
             self._show_state(study)
         search.settle()

@@ -78,9 +78,9 @@ class LiveTable(Progress):
 
         return Live(console=self._console, refresh_per_second=2, get_renderable=self._draw)
 
-    def run_started(self, title: str, budget_seconds: float | None, studies: list[str]) -> None:  # noqa: D102
+    def run_started(self, title: str, budget: float | None, studies: list[str], spent: float = 0.0) -> None:  # noqa: D102
         with self._lock:
-            self._title, self._budget, self._start, self._end = title, budget_seconds, time.monotonic(), None
+            self._title, self._budget, self._start, self._end = title, budget, time.monotonic() - spent, None
             self._studies = {study: _Study() for study in studies}
         self._live.start(refresh=True)
 

@@ -23,6 +23,8 @@ def test_json_prints_events_of_the_schema_alone(finished):
     for event in events:
         jsonschema.validate(event, schema("event"), jsonschema.Draft7Validator)
     assert [event["event"] for event in events if event["event"] != "message"] == ["started", "trial", "result"]
+    first = [event["text"] for event in events[:2]]
+    assert first[0] == "Reading digits" and "before the first trial" in first[1]
     result = events[-1]
     assert Path(result["report"]).is_file() and Path(result["ensemble"]).is_dir()
     assert [model["name"] for model in result["models"]] == ["ensemble", "bayes"]

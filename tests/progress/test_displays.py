@@ -80,6 +80,17 @@ def test_live_table_shows_the_resumed_state_and_the_trial_in_progress(now):
     list(events)
 
 
+@pytest.mark.parametrize(("spent", "left"), [(13.0, "9:47 left of 10:00"), (630.0, "0:30 beyond 10:00")])
+def test_the_bar_spans_the_whole_budget_whatever_was_used_before_the_first_trial(now, spent, left):
+    show, lines, events = live(), PlainLines(out := io.StringIO()), JsonLines(printed := io.StringIO())
+    for display in (show, lines, events):
+        display.run_started("smoke", 600.0, ["cnn"], spent)
+    assert left in drawn(show)
+    assert out.getvalue().startswith(f"[{clock(spent)}] smoke: 1 study (cnn), budget 10:00;")
+    assert json.loads(printed.getvalue())["budget_seconds"] == max(600 - spent, 0)
+    show.run_ended()
+
+
 def test_live_table_counts_trials_and_keeps_the_best(now):
     show = live()
     events = play(show)
