@@ -215,7 +215,6 @@ class Session:
             "used until the report": f"{self.clock.elapsed:.0f} s",
             "trials of each study": "by time" if benchmark.trials is None else str(benchmark.trials),
             "seed": str(benchmark.seed),
-            "repetitions": "1",
             "kept models": f"{len(sizes)}, {sum(sizes) / 2**20:.1f} MiB (per_study = {benchmark.ensemble.per_study})",
             **self.run.state["machine"],
         }

@@ -18,6 +18,11 @@ def test_run_prints_leaderboard_and_where_everything_is(finished_benchmark):
         assert any(row.startswith(line) for row in printed.splitlines()), line
 
 
+def test_the_report_names_its_seed_and_counts_no_repetitions(finished):
+    report = Path(finished[1][-1]["report"]).with_suffix(".md").read_text()
+    assert "| seed | 0 |" in report and "repetition" not in report
+
+
 def test_json_prints_events_of_the_schema_alone(finished):
     events = finished[1]
     for event in events:
