@@ -223,6 +223,13 @@ def test_the_difference_of_two_matrices_is_coloured_where_it_is_more_than_chance
     assert [[bool(cell.shade) for cell in row[1:]] for row in difference.rows] == [[False, False], [True, True]]
 
 
+def test_every_trial_stands_in_a_table_that_the_script_filters_by_study(findings, page):
+    assert page.count('<table class="trials" data-sortable>') == 1
+    assert "table.trials" in page and ".trials td:nth-child(4)" in page
+    (parameters,) = {index for index, title in enumerate(tables.trials(findings).columns) if title == "Parameters"}
+    assert parameters == 3  # the fourth column, which style and script name
+
+
 def board(findings):
     """Return the leaderboard as name -> column -> text; of two columns of one name, the first."""
     table = tables.leaderboard(findings)
