@@ -14,7 +14,9 @@ from fmnist_bench.progress.notebook_table import NotebookTable, in_notebook
 __all__ = ["JsonLines", "PlainLines", "Progress", "make_progress"]
 
 
-def make_progress(stream: TextIO | None = None, quiet: bool = False, as_json: bool = False) -> Progress:
+def make_progress(
+    stream: TextIO | None = None, quiet: bool = False, as_json: bool = False, transient: bool = False
+) -> Progress:
     """Choose the display that fits.
 
     Parameters
@@ -26,6 +28,8 @@ def make_progress(stream: TextIO | None = None, quiet: bool = False, as_json: bo
         Show nothing.
     as_json : bool
         `JsonLines`, whatever the stream is.
+    transient : bool
+        Whether a `LiveTable` goes at the end, where a leaderboard follows.
 
     Returns
     -------
@@ -44,7 +48,7 @@ def make_progress(stream: TextIO | None = None, quiet: bool = False, as_json: bo
     from rich.console import Console
 
     console = Console(file=stream)
-    return PlainLines(stream) if console.is_dumb_terminal else LiveTable(console)
+    return PlainLines(stream) if console.is_dumb_terminal else LiveTable(console, transient)
 
 
 class PlainLines(Progress):

@@ -36,6 +36,12 @@ def test_json_prints_events_of_the_schema_alone(finished):
     assert all(model["test_low"] < model["test_accuracy"] < model["test_high"] for model in result["models"])
 
 
+def test_a_run_that_goes_on_says_after_how_many_trials(again, capsys):
+    assert main(["run", "tiny", "--trials", "2", "--json"]) == 0
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert any(event.get("text", "").startswith("Going on after 1 trial, 0:") for event in events)
+
+
 @pytest.mark.slow
 def test_a_run_to_which_nobody_listens_ends_and_goes_on_later(place):
     command = [sys.executable, "-m", "fmnist_bench", "run", "tiny", "--trials", "30", "--json"]

@@ -113,6 +113,25 @@ def test_the_live_table_leaves_its_last_state_and_messages_as_plain_text(now):
     assert "0:00 used of 10:00" in drawn(show)
 
 
+@pytest.mark.parametrize("transient", [False, True])
+def test_the_live_table_goes_where_a_leaderboard_follows(now, transient):
+    show = LiveTable(Console(file=io.StringIO(), width=100, height=30, force_terminal=True), transient)
+    list(play(show))
+    assert ("\x1b[2K" in show._console.file.getvalue()[-30:]) == transient  # erases a line
+
+
+def test_a_wide_live_table_says_what_its_words_mean_while_it_runs(now):
+    show = live()
+    show.run_started("smoke", 60.0, ["cnn"])
+    assert "Pruned: ended early" in drawn(show) and "#2: trial 2" in drawn(show)
+    show.run_ended()
+    assert "Pruned: ended early" not in drawn(show)
+    narrow = live(60)
+    narrow.run_started("smoke", 60.0, ["cnn"])
+    assert "ended early" not in drawn(narrow, 60)
+    narrow.run_ended()
+
+
 def test_live_table_clock_stops_for_a_trial_that_was_interrupted(now):
     show = live()
     show.run_started("smoke", None, ["cnn"])
