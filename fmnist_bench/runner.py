@@ -4,7 +4,7 @@ import contextlib
 import re
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from numbers import Integral
 from pathlib import Path
@@ -127,11 +127,12 @@ def run_benchmark(
     allow_import = _prefixes(allow_import)
     given = data if isinstance(data, Dataset) else None
     threading.Thread(target=warm_up, daemon=True).start()
-    benchmark, dataset, split = _load_and_check(benchmark, path, allow_import, given)
+    progress = progress or make_progress()
+    benchmark, dataset, split = _load_and_check(benchmark, path, allow_import, given, progress.message)
     if weights is not None and not Path(weights).is_dir():
         raise InputError(f"weights {weights}: no such folder")
     places = _open_workers(benchmark, n_workers, cluster)
-    store, progress = Store(mlruns), progress or make_progress()
+    store = Store(mlruns)
     about = benchmark.name, benchmark.digest(), dataset.fingerprint
     with contextlib.closing(places), store.open_run(*about, fresh) as run:
         clock = Clock(benchmark.budget, float(run.state["seconds"]), started)
@@ -292,13 +293,19 @@ def _split(benchmark: Benchmark, dataset: Dataset) -> Split:
 
 
 def _load_and_check(
-    benchmark: Benchmark, path: Path | None, allow_import: tuple[str, ...], given: Dataset | None = None
+    benchmark: Benchmark,
+    path: Path | None,
+    allow_import: tuple[str, ...],
+    given: Dataset | None = None,
+    say: Callable[[str], None] = lambda stage: None,
 ) -> tuple[Benchmark, Dataset, Split]:
     # Imports go on while the data are read.
     prepare((use for study in (*benchmark.studies, *benchmark.students) for use in study.space.uses), allow_import)
     if (dataset := given) is None:
+        say(f"Reading {benchmark.data}")
         dataset = load_dataset(benchmark.data, "train", path=path, **benchmark.reading)
     split = _split(benchmark, dataset)
+    say("Building every configuration once, to find mistakes before the first trial")
     benchmark = with_hyperspaces(benchmark, allow_import)
     for study in benchmark.studies:
         check_drawing(study)

@@ -15,6 +15,7 @@ from fmnist_bench.data.dataset import Dataset, Split, absolute
 from fmnist_bench.ensemble.choose import choose_ensemble
 from fmnist_bench.ensemble.serving import column_names
 from fmnist_bench.progress.displays import Progress
+from fmnist_bench.progress.events import clock as time_used
 from fmnist_bench.report import mlflow_notes
 from fmnist_bench.report.findings import Findings
 from fmnist_bench.report.gather import report_files, write_report
@@ -215,7 +216,6 @@ class Session:
             "used until the report": f"{self.clock.elapsed:.0f} s",
             "trials of each study": "by time" if benchmark.trials is None else str(benchmark.trials),
             "seed": str(benchmark.seed),
-            "repetitions": "1",
             "kept models": f"{len(sizes)}, {sum(sizes) / 2**20:.1f} MiB (per_study = {benchmark.ensemble.per_study})",
             **self.run.state["machine"],
         }
@@ -235,7 +235,10 @@ class Session:
         )
         search = Search(studies, self.run, tracker, self.clock, self.workers, settings, self.progress)
         names = [study.name for study in (*benchmark.studies, *benchmark.students)]
-        self.progress.run_started(benchmark.name, self.clock.left(), names)
+        if n := sum(len(study.records) for study in studies):
+            used = time_used(float(self.run.state["seconds"]))
+            self.progress.message(f"Going on after {n} {'trial' if n == 1 else 'trials'}, {used} used")
+        self.progress.run_started(benchmark.name, benchmark.budget, names, self.clock.elapsed)
         for study in studies:
             self._show_state(study)
         search.settle()

@@ -200,6 +200,18 @@ def test_links_lead_to_their_sections_and_details_open_by_keyboard(open_page, re
     assert page.get_by_role("table", name="Every trial").is_visible()
 
 
+def test_every_trial_is_a_line_and_those_of_one_study_can_be_shown(open_page, report):
+    page = open_page(report)
+    page.locator("summary", has_text="Every trial").click()
+    rows = page.get_by_role("table", name="Every trial").locator("tbody tr")
+    studies = rows.locator("th").all_inner_texts()
+    heights = rows.evaluate_all("rows => rows.map(row => row.offsetHeight)")
+    assert max(heights) < 1.5 * min(heights)
+    page.get_by_label("Study:").select_option(studies[0])
+    shown = [row.locator("th").inner_text() for row in rows.all() if row.is_visible()]
+    assert shown == [study for study in studies if study == studies[0]] and len(shown) < len(studies)
+
+
 @pytest.fixture(scope="module")
 def client(run):
     return MlflowClient(run.store.tracking_uri)

@@ -49,7 +49,7 @@ def _run(options: argparse.Namespace) -> int:
     from fmnist_bench.runner import run_benchmark
     from fmnist_bench.suite import is_suite
 
-    make = partial(make_progress, quiet=options.quiet, as_json=options.json)
+    make = partial(make_progress, quiet=options.quiet, as_json=options.json, transient=True)
     given = {name: getattr(options, name) for name in OF_A_RUN}
     if is_suite(options.name, options.seeds):
         return _run_suite(options, make, given)

@@ -20,7 +20,7 @@ PREFERRED = ("x_test", "X_test", "test_images", "X", "x", "images")  # arrays of
 
 def read_images(
     source: Path, image_shape: Sequence[int], background: float = 0.0
-) -> tuple[list[str], NDArray[np.uint8]]:
+) -> tuple[list[str], NDArray[np.uint8], NDArray[np.bool_]]:
     """Read what somebody wants to have classified.
 
     JPEG files are turned as their camera says. Files of another size are scaled, their proportions kept, and stand in
@@ -42,8 +42,10 @@ def read_images(
     Returns
     -------
     names : list of str
-        File names, or row numbers of an ``.npz``.
+        Paths of the files; of an ``.npz`` with the row, as ``images.npz[0]``.
     X : ndarray of shape (n, height * width [* 3]), uint8
+    inverted : ndarray of shape (n,), bool
+        Which images were inverted.
 
     Raises
     ------
@@ -54,15 +56,15 @@ def read_images(
     if image_shape[2:] not in ((), (3,)):
         raise InputError(f"{source}: cannot be read for images of {image_shape[2]} channels, only of 1 or 3")
     if source.suffix.lower() == ".npz":
-        return _read_npz(source, image_shape)
+        names, X = _read_npz(source, image_shape)
+        return names, X, np.zeros(len(X), bool)
     paths = [source]
     if source.is_dir():
         paths = sorted(path for path in source.iterdir() if path.suffix.lower() in SUFFIXES)
         if not paths:
             raise InputError(f"{source}: holds no images ({', '.join(SUFFIXES)})")
-    return [path.name for path in paths], np.stack(
-        [_read_file(path, image_shape, background).ravel() for path in paths]
-    )
+    read = [_read_file(path, image_shape, background) for path in paths]
+    return list(map(str, paths)), np.stack([image.ravel() for image, _ in read]), np.array([was for _, was in read])
 
 
 def _read_npz(path: Path, image_shape: tuple[int, ...]) -> tuple[list[str], NDArray[np.uint8]]:
@@ -72,7 +74,7 @@ def _read_npz(path: Path, image_shape: tuple[int, ...]) -> tuple[list[str], NDAr
         rows = as_uint8(arrays[name], decide_white(arrays[name], f"{path}: {name}")).reshape(len(arrays[name]), -1)
     except ValueError as error:
         raise InputError(str(error)) from error
-    return [str(number) for number in range(len(rows))], rows
+    return [f"{path}[{number}]" for number in range(len(rows))], rows
 
 
 def _the_images(path: Path, arrays: dict[str, NDArray[Any]], image_shape: tuple[int, ...]) -> str:
@@ -89,8 +91,8 @@ def _the_images(path: Path, arrays: dict[str, NDArray[Any]], image_shape: tuple[
     return fitting[0]
 
 
-def _read_file(path: Path, image_shape: tuple[int, ...], background: float) -> NDArray[np.uint8]:
-    """Match the background of the training images, then fit the image into the middle, proportions kept."""
+def _read_file(path: Path, image_shape: tuple[int, ...], background: float) -> tuple[NDArray[np.uint8], bool]:
+    """Match the background of the training images, then fit the image into the middle; say whether it was inverted."""
     from PIL import ImageOps
 
     height, width = image_shape[:2]
@@ -99,11 +101,11 @@ def _read_file(path: Path, image_shape: tuple[int, ...], background: float) -> N
         image, ground = upright_on(file, colour)
         image = image.convert("RGB" if len(image_shape) == 3 else "L")
         own = edge_brightness(np.asarray(image)[np.newaxis])
-        if (background < DARK and own > 127) or (background > BRIGHT and own < 128):
+        if inverted := bool((background < DARK and own > 127) or (background > BRIGHT and own < 128)):
             image = ImageOps.invert(image)
         if image.size != (width, height):
             image = fit(image, (width, height), ground if DARK <= background <= BRIGHT else colour)
-        return np.asarray(image, dtype=np.uint8)
+        return np.asarray(image, dtype=np.uint8), inverted
 
 
 def write_grid(rows: NDArray[np.uint8], image_shape: Sequence[int], columns: int, path: Path) -> None:

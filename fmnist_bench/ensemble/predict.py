@@ -15,6 +15,7 @@ from fmnist_bench.storage.run_folder import ENSEMBLE, MANIFEST
 
 FORMATS = ("table", "csv", "json")
 MLRUNS = "mlruns"
+UNSURE = 0.5  # probability below which a label is rather wrong than right
 
 
 def predict_images(
@@ -42,8 +43,9 @@ def predict_images(
     Returns
     -------
     DataFrame
-        One row an image: `image`, `label`, `probability`, and a column of probabilities for each class. Its
-        ``attrs["ensemble"]`` is the folder of the ensemble, or says that it came with the package.
+        One row an image: `image`, its path; `label`; `probability`; `inverted`, whether its pixels were; and a column
+        of probabilities for each class. Its ``attrs["ensemble"]`` is the folder of the ensemble, or says that it came
+        with the package.
 
     Raises
     ------
@@ -60,10 +62,10 @@ def predict_images(
     if not served.ensemble.pixels_:
         raise InputError(f"{folder}: was not fitted on pixels, whole numbers from 0 to 255, which image files hold")
     read = [read_images(place, served.image_shape, served.background) for place in places]
-    names, X = [name for found, _ in read for name in found], np.concatenate([rows for _, rows in read])
-    table = served.predict(X)
-    table.insert(0, "image", names)
+    table = served.predict(np.concatenate([rows for _, rows, _ in read]))
+    table.insert(0, "image", [name for names, _, _ in read for name in names])
     table.insert(2, "probability", table.iloc[:, 2:].max(axis=1))
+    table.insert(3, "inverted", np.concatenate([inverted for _, _, inverted in read]))
     table.attrs["ensemble"] = said
     return table
 
@@ -93,10 +95,20 @@ def newest_ensemble(mlruns: Path) -> Path:
 
 
 def as_text(table: pd.DataFrame, form: str) -> str:
-    """Write a table of predictions as `table` (without the single classes), `csv` or `json` (a list of objects)."""
+    """Write a table of predictions as `csv`, as `json` (a list of objects), or as `table`: remarks, no classes."""
     if form == "csv":
         return table.to_csv(index=False, float_format="%.6f").rstrip()
     if form == "json":
         return json.dumps(table.round(6).to_dict(orient="records"), indent=1, ensure_ascii=False)
-    short = table[["image", "label", "probability"]]
-    return short.to_string(index=False, formatters={"probability": "{:.4f}".format})
+    short = table[["image", "label", "probability"]].assign(**{"": _remarks(table)})
+    shown = short if short[""].any() else short.drop(columns="")
+    return shown.to_string(index=False, formatters={"probability": "{:.4f}".format})
+
+
+def _remarks(table: pd.DataFrame) -> list[str]:
+    """Say of each image that it was inverted, and that the label is rather wrong than right."""
+    unsure = table["probability"] < UNSURE
+    return [
+        ", ".join([*["unsure"] * bool(doubt), *["inverted"] * bool(was)])
+        for doubt, was in zip(unsure, table["inverted"], strict=True)
+    ]

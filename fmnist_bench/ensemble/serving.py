@@ -17,7 +17,7 @@ from fmnist_bench.storage.run_folder import ENSEMBLE
 
 ALLOW_IMPORT = "FMNIST_BENCH_ALLOW_IMPORT"  # of the server's owner: a saved model must not say whom to trust
 # Names of columns, here and in `predict_images`, and what a class would be called that makes way for one.
-TAKEN = re.compile("(class )*(image|label|probability)")
+TAKEN = re.compile("(class )*(image|label|probability|inverted)")
 
 
 class ServedEnsemble:

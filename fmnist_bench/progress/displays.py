@@ -14,7 +14,9 @@ from fmnist_bench.progress.notebook_table import NotebookTable, in_notebook
 __all__ = ["JsonLines", "PlainLines", "Progress", "make_progress"]
 
 
-def make_progress(stream: TextIO | None = None, quiet: bool = False, as_json: bool = False) -> Progress:
+def make_progress(
+    stream: TextIO | None = None, quiet: bool = False, as_json: bool = False, transient: bool = False
+) -> Progress:
     """Choose the display that fits.
 
     Parameters
@@ -26,6 +28,8 @@ def make_progress(stream: TextIO | None = None, quiet: bool = False, as_json: bo
         Show nothing.
     as_json : bool
         `JsonLines`, whatever the stream is.
+    transient : bool
+        Whether a `LiveTable` goes at the end, where a leaderboard follows.
 
     Returns
     -------
@@ -44,11 +48,11 @@ def make_progress(stream: TextIO | None = None, quiet: bool = False, as_json: bo
     from rich.console import Console
 
     console = Console(file=stream)
-    return PlainLines(stream) if console.is_dumb_terminal else LiveTable(console)
+    return PlainLines(stream) if console.is_dumb_terminal else LiveTable(console, transient)
 
 
 class PlainLines(Progress):
-    """One line an event; steps within a trial are silent.
+    """One line an event, with the time that the run has used; steps within a trial are silent.
 
     Parameters
     ----------
@@ -60,10 +64,10 @@ class PlainLines(Progress):
         self._stream = stream or sys.stdout
         self._start = time.monotonic()
 
-    def run_started(self, title: str, budget_seconds: float | None, studies: list[str]) -> None:  # noqa: D102
-        self._start = time.monotonic()
-        budget = "no time limit" if budget_seconds is None else f"budget {clock(budget_seconds)}"
-        self.message(f"{title}: {listed(studies)}, {budget}; Ctrl-C ends the search and keeps everything")
+    def run_started(self, title: str, budget: float | None, studies: list[str], spent: float = 0.0) -> None:  # noqa: D102
+        self._start = time.monotonic() - spent
+        extent = "no time limit" if budget is None else f"budget {clock(budget)}"
+        self.message(f"{title}: {listed(studies)}, {extent}; Ctrl-C ends the search and keeps everything")
 
     def study_state(self, study: str, counts: dict[str, int], best: float | None, seconds: float) -> None:  # noqa: D102
         if counts:

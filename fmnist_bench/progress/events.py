@@ -13,8 +13,8 @@ class Progress:
     `run_ended` may be called more than once, so that it can stand in a `finally` clause.
     """
 
-    def run_started(self, title: str, budget_seconds: float | None, studies: list[str]) -> None:
-        """Begin: `budget_seconds` counts from now, None is no limit."""
+    def run_started(self, title: str, budget: float | None, studies: list[str], spent: float = 0.0) -> None:
+        """Begin the search: `budget` is the whole one in seconds, None is no limit; `spent` of it are used already."""
 
     def study_state(self, study: str, counts: dict[str, int], best: float | None, seconds: float) -> None:
         """Set what a resumed study has already: trials by status, best validation accuracy, seconds spent."""

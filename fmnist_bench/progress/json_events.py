@@ -101,8 +101,8 @@ class JsonLines(Progress):
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stdout
 
-    def run_started(self, title: str, budget_seconds: float | None, studies: list[str]) -> None:  # noqa: D102
-        self._write(Started(title, budget_seconds, studies))
+    def run_started(self, title: str, budget: float | None, studies: list[str], spent: float = 0.0) -> None:  # noqa: D102
+        self._write(Started(title, None if budget is None else max(budget - spent, 0.0), studies))
 
     def trial_ended(  # noqa: D102
         self, study: str, number: int, status: Any, valid_accuracy: float | None, seconds: float, reason: str = ""

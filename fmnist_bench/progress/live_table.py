@@ -27,7 +27,8 @@ SPARED: tuple[tuple[set[str], int], ...] = (
     ({"Pruned", "Time", "Failed", RUNNING}, 0),
 )
 LONGEST_NAME = 22
-AROUND = 7  # lines of the screen that are no rows: title, bar, best, heads, margins
+AROUND = 8  # lines of the screen that are no rows: title, bar, best, heads, legend, margins
+LEGEND = "Pruned: ended early, others did better · #2: trial 2 · step: epoch or round"
 
 
 @dataclass
@@ -61,10 +62,12 @@ class LiveTable(Progress):
     ----------
     console : rich.console.Console
         Where it is drawn.
+    transient : bool
+        Whether the table goes at the end, where a leaderboard follows.
     """
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, console: Console, transient: bool = False) -> None:
+        self._console, self._transient = console, transient
         self._lock = threading.RLock()  # rich draws from a thread of its own
         self._title, self._start = "", time.monotonic()
         self._budget: float | None = None
@@ -76,11 +79,11 @@ class LiveTable(Progress):
         """Make what draws the table again and again between ``start()`` and ``stop()``."""
         from rich.live import Live
 
-        return Live(console=self._console, refresh_per_second=2, get_renderable=self._draw)
+        return Live(console=self._console, refresh_per_second=2, get_renderable=self._draw, transient=self._transient)
 
-    def run_started(self, title: str, budget_seconds: float | None, studies: list[str]) -> None:  # noqa: D102
+    def run_started(self, title: str, budget: float | None, studies: list[str], spent: float = 0.0) -> None:  # noqa: D102
         with self._lock:
-            self._title, self._budget, self._start, self._end = title, budget_seconds, time.monotonic(), None
+            self._title, self._budget, self._start, self._end = title, budget, time.monotonic() - spent, None
             self._studies = {study: _Study() for study in studies}
         self._live.start(refresh=True)
 
@@ -144,7 +147,8 @@ class LiveTable(Progress):
             found = [] if best[1].best is None else [Text(f"Best so far: {percent(best[1].best)} ({best[0]})")]
             # A terminal echoes ^C at the cursor: without room for it a line of the old table stays on the screen.
             table = Constrain(self._table(now), self._console.width - 4)
-            return Group(head, self._bar(now - self._start), *found, table)
+            legend = [] if self._end or self._console.width <= len(LEGEND) else [Text(LEGEND, "dim")]
+            return Group(head, self._bar(now - self._start), *found, table, *legend)
 
     def _bar(self, elapsed: float) -> RenderableType:
         from rich.progress_bar import ProgressBar

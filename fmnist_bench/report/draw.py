@@ -150,8 +150,9 @@ def _matrices(findings: Findings) -> dict[str, Figure]:
     counts = {key: (who.name, findings.confusion(who)) for key, who in rivals.items() if who and who.scored}
     names = findings.class_names
     drawn = {key: figures.confusion(n, names, f"Confusion matrix: {name}") for key, (name, n) in counts.items()}
-    if len(counts) == 2:
-        (name, single), (_, ensemble) = counts.values()
-        title = f"Confusion: ensemble minus {name}"
-        drawn["confusion_difference"] = figures.confusion(ensemble - single, names, title, signed=True)
+    single, ensemble = rivals.values()
+    if len(counts) == 2 and single and ensemble:
+        change, clear = findings.confusion_change(single, ensemble)
+        title = f"Confusion: ensemble minus {single.name}"
+        drawn["confusion_difference"] = figures.confusion(change, names, title, clear=clear)
     return drawn

@@ -159,16 +159,19 @@ def reliability(models: Mapping[str, Sequence[ConfidenceBin]], rows: str = "test
     return fig
 
 
-def confusion(matrix: NDArray[np.int64], class_names: Sequence[str], title: str, *, signed: bool = False) -> Figure:
+def confusion(
+    matrix: NDArray[np.int64], class_names: Sequence[str], title: str, *, clear: NDArray[np.bool_] | None = None
+) -> Figure:
     """Draw a confusion matrix (rows: true class) with its counts, shaded by the share of the row.
 
-    With `signed` it is the difference of two: what got better is blue, what got worse orange.
+    With `clear` it is the difference of two: where that is true, what got better is blue, what got worse orange.
     """
+    signed = clear is not None
     side = min(1.4 + 0.5 * len(class_names), 12.0)
     fig = figure(title, side, width=side + 0.6)
     ax = axes(fig, xlabel="predicted class", ylabel="true class")
     ax.set_title(plain(title), loc="left", fontsize=11, color=INK)
-    shade, colours = _shades(matrix, signed)
+    shade, colours = _shades(matrix, clear)
     ax.pcolormesh(shade, cmap=colours, vmin=-1 if signed else 0, vmax=1, edgecolors=GRID, linewidth=0.5)
     for (row, column), count in np.ndenumerate(matrix):
         if count and len(class_names) <= MAX_NAMED:
@@ -186,13 +189,15 @@ def confusion(matrix: NDArray[np.int64], class_names: Sequence[str], title: str,
     return fig
 
 
-def _shades(matrix: NDArray[np.int64], signed: bool) -> tuple[NDArray[np.float64], LinearSegmentedColormap]:
-    if not signed:
+def _shades(
+    matrix: NDArray[np.int64], clear: NDArray[np.bool_] | None
+) -> tuple[NDArray[np.float64], LinearSegmentedColormap]:
+    if clear is None:
         share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
         return np.sqrt(share), LinearSegmentedColormap.from_list("blues", ["#ffffff", PALETTE[0]])
     gain = np.where(np.eye(len(matrix), dtype=bool), matrix, -matrix)
     colours = LinearSegmentedColormap.from_list("gains", [PALETTE[1], "#ffffff", PALETTE[0]])
-    return gain / max(1, np.abs(gain).max(initial=0)), colours
+    return gain * clear / max(1, np.abs(gain).max(initial=0)), colours
 
 
 def pictures(items: Sequence[Picture], title: str) -> Figure:

@@ -18,6 +18,7 @@ from fmnist_bench.storage.results import NOT_BEGUN, PREPARATION, PREPARED, ROW_S
 from fmnist_bench.storage.trial import PHASES, Trial
 
 N_MISTAKES = 12  # of each model
+NORMAL_95 = 1.96  # standard errors from the mean, within which a normal variable lies in 95 % of all cases
 KINDS = ("complete", PREPARED, "pruned", "failed or stopped")  # how a trial's time was spent
 
 
@@ -258,6 +259,18 @@ class Findings:
         """Give a contestant's confusion matrix on the rows that are `measured`; its rows are true classes."""
         labels = range(len(self.class_names))
         return np.asarray(confusion_matrix(self.y, self.predicted(who), labels=labels), dtype=np.int64)
+
+    def confusion_change(self, first: Contestant, second: Contestant) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Give what the second's confusion matrix has more than the first's, and where that is more than chance.
+
+        That is where the paired difference is more than 1.96 times its standard error, as in McNemar's test.
+        """
+        change = self.confusion(second) - self.confusion(first)
+        one, other = self.predicted(first), self.predicted(second)
+        differ, n_differ = one != other, np.zeros_like(change)
+        for predicted in (one, other):
+            np.add.at(n_differ, (self.y[differ], predicted[differ]), 1)
+        return change, np.abs(change) > NORMAL_95 * np.sqrt(n_differ)
 
     def mistakes(self, who: Contestant, n: int = N_MISTAKES) -> list[Mistake]:
         """Give the `n` wrong rows, of those `measured`, of which a contestant was surest, the surest first."""

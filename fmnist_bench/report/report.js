@@ -21,3 +21,18 @@ for (const table of document.querySelectorAll("table[data-sortable]")) {
     });
   });
 }
+
+// Lets the table of every trial show those of one study; parameters that are cut off are shown to the pointer.
+for (const table of document.querySelectorAll("table.trials")) {
+  const rows = [...table.tBodies[0].rows], study = row => row.cells[0].textContent;
+  for (const row of rows) row.cells[3].title = row.cells[3].textContent;
+  const names = [...new Set(rows.map(study))].sort();
+  if (names.length < 2) continue;
+  const label = document.createElement("label"), select = document.createElement("select");
+  select.append(new Option("all", ""), ...names.map(name => new Option(name)));
+  select.addEventListener("change", () => {
+    for (const row of rows) row.hidden = select.value !== "" && study(row) !== select.value;
+  });
+  label.append("Study: ", select);
+  table.parentElement.before(label);
+}

@@ -185,18 +185,21 @@ def matrices(findings: Findings) -> list[Table]:
     if len(findings.class_names) > MAX_MATRIX:
         return [_confusions(findings, title, matrix) for title, matrix in found.items()]
     tables = [_matrix(findings, title, matrix) for title, matrix in found.items()]
-    if len(found) == 2:
-        single, ensemble = found.values()
-        tables.append(_matrix(findings, "Difference: ensemble minus best single model", ensemble - single, sign="+"))
+    single, ensemble = named.values()
+    if len(found) == 2 and single and ensemble:
+        title = "Difference: ensemble minus best single model"
+        tables.append(_matrix(findings, title, *findings.confusion_change(single, ensemble), sign="+"))
     return tables
 
 
-def _matrix(findings: Findings, title: str, matrix: NDArray[np.int64], sign: str = "") -> Table:
+def _matrix(
+    findings: Findings, title: str, matrix: NDArray[np.int64], shaded: NDArray[np.bool_] | bool = True, sign: str = ""
+) -> Table:
     good = np.where(np.eye(len(matrix), dtype=bool), 1, -1)
     signed = matrix * good
     # Errors are few beside hits: each kind has a scale of its own, or only the diagonal would show.
     top = np.where(good > 0, np.abs(np.diag(matrix)).max(), np.abs(matrix * (good < 0)).max())
-    shades = signed / np.maximum(top, 1)
+    shades = signed / np.maximum(top, 1) * shaded
     rows = []
     for name, counts, strengths in zip(findings.class_names, matrix, shades, strict=True):
         texts = [number(n, 0, sign=sign).text if n else "·" for n in counts]

@@ -18,15 +18,28 @@ def test_run_prints_leaderboard_and_where_everything_is(finished_benchmark):
         assert any(row.startswith(line) for row in printed.splitlines()), line
 
 
+def test_the_report_names_its_seed_and_counts_no_repetitions(finished):
+    report = Path(finished[1][-1]["report"]).with_suffix(".md").read_text()
+    assert "| seed | 0 |" in report and "repetition" not in report
+
+
 def test_json_prints_events_of_the_schema_alone(finished):
     events = finished[1]
     for event in events:
         jsonschema.validate(event, schema("event"), jsonschema.Draft7Validator)
     assert [event["event"] for event in events if event["event"] != "message"] == ["started", "trial", "result"]
+    first = [event["text"] for event in events[:2]]
+    assert first[0] == "Reading digits" and "before the first trial" in first[1]
     result = events[-1]
     assert Path(result["report"]).is_file() and Path(result["ensemble"]).is_dir()
     assert [model["name"] for model in result["models"]] == ["ensemble", "bayes"]
     assert all(model["test_low"] < model["test_accuracy"] < model["test_high"] for model in result["models"])
+
+
+def test_a_run_that_goes_on_says_after_how_many_trials(again, capsys):
+    assert main(["run", "tiny", "--trials", "2", "--json"]) == 0
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert any(event.get("text", "").startswith("Going on after 1 trial, 0:") for event in events)
 
 
 @pytest.mark.slow

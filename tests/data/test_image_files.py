@@ -17,16 +17,16 @@ def boot(size=(28, 28), background=0, ink=200, mode="L"):
 
 def test_an_image_of_the_right_kind_stays_as_it_is(tmp_path):
     boot().save(tmp_path / "boot.png")
-    names, X = read_images(tmp_path / "boot.png", (28, 28))
-    assert names == ["boot.png"]
+    names, X, _ = read_images(tmp_path / "boot.png", (28, 28))
+    assert names == [str(tmp_path / "boot.png")]
     assert np.array_equal(X.reshape(28, 28), np.asarray(boot()))
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "P", "1"])
 def test_a_white_background_becomes_black(tmp_path, mode):
     boot(background=255, ink=0, mode=mode).save(tmp_path / "boot.png")
-    _, X = read_images(tmp_path / "boot.png", (28, 28))
-    assert np.array_equal(X.reshape(28, 28), np.asarray(boot(ink=255)))
+    _, X, inverted = read_images(tmp_path / "boot.png", (28, 28))
+    assert np.array_equal(X.reshape(28, 28), np.asarray(boot(ink=255))) and inverted.tolist() == [True]
 
 
 @pytest.mark.parametrize("paper", [0, 255])
@@ -41,7 +41,7 @@ def test_what_is_transparent_is_black(tmp_path):
     image = boot(ink=255, mode="RGBA")
     image.putalpha(boot(ink=255))
     image.save(tmp_path / "boot.png")
-    _, X = read_images(tmp_path / "boot.png", (28, 28))
+    _, X, _ = read_images(tmp_path / "boot.png", (28, 28))
     assert np.array_equal(X.reshape(28, 28), np.asarray(boot(ink=255)))
 
 
@@ -51,9 +51,9 @@ def test_what_is_drawn_on_nothing_does_not_vanish(tmp_path, background, ground, 
     image = boot(background=ink, ink=ink, mode="RGBA")
     image.putalpha(boot(ink=255))
     image.save(tmp_path / "drawn.png")
-    _, X = read_images(tmp_path / "drawn.png", (28, 28), background)
+    _, X, _ = read_images(tmp_path / "drawn.png", (28, 28), background)
     assert np.array_equal(X.reshape(28, 28), np.asarray(boot(background=ground, ink=255 - ground)))
-    _, mixed = read_images(tmp_path / "drawn.png", (28, 28), 127.5)  # nothing is inverted
+    _, mixed, _ = read_images(tmp_path / "drawn.png", (28, 28), 127.5)  # nothing is inverted
     assert np.array_equal(mixed.reshape(28, 28), np.asarray(boot(background=255 - ink, ink=ink)))
 
 
@@ -61,7 +61,7 @@ def test_other_sizes_keep_their_proportions(tmp_path):
     wide = np.zeros((100, 200), np.uint8)
     wide[20:80, 20:180] = 255
     Image.fromarray(wide).save(tmp_path / "wide.jpg")
-    _, X = read_images(tmp_path / "wide.jpg", (28, 28))
+    _, X, _ = read_images(tmp_path / "wide.jpg", (28, 28))
     image = X.reshape(28, 28)
     assert image[:6].max() == image[-6:].max() == 0
     assert image[14, 4:24].min() > 200
@@ -69,7 +69,7 @@ def test_other_sizes_keep_their_proportions(tmp_path):
 
 def test_colour_is_kept_where_it_is_wanted(tmp_path):
     Image.new("RGB", (10, 10), (100, 20, 60)).save(tmp_path / "plain.png")
-    _, X = read_images(tmp_path / "plain.png", (10, 10, 3))
+    _, X, _ = read_images(tmp_path / "plain.png", (10, 10, 3))
     assert np.array_equal(X.reshape(100, 3), np.full((100, 3), (100, 20, 60)))
     assert read_images(tmp_path / "plain.png", (10, 10))[1].shape == (1, 100)
 
@@ -93,8 +93,8 @@ def test_a_folder_in_order_of_its_names(tmp_path):
     for name in ("b.png", "a.jpg", "c.JPEG"):
         boot().save(tmp_path / name)
     (tmp_path / "notes.txt").write_text("not an image")
-    names, X = read_images(tmp_path, (28, 28))
-    assert names == ["a.jpg", "b.png", "c.JPEG"]
+    names, X, _ = read_images(tmp_path, (28, 28))
+    assert names == [str(tmp_path / name) for name in ("a.jpg", "b.png", "c.JPEG")]
     assert X.shape == (3, 784)
 
 
@@ -102,8 +102,8 @@ def test_npz_of_images_or_rows(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (5, 28, 28)).astype(np.uint8)
     np.savez(tmp_path / "images.npz", x_test=images)
     np.savez(tmp_path / "rows.npz", images.reshape(5, 784) / 255)
-    names, X = read_images(tmp_path / "images.npz", (28, 28))
-    assert names == ["0", "1", "2", "3", "4"]
+    names, X, _ = read_images(tmp_path / "images.npz", (28, 28))
+    assert names == [f"{tmp_path}/images.npz[{row}]" for row in range(5)]
     assert np.array_equal(X, read_images(tmp_path / "rows.npz", (28, 28))[1])
 
 
@@ -136,7 +136,7 @@ def test_a_camera_that_was_turned(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # turned by a quarter
     boot().rotate(90).save(tmp_path / "boot.jpg", exif=exif, quality=100)
-    _, X = read_images(tmp_path / "boot.jpg", (28, 28))
+    _, X, _ = read_images(tmp_path / "boot.jpg", (28, 28))
     assert np.abs(X.reshape(28, 28).astype(int) - np.asarray(boot())).max() < 30
 
 
@@ -144,7 +144,7 @@ def test_a_camera_that_was_turned(tmp_path):
 def test_sixteen_bits(tmp_path, paper):
     pixels = np.abs(np.asarray(boot(ink=255)).astype(np.int64) * 257 - paper).astype(np.uint16)
     Image.fromarray(pixels).save(tmp_path / "boot.png")
-    _, X = read_images(tmp_path / "boot.png", (28, 28))
+    _, X, _ = read_images(tmp_path / "boot.png", (28, 28))
     assert np.array_equal(X.reshape(28, 28), np.asarray(boot(ink=255)))
 
 

@@ -28,7 +28,22 @@ def test_a_table_names_each_image(place, capsys, digits):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["image", "label", "probability"]
     assert [int(line.split()[1]) for line in lines[1:]] == digits.y[:12].tolist()
-    assert [line.split()[0] for line in lines[1:3]] == ["00.png", "01.png"]
+    assert [line.split()[0] for line in lines[1:3]] == ["pictures/00.png", "pictures/01.png"]
+
+
+def test_what_was_inverted_and_what_is_unsure_is_marked(place, capsys, digits):
+    paper = 255 - digits.X[0].reshape(8, 8)
+    Image.fromarray(paper).save("paper.png")
+    Image.fromarray(np.full((8, 8), 8, np.uint8)).save("nothing.png")
+    assert main(["predict", "paper.png", "nothing.png", "pictures/01.png"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    (_, label, _, remark), nothing, sure = lines
+    assert (int(label), remark) == (digits.y[0], "inverted")
+    assert nothing[3:] == ["unsure"] and sure[3:] == []
+    assert main(["predict", "paper.png", "pictures/01.png", "--format", "json"]) == 0
+    printed = capsys.readouterr().out
+    assert [row["inverted"] for row in json.loads(printed)] == [True, False]
+    assert "\\/" not in printed
 
 
 def test_csv_and_json_hold_every_class(place, capsys):
@@ -38,7 +53,7 @@ def test_csv_and_json_hold_every_class(place, capsys):
     assert sum(row[str(digit)] for digit in range(10)) == pytest.approx(1, abs=1e-4)
     assert main(["predict", "pictures", "--format", "csv"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "image,label,probability,0,1,2,3,4,5,6,7,8,9"
+    assert lines[0] == "image,label,probability,inverted,0,1,2,3,4,5,6,7,8,9"
     assert len(lines) == 13
 
 
@@ -56,7 +71,10 @@ def test_several_files_and_folders_in_their_order(place, capsys, digits):
     np.savez(place / "more.npz", digits.X[20:22])
     assert main(["predict", "pictures/05.png", "pictures", "more.npz"]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
-    assert [name for name, *_ in lines] == ["05.png", *(f"{row:02}.png" for row in range(12)), "0", "1"]
+    assert [name for name, *_ in lines] == [
+        *("pictures/05.png", *(f"pictures/{row:02}.png" for row in range(12))),
+        *("more.npz[0]", "more.npz[1]"),
+    ]
     assert [int(label) for _, label, _ in lines] == [digits.y[row] for row in (5, *range(12), 20, 21)]
 
 
@@ -110,5 +128,5 @@ def test_classes_may_have_the_names_of_columns(place, capsys, digits):
     ensemble.fit(digits.X, names).save("words")
     assert main(["predict", f"pictures/{row:02}.png", "--ensemble", "words", "--format", "json"]) == 0
     (found,) = json.loads(capsys.readouterr().out)
-    assert (found["image"], found["label"]) == (f"{row:02}.png", names[row])
+    assert (found["image"], found["label"]) == (f"pictures/{row:02}.png", names[row])
     assert found["probability"] == max(found[f"class {name}"] for name in taken)

@@ -80,6 +80,17 @@ def test_live_table_shows_the_resumed_state_and_the_trial_in_progress(now):
     list(events)
 
 
+@pytest.mark.parametrize(("spent", "left"), [(13.0, "9:47 left of 10:00"), (630.0, "0:30 beyond 10:00")])
+def test_the_bar_spans_the_whole_budget_whatever_was_used_before_the_first_trial(now, spent, left):
+    show, lines, events = live(), PlainLines(out := io.StringIO()), JsonLines(printed := io.StringIO())
+    for display in (show, lines, events):
+        display.run_started("smoke", 600.0, ["cnn"], spent)
+    assert left in drawn(show)
+    assert out.getvalue().startswith(f"[{clock(spent)}] smoke: 1 study (cnn), budget 10:00;")
+    assert json.loads(printed.getvalue())["budget_seconds"] == max(600 - spent, 0)
+    show.run_ended()
+
+
 def test_live_table_counts_trials_and_keeps_the_best(now):
     show = live()
     events = play(show)
@@ -100,6 +111,25 @@ def test_the_live_table_leaves_its_last_state_and_messages_as_plain_text(now):
     assert "Ctrl-C" not in drawn(show)
     now[0] += 1000
     assert "0:00 used of 10:00" in drawn(show)
+
+
+@pytest.mark.parametrize("transient", [False, True])
+def test_the_live_table_goes_where_a_leaderboard_follows(now, transient):
+    show = LiveTable(Console(file=io.StringIO(), width=100, height=30, force_terminal=True), transient)
+    list(play(show))
+    assert ("\x1b[2K" in show._console.file.getvalue()[-30:]) == transient  # erases a line
+
+
+def test_a_wide_live_table_says_what_its_words_mean_while_it_runs(now):
+    show = live()
+    show.run_started("smoke", 60.0, ["cnn"])
+    assert "Pruned: ended early" in drawn(show) and "#2: trial 2" in drawn(show)
+    show.run_ended()
+    assert "Pruned: ended early" not in drawn(show)
+    narrow = live(60)
+    narrow.run_started("smoke", 60.0, ["cnn"])
+    assert "ended early" not in drawn(narrow, 60)
+    narrow.run_ended()
 
 
 def test_live_table_clock_stops_for_a_trial_that_was_interrupted(now):

@@ -84,13 +84,16 @@ def test_confidence_is_held_against_accuracy_and_every_bin_shows_its_rows():
 
 
 def test_a_difference_is_signed_with_gains_in_blue_and_losses_in_orange():
-    ax = figures.confusion(np.array([[3, -3], [2, -2]]), ["a", "b"], "Difference", signed=True).axes[0]
+    change, clear = np.array([[3, -3], [2, -2]]), np.ones((2, 2), bool)
+    ax = figures.confusion(change, ["a", "b"], "Difference", clear=clear).axes[0]
     assert texts(ax) == ["+3", "−3", "+2", "−2"]
     gains = ax.collections[0].get_array().reshape(2, 2)
     # More right and fewer wrong in the first row; in the second one the other way round.
     np.testing.assert_allclose(gains, [[1, 1], [-2 / 3, -2 / 3]])
     colours = ax.collections[0].cmap(ax.collections[0].norm(np.array([1.0, -1.0])))
     assert colours[0][2] > colours[0][0] and colours[1][0] > colours[1][2]
+    shaded = figures.confusion(change, ["a", "b"], "Difference", clear=change > 2).axes[0].collections[0]
+    np.testing.assert_allclose(shaded.get_array().reshape(2, 2), [[1, 0], [0, 0]])
 
 
 @pytest.mark.parametrize("shape", [(5, 7), (5, 7, 3)])

@@ -208,6 +208,28 @@ def test_page_has_the_confusion_matrix_of_the_ensemble(findings, page):
     assert ['"three"', *counts] in Page(page).rows
 
 
+def test_the_difference_of_two_matrices_is_coloured_where_it_is_more_than_chance():
+    y = np.repeat([0, 1], 1000)
+    single, ensemble = y.copy(), y.copy()
+    single[[0, 1, 2]], ensemble[[3, 4]] = 1, 1  # one more right, by five rows on which they differ
+    single[1000:1010] = 0  # ten more right, by ten rows
+    who = [
+        Contestant(name, 0, {}, {"complete": 1}, rows, rows, 1.0, 1.0, 1.0)
+        for name, rows in (("knn", np.eye(2)[single]), ("ensemble", np.eye(2)[ensemble]))
+    ]
+    found = Findings("Two", ("a", "b"), y, y, (who[0],), who[1])
+    *_, difference = tables.matrices(found)
+    assert [[cell.text for cell in row[1:]] for row in difference.rows] == [["+1", "−1"], ["−10", "+10"]]
+    assert [[bool(cell.shade) for cell in row[1:]] for row in difference.rows] == [[False, False], [True, True]]
+
+
+def test_every_trial_stands_in_a_table_that_the_script_filters_by_study(findings, page):
+    assert page.count('<table class="trials" data-sortable>') == 1
+    assert "table.trials" in page and ".trials td:nth-child(4)" in page
+    (parameters,) = {index for index, title in enumerate(tables.trials(findings).columns) if title == "Parameters"}
+    assert parameters == 3  # the fourth column, which style and script name
+
+
 def board(findings):
     """Return the leaderboard as name -> column -> text; of two columns of one name, the first."""
     table = tables.leaderboard(findings)

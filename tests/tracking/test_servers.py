@@ -1,5 +1,6 @@
 """MLflow's servers as a person starts them: real processes, on this machine alone."""
 
+import asyncio
 import json
 import os
 import re
@@ -17,12 +18,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
+from starlette.requests import Request
 
 from fmnist_bench import load_dataset, load_ensemble
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench.cli import main
 from fmnist_bench.storage.find_runs import newest_run, open_folder
 from fmnist_bench.storage.run_folder import Store
+from fmnist_bench.tracking import model_server
 from fmnist_bench.tracking.servers import check_registered, first_page, serve_command, ui_command
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
@@ -52,9 +55,9 @@ def ask(port, path, content, server, seconds=300):
             time.sleep(0.5)
 
 
-def post(port, body, host="127.0.0.1"):
+def post(port, body, host="127.0.0.1", kind="application/json"):
     """Post text to a server that runs, called by some name; give its status."""
-    headers = {"Content-Type": "application/json", "Host": host}
+    headers = {"Content-Type": kind, "Host": host}
     request = urllib.request.Request(f"http://127.0.0.1:{port}/invocations", body.encode(), headers)
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:
@@ -199,6 +202,20 @@ def test_no_code_and_no_pickle_is_in_the_registered_model(saved):
     assert not list(mlruns.rglob("*.tmp"))
 
 
+def test_who_posts_an_image_file_is_told_what_takes_one():
+    async def answer(request):
+        return "passed on"
+
+    def ask_with(kind):
+        scope = {"type": "http", "method": "POST", "path": "/invocations", "headers": [(b"content-type", kind)]}
+        return asyncio.run(model_server._refuse_images(Request(scope), answer))
+
+    refused = ask_with(b"image/png")
+    assert refused.status_code == 415
+    assert json.loads(refused.body)["message"].startswith("image/png: rows of pixels are taken, as application/json")
+    assert ask_with(b"application/json") == "passed on"
+
+
 @pytest.mark.slow
 def test_pixels_are_posted_and_answered_over_http(saved, started):
     mlruns, _ = saved
@@ -224,6 +241,7 @@ def test_pixels_are_posted_and_answered_over_http(saved, started):
     assert post(port, rows, "a-page-of-somebody-else.example") == 400
     for body in ('{"inputs": ' + "[" * 100_000 + "]" * 100_000 + "}", '{"inputs": [[' + "9" * 5000 + "]]}", "{", "[]"):
         assert post(port, body) == 400
+    assert post(port, rows, kind="image/png") == 415
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60) as page:
         assert page.url.endswith("/docs"), "who opens it in a browser finds what it takes"
     status, said = ends_by_ctrl_c(server)

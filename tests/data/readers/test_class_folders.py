@@ -195,7 +195,7 @@ def test_what_a_camera_says_is_read_alike_for_training_and_for_prediction(tmp_pa
     levels = np.arange(SIDE * SIDE, dtype=np.uint8).reshape(SIDE, SIDE)
     for number in range(6):
         save(tmp_path / CLASSES[number % 2] / f"{number}.{ending}", levels, exif=exif)
-    _, found = read_images(tmp_path / "bag" / f"0.{ending}", (SIDE, SIDE), 127.5)
+    _, found, _ = read_images(tmp_path / "bag" / f"0.{ending}", (SIDE, SIDE), 127.5)
     np.testing.assert_array_equal(found, load_dataset(tmp_path).X[:1])
 
 
