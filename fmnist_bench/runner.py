@@ -1,39 +1,38 @@
 """One benchmark from end to end: data, search, ensemble, report."""
 
+from __future__ import annotations
+
 import contextlib
 import re
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench._utils.files import write_text
 from fmnist_bench.config.loader import load_benchmark, parse_duration
 from fmnist_bench.config.space import is_number
-from fmnist_bench.config.study import HIGHEST_SEED, MOST_VALIDATION, Benchmark
+from fmnist_bench.config.study import END_SECONDS, HIGHEST_SEED, MOST_VALIDATION, Benchmark
 from fmnist_bench.data.dataset import Dataset, Split, load_dataset, make_split, resolve
 from fmnist_bench.data.split import validation_count
 from fmnist_bench.progress.displays import Progress, make_progress
 from fmnist_bench.progress.events import listed
-from fmnist_bench.report.findings import Findings
-from fmnist_bench.report.gather import report_files, write_report
-from fmnist_bench.report.mlflow_notes import renew
-from fmnist_bench.report.opening import open_test_set
-from fmnist_bench.search._optuna_space import check_drawing
-from fmnist_bench.search.allocation import Clock
-from fmnist_bench.session import END_SECONDS, Options, Outcome, Session
 from fmnist_bench.storage.find_runs import newest_run, open_folder
 from fmnist_bench.storage.run_folder import Store
-from fmnist_bench.tracking.tracker import warm_up
 from fmnist_bench.trials.hypermodel_space import with_hyperspaces
 from fmnist_bench.trials.local import LocalWorkers, Workers
 from fmnist_bench.trials.process import check_in_worker, prepare
 
-__all__ = ["FinishedError", "Outcome", "check_benchmark", "rewrite_report", "run_benchmark"]
+if TYPE_CHECKING:
+    from fmnist_bench.report.findings import Findings
+    from fmnist_bench.session import Outcome
+
+# What is imported within a function takes long, and is not needed before the workers' server has been started.
+__all__ = ["FinishedError", "check_benchmark", "rewrite_report", "run_benchmark"]
 
 
 class FinishedError(InputError):
@@ -124,13 +123,22 @@ def run_benchmark(
     n_workers = _n_workers(workers)
     if n_workers is not None and cluster:
         raise InputError(f"workers {workers}: not with --cluster, whose workers set the number; leave it out")
-    allow_import = _prefixes(allow_import)
-    given = data if isinstance(data, Dataset) else None
-    threading.Thread(target=warm_up, daemon=True).start()
-    progress = progress or make_progress()
-    benchmark, dataset, split = _load_and_check(benchmark, path, allow_import, given, progress.message)
     if weights is not None and not Path(weights).is_dir():
         raise InputError(f"weights {weights}: no such folder")
+    allow_import = _prefixes(allow_import)
+    given = data if isinstance(data, Dataset) else None
+    progress = progress or make_progress()
+    if given is None:
+        progress.message(f"Reading {benchmark.data}")
+    dataset, split = _load(benchmark, path, allow_import, given)
+    progress.message("Building every configuration once, to find mistakes before the first trial")
+
+    from fmnist_bench.search.allocation import Clock
+    from fmnist_bench.session import Options, Session
+    from fmnist_bench.tracking.tracker import warm_up
+
+    threading.Thread(target=warm_up, daemon=True).start()
+    benchmark = _check(benchmark, allow_import)
     places = _open_workers(benchmark, n_workers, cluster)
     store = Store(mlruns)
     about = benchmark.name, benchmark.digest(), dataset.fingerprint
@@ -149,7 +157,9 @@ def check_benchmark(
 ) -> str:
     """Build everything that a run would build, train nothing, write nothing; say what there is."""
     benchmark, path = _with_data(_benchmark(name), data)
-    benchmark, dataset, split = _load_and_check(benchmark, path, _prefixes(allow_import))
+    allow_import = _prefixes(allow_import)
+    dataset, split = _load(benchmark, path, allow_import)
+    benchmark = _check(benchmark, allow_import)
     return (
         f"{benchmark.name}: {dataset.name}, {len(split.train)} fit and {len(split.validation)} validation rows, "
         f"{listed([study.name for study in benchmark.studies])}: every configuration can be built"
@@ -177,6 +187,10 @@ def rewrite_report(
     test : Dataset or None
         Test rows for a run that has none of its own; they are opened once, and cannot be exchanged for others.
     """
+    from fmnist_bench.report.gather import report_files, write_report
+    from fmnist_bench.report.mlflow_notes import renew
+    from fmnist_bench.report.opening import open_test_set
+
     if markdown is not None and (Path(markdown).is_dir() or not Path(markdown).absolute().parent.is_dir()):
         raise InputError(f"{markdown}: there is no such folder; name a file in an existing one")
     with open_folder(newest_run(name, mlruns)) as run:
@@ -292,22 +306,20 @@ def _split(benchmark: Benchmark, dataset: Dataset) -> Split:
     return whole.nested(dataset.y, rows, n_validation(rows), benchmark.seed, dataset.class_names)
 
 
-def _load_and_check(
-    benchmark: Benchmark,
-    path: Path | None,
-    allow_import: tuple[str, ...],
-    given: Dataset | None = None,
-    say: Callable[[str], None] = lambda stage: None,
-) -> tuple[Benchmark, Dataset, Split]:
-    # Imports go on while the data are read.
+def _load(
+    benchmark: Benchmark, path: Path | None, allow_import: tuple[str, ...], given: Dataset | None = None
+) -> tuple[Dataset, Split]:
+    """Start the server of the workers, whose imports take seconds and go on meanwhile; read and divide the rows."""
     prepare((use for study in (*benchmark.studies, *benchmark.students) for use in study.space.uses), allow_import)
-    if (dataset := given) is None:
-        say(f"Reading {benchmark.data}")
-        dataset = load_dataset(benchmark.data, "train", path=path, **benchmark.reading)
-    split = _split(benchmark, dataset)
-    say("Building every configuration once, to find mistakes before the first trial")
+    dataset = load_dataset(benchmark.data, "train", path=path, **benchmark.reading) if given is None else given
+    return dataset, _split(benchmark, dataset)
+
+
+def _check(benchmark: Benchmark, allow_import: tuple[str, ...]) -> Benchmark:
+    """Build everything that the studies may come to; give the benchmark with what was learnt about them."""
+    from fmnist_bench.search._optuna_space import check_drawing
+
     benchmark = with_hyperspaces(benchmark, allow_import)
     for study in benchmark.studies:
         check_drawing(study)
-    compressing = check_in_worker(benchmark.studies, allow_import, benchmark.students)
-    return benchmark.with_compressing(compressing), dataset, split
+    return benchmark.with_compressing(check_in_worker(benchmark.studies, allow_import, benchmark.students))

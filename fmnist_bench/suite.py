@@ -15,7 +15,8 @@ from fmnist_bench.data.dataset import load_dataset, resolve
 from fmnist_bench.progress.displays import Progress, make_progress
 from fmnist_bench.report.compare import Comparison, compare_runs
 from fmnist_bench.report.compare_page import SUFFIXES, write_pages
-from fmnist_bench.runner import FinishedError, Outcome, check_benchmark, run_benchmark
+from fmnist_bench.runner import FinishedError, check_benchmark, run_benchmark
+from fmnist_bench.session import Outcome
 
 COMPARISONS = "comparisons"  # folder of the pages, in that of all results
 
@@ -42,11 +43,6 @@ class SuiteOutcome:
     comparison: Comparison
     page: Path
     stopped: bool
-
-
-def is_suite(name: str | Path, seeds: int | None = None) -> bool:
-    """Whether it is more than one run: of several tasks, or of several seeds, as the file says or as was asked for."""
-    return seeds is not None or not load_suite(name).is_single
 
 
 def run_suite(

@@ -172,6 +172,16 @@ def test_a_run_and_a_network_are_compared_by_rows(script, tmp_path, monkeypatch)
     assert "| +20.00 (+" in line
 
 
+def test_the_first_line_comes_before_the_first_score(script):
+    first = script("first_score")
+    line, score = first.measure(["run", "knn", "--data", "digits", "--trials", "1"])
+    assert 0 < line < score
+    page = first.report([(0.1, 9.0), (0.3, 8.0), (0.2, 10.0)], "run")
+    assert "| first complete trial | 9.00 (8.00 to 10.00) |" in page
+    with pytest.raises(SystemExit, match="run knnn: no complete trial; exit status 2"):
+        first.measure(["run", "knnn"])
+
+
 def test_runs_that_do_not_belong_together_are_refused(script):
     check = script("ensembles").check
     run = {"data": "fashion-mnist", "budget": 600.0, "seed": 0}

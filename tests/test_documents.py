@@ -9,11 +9,10 @@ import pytest
 import fmnist_bench
 from fmnist_bench.config.files import find_files
 from fmnist_bench.config.loader import load_space, load_suite
-from fmnist_bench.config.study import MOST_VALIDATION, EnsembleConfig
+from fmnist_bench.config.study import END_SECONDS, MOST_VALIDATION, EnsembleConfig
 from fmnist_bench.report.occlusion import MOST_ROWS
 from fmnist_bench.search import allocation, phases, plan, successive_halving, teaching, training
 from fmnist_bench.search.study import STALE
-from fmnist_bench.session import END_SECONDS
 from fmnist_bench.storage.results import STATUSES
 from fmnist_bench.trials import local
 

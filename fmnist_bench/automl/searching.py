@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.utils import check_random_state
 
 from fmnist_bench._utils.errors import InputError
-from fmnist_bench.automl.results import RunResults
 from fmnist_bench.config.loader import load_benchmark, with_studies
 from fmnist_bench.config.study import HIGHEST_SEED, Benchmark
 from fmnist_bench.config.suite import STRIDE, seeds
@@ -19,10 +18,13 @@ from fmnist_bench.data.dataset import Dataset
 from fmnist_bench.ensemble.estimator import REFITS, StackedEnsemble
 from fmnist_bench.ensemble.members import train, with_length_found
 from fmnist_bench.progress.displays import make_progress
-from fmnist_bench.report.findings import Findings
 from fmnist_bench.runner import run_benchmark
 
-Found = list[tuple[RunResults, Findings]]
+if TYPE_CHECKING:
+    from fmnist_bench.automl.results import RunResults
+    from fmnist_bench.report.findings import Findings
+
+Found = list["tuple[RunResults, Findings]"]
 
 
 def check_parameters(model: Any) -> None:
@@ -55,6 +57,8 @@ def search(model: Any, dataset: Dataset, mlruns: Path, started: float) -> Found:
             progress=make_progress(quiet=not model.verbose),
             started=None if found else started,
         )
+        from fmnist_bench.automl.results import RunResults  # it takes long: after the workers' server has been started
+
         found.append((RunResults(outcome.folder), outcome.findings))
         if outcome.stopped:
             break

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fmnist_bench.cli.arguments import Verbs
     from fmnist_bench.progress.displays import Progress
     from fmnist_bench.report.findings import Findings
-    from fmnist_bench.runner import Outcome
+    from fmnist_bench.session import Outcome
 
 OF_A_RUN = (
     *("budget", "trials", "seed", "fresh", "data", "mlruns", "workers", "cluster", "tracking_uri", "allow_import"),
@@ -45,9 +45,9 @@ def add_verbs(verbs: "Verbs") -> None:
 def _run(options: argparse.Namespace) -> int:
     if not (options.quiet or options.json):
         say_first(f"{options.name}: loading the libraries, then the data")
+    from fmnist_bench.config.loader import is_suite
     from fmnist_bench.progress.displays import make_progress
     from fmnist_bench.runner import run_benchmark
-    from fmnist_bench.suite import is_suite
 
     make = partial(make_progress, quiet=options.quiet, as_json=options.json, transient=True)
     given = {name: getattr(options, name) for name in OF_A_RUN}

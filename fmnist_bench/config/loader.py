@@ -123,6 +123,11 @@ def load_suite(name: str | Path) -> Suite:
     )
 
 
+def is_suite(name: str | Path, seeds: int | None = None) -> bool:
+    """Whether it is more than one run: of several tasks, or of several seeds, as the file says or as was asked for."""
+    return seeds is not None or not load_suite(name).is_single
+
+
 def _of_space(space: SearchSpace, alone: bool = False) -> Suite:
     """Make a benchmark of a study, or of one of its named configurations `alone`."""
     budget, trials = (None, 1) if alone else (DEFAULT_BUDGET, None)

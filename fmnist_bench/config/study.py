@@ -18,6 +18,7 @@ from fmnist_bench.pipeline import Augmentations, Pipeline
 
 HIGHEST_SEED = 2**32 - 3  # of numpy's generators the highest but two: the best network is trained again with those
 DEFAULT_BUDGET = 1800.0  # seconds
+END_SECONDS = 20.0  # of a budget: choosing the ensemble, registering it, figures, report
 MOST_VALIDATION = 5000  # rows: more do not choose better, see benchmarks/ensemble/selection.md
 SEARCHED = ("ratio", "balance")  # of an augmentation that learns once for all trials
 QUICK = "sklearn.", "fmnist_bench.models.svm"

@@ -58,6 +58,23 @@ def test_the_first_contact_imports_nothing_heavy(arguments):
     assert "smoke" in done.stdout + done.stderr
 
 
+def test_the_workers_server_is_started_before_the_run_imports_what_takes_long():
+    code = (
+        "import sys\n"
+        "from fmnist_bench import runner\n"
+        "from fmnist_bench.cli import main\n"
+        "loaded = []\n"
+        "def prepare(uses, allow_import):\n"
+        "    loaded.extend({'matplotlib', 'mlflow', 'optuna'} & set(sys.modules))\n"
+        "    raise runner.InputError('started')\n"
+        "runner.prepare = prepare\n"
+        "status = main(['run', 'smoke'])\n"
+        "sys.exit(str(loaded) if loaded else status)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (2, "error: started\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
