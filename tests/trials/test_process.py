@@ -90,13 +90,14 @@ def test_a_trial_that_hangs_is_ended(make_job, kind):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "limit", "given"), [(100.0, None, 95.0), (100.0, 20.0, 20.0), (10.0, 20.0, 5.0), (None, None, math.inf)]
+    ("seconds", "limit", "given"),
+    [(6000.0, None, 5970.0), (6000.0, 20.0, 20.0), (100.0, 6000.0, 95.0), (None, None, math.inf)],
 )
 def test_a_fit_is_told_when_it_must_be_over(make_job, seconds, limit, given):
     job = make_job("clock", seconds=seconds)
     assert run(replace(job, trial=replace(job.trial, limit=limit))).status == "complete"
     left = float((job.folder / LOG).read_text().split()[-1])
-    assert given - 10 <= left <= given, "less what the start of a worker took"
+    assert given - 1000 <= left <= given, "less what the start of a worker took"
 
 
 def test_a_trial_that_is_ended_leaves_no_temporary_files(make_job):
