@@ -59,6 +59,18 @@ def test_medmnist_keeps_its_validation_rows(tmp_path, shape):
     assert test.official_split is None and test.classes.tolist() == [0, 1, 4]
 
 
+@pytest.mark.parametrize("side", [64, 128, 224])
+@pytest.mark.parametrize("channels", [(), (3,)])
+def test_the_larger_sizes_of_medmnist_are_read_as_they_are_or_resized(tmp_path, side, channels):
+    file = medmnist(tmp_path / f"bloodmnist_{side}.npz", (side, side, *channels))
+    for part, n in (("train", 18), ("test", 9)):
+        assert load_dataset(file, part).image_shape == (side, side, *channels)
+        smaller = load_dataset(file, part, resize=28)
+        assert smaller.image_shape == (28, 28, *channels) and len(smaller.X) == n
+    assert smaller.official_split is None
+    assert load_dataset(file, resize=28).official_split.validation.tolist() == list(range(12, 18))
+
+
 def test_official_validation_rows_are_shown_and_fingerprinted(tmp_path):
     file = medmnist(tmp_path / "one.npz")
     assert "  validation   6 of the train images" in describe(file)
