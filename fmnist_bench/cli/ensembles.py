@@ -31,7 +31,7 @@ def add_verbs(verbs: "Verbs") -> None:
 
     predict = add_verb(verbs, "predict", _predict, "classify images", [MLRUNS, IMPORTS])
     predict.add_argument(
-        "images", nargs="+", metavar="IMAGES", help="PNG or JPEG files, folders of them, .npz files of images"
+        "images", nargs="+", metavar="IMAGES", help="PNG or JPEG files, folders of them, .npz files or tables"
     )
     which = predict.add_mutually_exclusive_group()
     which.add_argument(

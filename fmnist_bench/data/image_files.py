@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_bench._utils.errors import InputError
-from fmnist_bench.data.pixels import as_uint8, decide_white, edge_brightness
+from fmnist_bench.data.pixels import as_uint8, decide_white, edge_brightness, upright
 from fmnist_bench.data.readers.decoding import Source, fit, opened, upright_on
 from fmnist_bench.data.readers.npz import read_arrays
+from fmnist_bench.data.readers.tables import read_pixels
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
+TABLES = (".csv", ".csv.gz", ".parquet")
 DARK, BRIGHT = 64, 191  # mean of the pixels at the edge below and above which a background is black or white
 PREFERRED = ("x_test", "X_test", "test_images", "X", "x", "images")  # arrays of an .npz, the first of them first
 
@@ -33,7 +35,8 @@ def read_images(
     ----------
     source : Path
         A PNG or JPEG file, a folder of them, or an ``.npz`` of images: in the first array of those called ``x_test``,
-        ``X_test``, ``test_images``, ``X``, ``x``, ``images``, or else in the only array of their shape.
+        ``X_test``, ``test_images``, ``X``, ``x``, ``images``, or else in the only array of their shape. Or a CSV or
+        Parquet table with a column for each pixel; labels in it are not looked at.
     image_shape : sequence of int
         ``(height, width)``, also with 1, or ``(height, width, 3)`` of the rows that are wanted.
     background : float
@@ -42,7 +45,7 @@ def read_images(
     Returns
     -------
     names : list of str
-        Paths of the files; of an ``.npz`` with the row, as ``images.npz[0]``.
+        Paths of the files; of an ``.npz`` or a table with the row, as ``images.npz[0]``.
     X : ndarray of shape (n, height * width [* 3]), uint8
     inverted : ndarray of shape (n,), bool
         Which images were inverted.
@@ -55,9 +58,9 @@ def read_images(
     image_shape = tuple(image_shape[:2]) if tuple(image_shape[2:]) == (1,) else tuple(image_shape)
     if image_shape[2:] not in ((), (3,)):
         raise InputError(f"{source}: cannot be read for images of {image_shape[2]} channels, only of 1 or 3")
-    if source.suffix.lower() == ".npz":
-        names, X = _read_npz(source, image_shape)
-        return names, X, np.zeros(len(X), bool)
+    if source.name.lower().endswith((".npz", *TABLES)):
+        X = (_read_npz if source.suffix.lower() == ".npz" else _read_table)(source, image_shape)
+        return [f"{source}[{row}]" for row in range(len(X))], X, np.zeros(len(X), bool)
     paths = [source]
     if source.is_dir():
         paths = sorted(path for path in source.iterdir() if path.suffix.lower() in SUFFIXES)
@@ -67,14 +70,22 @@ def read_images(
     return list(map(str, paths)), np.stack([image.ravel() for image, _ in read]), np.array([was for _, was in read])
 
 
-def _read_npz(path: Path, image_shape: tuple[int, ...]) -> tuple[list[str], NDArray[np.uint8]]:
+def _read_npz(path: Path, image_shape: tuple[int, ...]) -> NDArray[np.uint8]:
     arrays = read_arrays(path, lambda names: [name for name in PREFERRED if name in names][:1] or names)
     name = _the_images(path, arrays, image_shape)
+    return _as_rows(arrays[name], f"{path}: {name}")
+
+
+def _read_table(path: Path, image_shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    images = read_pixels(path, int(np.prod(image_shape))).reshape(-1, *image_shape)
+    return _as_rows(upright(images, path.name), str(path))
+
+
+def _as_rows(images: NDArray[Any], where: str) -> NDArray[np.uint8]:
     try:
-        rows = as_uint8(arrays[name], decide_white(arrays[name], f"{path}: {name}")).reshape(len(arrays[name]), -1)
+        return as_uint8(images, decide_white(images, where)).reshape(len(images), -1)
     except ValueError as error:
         raise InputError(str(error)) from error
-    return [f"{path}[{number}]" for number in range(len(rows))], rows
 
 
 def _the_images(path: Path, arrays: dict[str, NDArray[Any]], image_shape: tuple[int, ...]) -> str:

@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -105,6 +106,43 @@ def test_npz_of_images_or_rows(tmp_path):
     names, X, _ = read_images(tmp_path / "images.npz", (28, 28))
     assert names == [f"{tmp_path}/images.npz[{row}]" for row in range(5)]
     assert np.array_equal(X, read_images(tmp_path / "rows.npz", (28, 28))[1])
+
+
+@pytest.mark.parametrize("label", [[], ["label"]])
+@pytest.mark.parametrize("ending", [".csv", ".csv.gz", ".parquet"])
+def test_tables_of_pixels_with_labels_or_without(tmp_path, label, ending):
+    images = np.random.default_rng(0).integers(0, 256, (5, 28, 28)).astype(np.uint8)
+    frame = pd.DataFrame(images.reshape(5, 784), columns=[f"pixel{i}" for i in range(784)])
+    for name in label:
+        frame.insert(0, name, 7)
+    path = tmp_path / f"test{ending}"
+    frame.to_parquet(path) if ending == ".parquet" else frame.to_csv(path, index=False)
+    names, X, inverted = read_images(path, (28, 28))
+    assert names == [f"{path}[{row}]" for row in range(5)] and not inverted.any()
+    assert np.array_equal(X, images.reshape(5, 784))
+
+
+@pytest.mark.parametrize("n", [784, 785])
+def test_tables_without_names_have_labels_first_or_none(tmp_path, n):
+    rows = np.random.default_rng(0).integers(0, 256, (3, n)).astype(np.uint8)
+    pd.DataFrame(rows).to_csv(tmp_path / "rows.csv", index=False, header=False)
+    assert np.array_equal(read_images(tmp_path / "rows.csv", (28, 28))[1], rows[:, -784:])
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", "not a readable table"),
+        ("pixel0,pixel1\n1,2\n", "1 rows of 2 pixels, must be 4 columns"),
+        ("a,b,c,d\n1,2,3,x\n", "column d holds something else than pixels"),
+        ("a,b,c,d\n", "0 rows of 4 pixels"),
+    ],
+)
+def test_a_table_of_something_else_is_refused(tmp_path, content, words):
+    (tmp_path / "a.csv").write_text(content)
+    with pytest.raises(InputError, match=words) as caught:
+        read_images(tmp_path / "a.csv", (2, 2))
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["x_test", "X_test", "test_images", "X", "x", "images"])

@@ -74,14 +74,41 @@ def labels_of_parquet(file: Any, where: str) -> Array:
         return _joined([table.read(columns=[name := names[_label_of(names, where)]]).column(name).to_pandas()])
 
 
+def names_of_csv(content: bytes, where: str) -> list[str]:
+    """Read the names of the columns; without a line of names, the labels are in the first one."""
+    return _names(content)[0]
+
+
+def names_of_parquet(file: Any, where: str) -> list[str]:
+    """Read the names of the columns of a file that is open for reading."""
+    from pyarrow import parquet
+
+    with parquet.ParquetFile(file) as table:
+        return list(table.schema_arrow.names)
+
+
+def lacks_label_alone(names: Sequence[str], of_train: Sequence[str]) -> bool:
+    """Whether a table has every column of that of the train rows but the label."""
+    return [*names] == [name for name in of_train if not is_label(name)] != [*of_train]
+
+
 def _heading(content: bytes, where: str) -> tuple[list[str], int, bool]:
     """Give the names of the columns of a CSV file, which holds labels, and whether the names stand there."""
+    names, has_names = _names(content)
+    return names, _label_of(names, where), has_names
+
+
+def has_names(content: bytes) -> bool:
+    """Whether a CSV file begins with the names of its columns."""
+    return _names(content)[1]
+
+
+def _names(content: bytes) -> tuple[list[str], bool]:
     import pandas as pd
 
     first = pd.read_csv(BytesIO(content), header=None, nrows=1)
-    has_names = not all(kind.kind in "biuf" for kind in first.dtypes)
-    names = [str(name) for name in first.iloc[0]] if has_names else [LABELS[0], *map(str, first.columns[1:])]
-    return names, _label_of(names, where), has_names
+    named = not all(kind.kind in "biuf" for kind in first.dtypes)
+    return [str(name) for name in first.iloc[0]] if named else [LABELS[0], *map(str, first.columns[1:])], named
 
 
 def _bytes_of_csv(content: bytes, names: Sequence[str], has_names: bool, label: int) -> Columns | None:
@@ -119,8 +146,7 @@ def _any_csv(content: bytes, names: Sequence[str], has_names: bool, label: int, 
     if len(frame.columns) != len(names):
         raise InputError(f"{where}: {len(names)} names of columns, {len(frame.columns)} columns")
     labels = frame.pop(label)
-    for column, kind in frame.dtypes.items():
-        _check_numbers(names[int(str(column))], kind.kind in "biuf", where)
+    check_pixels(frame.rename(columns=dict(enumerate(names))), where)
     return Columns(_joined([labels]), frame.to_numpy())
 
 
@@ -176,6 +202,12 @@ def narrow(pixels: Array) -> Array:
     return pixels.astype(np.uint8) if is_byte else pixels
 
 
+def check_pixels(frame: pd.DataFrame, where: str) -> None:
+    """Refuse a table with a column that is not of numbers."""
+    for column, kind in zip(frame.columns, frame.dtypes, strict=True):
+        _check_numbers(column, kind.kind in "biuf", where)
+
+
 def _check_numbers(column: object, are_numbers: bool, where: str) -> None:
     if not are_numbers:
         raise InputError(f"{where}: column {column} holds something else than pixels; allowed: numbers, none empty")
@@ -183,12 +215,17 @@ def _check_numbers(column: object, are_numbers: bool, where: str) -> None:
 
 def _label_of(names: Sequence[str], where: str) -> int:
     """Find the column of labels."""
-    found = [number for number, name in enumerate(names) if name.strip().lower() in LABELS]
+    found = [number for number, name in enumerate(names) if is_label(name)]
     if len(found) != 1:
         raise InputError(
             f"{where}: its columns are {few([*names])}; exactly one of them must be called {', '.join(LABELS)}"
         )
     return found[0]
+
+
+def is_label(name: str) -> bool:
+    """Whether a column of that name holds labels."""
+    return name.strip().lower() in LABELS
 
 
 def _class_names(metadata: Mapping[bytes, bytes], label: str) -> dict[int, str]:

@@ -87,6 +87,28 @@ def check(path, shape=(SIDE, SIDE)):
     return data.name
 
 
+@pytest.mark.parametrize("ending", [".csv", ".parquet", ".zip"])
+def test_test_rows_without_labels_are_none(tmp_path, ending):
+    """As in Kaggle's Digit Recognizer: train.csv, test.csv without labels, sample_submission.csv."""
+    tables = both() | {"test": kaggle("test").drop(columns="label")}
+    folder = write(tmp_path / "digits", tables, ending.replace("zip", "csv"), {"train": "train", "test": "test"})
+    (folder / "sample_submission.csv").write_text("ImageId,Label\n1,0\n")
+    path = folder
+    if ending == ".zip":
+        path = tmp_path / "digit-recognizer.zip"
+        with zipfile.ZipFile(path, "w") as archive:
+            for file in folder.iterdir():
+                archive.write(file, file.name)
+    train, test = (load_dataset(path, part) for part in ("train", "test"))
+    assert len(train.y) + len(test.y) == SIZES["train"] and len(test.y) > 0
+    assert any("test" in note and "has no labels" in note for note in train.notes)
+
+
+def test_a_test_table_with_other_columns_is_refused(tmp_path):
+    tables = both() | {"test": kaggle("test").rename(columns={"label": "klass"})}
+    refused(write(tmp_path / "data", tables), "exactly one of them must be called label")
+
+
 def refused(path, words, part="train"):
     with pytest.raises(InputError, match=re.escape(words)) as caught:
         load_dataset(path, part)
