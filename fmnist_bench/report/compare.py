@@ -12,7 +12,7 @@ import numpy as np
 from fmnist_bench.report.contestant import Array
 from fmnist_bench.report.families import FamilyRow, comparable, read_families
 from fmnist_bench.report.metrics import McNemarResult, mcnemar
-from fmnist_bench.report.run_row import SCORED, RunRow, read_right, read_rows, read_run
+from fmnist_bench.report.run_row import SCORED, RunRow, read_right, read_rows, read_run, task_of
 from fmnist_bench.report.tables import Cell, Table, difference, interval, number, percent, text
 from fmnist_bench.storage.find_runs import find_runs
 
@@ -181,11 +181,12 @@ def over_seeds(found: Comparison) -> Table:
     for alike in found.groups:
         one = alike[0]
         seeds = ", ".join(sorted({str(row.seed) for row in alike if row.seed is not None}, key=lambda s: (len(s), s)))
-        about = [text(each) for each in (one.benchmark, one.data, one.machine, one.revision, seeds)]
+        task = task_of(one.data, one.rows)
+        about = [text(each) for each in (one.benchmark, task, one.machine, one.revision, seeds)]
         ensembles = _spread_cells([row.accuracy or 0.0 for row in alike])
         singles = _spread_cells([row.single_accuracy or 0.0 for row in alike])
         rows.append([*about, _extent(one), number(len(alike), 0), *ensembles, *singles])
-    columns = ("Benchmark", "Data", "Machine", "Revision", "Seeds", "Budget", "Runs", *heads)
+    columns = ("Benchmark", "Task", "Machine", "Revision", "Seeds", "Budget", "Runs", *heads)
     return Table("Spread over seeds", columns, rows, n_text=5)
 
 

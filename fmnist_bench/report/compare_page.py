@@ -25,10 +25,13 @@ def render(found: Comparison, form: str, command: str = "") -> str:
     if form == "families":
         return write_families(found.families)
     ending, families = SUFFIXES[form][1:], Families(found.families)
+    alike = _shared(found)
     tables = {"leaderboard": leaderboard(found), "over_seeds": over_seeds(found), "paired": paired(found)}
+    titles = {column.title for column in COLUMNS if column.short in alike}
+    tables = {name: _without(table, titles) for name, table in tables.items()}
     figures = _figures(families) if form == "html" else {}
     template = templates(ending).get_template(f"compare.{ending}.j2")
-    page = template.render(tables, command=command, suite=sections(families), figures=figures)
+    page = template.render(tables, alike=alike, command=command, suite=sections(families), figures=figures)
     return page if form == "html" else re.sub(r"\n{3,}", "\n\n", page).strip() + "\n"
 
 
@@ -91,6 +94,14 @@ def _shared(found: Comparison) -> dict[str, str]:
     return {short: texts.pop() for short, texts in values.items() if len(texts) == 1 and len(found.rows) > 1}
 
 
+def _without(table: Table, titles: Collection[str]) -> Table:
+    """Leave out columns."""
+    kept = [place for place, title in enumerate(table.columns) if title not in titles]
+    n_text = sum(place < table.n_text for place in kept)
+    rows = [[row[place] for place in kept] for row in table.rows]
+    return table._replace(columns=tuple(table.columns[place] for place in kept), rows=rows, n_text=n_text)
+
+
 def _lines(found: Comparison, shown: Collection[str]) -> list[str]:
     columns = [column for column in COLUMNS if column.short in shown]
     rows = [[column.short for column in columns], *([c.cell(row).text for c in columns] for row in found.rows)]
@@ -107,8 +118,8 @@ def _seed_lines(table: Table) -> list[str]:
     """One paragraph a group of seeds."""
     found = []
     for row in table.rows:
-        benchmark, _, _, revision, seeds, budget, n, *rest = (cell.text for cell in row)
-        found += ["", f"{benchmark}, {budget}, revision {revision}: {n} runs, seeds {seeds or 'unknown'}"]
+        benchmark, task, _, revision, seeds, budget, n, *rest = (cell.text for cell in row)
+        found += ["", f"{benchmark}: {task}, {budget}, revision {revision}: {n} runs, seeds {seeds or 'unknown'}"]
         for who, (median, ends, deviation) in (("ensemble", rest[:3]), ("single", rest[3:])):
             found.append(f"  {who:<9} median {median} %, {ends}, standard deviation {deviation} points")
     return found

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from fmnist_bench._utils.errors import InputError
+from fmnist_bench.config.study import ROWS
 from fmnist_bench.report.contestant import Array
 from fmnist_bench.report.kept_scores import right_rows
-from fmnist_bench.report.run_row import SCORED, RunRow
-from fmnist_bench.storage.run_folder import STATE, read_state
+from fmnist_bench.report.run_row import SCORED, RunRow, task_of
+from fmnist_bench.storage.run_folder import STATE, TRIALS, read_state
+from fmnist_bench.storage.trial import RECORD, best, read_record
 
 ENSEMBLE = "ensemble"
 
@@ -35,6 +37,8 @@ class FamilyRow:
     fit_seconds, search_seconds, predict_ms : float
         Of one fit, of all trials, and of a row to predict; NaN where an earlier version has not kept them.
     run : str
+    learnt_from : float
+        Share of the train rows that its model was fitted on; NaN for the ensemble, whose members differ.
     right : ndarray of bool, shape (n_test,), or None
         For which test rows it found the label.
     """
@@ -51,12 +55,13 @@ class FamilyRow:
     search_seconds: float = math.nan
     predict_ms: float = math.nan
     run: str = ""
+    learnt_from: float = math.nan
     right: Array | None = None
 
     @property
     def task(self) -> str:
         """Name of the task, such as ``fashion-mnist, 6,000 rows``."""
-        return self.data if self.rows is None else f"{self.data}, {self.rows:,} rows"
+        return task_of(self.data, self.rows)
 
 
 def read_families(folder: Path, row: RunRow) -> list[FamilyRow]:
@@ -66,12 +71,18 @@ def read_families(folder: Path, row: RunRow) -> list[FamilyRow]:
     try:
         state = read_state(folder / STATE)
         kept = state["scores"].get("families") or state.get("test_scores", {})
-        return [_family(row, name, of) for name, of in kept.items()]
+        return [_family(row, name, of, _learnt_from(folder / TRIALS / name)) for name, of in kept.items()]
     except (InputError, KeyError, TypeError, ValueError, AttributeError):
         return []
 
 
-def _family(row: RunRow, name: str, kept: Mapping[str, Any]) -> FamilyRow:
+def _learnt_from(trials: Path) -> float:
+    """Give the share of the train rows that the best trial in a folder of trials was fitted on."""
+    records = [record for path in trials.glob(f"*/{RECORD}") if (record := read_record(path.parent))]
+    return next((float(record.settings.get(ROWS, 1.0)) for record in best(records, 1)), math.nan)
+
+
+def _family(row: RunRow, name: str, kept: Mapping[str, Any], learnt_from: float) -> FamilyRow:
     def number(key: str) -> float:
         return float(kept.get(key, math.nan))
 
@@ -88,6 +99,7 @@ def _family(row: RunRow, name: str, kept: Mapping[str, Any]) -> FamilyRow:
         search_seconds=number("search_seconds"),
         predict_ms=number("predict_ms"),
         run=row.run,
+        learnt_from=learnt_from,
         right=right_rows(kept["right"], row.test_rows or 0) if "right" in kept else None,
     )
 

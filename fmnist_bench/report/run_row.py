@@ -23,6 +23,11 @@ SHARES = ("accuracy", "low", "high")
 STATUSES = (SCORED, EMPTY, NOT_REPORTED, NOT_FINISHED, UNTESTED, DAMAGED)
 
 
+def task_of(data: str, rows: int | None) -> str:
+    """Name a task by its data and its number of train and validation rows, such as ``fashion-mnist, 6,000 rows``."""
+    return data if rows is None else f"{data}, {rows:,} rows"
+
+
 @dataclass(frozen=True)
 class RunRow:
     """What a run was given and what it came to; all that is missing is None or empty.

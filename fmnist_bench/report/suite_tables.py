@@ -1,5 +1,6 @@
 """The tables of a suite: accuracy by number of rows, ranks over tasks, differences over seeds, the literature."""
 
+import math
 import statistics
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -17,22 +18,30 @@ LEVEL = 0.95
 
 
 def by_rows(found: Families) -> Table:
-    """Tabulate each family's mean accuracy on every task, with its spread over seeds."""
+    """Tabulate each family's mean accuracy on every task, its spread over seeds, and on how few rows it was fitted."""
     rows = []
     for name in found.names:
         cells = [text(name)]
         for task in found.tasks:
-            cells.append(_mean_and_spread(found.accuracies(name, task), name == found.best(task)))
+            cells.append(_mean_and_spread(found.at(name, task), name == found.best(task)))
         rows.append(cells)
     return Table("Test accuracy, %: mean ± standard deviation over seeds", ("Family", *found.tasks), rows)
 
 
-def _mean_and_spread(values: Sequence[float], leads: bool) -> Cell:
-    if not values:
+def _mean_and_spread(rows: Sequence[FamilyRow], leads: bool) -> Cell:
+    if not (values := [row.accuracy for row in rows]):
         return Cell("–", "")
     mean = percent(statistics.fmean(values))
     spread = f" ± {percent(statistics.stdev(values)).text}" if len(values) > 1 else ""
-    return Cell(f"{mean.text}{spread}{' *' if leads else ''}", mean.key)
+    return Cell(f"{mean.text}{spread}{' *' if leads else ''}{_part(rows)}", mean.key)
+
+
+def _part(rows: Sequence[FamilyRow]) -> str:
+    """Say on what share of the train rows the models were fitted, where any was not on all."""
+    shares = sorted({percent(row.learnt_from, 0).text for row in rows if not math.isnan(row.learnt_from)}, key=float)
+    if not shares or shares == ["100"]:
+        return ""
+    return f" [{shares[0]} %]" if len(shares) == 1 else f" [{shares[0]} to {shares[-1]} %]"
 
 
 def over_tasks(found: Families) -> Table | None:

@@ -27,6 +27,7 @@ from fmnist_bench.storage.trial import RECORD, Trial, best, read_record, trial_f
 from fmnist_bench.storage.trial_folder import GENERATOR, MODEL, PROBABILITIES, Rows, read_result
 
 STATE, SPLIT, JOURNAL, ORACLES, CHECKPOINTS = "run.json", "split.npz", "optuna.journal", "oracle", "checkpoints"
+TRIALS = "trials"  # folder of a folder for each study
 ENSEMBLE, MANIFEST = "ensemble", "manifest.json"  # a folder, in an MLflow model, too; and a file in it
 LESSONS = "lessons"  # what the ensemble says of the rows that its students learn from, until they have
 EXPORT, EXPORT_FACTS = "ensemble.onnx", "ensemble.onnx.json"  # the ensemble as one file, and what is known of it
@@ -141,7 +142,7 @@ class Run:
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
-        for path in (self.folder / "trials", *self.folder.glob("trials/*")):
+        for path in (self.folder / TRIALS, *self.folder.glob(f"{TRIALS}/*")):
             if path.exists() and not path.is_dir():
                 raise InputError(f"{path}: is a file in the place of a folder of trials; move it away")
         self._lock = (self.folder / "lock").open("w")
@@ -188,7 +189,7 @@ class Run:
 
     def trial_folder(self, study: str, number: int) -> Path:
         """Where the result of a trial is, or will be."""
-        return self.folder / "trials" / study / str(number)
+        return self.folder / TRIALS / study / str(number)
 
     def model_file(self, study: str, number: int) -> Path:
         """Saved model of a trial; it exists while the trial is among the best of its study."""
@@ -227,7 +228,7 @@ class Run:
 
     def records(self, study: str) -> list[Trial]:
         """Every trial of a study that has ended, by their numbers; before them, what was learnt for all of them."""
-        names = [path.name for path in (self.folder / "trials" / study).glob("*")]
+        names = [path.name for path in (self.folder / TRIALS / study).glob("*")]
         numbers = sorted(int(name) for name in names if name.isdigit() or name == str(PREPARATION))
         return [record for number in numbers if (record := self.record(study, number)) is not None]
 
@@ -237,7 +238,7 @@ class Run:
 
     def next_number(self, study: str) -> int:
         """Number above that of every trial that has left a folder."""
-        names = [path.name for path in (self.folder / "trials" / study).glob("*")]
+        names = [path.name for path in (self.folder / TRIALS / study).glob("*")]
         return 1 + max((int(name) for name in names if name.isdecimal()), default=-1)
 
     def save_record(self, record: Trial) -> None:

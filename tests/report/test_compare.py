@@ -239,3 +239,11 @@ def test_a_search_over_arrays_has_no_test_rows_until_they_are_handed_over(result
     state = json.loads((results.with_name("unreported") / "run.json").read_text())
     (results.with_name("unreported") / "run.json").write_text(json.dumps({**state, "in_memory": True}))
     assert [row.status for row in compare_runs([results.with_name("unreported")]).rows] == ["no test rows"]
+
+
+def test_a_page_says_once_what_all_runs_have_in_common(tmp_path):
+    alike = table(tmp_path, THREE)
+    differ = table(tmp_path, [*THREE, replace(ROW, run="x", machine="another")])
+    for form in ("markdown", "html"):
+        assert render(alike, form).count(ROW.machine) == 1 and "in common: " in render(alike, form)
+        assert render(differ, form).count(ROW.machine) > 1 and render(differ, form).count("another") > 0

@@ -1,5 +1,6 @@
 import io
-from dataclasses import fields
+import math
+from dataclasses import fields, replace
 
 import numpy as np
 import pandas as pd
@@ -27,7 +28,7 @@ def rows(sizes=SIZES, names=NAMES, seeds=(0, 1000, 2000)):
                 right = np.arange(N) >= 100 + 30 * place - 10 * step
                 accuracy = right.mean()
                 scores = accuracy, accuracy - 0.01, accuracy + 0.01, accuracy
-                found.append(FamilyRow(data, n, seed, name, *scores, 2.0 * (place + 1), 9.0, 0.1, "r", right))
+                found.append(FamilyRow(data, n, seed, name, *scores, 2.0 * (place + 1), 9.0, 0.1, "r", right=right))
     return found
 
 
@@ -41,6 +42,19 @@ def test_a_family_is_a_row_with_its_mean_and_spread_on_every_task():
     assert table.columns[3:] == tuple(f"fashion-mnist, {n} rows" for n in ("600", "6,000", "60,000"))
     assert shown(table)[0][:2] == ["ensemble", "91.00 ± 1.00"], "no star: the ensemble is no family"
     assert [row[0] for row in shown(table)] == list(NAMES) and shown(table)[1][1] == "88.00 ± 1.00 *"
+
+
+def test_a_family_that_was_fitted_on_a_part_of_the_rows_says_so():
+    parts = {"cnn": [1.0, 1.0, 1.0], "knn": [0.15, 1.0, 0.4], "svm": [0.15] * 3, "ensemble": [math.nan] * 3}
+    seeds = [0, 1000, 2000]
+    found = [replace(row, learnt_from=parts[row.family][seeds.index(row.seed)]) for row in rows({"digits": (600,)})]
+    cells = {row[0]: row[1] for row in shown(suite_tables.by_rows(Families(found)))}
+    assert cells == {
+        "ensemble": "91.00 ± 1.00",
+        "cnn": "88.00 ± 1.00 *",
+        "knn": "85.00 ± 1.00 [15 to 100 %]",
+        "svm": "82.00 ± 1.00 [15 %]",
+    }
 
 
 def test_ranks_and_win_rates_are_those_of_the_definitions():
