@@ -38,7 +38,8 @@ def measure(arguments: Sequence[str]) -> tuple[float, float]:
         try:
             while not _has_score(Path(folder)):
                 if select.select([terminal], [], [], POLL)[0]:
-                    os.read(terminal, 2**16)
+                    with contextlib.suppress(OSError):  # where the command has ended
+                        os.read(terminal, 2**16)
                     line = line or time.perf_counter() - started
                 if process.poll() is not None or time.perf_counter() - started > LONGEST:
                     raise SystemExit(f"{' '.join(arguments)}: no complete trial; exit status {process.poll()}")
