@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 import pytest
 from mlflow import MlflowClient
+from PIL import Image
 
 from fmnist_bench import run_benchmark
 from fmnist_bench.progress.displays import Progress
@@ -207,7 +208,7 @@ def test_every_trial_is_a_line_and_those_of_one_study_can_be_shown(open_page, re
     studies = rows.locator("th").all_inner_texts()
     heights = rows.evaluate_all("rows => rows.map(row => row.offsetHeight)")
     assert max(heights) < 1.5 * min(heights)
-    page.get_by_label("Study:").select_option(studies[0])
+    page.get_by_role("combobox", name="Study:").select_option(studies[0])
     shown = [row.locator("th").inner_text() for row in rows.all() if row.is_visible()]
     assert shown == [study for study in studies if study == studies[0]] and len(shown) < len(studies)
 
@@ -299,3 +300,10 @@ def test_the_figures_are_artifacts_too(open_page, artifacts):
     picture = page.get_by_role("img", name="figures/anytime.svg")
     picture.wait_for()
     assert picture.evaluate("image => image.naturalWidth") > 300
+
+
+def test_a_picture_is_taken_of_what_tells_a_report(chromium, run, tmp_path):
+    script = Path(__file__).parents[1] / "benchmarks" / "whole_runs" / "picture.py"
+    subprocess.run([sys.executable, script, run.folder / "report.html", tmp_path / "report.png"], check=True)
+    with Image.open(tmp_path / "report.png") as picture:
+        assert picture.width == 1280 and picture.height > 900
