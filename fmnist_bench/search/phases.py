@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from fmnist_bench.search.allocation import Clock, next_study
-from fmnist_bench.search.plan import SEARCH_SHARE, box_seconds
+from fmnist_bench.search.plan import LEAST_BOX, SEARCH_SHARE, box_seconds
 from fmnist_bench.search.study import StudySearch
 from fmnist_bench.search.training import (
     Chosen,
@@ -92,7 +92,7 @@ class Phases:
     def _next_counted(self, left: float) -> Chosen | None:
         """Choose a study with the fewest trials, slow and quick ones as in `_look`; each gets as many."""
         due = [search for search in self.studies if search.count() < (self.trials or 1)]
-        pairs, quick = self._proposals(due, left, math.inf), self._wants_quick()
+        pairs, quick = self._proposals(due, left, math.inf), self._wants_quick() or left < LEAST_BOX
         return min(pairs, key=lambda pair: (pair[0].count(), pair[0].study.space.is_quick != quick), default=None)
 
     def _proposals(

@@ -211,6 +211,11 @@ def test_counted_trials_of_quick_families_do_not_wait_for_slow_ones(run, capacit
     assert [begin(loop)[0] for _ in studies] == [studies[name] for name in reversed(listed.split())]
 
 
+def test_counted_trials_of_quick_families_come_first_where_a_network_would_not_end(run):
+    cnn, svm = two_studies(run)
+    assert begin(make_loop(run, [cnn, svm], 40.0, spent=30.0, trials=1))[0] is svm
+
+
 def test_counted_trials_end_with_the_budget_where_there_is_one(run):
     svm = make(run, KNOWN)
     loop = make_loop(run, [svm], 600.0, spent=500.0, trials=5)
