@@ -119,7 +119,8 @@ def _seed_lines(table: Table) -> list[str]:
     found = []
     for row in table.rows:
         benchmark, task, _, revision, seeds, budget, n, *rest = (cell.text for cell in row)
-        found += ["", f"{benchmark}: {task}, {budget}, revision {revision}: {n} runs, seeds {seeds or 'unknown'}"]
+        found += ["", f"{benchmark}: {task}"]
+        found.append(f"  {budget}, revision {revision}: {n} runs, seeds {seeds or 'unknown'}")
         for who, (median, ends, deviation) in (("ensemble", rest[:3]), ("single", rest[3:])):
             found.append(f"  {who:<9} median {median} %, {ends}, standard deviation {deviation} points")
     return found
