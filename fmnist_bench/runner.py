@@ -23,13 +23,12 @@ from fmnist_bench.progress.displays import Progress, make_progress
 from fmnist_bench.progress.events import listed
 from fmnist_bench.storage.find_runs import newest_run, open_folder
 from fmnist_bench.storage.run_folder import Store
-from fmnist_bench.trials.hypermodel_space import with_hyperspaces
-from fmnist_bench.trials.local import LocalWorkers, Workers
-from fmnist_bench.trials.process import check_in_worker, prepare
+from fmnist_bench.trials.server import prepare
 
 if TYPE_CHECKING:
     from fmnist_bench.report.findings import Findings
     from fmnist_bench.session import Outcome
+    from fmnist_bench.trials.local import Workers
 
 # What is imported within a function takes long, and is not needed before the workers' server has been started.
 __all__ = ["FinishedError", "check_benchmark", "rewrite_report", "run_benchmark"]
@@ -135,9 +134,9 @@ def run_benchmark(
 
     from fmnist_bench.search.allocation import Clock
     from fmnist_bench.session import Options, Session
-    from fmnist_bench.tracking.tracker import warm_up
+    from fmnist_bench.tracking.client import empty_database
 
-    threading.Thread(target=warm_up, daemon=True).start()
+    threading.Thread(target=empty_database, daemon=True).start()
     benchmark = _check(benchmark, allow_import)
     places = _open_workers(benchmark, n_workers, cluster)
     store = Store(mlruns)
@@ -209,6 +208,8 @@ def rewrite_report(
 
 def _open_workers(benchmark: Benchmark, n: int | None, cluster: str) -> Workers:
     """As many workers as were asked for, or as pay; no more than there are trials to run."""
+    from fmnist_bench.trials.local import LocalWorkers
+
     workers: Workers
     if cluster:
         from fmnist_bench.trials.dask_cluster import Cluster
@@ -318,6 +319,8 @@ def _load(
 def _check(benchmark: Benchmark, allow_import: tuple[str, ...]) -> Benchmark:
     """Build everything that the studies may come to; give the benchmark with what was learnt about them."""
     from fmnist_bench.search._optuna_space import check_drawing
+    from fmnist_bench.trials.hypermodel_space import with_hyperspaces
+    from fmnist_bench.trials.process import check_in_worker
 
     benchmark = with_hyperspaces(benchmark, allow_import)
     for study in benchmark.studies:

@@ -17,7 +17,7 @@ from fmnist_bench.storage.trial import Trial
 from fmnist_bench.storage.trial_folder import Rows
 from fmnist_bench.tracking.folder import settle
 from fmnist_bench.trials.job import Job
-from fmnist_bench.trials.process import prepare
+from fmnist_bench.trials.server import prepare
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 

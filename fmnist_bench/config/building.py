@@ -5,8 +5,6 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sklearn.utils._param_validation import InvalidParameterError, validate_parameter_constraints
-
 from fmnist_bench._utils.errors import InputError, nearest
 from fmnist_bench.config.space import Range, Spec, Steps, no_range
 from fmnist_bench.models import HOMES
@@ -114,6 +112,8 @@ def _with_whole_keys(value: Any) -> Any:
 
 
 def _fits(value: Any, constraints: list[Any]) -> bool:
+    from sklearn.utils._param_validation import InvalidParameterError, validate_parameter_constraints
+
     try:
         validate_parameter_constraints({"it": constraints}, {"it": value}, caller_name="")
     except InvalidParameterError:

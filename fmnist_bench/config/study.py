@@ -6,15 +6,15 @@ import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
-
-import sklearn.pipeline
+from typing import TYPE_CHECKING, Any
 
 from fmnist_bench._utils.digests import digest_of
 from fmnist_bench._utils.errors import InputError, nearest
 from fmnist_bench.config.building import as_argument, build, module_of
 from fmnist_bench.config.space import Range, Spec, constants_of, default_names, ranges
-from fmnist_bench.pipeline import Augmentations, Pipeline
+
+if TYPE_CHECKING:
+    from fmnist_bench.pipeline import Pipeline
 
 HIGHEST_SEED = 2**32 - 3  # of numpy's generators the highest but two: the best network is trained again with those
 DEFAULT_BUDGET = 1800.0  # seconds
@@ -173,12 +173,16 @@ class Study:
 
     def pipeline(
         self, parameters: Mapping[str, Any], allow_import: Sequence[str] = (), facts: Mapping[str, Any] = {}
-    ) -> Pipeline:
+    ) -> "Pipeline":
         """Build the unfitted pipeline with these `parameters`.
 
         `parameters` hold a value for every range; others set what the study leaves constant. For `facts` see
         `fmnist_bench.config.building.build`.
         """
+        import sklearn.pipeline
+
+        from fmnist_bench.pipeline import Pipeline
+
         where = f"study {self.space.name}"
         made = {p: build(s, parameters, p, f"{where}, [{p}]", allow_import, facts) for p, s in self._parts()}
         steps = [(name.removeprefix("features__"), made[name]) for name in made if name.startswith("features__")]
@@ -238,6 +242,8 @@ def _short_name(augment: Spec) -> str:
 
 def _one_sampler(made: Mapping[str, Any]) -> Any:
     """Give the sampler among objects by their names, or several as one, or None."""
+    from fmnist_bench.pipeline import Augmentations
+
     found = [(name.removeprefix("augment__"), part) for name, part in made.items() if name.startswith("augment")]
     return Augmentations(found) if len(found) > 1 else found[0][1] if found else None
 

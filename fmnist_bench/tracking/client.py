@@ -6,18 +6,19 @@ import importlib
 import logging
 import os
 import re
-import tempfile
 import threading
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from fmnist_bench._utils.addresses import database_uri, scrub
+from fmnist_bench._utils.files import replacing
 from fmnist_bench.tracking.folder import place_default
 
 ANSWER_SECONDS = 10  # seconds for one answer of a server; by itself MLflow tries for minutes
 
-_importing = threading.Lock()
+_importing, _making = threading.Lock(), threading.Lock()
 
 
 def warm_up() -> None:
@@ -62,16 +63,30 @@ def sqlite_file(uri: str) -> Path | None:
 
 def make_database(path: Path) -> None:
     """Make an empty database where there is none, whole or not at all: MLflow never gets over a half-made one."""
-    from mlflow import MlflowClient
-
     with path.with_name(f"{path.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # who waited here finds it done
         if not path.exists():
-            with tempfile.TemporaryDirectory(prefix=".mlflow-", dir=path.parent) as folder:
-                made = Path(folder) / path.name
-                MlflowClient(database_uri(made)).search_experiments()
+            with replacing(path) as made:
+                made.write_bytes(empty_database())
                 place_default(made, path.parent)
-                os.replace(made, path)
+
+
+def empty_database() -> bytes:
+    """Give the file of a database that holds nothing yet; made once, in memory, which takes half a second."""
+    warm_up()
+    with _making:
+        return _empty_database()
+
+
+@cache
+def _empty_database() -> bytes:
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    engine = SqlAlchemyStore("sqlite://", "").engine
+    with contextlib.closing(engine.raw_connection()) as connection:
+        found = bytes(connection.driver_connection.serialize())
+    engine.dispose()
+    return found
 
 
 @contextlib.contextmanager

@@ -22,13 +22,11 @@ from fmnist_bench.storage.results import PREPARATION, PREPARED
 from fmnist_bench.storage.run_folder import MANIFEST, Run
 from fmnist_bench.storage.trial import RECORD, Trial
 from fmnist_bench.storage.trial_folder import LOG, MODEL, PROBABILITIES, SAMPLES, unfinished
-from fmnist_bench.tracking.client import ANSWER_SECONDS, patience, reason, shortened, warm_up
+from fmnist_bench.tracking.client import ANSWER_SECONDS, patience, reason, shortened
 from fmnist_bench.tracking.folder import BEGAN, left_open
 from fmnist_bench.tracking.models import RegisteredModels
 from fmnist_bench.tracking.registry import CHAMPION, describe, is_better
 from fmnist_bench.tracking.store import PARENT, MlflowStore, metrics_of
-
-__all__ = ["Tracker", "warm_up"]
 
 MLFLOW_STATUS = {"complete": "FINISHED", PREPARED: "FINISHED", "pruned": "KILLED", "interrupted": "KILLED"}
 LONGEST_REASON = 5000  # characters; MLflow takes 8000

@@ -16,7 +16,7 @@ from fmnist_bench.storage.results import TrialResult
 from fmnist_bench.storage.trial_folder import GENERATOR, unfinished
 from fmnist_bench.trials.job import Job
 from fmnist_bench.trials.local import LocalWorkers
-from fmnist_bench.trials.process import prepare
+from fmnist_bench.trials.server import prepare
 
 POLL = 0.5  # seconds between two looks at whether the rows are there
 ANSWER = 10.0  # seconds that a trial waits for the answer to a report before it goes on without

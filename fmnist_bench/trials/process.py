@@ -2,68 +2,37 @@
 
 import contextlib
 import multiprocessing
-import multiprocessing.util
 import os
 import shutil
 import signal
-import sys
 import tempfile
 import threading
 import time
-import types
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from fmnist_bench._utils import stage_progress
 from fmnist_bench._utils.errors import InputError, describe
-from fmnist_bench._utils.processes import silent_stderr
-from fmnist_bench.config.building import is_allowed, module_of
 from fmnist_bench.config.study import Study
 from fmnist_bench.storage.results import TrialResult
 from fmnist_bench.storage.trial_folder import LOG, read_result, unfinished
 from fmnist_bench.trials.job import ANSWER, DONE, FINISH, Job, check, work
 from fmnist_bench.trials.limits import Limits, tail
+from fmnist_bench.trials.server import ensure_server, hidden_main
 from fmnist_bench.trials.stop import Stop
 
 GRACE = 3.0  # seconds between the polite and the hard end of a worker
 STARTS = 3  # times that a worker is started before it is given up
 PAUSE = 1.0  # seconds between them, if memory has run out
 WORKER_POLL = 0.25  # seconds between two looks at a worker
-WARM = "fmnist_bench.trials._preload"
-LONGEST_TEMPORARY = 103 - len("/pymp-xxxxxxxx/listener-xxxxxxxx")  # bytes; a socket's path may have 103 everywhere
-SHORT_TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm")
 
 # Gets ``(step, score)`` while the trial trains, its answer True prunes the trial; and ``(what, share)`` of a long
 # computation before that, such as features, whose answer does not matter.
 OnReport = Callable[[int | str, float], bool]
-
-_main_lock = threading.Lock()
-_imported: set[str] = set()  # what takes long of the modules that this process told its server to import
-
-
-def prepare(uses: Iterable[str], allow_import: Sequence[str] = ()) -> None:
-    """Tell the server that forks the workers what to import once: the modules of classes that studies may name.
-
-    One that was started for less is replaced, unless processes that it forked still run.
-    """
-    modules = {module_of(use) for use in uses if is_allowed(use, allow_import)}
-    slow = {WARM, *(name for name in modules if not name.startswith("sklearn."))}  # skops imports all of sklearn
-    _keep_sockets_short()
-    with _hidden_main():
-        if not slow <= _imported and not multiprocessing.active_children():
-            _imported.clear()
-            _imported.update(slow)
-            context = multiprocessing.get_context("forkserver")
-            context.set_forkserver_preload(["fmnist_bench.trials.process", "skops.io", *sorted(modules), WARM])
-            _stop_server()
-        _ensure_server()
 
 
 def run_in_worker(job: Job, on_report: OnReport, stop: threading.Event) -> TrialResult:
@@ -190,8 +159,8 @@ def _started(target: Callable[..., None], argument: Any) -> tuple[Any, Connectio
         ours, theirs = context.Pipe()
         process = context.Process(target=target, args=(argument, theirs), daemon=False)
         try:
-            with _hidden_main():
-                _ensure_server()
+            with hidden_main():
+                ensure_server()
                 process.start()
             return process, ours
         except (EOFError, OSError) as error:
@@ -200,78 +169,6 @@ def _started(target: Callable[..., None], argument: Any) -> tuple[Any, Connectio
         finally:
             theirs.close()
     raise WorkerError(f"no worker process could be started: {reason}")
-
-
-def _ensure_server() -> None:
-    """Start the server that forks the workers, unless it runs."""
-    server: Any = forkserver._forkserver
-    if not _runs(server._forkserver_pid):
-        # TensorFlow greets; a worker writes to a log of its own
-        with _path_in_environment(), silent_stderr():
-            forkserver.ensure_running()
-
-
-def _runs(pid: int | None) -> bool:
-    try:
-        return pid is not None and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-@contextlib.contextmanager
-def _path_in_environment() -> Iterator[None]:
-    """Let the server find what this process can import: before Python 3.13 it drops `sys.path`, and preloads less."""
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = before
-
-
-@contextlib.contextmanager
-def _hidden_main() -> Iterator[None]:
-    """Keep multiprocessing from running the caller's script again in every worker: nothing of it is needed there."""
-    with _main_lock:
-        main = sys.modules["__main__"]
-        sys.modules["__main__"] = types.ModuleType("__main__")
-        try:
-            yield
-        finally:
-            sys.modules["__main__"] = main
-
-
-def _keep_sockets_short() -> None:
-    """Let multiprocessing put its sockets elsewhere where the path of the temporary folder is too long for that.
-
-    Raises
-    ------
-    InputError
-        Where there is no other folder.
-    """
-    if len(os.fsencode(tempfile.gettempdir())) <= LONGEST_TEMPORARY:
-        return
-    before, others = tempfile.tempdir, [folder for folder in SHORT_TEMPORARY if os.access(folder, os.W_OK | os.X_OK)]
-    if not others:
-        raise InputError(
-            f"TMPDIR: the path of {tempfile.gettempdir()} has more than {LONGEST_TEMPORARY} bytes, too many for sockets"
-        )
-    tempfile.tempdir = others[0]
-    try:
-        multiprocessing.util.get_temp_dir()  # made once, and taken away at the end of the process
-    finally:
-        tempfile.tempdir = before
-
-
-def _stop_server() -> None:
-    server: Any = forkserver._forkserver
-    if server._forkserver_pid is not None:
-        # Asked politely it would wait for every process that was forked from this one by hand and holds its pipe.
-        os.kill(server._forkserver_pid, signal.SIGKILL)
-        server._stop()
 
 
 def _attend(

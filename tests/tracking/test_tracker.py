@@ -343,16 +343,17 @@ def test_a_server_that_takes_the_call_and_says_nothing_is_refused(run):
     assert time.monotonic() - started < 60
 
 
-def test_warming_up_in_a_thread_writes_nothing(tmp_path):
+def test_an_empty_database_is_made_in_a_thread_and_writes_nothing(tmp_path):
     code = (
         "import sys, threading\n"
-        "from fmnist_bench.tracking.tracker import warm_up\n"
+        "from fmnist_bench.tracking.client import empty_database\n"
         "assert 'mlflow' not in sys.modules\n"
-        "threads = [threading.Thread(target=warm_up) for _ in range(3)]\n"
-        "[thread.start() for thread in threads]; warm_up(); [thread.join() for thread in threads]\n"
+        "threads = [threading.Thread(target=empty_database) for _ in range(3)]\n"
+        "[thread.start() for thread in threads]; found = empty_database(); [thread.join() for thread in threads]\n"
         "assert {'mlflow.tracking', 'mlflow.store.tracking.sqlalchemy_store', 'alembic.command'} <= set(sys.modules)\n"
+        "assert found.startswith(b'SQLite format 3')\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "TMPDIR": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert list(tmp_path.iterdir()) == []

@@ -3,7 +3,6 @@ import multiprocessing
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from dataclasses import replace
@@ -23,7 +22,7 @@ from fmnist_bench.runner import check_benchmark
 from fmnist_bench.storage.trial import TRAIN
 from fmnist_bench.storage.trial_folder import LOG, MODEL, PROBABILITIES, RESULT
 from fmnist_bench.trials.limits import Limits
-from fmnist_bench.trials.process import answer_of_worker, check_in_worker, prepare, run_in_worker
+from fmnist_bench.trials.process import answer_of_worker, check_in_worker, run_in_worker
 from fmnist_bench.trials.stop import Stop
 
 
@@ -333,35 +332,3 @@ def test_a_trial_that_is_stopped_when_all_is_done_is_complete(make_job):
     assert run(slow, stop=stop).status == "interrupted"
     whole = run(job)
     assert run(slow, stop=stop) == whole
-
-
-def test_a_server_that_was_started_for_less_is_replaced_when_it_idles():
-    prepare(["wave.Wave_read"], ("wave",))
-    assert answer_of_worker(troublemakers.is_loaded, "wave")
-    child = multiprocessing.get_context("forkserver").Process(target=time.sleep, args=(60,))
-    child.start()
-    prepare(["tabnanny.check"], ("tabnanny",))
-    assert not answer_of_worker(troublemakers.is_loaded, "tabnanny")
-    assert child.is_alive()
-    child.kill()
-    child.join()
-    prepare(["tabnanny.check"], ("tabnanny",))
-    assert answer_of_worker(troublemakers.is_loaded, "tabnanny")
-
-
-def test_a_temporary_folder_with_a_long_name_is_no_hindrance(tmp_path):
-    folder = tmp_path / ("x" * 101)
-    folder.mkdir()
-    code = """
-import sys
-from fmnist_bench.trials.process import check_in_worker, prepare
-from fmnist_bench.config.space import Spec
-from fmnist_bench.config.study import SearchSpace, Study
-if __name__ == "__main__":
-    prepare(["sklearn.naive_bayes.GaussianNB"])
-    check_in_worker((Study(SearchSpace("nb", Spec("sklearn.naive_bayes.GaussianNB", {}))),), ())
-"""
-    environment = {**os.environ, "TMPDIR": str(folder), "PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert list(folder.iterdir()) == []
