@@ -137,7 +137,7 @@ def run_benchmark(
     from fmnist_bench.tracking.client import empty_database
 
     threading.Thread(target=empty_database, daemon=True).start()
-    benchmark = _check(benchmark, allow_import)
+    benchmark = _check(benchmark, allow_import).for_rows(len(split.train), len(dataset.classes))
     places = _open_workers(benchmark, n_workers, cluster)
     store = Store(mlruns)
     about = benchmark.name, benchmark.digest(), dataset.fingerprint

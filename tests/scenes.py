@@ -3,8 +3,9 @@
 import math
 from dataclasses import replace
 
+from fmnist_bench.config.fidelity import Fidelity
 from fmnist_bench.config.space import Range, Spec
-from fmnist_bench.config.study import DefaultConfiguration, Fidelity, SearchSpace, Study
+from fmnist_bench.config.study import DefaultConfiguration, SearchSpace, Study
 from fmnist_bench.search.optuna_sampler import OptunaSampler
 from fmnist_bench.search.study import StudySearch
 from fmnist_bench.storage.results import TrialResult

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import fmnist_bench
+from fmnist_bench.config.fidelity import LEAST_IMAGES, LEAST_ROWS
 from fmnist_bench.config.files import find_files
 from fmnist_bench.config.loader import load_space, load_suite
 from fmnist_bench.config.study import END_SECONDS, MOST_VALIDATION, EnsembleConfig
@@ -57,6 +58,8 @@ SAID = [
     ("explanation/budget.md", f"{MOST_ROWS} copies with hidden patches"),
     ("explanation/budget.md", f"{plan.BOX_SHARE:.0%} of the time and at least {plan.LEAST_BOX:g} s".replace("%", " %")),
     ("explanation/budget.md", f"It lasts until {plan.SEARCH_SHARE:.0%} of the time are gone".replace("%", " %")),
+    ("explanation/budget.md", f"fewer than {LEAST_ROWS} rows of a class"),
+    ("explanation/budget.md", f"fewer than {LEAST_IMAGES:,} images"),
     ("explanation/budget.md", f"{PARTS[plan.LEAST_EPOCHS]} of an epoch of them"),
     ("explanation/budget.md", f"(where an epoch takes 90 s, from {plan.minutes_for_augmentation(90.0)} minutes up)"),
     ("explanation/budget.md", f"as the power {successive_halving.GAIN:g} of rows"),

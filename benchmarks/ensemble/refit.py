@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from fmnist_bench._utils.environment import cores, machine
 from fmnist_bench._utils.files import write_text
-from fmnist_bench.config.study import ROWS
+from fmnist_bench.config.fidelity import ROWS
 from fmnist_bench.data.dataset import Dataset, load_dataset
 from fmnist_bench.ensemble.estimator import StackedEnsemble
 from fmnist_bench.ensemble.loading import load_ensemble

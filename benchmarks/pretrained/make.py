@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from fmnist_bench._utils.digests import digest_of_file
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench._utils.files import write_text
-from fmnist_bench.config.study import ROWS
+from fmnist_bench.config.fidelity import ROWS
 from fmnist_bench.ensemble.choose import costs_of
 from fmnist_bench.ensemble.pretrained import CARD, PRETRAINED
 from fmnist_bench.ensemble.rechoose import Rechosen, save_offline

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from fmnist_bench._utils.errors import InputError, nearest, one_line
-from fmnist_bench.config.study import ROWS
+from fmnist_bench.config.fidelity import ROWS
 from fmnist_bench.progress.notebook_table import show_figures
 from fmnist_bench.report.contestant import Contestant
 from fmnist_bench.report.findings import Findings

@@ -8,7 +8,8 @@ from sklearn.base import is_classifier
 
 from fmnist_bench._utils.errors import InputError, nearest
 from fmnist_bench.config.building import resolve
-from fmnist_bench.config.study import ROWS, Study
+from fmnist_bench.config.fidelity import ROWS
+from fmnist_bench.config.study import Study
 from fmnist_bench.pipeline import Pipeline, takes
 
 COMPOSITION_CHECKS = ("_validate_steps", "_validate_transformers", "_validate_estimators")

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fmnist_bench._utils.errors import InputError, nearest
+from fmnist_bench.config.fidelity import ROWS, Fidelity
 from fmnist_bench.config.files import read_toml
 from fmnist_bench.config.space import is_number, parse_spec, parse_value
-from fmnist_bench.config.study import ROWS, DefaultConfiguration, Engine, Fidelity, SearchSpace
+from fmnist_bench.config.study import DefaultConfiguration, Engine, SearchSpace
 
 SPACE_KEYS = {"augment", "features", "model", "default", "fidelity", "search", "resources"}
 ENGINES = {"optuna": ("tpe", "random"), "keras-tuner": ("hyperband", "bayesian")}

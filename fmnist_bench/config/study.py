@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fmnist_bench._utils.digests import digest_of
 from fmnist_bench._utils.errors import InputError, nearest
 from fmnist_bench.config.building import as_argument, build, module_of
+from fmnist_bench.config.fidelity import Fidelity
 from fmnist_bench.config.space import Range, Spec, constants_of, default_names, ranges
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ END_SECONDS = 20.0  # of a budget: choosing the ensemble, registering it, figure
 MOST_VALIDATION = 5000  # rows: more do not choose better, see benchmarks/ensemble/selection.md
 SEARCHED = ("ratio", "balance")  # of an augmentation that learns once for all trials
 QUICK = "sklearn.", "fmnist_bench.models.svm"
-ROWS = "rows"  # the one fidelity that is no argument: share of the train rows
 SEED = "model__random_state"
 STUDENT = "cnn-small"  # that an ensemble teaches where a benchmark names no other
 DISTILLED, UNDISTILLED, WITH_SYNTHETIC = STUDENTS = ("distilled", "undistilled", "distilled+synthetic")
@@ -35,55 +34,6 @@ class DefaultConfiguration:
     name: str
     parameters: Mapping[str, Any]
     alone: bool = False
-
-
-@dataclass(frozen=True)
-class Fidelity:
-    """The rungs of a study: cheap trials first, the better ones again for more.
-
-    Attributes
-    ----------
-    levels : mapping of str to tuple
-        Values of ``rows`` (share of the train rows, the last one 1), or of arguments under their full names, which do
-        not fall; each rung costs more than the one below. Values that begin with 0, such as those of a regularisation
-        that long trainings need, cost nothing.
-    """
-
-    levels: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
-
-    @property
-    def n_rungs(self) -> int:
-        """Number of rungs, at least 1."""
-        return max((len(values) for values in self.levels.values()), default=1)
-
-    def at(self, rung: int) -> dict[str, Any]:
-        """Settings of a rung, counted from 0."""
-        return {name: values[rung] for name, values in self.levels.items()}
-
-    @property
-    def costs(self) -> tuple[float, ...]:
-        """Guess of the cost of each rung, relative to that of the last.
-
-        Forests and linear models take a little less than linear time in the rows, kernels more (measured from 15 % to
-        all of 55,000 rows: powers of 0.9 to 1.4); what counts passes over them, such as epochs, is linear.
-        """
-        return self._relative(1.2 if self.paid.keys() == {ROWS} else 1.0)
-
-    @property
-    def work(self) -> tuple[float, ...]:
-        """What each rung learns from, rows times passes over them, relative to the last."""
-        return self._relative(1.0)
-
-    def _relative(self, power_of_rows: float) -> tuple[float, ...]:
-        powers = {name: power_of_rows if name == ROWS else 1.0 for name in self.paid}
-        by_rung = [self.at(rung) for rung in range(self.n_rungs)]
-        products = [math.prod(float(level[name]) ** power for name, power in powers.items()) for level in by_rung]
-        return tuple(product / products[-1] for product in products)
-
-    @property
-    def paid(self) -> dict[str, tuple[Any, ...]]:
-        """Levels that cost time."""
-        return {name: values for name, values in self.levels.items() if values[0] != 0}
 
 
 @dataclass(frozen=True)
@@ -327,6 +277,15 @@ class Benchmark:
     def students(self) -> tuple[Study, ...]:
         """What learns from the ensemble, and beside it; nobody as a rule."""
         return () if self.distill is None else self.distill.students
+
+    def for_rows(self, n_rows: int, n_classes: int) -> "Benchmark":
+        """Leave out rungs that would learn next to nothing from so many train rows, but those that Hyperband needs."""
+
+        def fitting(space: SearchSpace) -> SearchSpace:
+            bands = space.engine.oracle == "hyperband"
+            return space if bands else replace(space, fidelity=space.fidelity.for_rows(n_rows, n_classes))
+
+        return replace(self, spaces=tuple(map(fitting, self.spaces)))
 
     def with_compressing(self, names: Collection[str]) -> "Benchmark":
         """Let the search spaces of these `names`, and no others, have models that compress their schedules."""

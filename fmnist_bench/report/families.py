@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fmnist_bench._utils.errors import InputError
-from fmnist_bench.config.study import ROWS
+from fmnist_bench.config.fidelity import ROWS
 from fmnist_bench.report.contestant import Array
 from fmnist_bench.report.kept_scores import right_rows
 from fmnist_bench.report.run_row import SCORED, RunRow, task_of

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 
-from fmnist_bench.config.study import ROWS
+from fmnist_bench.config.fidelity import ROWS
 from fmnist_bench.report.contestant import Contestant
 from fmnist_bench.report.findings import Findings
 from fmnist_bench.report.so_far import errors_in_time

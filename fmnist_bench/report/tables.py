@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_bench.config.study import ROWS
+from fmnist_bench.config.fidelity import ROWS
 from fmnist_bench.report.contestant import Contestant
 from fmnist_bench.report.findings import KINDS, Findings
 from fmnist_bench.report.metrics import McNemarResult

@@ -13,7 +13,8 @@ from threadpoolctl import threadpool_limits
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench._utils.files import write_text
 from fmnist_bench._utils.intact import parsed, put_aside
-from fmnist_bench.config.study import Fidelity, Study
+from fmnist_bench.config.fidelity import Fidelity
+from fmnist_bench.config.study import Study
 from fmnist_bench.search._keras_tuner_space import decode, encode, hyperparameters, keras_tuner
 from fmnist_bench.search.optuna_sampler import DRAWS, STARTUP_TRIALS
 from fmnist_bench.search.sampler import Sampler, agree

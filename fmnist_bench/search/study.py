@@ -6,7 +6,8 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from fmnist_bench.config.study import ROWS, Study
+from fmnist_bench.config.fidelity import EPOCHS, ROWS
+from fmnist_bench.config.study import Study
 from fmnist_bench.search.allocation import StudyClaim
 from fmnist_bench.search.plan import has_room, minutes_for_augmentation
 from fmnist_bench.search.sampler import Sampler
@@ -15,7 +16,6 @@ from fmnist_bench.storage.results import NO_WEIGHTS, PREPARATION, PREPARED
 from fmnist_bench.storage.run_folder import Run
 from fmnist_bench.storage.trial import LOOK, TRAIN, Config, Trial, best
 
-EPOCHS = "model__epochs"
 TAKEN_OVER = 3  # best configurations of the study without augmentation that the other one tries as well
 TRIES = 3  # of a default configuration that runs out of time
 STALE, GAIN = 8, 0.001  # trials without a gain of so much accuracy after which a study waits for the others

@@ -15,13 +15,13 @@ from fmnist_bench._utils.digests import digest_of_file
 from fmnist_bench._utils.environment import cores
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench._utils.probabilities import read_probabilities
+from fmnist_bench.config.fidelity import EPOCHS
 from fmnist_bench.config.study import DISTILLED, UNDISTILLED, WITH_SYNTHETIC, DistillConfig, Study
 from fmnist_bench.data.dataset import Dataset
 from fmnist_bench.ensemble.choose import about_of, combination_of, members_of
 from fmnist_bench.ensemble.saved import write_bundle
 from fmnist_bench.ensemble.selection import learn_combination
 from fmnist_bench.search.loop import Search
-from fmnist_bench.search.study import EPOCHS
 from fmnist_bench.search.training import with_epochs_made
 from fmnist_bench.storage.lesson import Lesson
 from fmnist_bench.storage.run_folder import LESSONS, MANIFEST

@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from fmnist_bench.config.fidelity import EPOCHS
 from fmnist_bench.config.study import SEED
 from fmnist_bench.search.plan import LEAST_TRAINING, LONGEST, rung_for, share_out
-from fmnist_bench.search.study import EPOCHS, StudySearch
+from fmnist_bench.search.study import StudySearch
 from fmnist_bench.storage.trial import TRAIN, Trial
 
 WITH_AUGMENTATION = 0.005  # of accuracy that an augmentation must have gained in the search to be trained with

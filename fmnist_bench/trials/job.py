@@ -26,7 +26,8 @@ from fmnist_bench._utils.errors import InputError, describe, one_line, printable
 from fmnist_bench._utils.files import replacing
 from fmnist_bench._utils.probabilities import save_probabilities
 from fmnist_bench.config.checking import check_student, check_study, compresses_schedule
-from fmnist_bench.config.study import ROWS, Study
+from fmnist_bench.config.fidelity import ROWS
+from fmnist_bench.config.study import Study
 from fmnist_bench.data.dataset import Split
 from fmnist_bench.data.image_files import write_grid
 from fmnist_bench.models.saved import forget_places, load_named

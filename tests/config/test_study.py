@@ -1,8 +1,9 @@
 import pytest
 
 from fmnist_bench._utils.errors import InputError
+from fmnist_bench.config.fidelity import Fidelity
 from fmnist_bench.config.space import Range, Spec
-from fmnist_bench.config.study import Benchmark, DefaultConfiguration, Fidelity, SearchSpace, Study
+from fmnist_bench.config.study import Benchmark, DefaultConfiguration, SearchSpace, Study
 
 TREE = Spec("sklearn.tree.DecisionTreeClassifier", {"max_depth": Range(2, 9), "criterion": "entropy"})
 

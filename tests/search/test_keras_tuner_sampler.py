@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 import fmnist_bench
 from fmnist_bench._utils.errors import InputError
+from fmnist_bench.config.fidelity import Fidelity
 from fmnist_bench.config.space import Range, Spec, parse_spec
-from fmnist_bench.config.study import DefaultConfiguration, Engine, Fidelity, SearchSpace, Study
+from fmnist_bench.config.study import DefaultConfiguration, Engine, SearchSpace, Study
 from fmnist_bench.progress.displays import Progress
 from fmnist_bench.search._keras_tuner_space import decode, encode, hyperparameters
 from fmnist_bench.search._optuna_space import check_drawing

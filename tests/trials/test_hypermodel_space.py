@@ -5,8 +5,9 @@ import pytest
 
 from fmnist_bench import run_benchmark
 from fmnist_bench._utils.errors import InputError
+from fmnist_bench.config.fidelity import Fidelity
 from fmnist_bench.config.space import Range, Spec
-from fmnist_bench.config.study import DefaultConfiguration, Fidelity, SearchSpace, Study
+from fmnist_bench.config.study import DefaultConfiguration, SearchSpace, Study
 from fmnist_bench.progress.displays import Progress
 from fmnist_bench.runner import check_benchmark
 from fmnist_bench.storage.run_folder import Run, Store

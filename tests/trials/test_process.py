@@ -16,8 +16,9 @@ import pytest
 import troublemakers
 
 from fmnist_bench._utils.errors import InputError
+from fmnist_bench.config.fidelity import Fidelity
 from fmnist_bench.config.space import Spec
-from fmnist_bench.config.study import DefaultConfiguration, Fidelity, SearchSpace, Study
+from fmnist_bench.config.study import DefaultConfiguration, SearchSpace, Study
 from fmnist_bench.runner import check_benchmark
 from fmnist_bench.storage.trial import TRAIN
 from fmnist_bench.storage.trial_folder import LOG, MODEL, PROBABILITIES, RESULT
