@@ -7,7 +7,7 @@ from typing import Any
 
 ROWS = "rows"  # the one fidelity that is no argument: share of the train rows
 EPOCHS = "model__epochs"
-LEAST_ROWS = 30  # of a class, for a rung to tell anything of a configuration
+LEAST_ROWS = 100  # of a class, for a rung to tell anything of a configuration
 LEAST_IMAGES = 10_000  # that a rung of epochs shows to a network, for the same
 
 
