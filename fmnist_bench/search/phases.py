@@ -180,15 +180,22 @@ class Phases:
         return self._trainings.pop(0) if self._trainings[0][1].places <= self.free_places() else None
 
     def _beside_training(self, left: float, span: float) -> Chosen | None:
-        """Choose what uses places that the train phase leaves free, or that the next training waits for."""
+        """Choose what uses places that the train phase leaves free, or that the next training waits for.
+
+        Where too little time is left for any training, that is all of them.
+        """
         if self._trainings:
             return self._search(WAITED * self._wait_for(self._trainings[0][1].places), span, short=True)
-        return self._search(left, span) if self._is_training() else None
+        return self._search(left, span) if self._knows_network() else None
+
+    def _knows_network(self) -> bool:
+        """Whether a network has had its look; else the look goes on."""
+        return any(search.is_network and search.best(1) for search in self.studies)
 
     def _plan(self, left: float) -> bool:
         """Decide which networks are trained, and write it down before they are."""
-        if not any(search.is_network and search.best(1) for search in self.studies):
-            return False  # the look goes on
+        if not self._knows_network():
+            return False
         self._plans += 1
         places = self._places_for_training(left)
         now = self.clock.elapsed

@@ -165,6 +165,15 @@ def test_places_that_no_network_takes_go_on_searching(run):
     assert {proposal.places for _, proposal, _ in begun} == {1}
 
 
+def test_where_too_little_is_left_for_a_training_the_search_goes_on(run):
+    cnn, svm = two_studies(run)
+    loop = make_loop(run, [cnn, svm], 60.0, spent=42.0)
+    for search, accuracy, seconds in ((cnn, 0.9, 10.0), (svm, 0.8, 0.5)):
+        answer(search, run, search.ask(search.look(20.0)), accuracy=accuracy, seconds=seconds)
+    begun = [begin(loop) for _ in range(2)]
+    assert [(search, proposal.phase) for search, proposal, _ in begun] == [(svm, SEARCH), (cnn, SEARCH)]
+
+
 def test_networks_are_chosen_twice_where_the_first_ones_failed(run):
     cnn, svm = two_studies(run)
     loop, phases = make_loop(run, [cnn, svm], 600.0, spent=200.0), []
