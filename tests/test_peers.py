@@ -25,6 +25,12 @@ def fit(X, y, options):
             os.setsid()
         held = np.ones(30_000_000)
         time.sleep(60)
+    if options.seed == 4:
+        if os.fork() == 0:
+            os.setsid()
+            time.sleep(600)
+        time.sleep(3)  # longer than between two looks
+        os._exit(1)
     return {"chosen": "nearest"}
 def load(model, options):
     seen = np.load(model / "seen.npz")
@@ -62,6 +68,11 @@ def call(peers, digits, tmp_path, monkeypatch):
     return make
 
 
+def _left(call):
+    """Processes of a call that still run."""
+    return [p for p in psutil.process_iter(["cmdline"]) if str(call().data) in " ".join(p.info["cmdline"] or [])]
+
+
 def test_a_peer_learns_in_one_process_and_predicts_in_another(peers, call, digits):
     from _measure import measure
 
@@ -78,8 +89,15 @@ def test_a_peer_that_does_not_end_is_stopped_with_all_its_processes(peers, call,
     found = measure(call(seconds=2.0, seed=2), digits.y[800:900], kill=False)
     assert found["status"] == "stopped" and found["reason"] == "was not done after 3 s"
     assert time.monotonic() - began < 120
-    left = [p for p in psutil.process_iter(["cmdline"]) if str(call().data) in " ".join(p.info["cmdline"] or [])]
-    assert not psutil.wait_procs(left, timeout=60)[1], "a process that was killed takes a moment to end"
+    assert not psutil.wait_procs(_left(call), timeout=60)[1], "a process that was killed takes a moment to end"
+
+
+def test_a_process_that_outlives_its_peer_is_ended(peers, call, digits):
+    from _measure import measure
+
+    found = measure(call(seed=4), digits.y[800:900], kill=False)
+    assert found["status"] == "failed" and found["seconds"] < 200
+    assert not psutil.wait_procs(_left(call), timeout=60)[1]
 
 
 def test_a_peer_that_fails_is_a_row_with_its_last_words(peers, call, digits):

@@ -10,13 +10,17 @@ def fit(X, y, options):
     frame = _frame(X).assign(label=y)
     predictor = TabularPredictor(label="label", path=str(options.model), eval_metric="accuracy", verbosity=2)
     predictor.fit(frame, time_limit=options.seconds, presets="medium_quality", num_cpus=options.cores, num_gpus=0)
-    return {"chosen": str(predictor.model_best), "models": len(predictor.model_names())}
+    answer = {"chosen": str(predictor.model_best), "models": len(predictor.model_names())}
+    predictor.delete_models(models_to_keep="best", dry_run=False)
+    predictor.save_space()
+    return answer
 
 
 def load(model, options):
     from autogluon.tabular import TabularPredictor
 
     predictor = TabularPredictor.load(str(model))
+    predictor.persist()
     return lambda X: predictor.predict(_frame(X)).to_numpy()
 
 

@@ -13,7 +13,8 @@ OWN = "fmnist_bench"
 REQUIREMENTS = {
     "flaml": ["flaml[automl]"],
     "autogluon": ["autogluon.tabular[lightgbm,catboost,xgboost,fastai]"],
-    "autokeras": ["autokeras>=3", "tensorflow"],
+    # Later Keras refuses NumPy's integers as units, which AutoKeras gives; KerasTuner imports TensorBoard unasked.
+    "autokeras": ["autokeras>=3", "tensorflow", "keras<3.13", "tensorboard"],
     "h2o": ["h2o", "pandas"],
 }
 READY = "ready.txt"  # in an environment that is whole

@@ -77,7 +77,8 @@ def measure(call: Call, y_test: Any, kill: bool) -> dict[str, Any]:
 def watch(call: Call, what: str, limit: float, answer: Path, **more: Any) -> dict[str, Any]:
     """Run one call in a process group of its own; end all of it after `limit` seconds with SIGKILL."""
     began, peak, status, pause = time.monotonic(), 0, "ended", FIRST_POLL
-    environment = {**os.environ, "PYTHONNOUSERSITE": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
+    seen: set[psutil.Process] = set()
+    environment = {**os.environ, "PYTHONNOUSERSITE": "1", "TF_CPP_MIN_LOG_LEVEL": "2", "DO_NOT_TRACK": "1"}
     with (call.folder / f"{answer.stem}.txt").open("w") as log:
         process = subprocess.Popen(
             call.command(what, answer=answer, **more),
@@ -88,7 +89,8 @@ def watch(call: Call, what: str, limit: float, answer: Path, **more: Any) -> dic
         )
         try:
             while process.poll() is None:
-                peak = max(peak, _memory(process.pid))
+                seen.update(tree := _tree(process.pid))
+                peak = max(peak, _memory(tree))
                 if time.monotonic() - began > limit:
                     status = "stopped"
                     break
@@ -96,7 +98,7 @@ def watch(call: Call, what: str, limit: float, answer: Path, **more: Any) -> dic
                 pause = min(2 * pause, POLL)
             seconds = time.monotonic() - began
         finally:
-            end_group(process)
+            end_group(process, seen)
     found = {"seconds": seconds, "peak_memory": peak, "status": status}
     if status == "ended" and process.returncode == 0 and answer.exists():
         return {**found, "answer": json.loads(answer.read_text())}
@@ -104,19 +106,15 @@ def watch(call: Call, what: str, limit: float, answer: Path, **more: Any) -> dic
     return {**found, "status": "stopped" if status == "stopped" else "failed", "reason": reason}
 
 
-def end_group(process: "subprocess.Popen[Any]") -> None:
-    """Kill what is left of the processes of a call, those that changed their group included."""
-    for child in _tree(process.pid):
-        if child.pid != process.pid or process.poll() is None:
-            _kill(child.pid)
+def end_group(process: "subprocess.Popen[Any]", seen: set[psutil.Process]) -> None:
+    """Kill what is left of a call's processes, also those of another group and those that outlived their parent."""
+    for each in {*seen, *_tree(process.pid)}:
+        with contextlib.suppress(psutil.Error):
+            if each.pid != process.pid or process.poll() is None:
+                each.kill()
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-
-
-def _kill(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
 
 
 def _tree(pid: int) -> list[psutil.Process]:
@@ -127,10 +125,10 @@ def _tree(pid: int) -> list[psutil.Process]:
         return []
 
 
-def _memory(pid: int) -> int:
-    """Proportional set size of a process and its children: what processes share counts once."""
+def _memory(processes: list[psutil.Process]) -> int:
+    """Proportional set size of processes: what they share counts once."""
     total = 0
-    for process in _tree(pid):
+    for process in processes:
         try:
             total += process.memory_full_info().pss
         except (psutil.Error, AttributeError):
