@@ -1,4 +1,4 @@
-"""Pixels and gradient histograms as ONNX operators, bit for bit those of `ImageFeatures`."""
+"""Pixels and gradient histograms as ONNX operators, but for rounding those of `ImageFeatures`."""
 
 from functools import reduce
 from typing import Any

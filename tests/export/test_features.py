@@ -15,11 +15,11 @@ def images(shape, n=60):
     return X.reshape(n, -1)
 
 
-@pytest.mark.parametrize("kind", ["pixels", "hog", "both"])
-def test_features_are_those_of_the_package_bit_for_bit(kind):
-    X = images((28, 28))
+@pytest.mark.parametrize("kind, tolerance", [("pixels", 0.0), ("hog", 1e-6), ("both", 1e-6)])
+def test_features_are_those_of_the_package(kind, tolerance):
+    X = images((28, 28))  # how NumPy's products of matrices are rounded depends on the processor
     features = ImageFeatures(kind).fit(X)
-    np.testing.assert_array_equal(computed(features, X, "transform"), features.transform(X))
+    np.testing.assert_allclose(computed(features, X, "transform"), features.transform(X), rtol=0, atol=tolerance)
 
 
 @pytest.mark.parametrize("orientations, cell_size", [(2, 3), (8, 5), (9, 4), (16, 3), (12, 7)])
