@@ -37,6 +37,8 @@ def prepare(uses: Iterable[str], allow_import: Sequence[str] = ()) -> None:
     _keep_sockets_short()
     with hidden_main():
         if not slow <= _imported and not multiprocessing.active_children():
+            if not _imported:  # a refused call would leave it importing; -1 is after the last worker has ended
+                multiprocessing.util.Finalize(None, _stop_server, exitpriority=-1)
             _imported.clear()
             _imported.update(slow)
             context = multiprocessing.get_context("forkserver")
@@ -113,5 +115,6 @@ def _stop_server() -> None:
     server: Any = forkserver._forkserver
     if server._forkserver_pid is not None:
         # Asked politely it would wait for every process that was forked from this one by hand and holds its pipe.
-        os.kill(server._forkserver_pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(server._forkserver_pid, signal.SIGKILL)
         server._stop()

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import troublemakers
 
 from fmnist_bench.trials.process import answer_of_worker
@@ -29,6 +30,16 @@ def test_nothing_that_takes_long_is_imported_before_the_server_is_started():
     code = "import fmnist_bench.runner, sys; print(sorted({'sklearn', 'pandas', 'scipy', 'optuna'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_a_call_that_is_refused_leaves_no_server_that_imports(tmp_path):
+    (tmp_path / "no.csv").write_text("label\n")
+    command = [sys.executable, "-m", "fmnist_bench", "run", "cnn", "--data", "no.csv"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with (tmp_path / "said.txt").open("w+") as said:  # of a pipe the server would hold the other end
+        assert subprocess.run(command, cwd=tmp_path, env=environment, stdout=said, stderr=said).returncode == 2
+        assert "error: no.csv: holds no rows" in (tmp_path / "said.txt").read_text()
+    assert [process.pid for process in psutil.process_iter(["cwd"]) if process.info["cwd"] == str(tmp_path)] == []
 
 
 def test_a_server_that_was_started_for_less_is_replaced_when_it_idles():
