@@ -39,7 +39,8 @@ def test_a_call_that_is_refused_leaves_no_server_that_imports(tmp_path):
     with (tmp_path / "said.txt").open("w+") as said:  # of a pipe the server would hold the other end
         assert subprocess.run(command, cwd=tmp_path, env=environment, stdout=said, stderr=said).returncode == 2
         assert "error: no.csv: holds no rows" in (tmp_path / "said.txt").read_text()
-    assert [process.pid for process in psutil.process_iter(["cwd"]) if process.info["cwd"] == str(tmp_path)] == []
+    left = [process.info for process in psutil.process_iter(["cwd", "cmdline"])]
+    assert not [it for it in left if it["cwd"] == str(tmp_path) and "forkserver" in " ".join(it["cmdline"] or [])]
 
 
 def test_a_server_that_was_started_for_less_is_replaced_when_it_idles():
