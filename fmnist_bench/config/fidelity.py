@@ -38,8 +38,9 @@ class Fidelity:
         """Leave out the low rungs that would learn next to nothing from so many train rows; the highest stays."""
 
         def tells(rung: int) -> bool:
-            rows = n_rows * self.at(rung).get(ROWS, 1.0)
-            return rows >= LEAST_ROWS * n_classes and rows * self.at(rung).get(EPOCHS, LEAST_IMAGES) >= LEAST_IMAGES
+            level = self.at(rung)
+            rows, epochs = n_rows * float(level.get(ROWS, 1.0)), float(level.get(EPOCHS, LEAST_IMAGES))
+            return rows >= LEAST_ROWS * n_classes and rows * epochs >= LEAST_IMAGES
 
         lowest = next(filter(tells, range(self.n_rungs)), self.n_rungs - 1)
         return Fidelity({name: values[lowest:] for name, values in self.levels.items()})

@@ -82,7 +82,8 @@ def empty_database() -> bytes:
 def _empty_database() -> bytes:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    engine = SqlAlchemyStore("sqlite://", "").engine
+    store: Any = SqlAlchemyStore
+    engine = store("sqlite://", "").engine
     with contextlib.closing(engine.raw_connection()) as connection:
         found = bytes(connection.driver_connection.serialize())
     engine.dispose()
