@@ -310,8 +310,8 @@ filters = 8
 epochs = 1
 learning_rate = { low = 0.05, high = 0.4, log = true }
 [fidelity]
-rows = [0.5, 1.0]
-epochs = [1, 2000]
+rows = [0.9, 1.0]
+epochs = [10, 2000]
 [[default]]
 learning_rate = 0.1
 """
@@ -320,7 +320,7 @@ learning_rate = 0.1
 @pytest.mark.slow
 def test_a_network_that_was_killed_in_training_goes_on_where_it_was(place, arena):
     arena("studies/net.toml", NETWORK)
-    arena("benchmarks/net.toml", 'data = "digits"\nvalid_size = 0.2\nbudget = "2m"\nstudies = ["net"]\n')
+    arena("benchmarks/net.toml", 'data = "digits"\nvalid_size = 0.2\nbudget = "3m"\nstudies = ["net"]\n')
     command = ("run", "net", "--workers", "2")
     process = start(place, *command)
     deadline = time.monotonic() + 600
