@@ -39,8 +39,9 @@ class Fidelity:
 
         def tells(rung: int) -> bool:
             level = self.at(rung)
-            rows, epochs = n_rows * float(level.get(ROWS, 1.0)), float(level.get(EPOCHS, LEAST_IMAGES))
-            return rows >= LEAST_ROWS * n_classes and rows * epochs >= LEAST_IMAGES
+            rows = n_rows * float(level.get(ROWS, 1.0))
+            shows_enough = EPOCHS not in level or rows * float(level[EPOCHS]) >= LEAST_IMAGES
+            return rows >= LEAST_ROWS * n_classes and shows_enough
 
         lowest = next(filter(tells, range(self.n_rungs)), self.n_rungs - 1)
         return Fidelity({name: values[lowest:] for name, values in self.levels.items()})
