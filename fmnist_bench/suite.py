@@ -16,7 +16,7 @@ from fmnist_bench.progress.displays import Progress, make_progress
 from fmnist_bench.report.compare import Comparison, compare_runs
 from fmnist_bench.report.compare_page import SUFFIXES, write_pages
 from fmnist_bench.runner import FinishedError, check_benchmark, run_benchmark
-from fmnist_bench.session import Outcome
+from fmnist_bench.runner.outcome import Outcome
 
 COMPARISONS = "comparisons"  # folder of the pages, in that of all results
 

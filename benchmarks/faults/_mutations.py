@@ -17,10 +17,10 @@ from _campaign import STUDIES, Tried, told, write_files
 from _mutated_files import change_bytes, make_data, make_manifest, save_ensemble
 from _mutated_toml import make_toml, texts
 
-from fmnist_bench import runner
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench.cli import program
 from fmnist_bench.config.loader import load_benchmark
+from fmnist_bench.runner.arguments import with_overrides, worker_count
 
 LONGEST = 20  # seconds that one input may take
 SHARES = {"toml": 0.5, "data": 0.2, "manifest": 0.2, "line": 0.1}  # of all mutations
@@ -143,10 +143,8 @@ def _make_line(_: None, chance: random.Random) -> tuple[str, Callable[[], object
 
     def use() -> None:
         options = program.make_parser().parse_args(arguments)
-        runner._n_workers(options.workers)
-        runner._with_overrides(
-            load_benchmark(options.name), options.budget, options.trials, options.seed, options.max_latency
-        )
+        worker_count(options.workers)
+        with_overrides(load_benchmark(options.name), options.budget, options.trials, options.seed, options.max_latency)
 
     return ascii(arguments), use
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fmnist_bench.cli.arguments import Verbs
     from fmnist_bench.progress.displays import Progress
     from fmnist_bench.report.findings import Findings
-    from fmnist_bench.session import Outcome
+    from fmnist_bench.runner.outcome import Outcome
 
 OF_A_RUN = (
     *("budget", "trials", "seed", "fresh", "data", "mlruns", "workers", "cluster", "tracking_uri", "allow_import"),

@@ -61,13 +61,13 @@ def test_the_first_contact_imports_nothing_heavy(arguments):
 def test_the_workers_server_is_started_before_the_run_imports_what_takes_long():
     code = (
         "import sys\n"
-        "from fmnist_bench import runner\n"
+        "from fmnist_bench.runner import run, setup\n"
         "from fmnist_bench.cli import main\n"
         "loaded = []\n"
         "def prepare(uses, allow_import):\n"
         "    loaded.extend({'matplotlib', 'mlflow', 'optuna'} & set(sys.modules))\n"
-        "    raise runner.InputError('started')\n"
-        "runner.prepare = prepare\n"
+        "    raise run.InputError('started')\n"
+        "setup.prepare = prepare\n"
         "status = main(['run', 'smoke'])\n"
         "sys.exit(str(loaded) if loaded else status)"
     )

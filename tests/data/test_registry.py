@@ -14,13 +14,13 @@ from functools import partial
 import numpy as np
 import pytest
 
-from fmnist_bench import runner
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench.data import dataset as datasets
 from fmnist_bench.data import fashion_mnist, registry
 from fmnist_bench.data.dataset import absolute, load_dataset, resolve
 from fmnist_bench.data.readers import openml
 from fmnist_bench.data.registry import NAMES, Entry, entries, files_of
+from fmnist_bench.runner import arguments
 
 N = 24
 IMAGES = np.random.default_rng(0).integers(0, 256, (N, 4, 4)).astype(np.uint8)
@@ -172,8 +172,8 @@ def test_option_and_benchmark_file_take_the_same_names_by_one_rule(tmp_path, mon
     (tmp_path / "benchmarks").mkdir()
     (tmp_path / "benchmarks" / "b.toml").write_text('data = "fashion"\nstudies = ["knn"]\n')
     monkeypatch.chdir(tmp_path)
-    named = runner._with_data(runner.load_benchmark("b"), None)
-    given = runner._with_data(runner.load_benchmark("knn"), "fashion")
+    named = arguments.with_data(arguments.load_benchmark("b"), None)
+    given = arguments.with_data(arguments.load_benchmark("knn"), "fashion")
     assert (named[0].data, named[1]) == (given[0].data, given[1]) == ("fashion-mnist", tmp_path / "fashion")
     assert absolute("digits") == "digits" and absolute("own") == str(tmp_path / "own")
 

@@ -10,7 +10,7 @@ import pytest
 from mlflow import MlflowClient
 from places import furnish
 
-from fmnist_bench import runner, session
+from fmnist_bench import runner
 from fmnist_bench.data.dataset import load_dataset
 from fmnist_bench.ensemble.loading import load_ensemble
 from fmnist_bench.ensemble.selection import with_temperature
@@ -19,6 +19,7 @@ from fmnist_bench.progress.displays import Progress
 from fmnist_bench.report import opening, predictions
 from fmnist_bench.report.gather import write_report
 from fmnist_bench.report.occlusion import hidden
+from fmnist_bench.runner import session, setup
 from fmnist_bench.storage.find_runs import open_folder
 from fmnist_bench.storage.run_folder import Store
 from fmnist_bench.storage.trial_folder import MODEL, PROBABILITIES, TEST_PROBABILITIES
@@ -73,7 +74,7 @@ def test_the_report_alone_opens_the_test_set_when_the_ensemble_is_fixed(place, m
 
         return load
 
-    monkeypatch.setattr(runner, "load_dataset", watch("runner"))
+    monkeypatch.setattr(setup, "load_dataset", watch("runner"))
     monkeypatch.setattr(opening, "load_dataset", watch("report"))
     runner.run_benchmark("tiny", progress=Progress())
     assert opened == [("runner", "train", False), ("report", "test", True)]

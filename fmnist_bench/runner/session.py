@@ -1,16 +1,13 @@
-"""One call of a benchmark, after everything that the user gave has been checked: search, ensemble, report."""
+"""One call of `run_benchmark`, after everything that the user gave has been checked: search, ensemble, report."""
 
 import contextlib
-import math
-import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from fmnist_bench._utils.environment import command, cores, machine, versions
-from fmnist_bench.config.study import END_SECONDS, Benchmark
+from fmnist_bench.config.study import Benchmark
 from fmnist_bench.data.dataset import Dataset, Split, absolute
 from fmnist_bench.ensemble.choose import choose_ensemble
 from fmnist_bench.ensemble.serving import column_names
@@ -20,83 +17,20 @@ from fmnist_bench.report import mlflow_notes
 from fmnist_bench.report.findings import Findings
 from fmnist_bench.report.gather import report_files, write_report
 from fmnist_bench.report.kept_scores import SCORES
-from fmnist_bench.report.occlusion import MOST_ROWS
 from fmnist_bench.report.opening import open_test_set, predict_kept
+from fmnist_bench.runner.arguments import Options
+from fmnist_bench.runner.end_phase import TEST_ROWS, end_seconds, writing_seconds
+from fmnist_bench.runner.outcome import Outcome
 from fmnist_bench.search.allocation import Clock
 from fmnist_bench.search.loop import Search, SearchSettings, make_study_searches
 from fmnist_bench.search.study import StudySearch
 from fmnist_bench.search.teaching import Teaching
 from fmnist_bench.storage.run_folder import Run
-from fmnist_bench.storage.trial import Trial, best
 from fmnist_bench.tracking.registry import registered_name
 from fmnist_bench.tracking.tracker import Tracker
 from fmnist_bench.trials.local import Workers
 from fmnist_bench.trials.process import GRACE
 from fmnist_bench.trials.stop import stops_on_signal
-
-TEST_ROWS = 10_000  # for the time that predicting them takes; how many there are is unknown until the report
-WRITE_SECONDS = 8.0  # of `END_SECONDS`: figures and pages
-END_CPU_SECONDS = 12.0  # of `END_SECONDS`: they take longer where others use the processor
-NETWORK_SECONDS = 15.0  # to predict the test rows with a network that has not been tried yet
-MORE_MEMBERS = 3  # models of the ensemble that are not the best of their study
-LEAST_CPU, MOST_CROWDING = 0.2, 4.0  # seconds of a fit below which it tells nothing; a bound
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a benchmark is run, beside what it says itself.
-
-    Attributes
-    ----------
-    data_path : Path or None
-        Folder of the data set's files.
-    tracking_uri : str
-        Of MLflow; empty for the database in the folder of results.
-    allow_import : tuple of str
-    weights_dir : str or None
-        Folder with files of pretrained weights.
-    """
-
-    data_path: Path | None = None
-    tracking_uri: str = ""
-    allow_import: tuple[str, ...] = ()
-    weights_dir: str | None = None
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Where a run has left its results, and what was found.
-
-    Attributes
-    ----------
-    folder : Path
-        Holds ``report.html``, ``report.md`` and ``ensemble``.
-    findings : Findings
-    seconds : float
-        Of the budget that were used.
-    stopped : bool
-        Whether Ctrl-C or a signal ended the search.
-    """
-
-    folder: Path
-    findings: Findings = field(repr=False)  # thousands of probabilities
-    seconds: float
-    stopped: bool = False
-
-    def summary(self) -> dict[str, Any]:
-        """What was found in plain types, for JSON: where it is, and the scores of everyone, the ensemble first."""
-        everyone = self.findings.everyone
-        chosen = {who.name: self.findings.scores(who) for who in everyone if who.scored}
-        models = [
-            {"name": name, **{key: float(row.get(key, math.nan)) for key in SCORES}} for name, row in chosen.items()
-        ]
-        return {
-            "folder": str(self.folder),
-            "report": str(self.folder / "report.html"),
-            "ensemble": str(self.folder / "ensemble") if self.findings.ensemble else None,
-            "seconds": self.seconds,
-            "models": models,
-        }
 
 
 class Session:
@@ -155,7 +89,7 @@ class Session:
         self.run.save_state(stopped=search.stop.is_set(), environment=self._environment())
         with open_test_set(self.run, self.options.allow_import, self.progress.message) as opened:
             self._register(tracker)
-            left = partial(self._left, search.studies)
+            left = partial(self.clock.left, writing_seconds(search.studies))
             findings = write_report(self.run, opened, self.run.state["environment"], left)
         self._log(findings, tracker)
         if opened.test is not None and not search.stop.is_set():
@@ -242,7 +176,7 @@ class Session:
             self._show_state(study)
         search.settle()
         with stops_on_signal(search.interrupt):
-            search.loop(lambda: self._end_seconds(studies) + self._teaching_seconds(search))
+            search.loop(lambda: self._end_seconds(search) + self._teaching_seconds(search))
         return search
 
     def _withdraw_damaged(self, tracker: Tracker) -> None:
@@ -262,36 +196,16 @@ class Session:
             accuracy = best[0].result.accuracy if best else None
             self.progress.study_state(search.study.name, counts, accuracy, sum(r.seconds for r in search.records))
 
-    def _end_seconds(self, studies: Sequence[StudySearch]) -> float:
-        """Time that ensemble and report will take, from what the trials have taken on this machine until now.
-
-        Models that the report needs start, load and predict test rows and occluded copies; figures and pages are made.
-        """
-        winners = [record for study in studies for record in study.best(1)]
-        rest = best(
-            [record for study in studies for record in study.best(self.benchmark.ensemble.per_study)[1:]], MORE_MEMBERS
-        )
-        n = len(self.split.validation)
-        ratio = (MOST_ROWS + (n if self.dataset.in_memory else TEST_ROWS)) / n
-        each = [r.fixed_seconds + (ratio - 1) * r.result.predict_seconds for r in (*winners, *rest)]
-        each += [
-            NETWORK_SECONDS
-            for study in studies
-            if study.study.space.trains_network and study.running and not study.best(1)
-        ]
-        report = END_SECONDS + END_CPU_SECONDS * (_crowding(winners) - 1)
-        return report + max(sum(each) / cores(), max(each, default=0.0))
-
-    def _left(self, studies: Sequence[StudySearch]) -> float | None:
-        """Seconds until the budget ends, less what figures and pages take."""
-        return self.clock.left(WRITE_SECONDS * _crowding([record for study in studies for record in study.best(1)]))
-
     def _choose(self, studies: Sequence[StudySearch]) -> None:
         """Choose and save the ensemble of the best trials, if there is any."""
         settings, say, allowed = self.benchmark.ensemble, self.progress.message, self.options.allow_import
         self.run.save_state(given_up=[])  # what an earlier call could not use may be there again
         if records := [record for study in studies for record in study.best(settings.per_study)]:
             choose_ensemble(self.run, records, self.dataset, settings, say, allowed)
+
+    def _end_seconds(self, search: Search) -> float:
+        n_test = len(self.split.validation) if self.dataset.in_memory else TEST_ROWS
+        return end_seconds(search.studies, self.benchmark.ensemble.per_study, len(self.split.validation), n_test)
 
     def _teaching(self, search: Search) -> Teaching | None:
         config = self.benchmark.distill
@@ -307,7 +221,7 @@ class Session:
         """Let the ensemble teach, where the benchmark says so; Ctrl-C leads to the report."""
         if (teaching := self._teaching(search)) is not None:
             with stops_on_signal(search.interrupt):
-                teaching.teach(self._end_seconds(search.studies))
+                teaching.teach(self._end_seconds(search))
 
     def _register(self, tracker: Tracker) -> None:
         """Register the ensemble, if there is any; each of its members is known to load and to predict."""
@@ -330,9 +244,3 @@ class Session:
         tracker.log_summary(scores.pop("ensemble", {}), report_files(self.run), scores)
         tracker.show(partial(mlflow_notes.end, about=self._about(), findings=findings))
         tracker.close("FINISHED" if findings.ensemble else "FAILED")
-
-
-def _crowding(records: Sequence[Trial]) -> float:
-    """How many times longer than alone what computes takes here: by what trials waited for a processor."""
-    waits = [r.result.fit_seconds / r.result.fit_cpu_seconds for r in records if r.result.fit_cpu_seconds > LEAST_CPU]
-    return min(max(statistics.median(waits or [1.0]), 1.0), MOST_CROWDING)

@@ -31,6 +31,7 @@ from fmnist_bench.storage.find_runs import newest_run, open_folder
 from fmnist_bench.storage.run_folder import Store
 from fmnist_bench.storage.trial_folder import MODEL, TEST_PROBABILITIES
 
+PATHS = os.pathsep.join([str(folder) for folder in Path(__file__).parents[2:0:-1]])  # the checkout's, and the tests'
 BENCHMARK = """
 data = "digits"
 valid_size = 0.2
@@ -253,8 +254,7 @@ def test_the_folder_of_weights_reaches_the_trial(arena, tmp_path):
 
 def start(place, *arguments, **environment):
     command = [sys.executable, "-m", "fmnist_bench", *arguments]
-    paths = os.pathsep.join([str(Path(__file__).parent.parent), str(Path(__file__).parent)])
-    env = {**os.environ, "PYTHONPATH": paths, **environment}
+    env = {**os.environ, "PYTHONPATH": PATHS, **environment}
     return subprocess.Popen(command, cwd=place, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
@@ -371,8 +371,7 @@ def test_a_terminal_that_is_closed_ends_the_search_alone(place, arena):
     if not pid:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may have been started by nohup
         os.chdir(place)
-        paths = [str(Path(__file__).parent.parent), str(Path(__file__).parent)]
-        os.environ["PYTHONPATH"] = os.pathsep.join(paths)
+        os.environ["PYTHONPATH"] = PATHS
         command = ["-m", "fmnist_bench", "run", "slow", "--allow-import", "troublemakers"]
         os.execv(sys.executable, [sys.executable, *command])
     reader = threading.Thread(target=lambda: [None for _ in iter(lambda: _read(terminal), b"")], daemon=True)
@@ -540,7 +539,7 @@ def test_the_report_can_be_made_again(copied):
 
 def test_a_call_that_was_cut_off_leaves_no_mixed_report_nor_runs(copied, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("fmnist_bench.session.choose_ensemble", raise_interrupt)
+        patch.setattr("fmnist_bench.runner.session.choose_ensemble", raise_interrupt)
         with pytest.raises(KeyboardInterrupt):
             run_benchmark("tiny", progress=Progress(), trials=4)
     with sqlite3.connect("mlruns/mlflow.db") as database:
