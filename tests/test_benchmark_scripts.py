@@ -1,5 +1,6 @@
 """The scripts that measure for hours build what they measure, and go on where they were stopped."""
 
+import argparse
 import contextlib
 import importlib
 import json
@@ -58,6 +59,17 @@ def test_pretrained_files_and_cards_are_made_of_a_run(script, finished_benchmark
     right, card = load_ensemble(folder).score(test.X, test.y), (folder / "README.md").read_text()
     assert f"Test accuracy: {100 * right:.2f} % of {len(test.y):,} rows" in card
     assert digest_of_file(folder / "manifest.json") in card and "`, seed 0, " in card
+
+
+def test_latency_measures_a_run_s_file_beside_its_ensemble(script, finished_benchmark, tmp_path):
+    latency = script("latency")
+    shutil.copytree(finished_benchmark[0] / "mlruns", tmp_path / "mlruns")
+    options = argparse.Namespace(mlruns=tmp_path / "mlruns", name="all", repeat=1, cores=[0])
+    found = latency.measure(options)
+    assert found["difference"] < 1e-4
+    assert [int(n) for n in found["milliseconds"]] == list(latency.BATCHES)
+    assert all(set(took) == set(latency.WAYS) for took in found["milliseconds"].values())
+    assert sum(line.startswith("| 1 | ") for line in latency.report([found], {"processor": "any"})) == 3
 
 
 def test_gan_paired_builds_its_contestants(script, tmp_path):
