@@ -35,8 +35,8 @@ def ask(search, box=math.inf):
     return proposal and search.ask(proposal)
 
 
-def answer(search, run, ask, accuracy=0.5, status="complete", seconds=1.0, schedule_share=1.0):
-    result = TrialResult(status, accuracy=accuracy, log_loss=1.0, fit_seconds=seconds, schedule_share=schedule_share)
+def answer(search, run, ask, accuracy=0.5, status="complete", seconds=1.0, **result):
+    result = TrialResult(status, accuracy=accuracy, log_loss=1.0, fit_seconds=seconds, **result)
     record = replace(ask, result=result, seconds=seconds)
     run.save_record(record)
     search.tell(record)

@@ -29,15 +29,17 @@ def box_seconds(span: float) -> float:
     return max(BOX_SHARE * span, LEAST_BOX)
 
 
-def has_room(box: float, epoch_seconds: float) -> bool:
+def has_room(box: float, epoch_seconds: float, embed_seconds: float = 0.0) -> bool:
     """Whether a network learns enough in its `box` of seconds to be compared on all train rows.
+
+    `embed_seconds` are those that its frozen part has to compute first.
 
     Examples
     --------
-    >>> has_room(36.0, 90.0), has_room(36.0, 2.0)
-    (False, True)
+    >>> has_room(36.0, 90.0), has_room(36.0, 2.0), has_room(36.0, 2.0, 35.0)
+    (False, True, False)
     """
-    return box >= LEAST_EPOCHS * epoch_seconds
+    return box >= embed_seconds + LEAST_EPOCHS * epoch_seconds
 
 
 def minutes_for_augmentation(epoch_seconds: float) -> int:

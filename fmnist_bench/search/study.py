@@ -177,8 +177,8 @@ class StudySearch:
         """Whether the run is long enough to try more of a network than its first look."""
         if not self.is_network or math.isinf(box):
             return True
-        epoch = (self.plain or self).epoch_seconds()
-        return epoch > 0 and has_room(box, epoch)
+        network = self.plain or self
+        return (epoch := network.epoch_seconds()) > 0 and has_room(box, epoch, network.embed_seconds())
 
     def _on_all_rows(self, box: float) -> Iterator[Trial]:
         """The best configuration on all train rows."""
@@ -244,9 +244,19 @@ class StudySearch:
 
         From the trial of most epochs, the last of these: the fewer there are, the more of its seconds built a graph.
         """
-        searched = [r for r in self.records if r.is_complete and r.phase != TRAIN and EPOCHS in r.fidelity]
-        longest = max(reversed(searched), key=_epochs, default=None)
-        return 0.0 if longest is None else longest.result.fit_seconds / _epochs(longest)
+        longest = max(reversed(self._searched()), key=_epochs, default=None)
+        if longest is None:
+            return 0.0
+        return (longest.result.fit_seconds - longest.result.embed_seconds) / _epochs(longest)
+
+    def embed_seconds(self) -> float:
+        """Seconds that a frozen part takes for all train rows; a trial that found what it computed says less."""
+        shares = ((r.result.embed_seconds, r.fidelity.get(ROWS, 1.0)) for r in self._searched())
+        return max((seconds / rows for seconds, rows in shares), default=0.0)
+
+    def _searched(self) -> list[Trial]:
+        """Trials of look and search that made epochs."""
+        return [r for r in self.records if r.is_complete and r.phase != TRAIN and EPOCHS in r.fidelity]
 
     def why_not_begun(self, box: float) -> str:
         """Say why no trial was begun."""

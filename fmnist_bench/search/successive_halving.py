@@ -90,13 +90,15 @@ class SuccessiveHalving:
         """Accuracy that the best configuration is likely to have on the top rung; 0 where none has completed.
 
         Errors fall with a power of what a model learns from (Hestness et al., "Deep Learning Scaling is Predictable,
-        Empirically", 2017).
+        Empirically", 2017). A network that its limit left a part of its schedule has learnt from as much less.
         """
-        errors = [
-            (1 - (t.accuracy or 0.0)) * (self.work[t.rung if t.rung >= 0 else self.top] / self.work[self.top]) ** GAIN
-            for t in self.complete
-        ]
+        errors = [(1 - (t.accuracy or 0.0)) * self._work_done(t) ** GAIN for t in self.complete]
         return 1 - min(errors, default=1.0)
+
+    def _work_done(self, trial: Trial) -> float:
+        """What a trial has learnt from, relative to the top rung."""
+        of_rung = self.work[trial.rung if trial.rung >= 0 else self.top]
+        return of_rung * trial.result.schedule_share / self.work[self.top]
 
     def seconds(self, config: Hashable | None, rung: int) -> float:
         """Seconds that a trial is likely to take, 0 where nothing is known; `config` None is a new configuration."""

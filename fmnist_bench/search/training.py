@@ -88,7 +88,7 @@ def plan_training(
     if chosen is None or left < LEAST_TRAINING:
         return []
     record = chosen.best(1)[0]
-    seconds = max(left - record.fixed_seconds, 1.0)
+    seconds = max(left - record.fixed_seconds - chosen.embed_seconds(), 1.0)
     n, each, epochs = share_out(seconds / max(chosen.epoch_seconds(), 1e-9), places, speedup)
     wanted = [(chosen, *found, _rung(chosen, epochs)) for found in choose_configurations(chosen, n, seed)]
     return _share_out(wanted, now, left, places, each)

@@ -39,6 +39,8 @@ class TrialResult:
         Wall-clock time of training, and of predicting the validation rows from their pixels.
     fit_cpu_seconds : float
         Time of all processors that training took.
+    embed_seconds : float
+        Part of `fit_seconds` that grows with the rows, but not with the epochs: that of a network's frozen part.
     peak_memory : int
         Largest resident size of the process, bytes.
     schedule_share : float
@@ -62,6 +64,7 @@ class TrialResult:
     fit_seconds: float = 0.0
     predict_seconds: float = 0.0
     fit_cpu_seconds: float = 0.0
+    embed_seconds: float = 0.0
     peak_memory: int = 0
     schedule_share: float = 1.0
     history: Mapping[str, list[float]] = field(default_factory=dict)

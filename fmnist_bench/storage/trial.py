@@ -114,7 +114,8 @@ class Trial:
     @property
     def whole_seconds(self) -> float:
         """Seconds that the trial would have taken with a complete schedule."""
-        return self.seconds + self.result.fit_seconds * (1 / self.result.schedule_share - 1)
+        in_epochs = self.result.fit_seconds - self.result.embed_seconds
+        return self.seconds + in_epochs * (1 / self.result.schedule_share - 1)
 
     @property
     def fixed_seconds(self) -> float:
@@ -145,8 +146,8 @@ def read_record(folder: Path) -> Trial | None:
         return None
     result = record.result
     complete = result.status != "complete" or None not in (result.accuracy, result.log_loss)
-    times = (record.seconds, record.ended, result.fit_seconds, result.predict_seconds, result.fit_cpu_seconds)
-    timed = all(0 <= seconds < math.inf for seconds in times)
+    took = (result.fit_seconds, result.predict_seconds, result.fit_cpu_seconds, result.embed_seconds)
+    timed = all(0 <= seconds < math.inf for seconds in (record.seconds, record.ended, *took))
     placed = (record.study, str(record.number)) == (folder.parent.name, folder.name)
     return record if placed and complete and timed and record.status in STATUSES else None
 

@@ -123,6 +123,7 @@ def _scored(pipeline: Pipeline, X: NDArray[np.uint8], y: NDArray[np.int64]) -> T
         log_loss=float(log_loss(y, _normalized(probabilities), labels=pipeline.classes_)),
         valid_probabilities=probabilities,
         predict_seconds=seconds,
+        embed_seconds=float(getattr(pipeline.model_, "embed_seconds_", 0.0)),
         schedule_share=float(share),
     )
 

@@ -325,3 +325,13 @@ def test_an_epoch_costs_what_it_took_in_the_trial_of_most_epochs(run):
     assert search.epoch_seconds() == pytest.approx(10.0), "six epochs of all rows"
     search.records.append(replace(search.records[0], number=2))
     assert search.epoch_seconds() == pytest.approx(10.0), "of fewer epochs, though later"
+
+
+def test_a_frozen_part_computes_on_the_rows_before_there_are_epochs(run):
+    search = network(run)
+    answer(search, run, search.ask(search.look(60.0)), seconds=30.0, embed_seconds=20.0)
+    assert (search.epoch_seconds(), search.embed_seconds()) == (10.0, 40.0), "two epochs of half of the rows"
+    assert not search.has_room(47.0)
+    assert search.has_room(48.0)
+    answer(search, run, ask(search), seconds=60.0)
+    assert search.embed_seconds() == 40.0, "that trial found in a file what had been computed"

@@ -12,8 +12,9 @@ def key(name):
     return Trial("svm", parameters={"C": name}).config
 
 
-def end(halving, name, rung, accuracy, seconds=1.0, fixed=0.0):
-    result = TrialResult("timeout" if accuracy is None else "complete", accuracy=accuracy, fit_seconds=seconds - fixed)
+def end(halving, name, rung, accuracy, seconds=1.0, fixed=0.0, share=1.0):
+    status, fit_seconds = "timeout" if accuracy is None else "complete", seconds - fixed
+    result = TrialResult(status, accuracy=accuracy, fit_seconds=fit_seconds, schedule_share=share)
     halving.end(Trial("svm", parameters={"C": name}, result=result, seconds=seconds, rung=rung))
 
 
@@ -43,6 +44,8 @@ def test_promise_counts_what_is_left_to_learn_from():
     assert halving.promise() == pytest.approx(1 - 0.11 * 0.25**GAIN)
     end(halving, "c", AS_IT_STANDS, 0.96)
     assert halving.promise() == pytest.approx(0.96)
+    end(halving, "d", 0, 0.95, share=0.5)
+    assert halving.promise() == pytest.approx(1 - 0.05 * 0.125**GAIN), "half of the schedule of a quarter"
 
 
 def test_the_best_is_that_of_the_highest_rung_that_any_has_completed():

@@ -20,6 +20,7 @@ def test_parameters_are_a_key_however_json_writes_them():
 def test_seconds_of_a_short_schedule_are_told_for_the_whole_one():
     half = replace(TRIAL, result=replace(TRIAL.result, schedule_share=0.5))
     assert (TRIAL.whole_seconds, half.whole_seconds, half.fixed_seconds) == (12.0, 22.0, 2.0)
+    assert replace(half, result=replace(half.result, embed_seconds=4.0)).whole_seconds == 18.0, "rows are seen once"
 
 
 def test_what_did_not_complete_has_no_accuracy():

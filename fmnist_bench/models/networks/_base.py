@@ -99,6 +99,8 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
         trained on, and without the mirror images of `flip_average`.
     flip_average_ : bool
         Whether the deadline left time for the mirror images of `flip_average`.
+    embed_seconds_ : float
+        Seconds that a frozen part, where there is one, computed on the rows before the first step.
     seconds_before_ : float
         Seconds that the part of the training took that a `checkpoint` held; 0 without one.
     schedule_share_ : float
@@ -232,7 +234,10 @@ class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: 
             keras.utils.set_random_seed(seeds[0])
             self.network_ = self._build_network(images)
             augment = Augment(self.flip, self.shift, self.erase)
-            batches = Batches(self._embed(images), targets, batch_size, augment, seeds[1], weights)
+            embedding = time.monotonic()
+            seen = self._embed(images)
+            self.embed_seconds_ = time.monotonic() - embedding
+            batches = Batches(seen, targets, batch_size, augment, seeds[1], weights)
             valid = self._check_valid(validation_data, len(images))
             keras.utils.set_random_seed(seeds[1])  # features that were found in a file have drawn no random numbers
             n_predicted = 0 if validation_data is None else len(np.asarray(validation_data[1]))

@@ -15,7 +15,7 @@ from keras.src.legacy.saving import legacy_h5_format
 from sklearn.base import clone
 
 from fmnist_bench._utils import cache
-from fmnist_bench.models.networks import _weights, transfer
+from fmnist_bench.models.networks import _checkpoint, _weights, transfer
 from fmnist_bench.models.networks._backbones import BACKBONES, ToBackbone, load_backbone
 from fmnist_bench.models.networks._torch_weights import MAGIC, read_torch_weights
 from fmnist_bench.models.networks._weights import NoWeights, find_weights
@@ -133,10 +133,29 @@ def test_it_learns_is_saved_and_repeats(digits, lite0_file, unfreeze, tmp_path, 
     assert model.history_["valid_accuracy"][-1] > 0.6
     assert list(tmp_path.glob("*.npy")), "what the frozen part made is kept"
     again = clone(model).fit(X, y, validation_data=(X, y))
+    assert 0 < again.embed_seconds_ < model.embed_seconds_
     assert np.array_equal(again.predict_proba(X), model.predict_proba(X))
     save_model(model.set_params(cache_dir=None), tmp_path / "model.skops")
     loaded = load_model(tmp_path / "model.skops")
     assert np.allclose(loaded.predict_proba(X), model.predict_proba(X), atol=1e-5)
+
+
+def test_a_training_that_was_stopped_goes_on(digits, lite0_file, tmp_path, monkeypatch):
+    monkeypatch.setattr(_checkpoint, "SAVE_SECONDS", 0.0)
+    X, y = digits.X[:64], digits.y[:64]
+    model, how = small(unfreeze=1, epochs=3, precision="float32"), {"validation_data": (X, y)}
+    whole = clone(model).fit(X, y, **how).predict_proba(X)
+
+    def stop_after_two(step, score):
+        if step == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        clone(model).fit(X, y, monitor=stop_after_two, checkpoint=tmp_path / "training.npz", **how)
+    again = clone(model).fit(X, y, checkpoint=tmp_path / "training.npz", **how)
+    np.testing.assert_allclose(again.predict_proba(X), whole, atol=1e-6)
+    assert again.history_["step"] == [1, 2, 3]
+    assert again.seconds_before_ > 0
 
 
 def test_features_are_rounded_in_files_alone(digits, embedder, tmp_path):
