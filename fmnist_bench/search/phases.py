@@ -17,7 +17,7 @@ from fmnist_bench.search.training import (
     resume_training,
 )
 from fmnist_bench.storage.results import PREPARATION
-from fmnist_bench.storage.trial import TRAIN, Trial
+from fmnist_bench.storage.trial import LOOK, TRAIN, Trial
 from fmnist_bench.trials.local import Workers
 
 LIMIT_FACTOR, LEAST_LIMIT = 3.0, 30.0  # times what is expected, and seconds, that a trial may take
@@ -74,18 +74,21 @@ class Phases:
             return None
         if left is None or self.is_counted:
             return self._next_counted(math.inf if left is None else left)
-        span = (self.clock.budget or 0.0) - reserve
-        if (found := self._look(left, span)) is not None:
+        box = box_seconds((self.clock.budget or 0.0) - reserve)
+        if (found := self._look(left, box)) is not None:
             return found
         if not self._trains_networks():
-            return self._search(left, span)
+            return self._search(left, left if self._trained() else box)
         network = choose_study(self.studies)
-        short = network is not None and not network.has_room(box_seconds(span))
-        found = self._search(self._before_training(reserve), span, short)
+        short = network is not None and not network.has_room(box)
+        before = self._before_training(reserve)
+        found = self._search(before, box, short)
         best = max(self.studies, key=lambda search: search.promise)
         if found is None and not best.is_network:
-            found = self._compare(FIRST_SHARE * left, span, [best])
-        return found or self._train(left) or self._beside_training(left, span)
+            found = self._compare(FIRST_SHARE * left, box, [best])
+        if found is None and before > 0 and self._is_looking():  # it is open which network is trained
+            return None
+        return found or self._train(left) or self._beside_training(left, box)
 
     def _next_counted(self, left: float) -> Chosen | None:
         """Choose a study with the fewest trials, slow and quick ones as in `_look`; each gets as many."""
@@ -108,13 +111,12 @@ class Phases:
             found = [(search, trial) for search, trial in found if trial.number != PREPARATION]
         return found
 
-    def _look(self, left: float, span: float) -> Chosen | None:
+    def _look(self, left: float, box: float) -> Chosen | None:
         """Choose the next first look: one worker takes the slow families, the others the quick ones.
 
         So there is an ensemble within the first minute. The quick ones come first with one worker, and where a network
         would not end.
         """
-        box = box_seconds(span)
         looks = [(search, trial) for search in self.studies if (trial := search.look(box)) is not None]
         quick = self._wants_quick() or left < box
         return min(looks, key=lambda pair: pair[0].study.space.is_quick != quick, default=None)
@@ -147,28 +149,28 @@ class Phases:
             record.phase == TRAIN and record.is_complete for s in self.studies for record in s.records
         )
 
-    def _search(self, left: float, span: float, short: bool = False) -> Chosen | None:
+    def _search(self, left: float, box: float, short: bool = False) -> Chosen | None:
         """Choose what is likely to end in time: first each family on all rows, then by what the studies promise.
 
         A `short` run compares the families beside the network that it is going to train, and that is all.
         """
         to_be_trained = choose_study(self.studies) if short else None
-        found = self._compare(left, span, [search for search in self.studies if search is not to_be_trained])
+        found = self._compare(left, box, [search for search in self.studies if search is not to_be_trained])
         if short or found is not None:
             return found
-        pairs = self._proposals(self.studies, left, box_seconds(span))
+        pairs = self._proposals(self.studies, left, box)
         if not pairs:
             return None
         ready = {search.study.name: (search, trial) for search, trial in pairs}
         claims = [search.claim(ready=search.study.name in ready) for search in self.studies]
         return ready[self.studies[next_study(claims)].study.name]
 
-    def _compare(self, left: float, span: float, among: Sequence[StudySearch]) -> Chosen | None:
+    def _compare(self, left: float, box: float, among: Sequence[StudySearch]) -> Chosen | None:
         """Choose the most promising family that is to be tried on all rows.
 
         In a run of a few minutes a network may make less of them than the best family: that one has half of the time.
         """
-        first = self._proposals(among, left, box_seconds(span), StudySearch.compare)
+        first = self._proposals(among, left, box, StudySearch.compare)
         return max(first, key=lambda pair: pair[0].promise, default=None)
 
     def _train(self, left: float) -> Chosen | None:
@@ -177,18 +179,23 @@ class Phases:
             return None
         return self._trainings.pop(0) if self._trainings[0][1].places <= self.free_places() else None
 
-    def _beside_training(self, left: float, span: float) -> Chosen | None:
+    def _beside_training(self, left: float, box: float) -> Chosen | None:
         """Choose what uses places that the train phase leaves free, or that the next training waits for.
 
         Where too little time is left for any training, that is all of them.
         """
         if self._trainings:
-            return self._search(WAITED * self._wait_for(self._trainings[0][1].places), span, short=True)
-        return self._search(left, span) if self._knows_network() else None
+            return self._search(WAITED * self._wait_for(self._trainings[0][1].places), box, short=True)
+        return self._search(left, box) if self._knows_network() else None
 
     def _knows_network(self) -> bool:
         """Whether a network has had its look; else the look goes on."""
         return any(search.is_network and search.best(1) for search in self.studies)
+
+    def _is_looking(self) -> bool:
+        """Whether a network is having its look."""
+        running = [trial for search in self.studies if search.is_network for trial in search.running.values()]
+        return any(trial.phase == LOOK for trial in running)
 
     def _plan(self, left: float) -> bool:
         """Decide which networks are trained, and write it down before they are."""

@@ -6,9 +6,10 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from fmnist_bench.config.fidelity import EPOCHS, ROWS
+from fmnist_bench.config.fidelity import ROWS
 from fmnist_bench.config.study import Study
 from fmnist_bench.search.allocation import StudyClaim
+from fmnist_bench.search.epochs import embed_seconds, epoch_seconds
 from fmnist_bench.search.plan import has_room, minutes_for_augmentation
 from fmnist_bench.search.sampler import Sampler
 from fmnist_bench.search.successive_halving import AS_IT_STANDS, MORE, SuccessiveHalving
@@ -143,8 +144,9 @@ class StudySearch:
 
     @property
     def is_compared(self) -> bool:
-        """Whether a trial on all train rows has begun."""
-        return self.first_rung != 0 or self.halving.reached(self.full_rung)
+        """Whether a trial on all train rows has begun, or a network of the train phase has learnt from them."""
+        trained = any(record.phase == TRAIN and record.is_complete for record in self.records)
+        return trained or self.first_rung != 0 or self.halving.reached(self.full_rung)
 
     @property
     def full_rung(self) -> int:
@@ -177,8 +179,8 @@ class StudySearch:
         """Whether the run is long enough to try more of a network than its first look."""
         if not self.is_network or math.isinf(box):
             return True
-        network = self.plain or self
-        return (epoch := network.epoch_seconds()) > 0 and has_room(box, epoch, network.embed_seconds())
+        records = (self.plain or self).records
+        return (epoch := epoch_seconds(records)) > 0 and has_room(box, epoch, embed_seconds(records))
 
     def _on_all_rows(self, box: float) -> Iterator[Trial]:
         """The best configuration on all train rows."""
@@ -239,28 +241,9 @@ class StudySearch:
             seconds = self.plain.halving.seconds(None if config is None else _of_model(config), rung)
         return seconds if self._limit(box, rung) is None else min(seconds, box)
 
-    def epoch_seconds(self) -> float:
-        """Seconds that an epoch of all train rows takes with one place; 0 where no trial is complete.
-
-        From the trial of most epochs, the last of these: the fewer there are, the more of its seconds built a graph.
-        """
-        longest = max(reversed(self._searched()), key=_epochs, default=None)
-        if longest is None:
-            return 0.0
-        return (longest.result.fit_seconds - longest.result.embed_seconds) / _epochs(longest)
-
-    def embed_seconds(self) -> float:
-        """Seconds that a frozen part takes for all train rows; a trial that found what it computed says less."""
-        shares = ((r.result.embed_seconds, r.fidelity.get(ROWS, 1.0)) for r in self._searched())
-        return max((seconds / rows for seconds, rows in shares), default=0.0)
-
-    def _searched(self) -> list[Trial]:
-        """Trials of look and search that made epochs."""
-        return [r for r in self.records if r.is_complete and r.phase != TRAIN and EPOCHS in r.fidelity]
-
     def why_not_begun(self, box: float) -> str:
         """Say why no trial was begun."""
-        if self.plain is not None and not self.has_room(box) and (epoch := self.plain.epoch_seconds()):
+        if self.plain is not None and not self.has_room(box) and (epoch := epoch_seconds(self.plain.records)):
             return f"needs a budget of about {minutes_for_augmentation(epoch)} min"
         return "the time was over before its turn"
 
@@ -347,11 +330,6 @@ def _key(trial: Trial) -> Hashable:
 def _of_model(config: Config) -> Config:
     """Leave out the parameters of an augmentation."""
     return frozenset(pair for pair in config if not pair[0].startswith("augment"))
-
-
-def _epochs(record: Trial) -> float:
-    """Epochs of all train rows that a trial has made."""
-    return float(record.fidelity.get(ROWS, 1.0) * record.fidelity[EPOCHS] * record.result.schedule_share)
 
 
 def _counts(record: Trial) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 from fmnist_bench.config.fidelity import EPOCHS
 from fmnist_bench.config.study import SEED
+from fmnist_bench.search.epochs import embed_seconds, epoch_seconds
 from fmnist_bench.search.plan import LEAST_TRAINING, LONGEST, rung_for, share_out
 from fmnist_bench.search.study import StudySearch
 from fmnist_bench.storage.trial import TRAIN, Trial
@@ -88,8 +89,8 @@ def plan_training(
     if chosen is None or left < LEAST_TRAINING:
         return []
     record = chosen.best(1)[0]
-    seconds = max(left - record.fixed_seconds - chosen.embed_seconds(), 1.0)
-    n, each, epochs = share_out(seconds / max(chosen.epoch_seconds(), 1e-9), places, speedup)
+    seconds = max(left - record.fixed_seconds - embed_seconds(chosen.records), 1.0)
+    n, each, epochs = share_out(seconds / max(epoch_seconds(chosen.records), 1e-9), places, speedup)
     wanted = [(chosen, *found, _rung(chosen, epochs)) for found in choose_configurations(chosen, n, seed)]
     return _share_out(wanted, now, left, places, each)
 

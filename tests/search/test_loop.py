@@ -8,10 +8,10 @@ from types import SimpleNamespace
 from scenes import answer, make_run, network
 
 from fmnist_bench.cli import main
+from fmnist_bench.config.fidelity import EPOCHS
 from fmnist_bench.progress.displays import Progress
 from fmnist_bench.search.allocation import Clock
 from fmnist_bench.search.loop import Search
-from fmnist_bench.search.study import EPOCHS
 from fmnist_bench.storage.find_runs import newest_run, open_folder
 from fmnist_bench.storage.results import TrialResult
 from fmnist_bench.storage.trial import TRAIN, Trial

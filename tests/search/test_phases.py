@@ -9,6 +9,7 @@ from scenes import KNOWN, LEVELS, answer, make, make_run, network
 from fmnist_bench.progress.displays import Progress
 from fmnist_bench.search.allocation import Clock
 from fmnist_bench.search.loop import Search
+from fmnist_bench.search.plan import box_seconds
 from fmnist_bench.storage.trial import LOOK, SEARCH, TRAIN, Trial
 
 
@@ -146,12 +147,34 @@ def test_when_networks_are_trained_the_search_goes_on_with_what_is_left(run):
     assert (search, proposal.phase) == (svm, SEARCH)
 
 
+def test_a_network_that_needs_no_more_time_leaves_it_to_the_search(run):
+    cnn = network(run)
+    loop = make_loop(run, [cnn], 600.0, spent=200.0)
+    answer(cnn, run, begin(loop)[2], accuracy=0.9, seconds=100.0)
+    assert not cnn.has_room(box_seconds(600.0))
+    answer(cnn, run, begin(loop)[2], accuracy=0.95, seconds=5.0)
+    _, proposal, _ = begin(loop)
+    assert (proposal.phase, proposal.new) == (SEARCH, True), "though it has room for no more than a look"
+    assert proposal.limit == pytest.approx(400.0, abs=5.0)
+
+
+def test_no_network_is_trained_while_another_one_has_its_look(run):
+    cnn, other = network(run), network(run)
+    other.study = replace(other.study, space=replace(other.study.space, name="other"))
+    loop = make_loop(run, [cnn, other], 600.0, spent=60.0)
+    (_, _, first), (_, _, second) = begin(loop), begin(loop)
+    answer(cnn, run, first, accuracy=0.8, seconds=100.0)
+    assert begin(loop) is None
+    answer(other, run, second, accuracy=0.9, seconds=100.0)
+    assert (begin(loop)[0], loop.phases._trainings) == (other, []), "the better one has all places"
+
+
 def test_a_short_run_does_not_look_again_at_the_network_that_it_trains(run):
     cnn, svm = two_studies(run)
     cnn._enqueue({"model__learning_rate": 0.2}, "two", 0)
     short, long = (make_loop(run, [cnn, svm], budget, spent=60.0) for budget in (600.0, 3600.0))
     look(run, short)
-    found = [loop.phases._search(300.0, loop.clock.budget, loop is short) for loop in (short, long)]
+    found = [loop.phases._search(300.0, box_seconds(loop.clock.budget), loop is short) for loop in (short, long)]
     assert [search for search, _ in found] == [svm, cnn]
 
 

@@ -9,6 +9,7 @@ from scenes import KNOWN, LEVELS, answer, ask, make, make_run, network
 
 from fmnist_bench.config.space import Range, Spec
 from fmnist_bench.config.study import DefaultConfiguration
+from fmnist_bench.search.epochs import embed_seconds, epoch_seconds
 from fmnist_bench.search.optuna_sampler import OptunaSampler
 from fmnist_bench.search.plan import LEAST_EPOCHS
 from fmnist_bench.search.study import STALE, StudySearch
@@ -234,7 +235,7 @@ def test_in_a_short_run_a_network_has_its_look_alone(run):
     search = network(run)
     assert search.search(1000.0, 20.0).rung == 0, "what waits is tried before it is known what an epoch costs"
     answer(search, run, search.ask(search.look(20.0)), accuracy=0.8, seconds=20.0)
-    assert search.search(1000.0, LEAST_EPOCHS * search.epoch_seconds() - 1) is None
+    assert search.search(1000.0, LEAST_EPOCHS * epoch_seconds(search.records) - 1) is None
     longer = search.search(1000.0, 150.0)
     assert (longer.rung, longer.seconds, longer.limit) == (1, 120.0, 150.0)
     assert search.search(1000.0, 110.0).seconds == 110.0, "its schedule is compressed"
@@ -270,7 +271,7 @@ def test_an_augmentation_learns_once_there_is_a_result_without_it(run):
 def test_a_network_s_augmentation_does_not_learn_in_a_short_run(run):
     plain = network(run)
     answer(plain, run, plain.ask(plain.look(20.0)), accuracy=0.8, seconds=20.0)
-    box = LEAST_EPOCHS * plain.epoch_seconds()
+    box = LEAST_EPOCHS * epoch_seconds(plain.records)
     assert beside(plain, run).search(1000.0, box - 1) is None
     assert beside(plain, run).search(1000.0, box).number == PREPARATION
 
@@ -318,20 +319,22 @@ def test_a_study_whose_last_trials_gained_nothing_is_stale(run):
 
 def test_an_epoch_costs_what_it_took_in_the_trial_of_most_epochs(run):
     search = network(run)
-    assert search.epoch_seconds() == 0.0
+    assert epoch_seconds(search.records) == 0.0
     answer(search, run, search.ask(search.look(60.0)), seconds=30.0, schedule_share=0.5)
-    assert search.epoch_seconds() == pytest.approx(60.0), "half of two epochs of half of the rows"
+    assert epoch_seconds(search.records) == pytest.approx(60.0), "half of two epochs of half of the rows"
     answer(search, run, ask(search), seconds=60.0)
-    assert search.epoch_seconds() == pytest.approx(10.0), "six epochs of all rows"
+    assert epoch_seconds(search.records) == pytest.approx(10.0), "six epochs of all rows"
     search.records.append(replace(search.records[0], number=2))
-    assert search.epoch_seconds() == pytest.approx(10.0), "of fewer epochs, though later"
+    assert epoch_seconds(search.records) == pytest.approx(10.0), "of fewer epochs, though later"
 
 
 def test_a_frozen_part_computes_on_the_rows_before_there_are_epochs(run):
     search = network(run)
     answer(search, run, search.ask(search.look(60.0)), seconds=30.0, embed_seconds=20.0)
-    assert (search.epoch_seconds(), search.embed_seconds()) == (10.0, 40.0), "two epochs of half of the rows"
+    assert (epoch_seconds(search.records), embed_seconds(search.records)) == (10.0, 40.0), (
+        "two epochs of half of the rows"
+    )
     assert not search.has_room(47.0)
     assert search.has_room(48.0)
     answer(search, run, ask(search), seconds=60.0)
-    assert search.embed_seconds() == 40.0, "that trial found in a file what had been computed"
+    assert embed_seconds(search.records) == 40.0, "that trial found in a file what had been computed"

@@ -6,10 +6,11 @@ from dataclasses import replace
 import pytest
 from scenes import answer, make_run, network
 
+from fmnist_bench.config.fidelity import EPOCHS
 from fmnist_bench.config.space import Range, Spec
 from fmnist_bench.config.study import SEED
 from fmnist_bench.search.optuna_sampler import OptunaSampler
-from fmnist_bench.search.study import EPOCHS, StudySearch
+from fmnist_bench.search.study import StudySearch
 from fmnist_bench.search.successive_halving import AS_IT_STANDS
 from fmnist_bench.search.training import as_planned, choose_study, plan_training, resume_training
 from fmnist_bench.storage.results import PREPARATION, PREPARED, TrialResult
