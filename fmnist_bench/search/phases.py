@@ -78,7 +78,7 @@ class Phases:
         if (found := self._look(left, box)) is not None:
             return found
         if not self._trains_networks():
-            return self._search(left, left if self._trained() else box)
+            return self._search(left, max(left, box) if self._trained() else box)
         network = choose_study(self.studies)
         short = network is not None and not network.has_room(box)
         before = self._before_training(reserve)

@@ -156,6 +156,9 @@ def test_a_network_that_needs_no_more_time_leaves_it_to_the_search(run):
     _, proposal, _ = begin(loop)
     assert (proposal.phase, proposal.new) == (SEARCH, True), "though it has room for no more than a look"
     assert proposal.limit == pytest.approx(400.0, abs=5.0)
+    late = make_loop(run, [cnn], 600.0, spent=570.0)
+    late.phases._plans = 1
+    assert late.phases.next(0.0) is None, "a look takes longer than what is left"
 
 
 def test_no_network_is_trained_while_another_one_has_its_look(run):
