@@ -133,8 +133,15 @@ def used_gpus() -> list[str]:
 
 
 def command() -> str:
-    """Command line of this process, without what is secret in an address."""
-    return " ".join(["python -m fmnist_bench", *map(without_secrets, sys.argv[1:])])
+    """Command line of this process, without what is secret in an address; "from Python" where a notebook calls."""
+    program = Path(sys.argv[0])
+    if program.stem == "fmnist-bench" or program.parts[-2:] == ("fmnist_bench", "__main__.py"):
+        called = "python -m fmnist_bench"
+    elif program.suffix == ".py" and "ipykernel" not in str(program):
+        called = f"python {program.name}"
+    else:
+        return "from Python"
+    return " ".join([called, *map(without_secrets, sys.argv[1:])])
 
 
 def machine() -> dict[str, str]:

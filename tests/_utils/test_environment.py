@@ -136,13 +136,26 @@ def test_a_driver_that_fails_leaves_the_gpu_out(driver, monkeypatch):
     assert "GPU" not in machine()
 
 
-def test_the_command_says_no_password(monkeypatch):
-    monkeypatch.setattr("sys.argv", ["x", "run", "all", "--tracking-uri", "https://me:secret@host:5000/a@b"])
-    assert command() == "python -m fmnist_bench run all --tracking-uri https://host:5000/a@b"
-    monkeypatch.setattr(
-        "sys.argv", ["x", "report", "a/b/", "--tracking-uri", "postgresql://host/db?user=me&password=x"]
-    )
-    assert command() == "python -m fmnist_bench report a/b/ --tracking-uri postgresql://host/db?user=me"
+PROGRAM = "/lib/fmnist_bench/__main__.py"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([PROGRAM, "run", "all"], "python -m fmnist_bench run all"),
+        (["/bin/fmnist-bench", "list"], "python -m fmnist_bench list"),
+        (["studies/mine.py", "--seed", "3"], "python mine.py --seed 3"),
+        (["/lib/ipykernel_launcher.py", "-f", "kernel.json"], "from Python"),
+        (["/lib/ipykernel/__main__.py"], "from Python"),
+        (["-c"], "from Python"),
+        ([""], "from Python"),
+        ([PROGRAM, "ui", "--tracking-uri", "https://me:x@host:5/a@b"], "ui --tracking-uri https://host:5/a@b"),
+        ([PROGRAM, "ui", "postgresql://host/db?user=me&password=x"], "ui postgresql://host/db?user=me"),
+    ],
+)
+def test_the_command_is_that_of_the_program_and_says_no_password(monkeypatch, arguments, said):
+    monkeypatch.setattr("sys.argv", arguments)
+    assert command().removeprefix("python -m fmnist_bench ") == said.removeprefix("python -m fmnist_bench ")
 
 
 def test_a_repository_around_the_package_that_is_not_its_own_has_no_say(tmp_path, monkeypatch):
