@@ -15,6 +15,7 @@ Run it on an idle machine.
 """
 
 import argparse
+import functools
 import json
 import sys
 from collections.abc import Iterator
@@ -106,9 +107,15 @@ def prepare(work: Path, rows: int | None) -> Path:
     return folder
 
 
+@functools.cache
+def here() -> dict[str, str]:
+    """Give machine and revision, asked once: the page that a measurement changes would make the tree a dirty one."""
+    return machine()
+
+
 def place(name: str, options: argparse.Namespace) -> Path:
     """File of one measurement on this machine at this revision."""
-    about = machine()
+    about = here()
     words = f"{about['processor']} {about.get('revision', '')}".replace("/", "-").replace(",", "").split()
     what = [f"{options.minutes:g}m", str(options.seed), name, *(["kill"] if options.kill else [])]
     what += [] if options.rows is None else [f"{options.rows}rows"]
@@ -123,7 +130,7 @@ def is_measured(path: Path) -> bool:
 def one(name: str, options: argparse.Namespace, data: Path) -> dict[str, Any]:
     """Measure one peer, or say why it cannot run."""
     peer = PEERS[name]
-    about = {"peer": name, "minutes": options.minutes, "seed": options.seed, "kill": options.kill, **machine()}
+    about = {"peer": name, "minutes": options.minutes, "seed": options.seed, "kill": options.kill, **here()}
     about |= {"rows": len(np.load(data / "y_train.npy", mmap_mode="r"))}
     try:
         python = interpreter(peer.name, options.work / "environments", options.freeze)
