@@ -15,6 +15,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -67,10 +68,11 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     from fmnist_bench.storage.find_runs import newest_run, open_folder
 
     run = open_folder(newest_run(options.name, options.mlruns))
-    ensemble, file = load_ensemble(run.ensemble_folder), options.mlruns / "latency.onnx"
+    ensemble = load_ensemble(run.ensemble_folder)
     X = load_dataset(run.state["data"], path=run.state["data_path"], subset="train").X[: max(BATCHES)]
-    agreement = export_onnx(ensemble, file, X)
-    opened = session(str(file), len(options.cores))
+    with tempfile.TemporaryDirectory() as folder:
+        agreement = export_onnx(ensemble, file := Path(folder) / "ensemble.onnx", X)
+        opened, size = session(str(file), len(options.cores)), file.stat().st_size
     exact = copy.copy(ensemble)
     exact.members_ = [(name, in_float32(model)) for name, model in ensemble.members_]
 
@@ -81,7 +83,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     return {
         "cores": len(options.cores),
         "members": [name for name, _ in ensemble.members_],
-        "bytes": file.stat().st_size,
+        "bytes": size,
         "rows": agreement.rows,
         "difference": agreement.difference,
         "milliseconds": {str(n): in_turns(ways, X[:n], options.repeat) for n in BATCHES},
