@@ -63,7 +63,9 @@ class Search:
         self.settings, self.progress = settings, progress
         self.stop = Stop()  # set by Ctrl-C: ends the trials in progress and the search
         planned = run.state.get("networks", [])
-        self.phases = Phases(studies, clock, workers, settings.seed, settings.trials, self._write_down, planned)
+        self.phases = Phases(
+            studies, clock, workers, settings.seed, settings.trials, self._write_down, planned, self._is_saved
+        )
         self._lock = threading.RLock()  # the threads that attend to workers hand in scores
 
     def settle(self) -> None:
@@ -105,6 +107,9 @@ class Search:
         self.run.save_state(networks=networks)
         for line in lines:
             self.progress.message(f"Training {line}")
+
+    def _is_saved(self, training: Trial) -> bool:
+        return self.run.checkpoint_file(training).exists()
 
     def _note_what_was_not_begun(self, reserve: float) -> None:
         box = math.inf if self.phases.is_counted else box_seconds((self.clock.budget or 0.0) - reserve)
@@ -210,8 +215,7 @@ class Search:
             allow_import=shared.allow_import,
             weights_dir=shared.weights_dir,
             generator=self.run.generator_file(trial.study) if study.augmented else None,
-            # The same file for a network that goes on after a kill.
-            checkpoint=self.run.checkpoint_file(trial.study, _about(trial)) if trial.phase == TRAIN else None,
+            checkpoint=self.run.checkpoint_file(trial) if trial.phase == TRAIN else None,
         )
 
     def _record(self, trial: Trial, result: TrialResult, seconds: float) -> Trial:
@@ -227,17 +231,12 @@ class Search:
         with self._lock:
             search.tell(record)
         if record.phase == TRAIN and record.status not in STOPPED:
-            self.run.delete_checkpoint(record.study, _about(record))
+            self.run.delete_checkpoint(record)
         best = search.best(self.settings.per_study)
         self.tracker.keep_models(record.study, [r.number for r in best])
         self.run.save_state(seconds=self.clock.elapsed)
         how = record.status, record.result.accuracy, record.seconds, record.result.reason
         self.progress.trial_ended(record.study, record.number, *how)
-
-
-def _about(trial: Trial) -> str:
-    """Tell the networks of a study apart."""
-    return f"{sorted(trial.parameters.items())} {trial.rung}"
 
 
 def make_study_searches(studies: Sequence[Study], run: Run, seed: int, thorough: bool) -> list[StudySearch]:

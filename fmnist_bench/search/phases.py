@@ -42,6 +42,8 @@ class Phases:
         Gets what is decided for the train phase, and a line about each network, before any is trained.
     planned : sequence of dict
         What an earlier call decided: networks of it that were stopped or not begun come first.
+    is_saved : callable
+        Whether an earlier call has left a checkpoint of such a network.
     """
 
     def __init__(
@@ -52,10 +54,12 @@ class Phases:
         seed: int,
         trials: int | None,
         write_down: Callable[[list[Planned], list[str]], None],
-        planned: Sequence[Planned] = (),
+        planned: Sequence[Planned],
+        is_saved: Callable[[Trial], bool],
     ) -> None:
         self.studies, self.clock, self.workers, self.seed = studies, clock, workers, seed
-        self.trials, self._write_down, self._planned = trials, write_down, list(planned)
+        self.trials, self._write_down = trials, write_down
+        self._planned, self._is_saved = list(planned), is_saved
         self._trainings: list[Chosen] = []  # networks that wait for their turn in the train phase
         self._plans = 0
 
@@ -204,7 +208,7 @@ class Phases:
         self._plans += 1
         places = self._places_for_training(left)
         now = self.clock.elapsed
-        again = resume_training(self._planned, self.studies, now, left, places, self.workers.speedup)
+        again = resume_training(self._planned, self.studies, now, left, places, self.workers.speedup, self._is_saved)
         self._trainings = again or plan_training(self.studies, now, left, places, self.workers.speedup, self.seed)
         if not again:
             self._planned = [as_planned(trial) for _, trial in self._trainings]

@@ -16,9 +16,8 @@ WITH_AUGMENTATION = 0.005  # of accuracy that an augmentation must have gained i
 CLOSE = 0.01  # of accuracy that another architecture may be behind the best one, on a rung that both have completed
 STOPPED = ("interrupted", "crashed")  # statuses of a training that goes on from its checkpoint
 Planned = dict[str, Any]  # a network of the plan, as run.json keeps it: study, parameters, default, rung
-
-
 Chosen = tuple[StudySearch, Trial]
+Wanted = tuple[StudySearch, Mapping[str, Any], str, int]  # study, parameters, name and rung of a training
 
 
 def as_planned(trial: Trial) -> Planned:
@@ -40,20 +39,26 @@ def resume_training(
     left: float,
     places: int,
     speedup: Callable[[int], float],
+    is_saved: Callable[[Trial], bool],
 ) -> list[Chosen]:
-    """Go on with networks that an earlier call planned and that were stopped or not begun, in all of the time."""
+    """Go on with networks that an earlier call planned and that were stopped or not begun, in all of the time.
+
+    One that has a checkpoint (`is_saved`) goes on however little that is; one that begins anew needs `LEAST_TRAINING`.
+    """
     searches = {search.study.name: search for search in studies}
-    missing = [one for one in planned if one["study"] in searches and _is_missing(searches[one["study"]], one)]
+    known = [(searches[one["study"]], one) for one in planned if one["study"] in searches]
+    wanted = [(search, one["parameters"], one["default"], one["rung"]) for search, one in known]
+    missing = [w for w in wanted if _is_missing(w) and (left >= LEAST_TRAINING or is_saved(_training(*w)))]
     each = max(1, places // max(1, len(missing)))
     each = each if speedup(each) > 1 else 1
-    wanted = [(searches[one["study"]], one["parameters"], one["default"], one["rung"]) for one in missing]
-    return _share_out(wanted, now, left, places, each)
+    return _share_out(missing, now, left, places, each)
 
 
-def _is_missing(search: StudySearch, planned: Planned) -> bool:
+def _is_missing(wanted: Wanted) -> bool:
     """Whether no training of this network has come to an end of its own."""
+    search, parameters, _, rung = wanted
     ended = [r for r in search.records if r.phase == TRAIN and r.status not in STOPPED]
-    return all((dict(r.parameters), r.rung) != (planned["parameters"], planned["rung"]) for r in ended)
+    return all((dict(r.parameters), r.rung) != (parameters, rung) for r in ended)
 
 
 def plan_training(
@@ -149,9 +154,6 @@ def _tells(record: Trial) -> bool:
 
 def _accuracy(record: Trial) -> float:
     return record.accuracy or 0.0
-
-
-Wanted = tuple[StudySearch, Mapping[str, Any], str, int]  # study, parameters, name and rung of a training
 
 
 def _share_out(wanted: Sequence[Wanted], now: float, left: float, places: int, each: int) -> list[Chosen]:

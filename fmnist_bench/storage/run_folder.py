@@ -204,14 +204,14 @@ class Run:
         path = self.trial_folder(study, PREPARATION) / GENERATOR
         return path if path.exists() else None
 
-    def checkpoint_file(self, study: str, what: str) -> Path:
-        """Where a long training is saved while it goes on; `what` tells those of a study apart."""
+    def checkpoint_file(self, trial: Trial) -> Path:
+        """Where a training is saved while it goes on: the same file for a network that goes on after a kill."""
         (folder := self.folder / CHECKPOINTS).mkdir(exist_ok=True)
-        return folder / f"{study}-{digest_of(what)[:12]}.npz"
+        return folder / f"{trial.study}-{digest_of(f'{sorted(trial.parameters.items())} {trial.rung}')[:12]}.npz"
 
-    def delete_checkpoint(self, study: str, what: str) -> None:
+    def delete_checkpoint(self, trial: Trial) -> None:
         """Delete it, and what a kill has left of one that was being written."""
-        path = self.checkpoint_file(study, what)
+        path = self.checkpoint_file(trial)
         for file in path.parent.glob(f"*{glob.escape(path.stem)}*"):
             file.unlink(missing_ok=True)
 

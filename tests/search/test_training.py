@@ -38,8 +38,8 @@ def plan(*arguments, **named):
     return [trial for _, trial in plan_training(*arguments, **named)]
 
 
-def resume(*arguments, **named):
-    return [trial for _, trial in resume_training(*arguments, **named)]
+def resume(*arguments, is_saved=lambda trial: False, **named):
+    return [trial for _, trial in resume_training(*arguments, is_saved=is_saved, **named)]
 
 
 def test_one_network_has_all_places_while_two_would_make_too_few_epochs(run):
@@ -142,6 +142,18 @@ def test_a_training_that_was_stopped_goes_on_in_all_of_the_time(run, status, res
         assert (training.parameters, training.rung) == (stopped.parameters, stopped.rung)
         assert (training.phase, training.places, training.until) == (TRAIN, 2, 400.0)
         assert training.fidelity[EPOCHS] == 56
+
+
+@pytest.mark.parametrize(("left", "saved", "resumed"), [(19.0, False, 0), (19.0, True, 1), (20.0, False, 1)])
+def test_a_training_without_a_checkpoint_is_not_begun_anew_for_a_few_seconds(run, left, saved, resumed):
+    search = looked(run)
+    (training,) = plan([search], now=0.0, left=80.0, places=2, speedup=float, seed=0)
+    answer(search, run, search.ask(training), status="crashed")
+    asked = []
+    planned = [as_planned(training)]
+    found = resume(planned, [search], 100.0, left, 2, speedup=float, is_saved=lambda t: asked.append(t) or saved)
+    assert len(found) == resumed
+    assert all((t.study, t.parameters, t.rung) == (training.study, training.parameters, training.rung) for t in asked)
 
 
 def test_networks_that_were_planned_and_not_begun_share_the_time_that_is_left(run):
