@@ -58,6 +58,7 @@ SAID = [
     ("explanation/budget.md", f"{MOST_ROWS} copies with hidden patches"),
     ("explanation/budget.md", f"{plan.BOX_SHARE:.0%} of the time and at least {plan.LEAST_BOX:g} s".replace("%", " %")),
     ("explanation/budget.md", f"It lasts until {plan.SEARCH_SHARE:.0%} of the time are gone".replace("%", " %")),
+    ("explanation/budget.md", f"more than half an hour gives it {plan.LATER_SHARE:.0%}:".replace("%", " %")),
     ("explanation/budget.md", f"fewer than {LEAST_ROWS} rows of a class"),
     ("explanation/budget.md", f"fewer than {LEAST_IMAGES:,} images"),
     ("explanation/budget.md", f"{PARTS[plan.LEAST_EPOCHS]} of an epoch of them"),

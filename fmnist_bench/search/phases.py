@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from fmnist_bench.search.allocation import Clock, next_study
-from fmnist_bench.search.plan import LEAST_BOX, SEARCH_SHARE, box_seconds
+from fmnist_bench.search.plan import LEAST_BOX, box_seconds, search_seconds
 from fmnist_bench.search.study import StudySearch
 from fmnist_bench.search.training import (
     Chosen,
@@ -251,4 +251,4 @@ class Phases:
 
     def _before_training(self, reserve: float) -> float:
         """Seconds until the search has had its share of the time."""
-        return SEARCH_SHARE * ((self.clock.budget or 0.0) - reserve) - self.clock.elapsed
+        return search_seconds((self.clock.budget or 0.0) - reserve) - self.clock.elapsed

@@ -6,7 +6,9 @@ Pure functions. `docs/explanation/budget.md` explains them on one page.
 import math
 from collections.abc import Callable
 
-SEARCH_SHARE = 0.3  # of the time for trials, first looks included; the rest trains networks
+SEARCH_SHARE = 0.3  # of the first half hour for trials, first looks included; the rest trains networks
+LATER_SHARE = 0.2  # of what is more: the families need no more time on all rows, and networks go on learning
+HALF_HOUR = 1800.0
 BOX_SHARE, LEAST_BOX = 0.06, 20.0  # of the time for trials, and seconds, that one network has in look or search
 LEAST_EPOCHS = 0.75  # of all train rows; a network that sees fewer learns nothing worth comparing from them
 LEAST_TRAINING = 20.0  # seconds; fewer are not worth starting a network for
@@ -14,6 +16,18 @@ ENOUGH_EPOCHS, MANY_EPOCHS = 15.0, 30.0  # that each of two networks, and each o
 MOST_NETWORKS = 4
 SCHEDULE_ROOM = 0.75  # of a rung's epochs are enough to train with that rung's regularisation
 LONGEST = 4  # times the epochs of the top rung are the most that a network is trained; the clock ends it before
+
+
+def search_seconds(span: float) -> float:
+    """Seconds that look and search have, of the `span` for all trials.
+
+    Examples
+    --------
+    >>> search_seconds(600.0), search_seconds(7200.0)
+    (180.0, 1620.0)
+    """
+    first = min(span, HALF_HOUR)
+    return SEARCH_SHARE * first + LATER_SHARE * (span - first)
 
 
 def box_seconds(span: float) -> float:
