@@ -21,6 +21,8 @@ from fmnist_bench.models.augmentation.gan import ConditionalGAN
 from fmnist_bench.models.saved import load_model, save_model
 from fmnist_bench.pipeline import Pipeline
 
+pytestmark = [pytest.mark.networks, pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX trains no GAN")]
+
 TINY = {"steps": 20, "width": 4, "latent": 8, "batch_size": 16, "precision": "float32", "random_state": 0}
 
 

@@ -19,6 +19,8 @@ from fmnist_bench.models.networks._batches import Batches, outputs_of
 from fmnist_bench.models.networks._callbacks import PREDICT_BATCH, one_cycle, steps_per_execution
 from fmnist_bench.models.networks.cnn import CNNClassifier
 
+pytestmark = pytest.mark.networks
+
 SMALL = {"n_convs": 2, "filters": 4, "batch_norm": False, "optimizer": "adamw", "learning_rate": 0.01, "epochs": 1}
 
 

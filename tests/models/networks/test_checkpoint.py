@@ -12,6 +12,8 @@ from fmnist_bench.models.networks import _callbacks, _checkpoint
 from fmnist_bench.models.networks._checkpoint import Checkpoint, Position
 from fmnist_bench.models.networks.cnn import CNNClassifier
 
+pytestmark = pytest.mark.networks
+
 MODEL = {
     "n_convs": 2,
     "filters": 8,

@@ -35,6 +35,8 @@ from fmnist_bench.models.saved import load_model, save_model
 from fmnist_bench.pipeline import Pipeline
 from fmnist_bench.trials.evaluate import run_trial
 
+pytestmark = pytest.mark.networks
+
 SMALL = {"filters": 8, "batch_size": 32, "epochs": 4, "flip": False, "learning_rate": 0.2, "random_state": 0}
 TINY = {**SMALL, "n_convs": 1, "convs_per_block": 1, "epochs": 1}  # where any network will do
 

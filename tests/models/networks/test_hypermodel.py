@@ -14,6 +14,8 @@ from fmnist_bench.models.saved import load_model, save_model
 from fmnist_bench.pipeline import Pipeline
 from fmnist_bench.trials.predictor import predict_in_worker
 
+pytestmark = pytest.mark.networks
+
 ALWAYS, DENSE, CONV = [], [["kind", ["dense"]]], [["kind", ["conv"]]]
 
 

@@ -10,6 +10,8 @@ from fmnist_bench.models.networks._layers import (
     adapt_layers,
 )
 
+pytestmark = pytest.mark.networks
+
 
 @pytest.fixture(autouse=True)
 def exact():

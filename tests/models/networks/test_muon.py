@@ -6,6 +6,8 @@ import pytest
 
 from fmnist_bench.models.networks._muon import COEFFICIENTS, Muon, orthogonalize
 
+pytestmark = pytest.mark.networks
+
 
 def newton_schulz(matrix, steps):
     a, b, c = COEFFICIENTS

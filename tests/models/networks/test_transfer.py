@@ -24,6 +24,8 @@ from fmnist_bench.models.saved import load_model, save_model
 from fmnist_bench.pipeline import Pipeline
 from fmnist_bench.trials.evaluate import run_trial
 
+pytestmark = pytest.mark.networks
+
 LITE0 = "efficientnet_lite0"
 
 
