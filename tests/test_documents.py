@@ -57,7 +57,7 @@ SAID = [
     ("explanation/budget.md", f"Some time is kept for the end: {END_SECONDS:g} s"),
     ("explanation/budget.md", f"{MOST_ROWS} copies with hidden patches"),
     ("explanation/budget.md", f"{plan.BOX_SHARE:.0%} of the time and at least {plan.LEAST_BOX:g} s".replace("%", " %")),
-    ("explanation/budget.md", f"Look and search have {plan.SEARCH_SHARE:.0%} of the first half hour".replace("%", " %")),
+    ("explanation/budget.md", f"Look and search have {plan.SEARCH_SHARE:.0%} of the first".replace("%", " %")),
     ("explanation/budget.md", f"and {plan.LATER_SHARE:.0%} of the time beyond it".replace("%", " %")),
     ("explanation/budget.md", f"fewer than {LEAST_ROWS} rows of a class"),
     ("explanation/budget.md", f"fewer than {LEAST_IMAGES:,} images"),
