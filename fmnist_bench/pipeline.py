@@ -55,6 +55,8 @@ class Pipeline(ClassifierMixin, BaseEstimator):
         Names of the columns of the frame given to `fit`; not there after anything else.
     image_shape_ : tuple of int or None
         Of the images given to `fit`; None after rows.
+    fine_tuned_ : bool
+        Whether the model has learnt from the validation rows, too, by `fine_tune`.
     """
 
     takes_validation_data = takes_monitor = takes_checkpoint = takes_deadline = True
@@ -120,8 +122,36 @@ class Pipeline(ClassifierMixin, BaseEstimator):
         if soft_targets is not None and "soft_targets" not in extras:
             raise ValueError(f"soft targets: {type(self.model_).__name__} does not learn from a teacher")
         self.model_.fit(transformed, labels, **extras, **given)
-        self.classes_ = np.unique(targets)
+        self.classes_, self.fine_tuned_ = np.unique(targets), False
         check_classes(self.model_.classes_, self.classes_)
+        return self
+
+    @available_if(lambda self: hasattr(getattr(self, "model_", self.model), "fine_tune"))  # type: ignore[untyped-decorator]
+    def fine_tune(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        validation_data: tuple[ArrayLike, ArrayLike],
+        checkpoint: str | Path | None = None,
+        deadline: float | None = None,
+    ) -> Self:
+        """Train the fitted model on, on train and validation rows, once these have scored it.
+
+        Its own `fine_tune` does that, see `KerasClassifier`. The features stay as they are; train rows are augmented.
+
+        Parameters
+        ----------
+        X, y, validation_data
+            As they were given to `fit`.
+        checkpoint, deadline
+            As in `fit`; the file is another one.
+        """
+        augment = self._clones(self.image_shape_)[2]
+        pixels, targets = self._check_again(X), np.asarray(y)
+        rows, labels = augment.fit_resample(pixels, targets) if augment is not None else (pixels, targets)
+        valid = self._transform(self._check_again(validation_data[0])), validation_data[1]
+        self.model_.fine_tune(self._transform(rows), labels, valid, checkpoint, deadline)
+        self.fine_tuned_ = True
         return self
 
     @available_if(_has_probabilities)  # type: ignore[untyped-decorator]

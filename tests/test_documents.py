@@ -16,6 +16,7 @@ from fmnist_bench.search import allocation, phases, plan, successive_halving, te
 from fmnist_bench.search.study import STALE
 from fmnist_bench.storage.results import STATUSES
 from fmnist_bench.trials import local
+from fmnist_bench.trials.fine_tuning import SHARE
 
 ROOT = Path(__file__).parent.parent
 
@@ -51,7 +52,7 @@ def test_modules_stay_small_enough_to_hold_in_the_head():
 
 
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
-PARTS = {0.75: "three quarters"}
+PARTS = {0.75: "three quarters", 0.6: "three fifths"}
 TENS = {15.0: "fifteen", 30.0: "thirty"}
 SAID = [
     ("explanation/budget.md", f"Some time is kept for the end: {END_SECONDS:g} s"),
@@ -59,6 +60,7 @@ SAID = [
     ("explanation/budget.md", f"{plan.BOX_SHARE:.0%} of the time and at least {plan.LEAST_BOX:g} s".replace("%", " %")),
     ("explanation/budget.md", f"Look and search have {plan.SEARCH_SHARE:.0%} of the first".replace("%", " %")),
     ("explanation/budget.md", f"and {plan.LATER_SHARE:.0%} of the time beyond it".replace("%", " %")),
+    ("explanation/budget.md", f"after {PARTS[1 - SHARE]} of its time"),
     ("explanation/budget.md", f"fewer than {LEAST_ROWS} rows of a class"),
     ("explanation/budget.md", f"fewer than {LEAST_IMAGES:,} images"),
     ("explanation/budget.md", f"{PARTS[plan.LEAST_EPOCHS]} of an epoch of all rows fit"),

@@ -13,6 +13,11 @@ def ask(seconds: float) -> None:
     _End.moment = time.monotonic() + seconds
 
 
+def is_asked() -> bool:
+    """Whether somebody has."""
+    return _End.moment < math.inf
+
+
 def moment() -> float:
     """By ``time.monotonic()``, infinite where nobody has asked."""
     return _End.moment

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 PREDICTING = "predicting the validation rows"  # the last stage of a trial: it is trained, and must not be lost any more
+FINE_TUNING = "fine-tuning"  # of a network that was scored
 T = TypeVar("T")
 Listener = Callable[[str, float], None]  # gets the name of the computation and the share of it that is done
 PAUSE = 0.5  # seconds between two words at least, also before the first: what is shorter is not worth a word

@@ -48,9 +48,11 @@ class AutoClassifier(_Bases):
     seeds : int
         Number of runs, each with its budget and a seed of its own; the model is that of the run whose ensemble is best
         by validation rows.
-    refit : {"no", "full"}
-        Whether the models are trained again on all rows of `fit`, when it is settled which and with what weights: as
-        in `StackedEnsemble`, after the budget, in this process. Scores are of the models before that.
+    refit : {"networks", "no", "full"}
+        Which models learn from the validation rows, too, when they are scored. "networks": those that train long, for
+        two fifths of their time. "full": after the budget, in this process, the others are trained again on all rows,
+        as in `StackedEnsemble`. Scores are of the models before that. None learns from a `validation_data` but by
+        "full".
     mlruns : str, Path or None
         Folder of everything that is written; None takes a temporary one, which goes with `run_`.
     n_jobs : int or None
@@ -127,7 +129,7 @@ class AutoClassifier(_Bases):
         budget: float | str | None = None,
         trials: int | None = None,
         seeds: int = 1,
-        refit: str = "no",
+        refit: str = "networks",
         mlruns: str | Path | None = None,
         n_jobs: int | None = None,
         verbose: int = 1,

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from fmnist_bench._utils.errors import InputError, nearest, one_line
-from fmnist_bench.config.fidelity import ROWS
 from fmnist_bench.progress.notebook_table import show_figures
 from fmnist_bench.report.contestant import Contestant
 from fmnist_bench.report.findings import Findings
@@ -68,7 +67,7 @@ class RunResults:
         Returns
         -------
         DataFrame
-            Index `name`; `trial`; `learnt_from`, the share of the train rows that it was fitted on; `valid_accuracy`,
+            Index `name`; `trial`; `learnt_from`, as a share of the train rows; `valid_accuracy`,
             its 95 % interval `valid_low` and `valid_high`, `valid_log_loss`, `valid_calibration_error`; the same of
             the test rows, where they were opened; `fit_seconds`,
             `predict_ms` a row, `search_seconds`; and how many trials there are of each state. NaN without a score.
@@ -243,7 +242,7 @@ def _leader(findings: Findings, who: Contestant, tested: Mapping[str, float]) ->
     row = {**findings.scores(who), **tested}
     scores = {name: value for name, value in row.items() if name.startswith(("valid_", "test_"))}
     costs = {name: row[name] for name in ("fit_seconds", "predict_ms", "search_seconds")}
-    share = None if who.trial is None else float(who.parameters.get(ROWS, 1.0))
+    share = None if who.trial is None else who.learnt_from
     return {
         "name": who.name,
         "trial": who.trial,

@@ -12,10 +12,10 @@ from sklearn.utils import check_random_state
 
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench.config.loader import load_benchmark, with_studies
-from fmnist_bench.config.study import HIGHEST_SEED, Benchmark
+from fmnist_bench.config.study import HIGHEST_SEED, NETWORKS, NO, Benchmark
 from fmnist_bench.config.suite import STRIDE, seeds
 from fmnist_bench.data.dataset import Dataset
-from fmnist_bench.ensemble.estimator import REFITS, StackedEnsemble
+from fmnist_bench.ensemble.estimator import StackedEnsemble
 from fmnist_bench.ensemble.members import train, with_length_found
 from fmnist_bench.progress.displays import make_progress
 from fmnist_bench.runner import run_benchmark
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fmnist_bench.automl.results import RunResults
     from fmnist_bench.report.findings import Findings
 
+REFITS = NO, NETWORKS, "full"
 Found = list["tuple[RunResults, Findings]"]
 
 
@@ -49,6 +50,7 @@ def search(model: Any, dataset: Dataset, mlruns: Path, started: float) -> Found:
             budget=model.budget,
             trials=model.trials,
             seed=seed,
+            refit=NO if model.refit == NO else NETWORKS,
             fresh=True,
             data=dataset,
             mlruns=mlruns,
@@ -76,11 +78,14 @@ def best_of(found: Found) -> tuple[RunResults, Findings]:
 
 
 def refitted(ensemble: StackedEnsemble, best: Any, dataset: Dataset) -> tuple[StackedEnsemble, Any]:
-    """Train the members and the best single model on all rows, for as long as was best; weights stay."""
+    """Train the members and the best single model on all rows, for as long as was best; weights stay.
+
+    Networks that were fine-tuned have learnt from them already.
+    """
     fitted = [*ensemble.members_, ("best", best)]
-    fitted = fitted[:-1] if any(member is best for _, member in ensemble.members_) else fitted
+    due = {id(member): (name, member) for name, member in fitted if not getattr(member, "fine_tuned_", False)}
     again = train(
-        [(name, with_length_found(member, member)) for name, member in fitted],
+        [(name, with_length_found(member, member)) for name, member in due.values()],
         dataset.X,
         dataset.y,
         np.arange(len(dataset.X)),
@@ -90,10 +95,10 @@ def refitted(ensemble: StackedEnsemble, best: Any, dataset: Dataset) -> tuple[St
     )
     for _, pipeline in again:
         pipeline.classes_ = np.asarray(dataset.classes)[pipeline.classes_]  # it learnt codes, it answers labels
-    position = next(i for i, (_, member) in enumerate(fitted) if member is best)
-    ensemble.members_ = again[: len(ensemble.members_)]
+    new = {key: pipeline for key, (_, pipeline) in zip(due, again, strict=True)}
+    ensemble.members_ = [(name, new.get(id(member), member)) for name, member in ensemble.members_]
     ensemble.estimators = ensemble.members_
-    return ensemble.set_params(refit="full"), again[position][1]
+    return ensemble.set_params(refit="full"), new.get(id(best), best)
 
 
 def _first_seed(model: Any) -> int:

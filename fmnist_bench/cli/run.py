@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 OF_A_RUN = (
     *("budget", "trials", "seed", "fresh", "data", "mlruns", "workers", "cluster", "tracking_uri", "allow_import"),
-    *("weights", "max_latency", "resize", "skip_unreadable", "started"),
+    *("weights", "max_latency", "refit", "resize", "skip_unreadable", "started"),
 )
 
 
@@ -34,6 +34,7 @@ def add_verbs(verbs: "Verbs") -> None:
     run.add_argument("--tracking-uri", default="", metavar="URI", help="log to this MLflow store, such as a server's")
     run.add_argument("--weights", metavar="DIR", help="folder with files of pretrained weights")
     run.add_argument("--max-latency", type=float, metavar="MS", help="milliseconds a row that the ensemble may take")
+    run.add_argument("--refit", metavar="WHAT", help="networks (default) learn from validation rows in the end, or: no")
     run.add_argument("--seed", type=int, metavar="N", help="seed of split, search and models")
     run.add_argument("--seeds", type=int, metavar="N", help="N runs of each task, each with its budget and seed")
     run.add_argument("--fresh", action="store_true", help="begin a new run; earlier results stay")

@@ -198,6 +198,9 @@ def _one_sampler(made: Mapping[str, Any]) -> Any:
     return Augmentations(found) if len(found) > 1 else found[0][1] if found else None
 
 
+REFITS = NO, NETWORKS = "no", "networks"
+
+
 @dataclass(frozen=True)
 class EnsembleConfig:
     """How the ensemble is chosen: `max_steps` of greedy selection, of the best `per_study` trials of each study.
@@ -208,11 +211,15 @@ class EnsembleConfig:
         So many models of each study are kept, at least 1.
     max_latency : float or None
         Milliseconds that the members together may take to predict a row, above 0; no limit by default.
+    refit : str
+        One of `REFITS`: whether the networks of the train phase, once they are scored, learn from the validation rows
+        as well. Official validation rows only ever choose.
     """
 
     max_steps: int = 25
     per_study: int = 3
     max_latency: float | None = None
+    refit: str = NETWORKS
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ def faults_of_models(run: Run, keys: Collection[Key], X: NDArray[Any], allow_imp
     """
 
     def fault(key: Key) -> str:
-        before = run.valid_probabilities(*key)[: len(X)]
+        before = run.probabilities_of_model(*key, len(X))
         argument = run.model_file(*key), X, before, tuple(allow_import)
         return str(answer_of_worker(check_model, argument, CHECK_SECONDS))
 

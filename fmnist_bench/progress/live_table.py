@@ -99,6 +99,7 @@ class LiveTable(Progress):
         with self._lock:
             if trial := self._studies.setdefault(study, _Study()).running.get(number):
                 trial.step, trial.score = step, score
+                trial.stage = trial.stage if number < 0 else None  # an augmentation goes on with what it learns
 
     def trial_stage(self, study: str, number: int, stage: str, share: float) -> None:  # noqa: D102
         with self._lock:
@@ -216,7 +217,7 @@ def _now(study: _Study, now: float) -> str:
     number = max(study.running)
     trial, others = study.running[number], len(study.running) - 1
     name = trial_name(number) if number < 0 else f"#{number}"
-    if trial.stage and (trial.step is None or number < 0):
+    if trial.stage:
         state = _bar(*trial.stage)
     else:
         state = clock(now - trial.began) if trial.step is None else f"step {trial.step}: {percent(trial.score)}"

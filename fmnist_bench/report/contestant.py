@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -31,6 +32,9 @@ class Contestant:
         Seconds of one fit, and of the prediction of the validation rows.
     search_seconds : float
         Seconds that the study's trials took, added up.
+    learnt_from : float
+        Share of the train rows; above 1 where validation rows were added in the end. NaN for the ensemble, whose
+        members differ.
     """
 
     name: str
@@ -42,6 +46,7 @@ class Contestant:
     fit_seconds: float
     predict_seconds: float
     search_seconds: float
+    learnt_from: float = math.nan
 
     @property
     def scored(self) -> bool:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from fmnist_bench._utils.errors import InputError
-from fmnist_bench.config.fidelity import ROWS
 from fmnist_bench.report.contestant import Array
 from fmnist_bench.report.kept_scores import right_rows
 from fmnist_bench.report.run_row import SCORED, RunRow, task_of
@@ -38,7 +37,8 @@ class FamilyRow:
         Of one fit, of all trials, and of a row to predict; NaN where an earlier version has not kept them.
     run : str
     learnt_from : float
-        Share of the train rows that its model was fitted on; NaN for the ensemble, whose members differ.
+        Share of the train rows that its model learnt from, above 1 where validation rows were added in the end; NaN for
+        the ensemble, whose members differ.
     right : ndarray of bool, shape (n_test,), or None
         For which test rows it found the label.
     """
@@ -79,7 +79,7 @@ def read_families(folder: Path, row: RunRow) -> list[FamilyRow]:
 def _learnt_from(trials: Path) -> float:
     """Give the share of the train rows that the best trial in a folder of trials was fitted on."""
     records = [record for path in trials.glob(f"*/{RECORD}") if (record := read_record(path.parent))]
-    return next((float(record.settings.get(ROWS, 1.0)) for record in best(records, 1)), math.nan)
+    return next((record.learnt_from for record in best(records, 1)), math.nan)
 
 
 def _family(row: RunRow, name: str, kept: Mapping[str, Any], learnt_from: float) -> FamilyRow:

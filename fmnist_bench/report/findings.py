@@ -158,6 +158,11 @@ class Findings:
         return Contestant(study, None, {}, dict(counts), nothing, nothing, np.nan, np.nan, seconds)
 
     @property
+    def fine_tuned(self) -> list[str]:
+        """Studies of whose networks some learnt from the validation rows in the end."""
+        return sorted({trial.study for trial in self.trials if trial.is_complete and trial.result.fine_tuned})
+
+    @property
     def best_single(self) -> Contestant | None:
         """The contestant with the highest validation accuracy; the first of equals."""
         return max((who for who in self.contestants if who.scored), key=self.valid_accuracy, default=None)

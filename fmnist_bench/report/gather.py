@@ -230,6 +230,7 @@ def _contestant(
         fit_seconds=winner.result.fit_seconds,
         predict_seconds=winner.result.predict_seconds,
         search_seconds=sum(record.seconds for record in records),
+        learnt_from=winner.learnt_from,
     )
 
 

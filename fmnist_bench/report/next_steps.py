@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator
 
-from fmnist_bench.config.fidelity import ROWS
 from fmnist_bench.report.contestant import Contestant
 from fmnist_bench.report.findings import Findings
 from fmnist_bench.report.so_far import errors_in_time
@@ -59,7 +58,7 @@ def _is_at(who: Contestant, name: str, end: float) -> bool:
 
 def _starved(findings: Findings) -> Iterator[str]:
     """Name studies whose best trial did not learn from all train rows."""
-    shares = {who.name: who.parameters.get(ROWS, 1) for who in findings.contestants}
+    shares = {who.name: who.learnt_from for who in findings.contestants}
     if found := [f"{name} ({share:.0%})".replace("%", " %") for name, share in shares.items() if share < 1]:
         yield f"Learnt from a part of the train rows, and may do better: {', '.join(found)}"
 

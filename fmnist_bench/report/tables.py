@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_bench.config.fidelity import ROWS
 from fmnist_bench.report.contestant import Contestant
 from fmnist_bench.report.findings import KINDS, Findings
 from fmnist_bench.report.metrics import McNemarResult
@@ -115,7 +114,7 @@ def interval(low: float | None, high: float | None, sign: str = "") -> Cell:
 
 def learnt_from(who: Contestant) -> Cell:
     """Share of the train rows; those of an ensemble's members differ."""
-    return percent(None if who.trial is None else who.parameters.get(ROWS, 1.0), 0)
+    return percent(None if who.trial is None else who.learnt_from, 0)
 
 
 def _statuses(who: Contestant) -> Cell:

@@ -10,7 +10,7 @@ from typing import Any
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench.config.loader import load_benchmark, parse_duration
 from fmnist_bench.config.space import is_number
-from fmnist_bench.config.study import END_SECONDS, HIGHEST_SEED, Benchmark
+from fmnist_bench.config.study import END_SECONDS, HIGHEST_SEED, REFITS, Benchmark
 from fmnist_bench.data.dataset import Dataset, resolve
 
 
@@ -36,7 +36,12 @@ class Options:
 
 
 def with_overrides(
-    benchmark: Benchmark, budget: float | str | None, trials: int | None, seed: int | None, max_latency: float | None
+    benchmark: Benchmark,
+    budget: float | str | None = None,
+    trials: int | None = None,
+    seed: int | None = None,
+    max_latency: float | None = None,
+    refit: str | None = None,
 ) -> Benchmark:
     """Let what a call says stand for what the benchmark says; None leaves that."""
     if trials is not None and not (_is_whole(trials) and trials >= 1):
@@ -47,6 +52,10 @@ def with_overrides(
         if not is_number(max_latency) or max_latency <= 0:
             raise InputError(f"max-latency {max_latency!r}: must be a number of milliseconds above 0")
         benchmark = replace(benchmark, ensemble=replace(benchmark.ensemble, max_latency=max_latency))
+    if refit is not None:
+        if refit not in REFITS:
+            raise InputError(f"refit {refit!r}: must be one of {', '.join(REFITS)}")
+        benchmark = replace(benchmark, ensemble=replace(benchmark.ensemble, refit=refit))
     if trials is not None:
         benchmark = replace(benchmark, trials=int(trials), budget=None)
     benchmark = replace(benchmark, budget=benchmark.budget if budget is None else parse_duration(budget))

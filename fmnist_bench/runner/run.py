@@ -56,6 +56,7 @@ def run_benchmark(
     allow_import: Sequence[str] = (),
     weights: str | Path | None = None,
     max_latency: float | None = None,
+    refit: str | None = None,
     progress: Progress | None = None,
     started: float | None = None,
     again: bool = True,
@@ -96,6 +97,9 @@ def run_benchmark(
         Folder with files of pretrained weights, looked at before Keras' cache.
     max_latency : float or None
         Milliseconds that the ensemble may take to predict a row, above 0; None takes the benchmark's.
+    refit : {"no", "networks"} or None
+        Whether the networks of the train phase, once they are scored, learn from the validation rows as well; None
+        takes the benchmark's.
     progress : Progress or None
         Is told what happens; None chooses by the standard output.
     started : float or None
@@ -113,7 +117,7 @@ def run_benchmark(
         Where the run has come to its end and is not to go on.
     """
     started = time.monotonic() if started is None else started
-    benchmark, path = with_data(with_overrides(benchmark_of(name), budget, trials, seed, max_latency), data)
+    benchmark, path = with_data(with_overrides(benchmark_of(name), budget, trials, seed, max_latency, refit), data)
     benchmark = with_reading(benchmark, resize, skip_unreadable)
     n_workers = worker_count(workers, cluster)
     options = Options(path, tracking_uri, prefixes(allow_import), weights_folder(weights))

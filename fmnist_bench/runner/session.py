@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from fmnist_bench._utils.environment import command, cores, machine, versions
-from fmnist_bench.config.study import Benchmark
+from fmnist_bench.config.study import NETWORKS, Benchmark
 from fmnist_bench.data.dataset import Dataset, Split, absolute
 from fmnist_bench.ensemble.choose import choose_ensemble
 from fmnist_bench.ensemble.serving import column_names
@@ -165,6 +165,7 @@ class Session:
             benchmark.ensemble.per_study,
             self.options.allow_import,
             self.options.weights_dir,
+            self._gives_rows_back,
         )
         search = Search(studies, self.run, tracker, self.clock, self.workers, settings, self.progress)
         names = [study.name for study in (*benchmark.studies, *benchmark.students)]
@@ -178,6 +179,12 @@ class Session:
         with stops_on_signal(search.interrupt):
             search.loop(lambda: self._end_seconds(search) + self._teaching_seconds(search))
         return search
+
+    @property
+    def _gives_rows_back(self) -> bool:
+        """Whether networks may learn from the validation rows in the end: not from official ones, which only choose."""
+        official = self.dataset.official_split is not None and self.benchmark.valid_size is None
+        return self.benchmark.ensemble.refit == NETWORKS and not official
 
     def _withdraw_damaged(self, tracker: Tracker) -> None:
         """Make rows with their reason of trials whose files others have damaged; their parameters are asked again."""

@@ -44,6 +44,7 @@ class SearchSettings:
     per_study: int
     allow_import: tuple[str, ...] = ()
     weights_dir: str | None = None
+    fine_tune: bool = True  # trained networks, where the plan finds that it pays
 
 
 class Search:
@@ -216,6 +217,7 @@ class Search:
             weights_dir=shared.weights_dir,
             generator=self.run.generator_file(trial.study) if study.augmented else None,
             checkpoint=self.run.checkpoint_file(trial) if trial.phase == TRAIN else None,
+            fine_tune=shared.fine_tune and trial.fine_tune,
         )
 
     def _record(self, trial: Trial, result: TrialResult, seconds: float) -> Trial:

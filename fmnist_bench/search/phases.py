@@ -22,7 +22,7 @@ from fmnist_bench.trials.local import Workers
 
 LIMIT_FACTOR, LEAST_LIMIT = 3.0, 30.0  # times what is expected, and seconds, that a trial may take
 FIRST_SHARE = 0.5  # of the time left, for a trial of unknown cost, or for a family that promises more than networks
-SHORTEST = 1.0  # seconds; less than this is not worth starting a trial in
+SHORTEST = 5.0  # seconds; less than this is not worth starting a trial in
 WAITED = 1.25  # times the wait of a training for places, what is tried meanwhile may take
 PLANS = 2  # times that networks are chosen for the train phase, if those that were chosen first have failed
 
@@ -83,9 +83,8 @@ class Phases:
             return found
         if not self._trains_networks():
             return self._search(left, max(left, box) if self._trained() else box)
-        network = choose_study(self.studies)
-        short = network is not None and not network.has_room(box)
-        before = self._before_training(reserve)
+        network, before = choose_study(self.studies), self._before_training(reserve)
+        short = network is not None and (not network.has_room(box) or self._is_searched(network, before, box))
         found = self._search(before, box, short)
         best = max(self.studies, key=lambda search: search.promise)
         if found is None and not best.is_network:
@@ -168,6 +167,11 @@ class Phases:
         ready = {search.study.name: (search, trial) for search, trial in pairs}
         claims = [search.claim(ready=search.study.name in ready) for search in self.studies]
         return ready[self.studies[next_study(claims)].study.name]
+
+    def _is_searched(self, network: StudySearch, before: float, box: float) -> bool:
+        """Whether the next trial of a network no longer fits into the search: what is left of that is for training."""
+        busy = any(search.running for search in self.studies if search.is_network)
+        return not busy and network.search(before, box) is None and network.search(math.inf, box) is not None
 
     def _compare(self, left: float, box: float, among: Sequence[StudySearch]) -> Chosen | None:
         """Choose the most promising family that is to be tried on all rows.

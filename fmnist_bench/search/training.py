@@ -8,22 +8,22 @@ from typing import Any
 from fmnist_bench.config.fidelity import EPOCHS
 from fmnist_bench.config.study import SEED
 from fmnist_bench.search.epochs import embed_seconds, epoch_seconds
-from fmnist_bench.search.plan import LEAST_TRAINING, LONGEST, rung_for, share_out
+from fmnist_bench.search.plan import LEAST_TRAINING, LONGEST, MANY_EPOCHS, rung_for, share_out
 from fmnist_bench.search.study import StudySearch
 from fmnist_bench.storage.trial import TRAIN, Trial
 
 WITH_AUGMENTATION = 0.005  # of accuracy that an augmentation must have gained in the search to be trained with
 CLOSE = 0.01  # of accuracy that another architecture may be behind the best one, on a rung that both have completed
 STOPPED = ("interrupted", "crashed")  # statuses of a training that goes on from its checkpoint
-Planned = dict[str, Any]  # a network of the plan, as run.json keeps it: study, parameters, default, rung
+Planned = dict[str, Any]  # a network of the plan, as run.json keeps it: study, parameters, default, rung, fine_tune
 Chosen = tuple[StudySearch, Trial]
-Wanted = tuple[StudySearch, Mapping[str, Any], str, int]  # study, parameters, name and rung of a training
 
 
 def as_planned(trial: Trial) -> Planned:
     """Give what a later call needs to go on with a training."""
     parameters = dict(trial.parameters)
-    return {"study": trial.study, "parameters": parameters, "default": trial.default, "rung": trial.rung}
+    network = {"study": trial.study, "parameters": parameters, "default": trial.default, "rung": trial.rung}
+    return {**network, "fine_tune": trial.fine_tune}
 
 
 def about(trial: Trial) -> str:
@@ -47,18 +47,21 @@ def resume_training(
     """
     searches = {search.study.name: search for search in studies}
     known = [(searches[one["study"]], one) for one in planned if one["study"] in searches]
-    wanted = [(search, one["parameters"], one["default"], one["rung"]) for search, one in known]
-    missing = [w for w in wanted if _is_missing(w) and (left >= LEAST_TRAINING or is_saved(_training(*w)))]
+    wanted = [(search, _planned_training(search, one)) for search, one in known]
+    missing = [pair for pair in wanted if _is_missing(*pair) and (left >= LEAST_TRAINING or is_saved(pair[1]))]
     each = max(1, places // max(1, len(missing)))
     each = each if speedup(each) > 1 else 1
     return _share_out(missing, now, left, places, each)
 
 
-def _is_missing(wanted: Wanted) -> bool:
+def _planned_training(search: StudySearch, one: Planned) -> Trial:
+    return _as_training(search, one["parameters"], one["default"], one["rung"], one.get("fine_tune", False))
+
+
+def _is_missing(search: StudySearch, training: Trial) -> bool:
     """Whether no training of this network has come to an end of its own."""
-    search, parameters, _, rung = wanted
     ended = [r for r in search.records if r.phase == TRAIN and r.status not in STOPPED]
-    return all((dict(r.parameters), r.rung) != (parameters, rung) for r in ended)
+    return all((dict(r.parameters), r.rung) != (dict(training.parameters), training.rung) for r in ended)
 
 
 def plan_training(
@@ -96,7 +99,9 @@ def plan_training(
     record = chosen.best(1)[0]
     seconds = max(left - record.fixed_seconds - embed_seconds(chosen.records), 1.0)
     n, each, epochs = share_out(seconds / max(epoch_seconds(chosen.records), 1e-9), places, speedup)
-    wanted = [(chosen, *found, _rung(chosen, epochs)) for found in choose_configurations(chosen, n, seed)]
+    how: dict[str, Any] = {"rung": _rung(chosen, epochs), "fine_tune": epochs >= MANY_EPOCHS}
+    found = choose_configurations(chosen, n, seed)
+    wanted = [(chosen, _as_training(chosen, parameters, name, **how)) for parameters, name in found]
     return _share_out(wanted, now, left, places, each)
 
 
@@ -156,22 +161,29 @@ def _accuracy(record: Trial) -> float:
     return record.accuracy or 0.0
 
 
-def _share_out(wanted: Sequence[Wanted], now: float, left: float, places: int, each: int) -> list[Chosen]:
+def _share_out(wanted: Sequence[Chosen], now: float, left: float, places: int, each: int) -> list[Chosen]:
     """Divide the time among networks that have `each` so many places."""
     at_once = max(1, places // each)
     rounds = math.ceil(len(wanted) / at_once)
     trainings = []
-    for i, (search, parameters, default, rung) in enumerate(wanted):
-        trial = replace(_training(search, parameters, default, rung), seconds=left / rounds, places=each)
-        trainings.append((search, replace(trial, until=now + left * (i // at_once + 1) / rounds)))
+    for i, (search, trial) in enumerate(wanted):
+        until = now + left * (i // at_once + 1) / rounds
+        trainings.append((search, replace(trial, seconds=left / rounds, places=each, until=until)))
     return trainings
 
 
-def _training(search: StudySearch, parameters: Mapping[str, Any], default: str, rung: int) -> Trial:
+def _as_training(
+    search: StudySearch,
+    parameters: Mapping[str, Any],
+    default: str,
+    rung: int,
+    fine_tune: bool,
+) -> Trial:
     """A training with the settings of a rung, however many epochs there will be; the clock ends its schedule."""
     trial = search.trial(parameters, default, rung)
     longest = round(LONGEST * float(search.study.space.fidelity.levels[EPOCHS][-1]))
-    return replace(trial, phase=TRAIN, fidelity={**trial.fidelity, EPOCHS: longest})
+    fidelity = {**trial.fidelity, EPOCHS: longest}
+    return replace(trial, phase=TRAIN, fidelity=fidelity, fine_tune=fine_tune)
 
 
 def with_epochs_made(record: Trial) -> Trial:

@@ -41,6 +41,8 @@ class TrialResult:
         Time of all processors that training took.
     embed_seconds : float
         Part of `fit_seconds` that grows with the rows, but not with the epochs: that of a network's frozen part.
+    fine_tuned : float
+        Validation rows, as a share of the train rows, that a network learnt from once they had scored it; 0 where none.
     peak_memory : int
         Largest resident size of the process, bytes.
     schedule_share : float
@@ -65,6 +67,7 @@ class TrialResult:
     predict_seconds: float = 0.0
     fit_cpu_seconds: float = 0.0
     embed_seconds: float = 0.0
+    fine_tuned: float = 0.0
     peak_memory: int = 0
     schedule_share: float = 1.0
     history: Mapping[str, list[float]] = field(default_factory=dict)

@@ -24,7 +24,14 @@ from fmnist_bench._utils.intact import fits, holds
 from fmnist_bench.data.dataset import Dataset, Split
 from fmnist_bench.storage.results import PREPARATION, TrialResult
 from fmnist_bench.storage.trial import RECORD, Trial, best, read_record, trial_fault, withdrawn
-from fmnist_bench.storage.trial_folder import GENERATOR, MODEL, PROBABILITIES, Rows, read_result
+from fmnist_bench.storage.trial_folder import (
+    FINE_TUNED_PROBABILITIES,
+    GENERATOR,
+    MODEL,
+    PROBABILITIES,
+    Rows,
+    read_result,
+)
 
 STATE, SPLIT, JOURNAL, ORACLES, CHECKPOINTS = "run.json", "split.npz", "optuna.journal", "oracle", "checkpoints"
 TRIALS = "trials"  # folder of a folder for each study
@@ -221,6 +228,17 @@ class Run:
             self.trial_folder(study, number) / PROBABILITIES, allow_pickle=False
         )
         return probabilities
+
+    def probabilities_of_model(self, study: str, number: int, n: int) -> NDArray[np.float32]:
+        """What the saved model of a complete trial gives the first `n` validation rows, of shape (n, n_classes).
+
+        After fine-tuning the model is another one than that which the trial's validation probabilities are of.
+        """
+        after = self.trial_folder(study, number) / FINE_TUNED_PROBABILITIES
+        if not after.exists():
+            return self.valid_probabilities(study, number)[:n]
+        probabilities: NDArray[np.float32] = np.load(after, allow_pickle=False)
+        return probabilities[:n]
 
     def record(self, study: str, number: int) -> Trial | None:
         """Record of one trial, None if it has not ended."""

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_bench._utils.intact import fault_of_probabilities, parsed
+from fmnist_bench.config.fidelity import ROWS
 from fmnist_bench.storage.results import NOT_BEGUN, STATUSES, TrialResult
 from fmnist_bench.storage.trial_folder import PROBABILITIES
 
@@ -56,6 +57,8 @@ class Trial:
         Seconds after which the schedule of its network ends, from the beginning of its fit.
     until : float or None
         When a training of the train phase ends, seconds since the run began.
+    fine_tune : bool
+        Whether its network, once it is scored, is to learn from the validation rows as well.
     started : float
         When it began, by ``time.monotonic()``; it is not stored.
     """
@@ -74,6 +77,7 @@ class Trial:
     places: int = 1
     limit: float | None = None
     until: float | None = None
+    fine_tune: bool = False
     started: float = 0.0
 
     @cached_property
@@ -112,6 +116,11 @@ class Trial:
         return self.result.accuracy if self.is_complete else None
 
     @property
+    def learnt_from(self) -> float:
+        """Share of the train rows that it learnt from; above 1 where fine-tuning added the validation rows."""
+        return float(self.settings.get(ROWS, 1.0)) + self.result.fine_tuned
+
+    @property
     def whole_seconds(self) -> float:
         """Seconds that the trial would have taken with a complete schedule."""
         in_epochs = self.result.fit_seconds - self.result.embed_seconds
@@ -146,6 +155,7 @@ def read_record(folder: Path) -> Trial | None:
         return None
     result = record.result
     complete = result.status != "complete" or None not in (result.accuracy, result.log_loss)
+    complete = complete and 0 <= result.fine_tuned < math.inf
     took = (result.fit_seconds, result.predict_seconds, result.fit_cpu_seconds, result.embed_seconds)
     timed = all(0 <= seconds < math.inf for seconds in (record.seconds, record.ended, *took))
     placed = (record.study, str(record.number)) == (folder.parent.name, folder.name)

@@ -11,6 +11,7 @@ from fmnist_bench._utils.intact import parsed
 from fmnist_bench.storage.results import TrialResult
 
 RESULT, PROBABILITIES, MODEL, LOG = "result.json", "valid_probabilities.npy", "model.skops", "log.txt"
+FINE_TUNED_PROBABILITIES = "fine_tuned_probabilities.npy"  # of the first validation rows, after fine-tuning
 TEST_PROBABILITIES = "test_log_probabilities.npy"  # of a kept model, once everything is chosen
 UNFINISHED = ".tmp"  # end of the name of a trial's folder until it is whole
 GENERATOR, SAMPLES = "generator.keras", "samples-*.png"  # of an augmentation that has learnt

@@ -234,6 +234,7 @@ def metrics_of(result: TrialResult) -> Iterator[Point]:
         "predict_seconds": result.predict_seconds if complete else None,
         "peak_memory_mib": result.peak_memory / 2**20 or None,
         "schedule_share": result.schedule_share if complete else None,
+        "fine_tuned": result.fine_tuned or None,
     }
     yield from ((name, value, 0) for name, value in single.items() if value is not None)
     steps = result.history.get("step", [])

@@ -36,6 +36,7 @@ from fmnist_bench.storage.lesson import read_lesson
 from fmnist_bench.storage.results import LAST_STEP, PREPARATION, PREPARED, Monitor, TrialPruned, TrialResult
 from fmnist_bench.storage.trial import Trial
 from fmnist_bench.storage.trial_folder import (
+    FINE_TUNED_PROBABILITIES,
     GENERATOR,
     LOG,
     MODEL,
@@ -46,6 +47,7 @@ from fmnist_bench.storage.trial_folder import (
     write_result,
 )
 from fmnist_bench.trials.evaluate import ended_by, run_preparation, run_trial
+from fmnist_bench.trials.fine_tuning import run_tuned_trial
 from fmnist_bench.trials.model_check import CHECKED_ROWS, fault_of_model, save_checked
 
 STEPS_A_GRID, ROWS_A_GRID = 1000, 8
@@ -85,6 +87,8 @@ class Job:
         File that a long training is saved to, and goes on from after a kill.
     lesson : Path or None
         File of what a teacher says of the train rows, see `storage.lesson`.
+    fine_tune : bool
+        Whether the network, once it is scored, is trained on with the validation rows as well.
     """
 
     study: Study
@@ -105,6 +109,7 @@ class Job:
     generator: Path | None = None
     checkpoint: Path | None = None
     lesson: Path | None = None
+    fine_tune: bool = False
 
 
 def work(job: Job, connection: Connection) -> None:
@@ -138,16 +143,19 @@ def _run(job: Job, folder: Path, monitor: Monitor) -> TrialResult:
     images, y = job.rows.images()
     split = job.split if share == 1 else job.split.part(share, y, job.seed)
     lesson = None if job.lesson is None else read_lesson(job.lesson)
-    result = run_trial(pipeline, images, y, split, monitor, job.checkpoint, _end_of_fit(job), lesson)
-    forget_places(pipeline)
-    if result.valid_probabilities is None:
+    run = run_tuned_trial if job.fine_tune else run_trial
+    result = run(pipeline, images, y, split, monitor, job.checkpoint, _end_of_fit(job), lesson)
+    if (probabilities := result.valid_probabilities) is None:
         return result
+    forget_places(pipeline)
     pipeline.classes_ = np.asarray(job.rows.classes)[pipeline.classes_]  # it learnt codes, it answers labels
     checked = split.validation[:CHECKED_ROWS]
-    before = result.valid_probabilities[: len(checked)]
+    before = probabilities[: len(checked)]
+    if result.fine_tuned:
+        np.save(folder / FINE_TUNED_PROBABILITIES, before := pipeline.predict_proba(images[checked]))
     if fault := save_checked(pipeline, folder / MODEL, images[checked], before, job.allow_import):
         return replace(result, status="failed", reason=fault, accuracy=None, log_loss=None)
-    np.save(folder / PROBABILITIES, result.valid_probabilities, allow_pickle=False)
+    np.save(folder / PROBABILITIES, probabilities, allow_pickle=False)
     return result
 
 

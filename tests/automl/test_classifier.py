@@ -25,6 +25,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fmnist_bench import AutoClassifier, InputError, load_ensemble, load_run
 from fmnist_bench.automl.results import RunResults
+from fmnist_bench.automl.searching import refitted
+from fmnist_bench.ensemble.estimator import StackedEnsemble
 
 pytestmark = pytest.mark.usefixtures("no_figures")  # the report of `model` alone has them
 ROOT = Path(__file__).parents[2]
@@ -281,6 +283,18 @@ def test_refit_trains_the_models_on_all_rows(make):
     assert model.score(X_test, y_test) > 0.7
 
 
+def test_a_network_that_was_fine_tuned_is_not_trained_again(make):
+    model = make(studies=[make().studies[0]]).fit(X, y)
+    tuned, plain = model.ensemble_.members_[0][1], clone(model.best_estimator_).fit(X[:300], y[:300])
+    tuned.fine_tuned_ = True
+    ensemble = StackedEnsemble.from_fitted([("tuned", tuned), ("plain", plain)], np.full((2, 4, 10), 0.1), y[:4])
+    ensemble.members_ = [("tuned", tuned), ("plain", plain)]
+    dataset = model._dataset(X, y, None)
+    again, best = refitted(ensemble, tuned, dataset)
+    assert again.members_[0][1] is best is tuned
+    assert again.members_[1][1].model_.class_count_.sum() == len(X)
+
+
 def test_where_no_trial_completes_the_first_reason_is_told(make, home):
     study = home / "wrong.toml"
     study.write_text('[model]\nuse = "sklearn.naive_bayes.GaussianNB"\npriors = [0.5, 0.25]\n')
@@ -296,7 +310,7 @@ def test_where_no_trial_completes_the_first_reason_is_told(make, home):
         ({"n_jobs": 0}, "workers 0"),
         ({"trials": 0}, "trials 0"),
         ({"seeds": 0}, "seeds 0: must be a whole number of at least 1"),
-        ({"refit": "yes"}, "refit 'yes': must be one of no, full"),
+        ({"refit": "yes"}, "refit 'yes': must be one of no, networks, full"),
     ],
 )
 def test_parameters_that_cannot_be_used_are_told_in_one_line(make, parameters, words):

@@ -89,6 +89,7 @@ def test_the_workers_server_is_started_before_the_run_imports_what_takes_long():
         (["check", "torn"], "torn.toml: not a readable TOML file"),
         (["check", "endless"], "C.high: expected a number, found inf"),
         (["check", "lost"], "study lost: model__C: nothing can be drawn from [0.0, 1.0] step 1e-320"),
+        (["run", "tiny", "--refit", "full"], "refit 'full': must be one of no, networks"),
         (["run", "tiny", "--max-latency", "0"], "max-latency 0.0: must be a number of milliseconds above 0"),
         (["run", "tiny", "--trials", "0"], "at least 1"),
         (["run", "tiny", "--seed", "-1"], "at least 0"),

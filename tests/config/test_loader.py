@@ -89,6 +89,7 @@ def test_the_digest_knows_what_makes_runs_comparable(folder):
     assert load_benchmark("b").digest() == first
     (folder / "benchmarks" / "b.toml").write_text('budget = "2h"\nstudies = ["mine"]\n[ensemble]\nmax_latency = 0.5\n')
     assert load_benchmark("b").ensemble.max_latency == 0.5
+    assert load_benchmark("b").ensemble.refit == "networks"
     assert load_benchmark("b").digest() == first, "the same search, another choice"
     (folder / "benchmarks" / "b.toml").write_text('budget = "2h"\nstudies = ["mine"]\n[distill]\n')
     assert [student.name for student in load_benchmark("b").students] == ["distilled", "undistilled"]
@@ -215,6 +216,7 @@ def test_what_long_trainings_need_begins_with_zero_and_costs_nothing(folder):
         ('budget = "0"\nstudies = ["mine"]\n', "above zero"),
         ('bugdet = 3\nstudies = ["mine"]\n', "did you mean budget"),
         ('studies = ["mine"]\n[ensemble]\nsteps = 1\n', "unknown key steps"),
+        ('studies = ["mine"]\n[ensemble]\nrefit = "full"\n', "refit must be one of no, networks, found 'full'"),
         ('studies = ["mine"]\n[ensemble]\nmax_latency = 0\n', "max_latency must be a number of milliseconds above 0"),
         ('studies = ["mine"]\n[distill]\nstudents = 3\n', "unknown key students; did you mean student"),
         ('studies = ["mine"]\n[distill]\nshare = 0.6\n', "share must be a number above 0 and at most 0.5"),

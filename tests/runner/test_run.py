@@ -3,6 +3,7 @@ import json
 import os
 import pty
 import random
+import re
 import shutil
 import signal
 import sqlite3
@@ -20,6 +21,7 @@ from mlflow import MlflowClient
 
 from fmnist_bench import load_ensemble, run_benchmark
 from fmnist_bench._utils.errors import InputError
+from fmnist_bench.config.loader import load_benchmark
 from fmnist_bench.data.dataset import load_dataset
 from fmnist_bench.data.readers.idx import IDX_FILES
 from fmnist_bench.models.saved import load_model
@@ -27,8 +29,11 @@ from fmnist_bench.progress.displays import PlainLines, Progress
 from fmnist_bench.report.compare import compare_runs
 from fmnist_bench.report.rechosen import rechoose
 from fmnist_bench.runner import check_benchmark, rewrite_report
+from fmnist_bench.runner.arguments import with_overrides
+from fmnist_bench.runner.session import Session
 from fmnist_bench.storage.find_runs import newest_run, open_folder
 from fmnist_bench.storage.run_folder import Store
+from fmnist_bench.storage.trial import TRAIN
 from fmnist_bench.storage.trial_folder import MODEL, TEST_PROBABILITIES
 
 PATHS = os.pathsep.join([str(folder) for folder in Path(__file__).parents[2:0:-1]])  # the checkout's, and the tests'
@@ -343,6 +348,29 @@ def test_a_network_that_was_killed_in_training_goes_on_where_it_was(place, arena
     for losses in before:
         assert any(len(longer) > len(losses) > 0 and longer[: len(losses)] == losses for longer in after)
     assert list(folder.glob("checkpoints/*")) == []
+
+
+@pytest.mark.slow
+def test_a_network_that_trains_long_learns_from_the_validation_rows_in_the_end(place, arena):
+    arena("studies/net.toml", NETWORK)
+    arena("benchmarks/net.toml", 'data = "digits"\nvalid_size = 0.2\nbudget = "4m"\nstudies = ["net"]\n')
+    outcome = run_benchmark("net", progress=Progress())
+    trained = [trial.result for trial in outcome.findings.trials if trial.phase == TRAIN and trial.is_complete]
+    assert {result.fine_tuned for result in trained} == {0.25}, "a fifth of the rows are validation rows"
+    assert outcome.findings.given_up == (), "the saved model is another one than that which was scored"
+    report = (outcome.folder / "report.md").read_text()
+    assert "In the end trained networks of net learnt from the validation rows, too" in report
+    assert re.search(r"\| net \|.*\| 125 \|", report)
+    assert list(outcome.folder.glob("checkpoints/*")) == []
+
+
+def test_official_validation_rows_only_choose(arena, digits, split):
+    arena("studies/net.toml", NETWORK)
+    arena("benchmarks/net.toml", 'data = "digits"\nstudies = ["net"]\n')
+    for official, words, gives_back in [(None, {}, True), (split, {}, False), (None, {"refit": "no"}, False)]:
+        benchmark, dataset = with_overrides(load_benchmark("net"), **words), replace(digits, official_split=official)
+        session = Session(benchmark, dataset, split, None, None, None, None, None)
+        assert session._gives_rows_back == gives_back
 
 
 SLOW = 'data = "digits"\nvalid_size = 0.2\nbudget = "10m"\nstudies = ["slow", "forest"]\n'

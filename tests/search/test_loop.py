@@ -5,13 +5,14 @@ import time
 from dataclasses import replace
 from types import SimpleNamespace
 
+import pytest
 from scenes import answer, make_run, network
 
 from fmnist_bench.cli import main
 from fmnist_bench.config.fidelity import EPOCHS
 from fmnist_bench.progress.displays import Progress
 from fmnist_bench.search.allocation import Clock
-from fmnist_bench.search.loop import Search
+from fmnist_bench.search.loop import Search, SearchSettings
 from fmnist_bench.storage.find_runs import newest_run, open_folder
 from fmnist_bench.storage.results import TrialResult
 from fmnist_bench.storage.trial import TRAIN, Trial
@@ -64,6 +65,16 @@ def test_a_training_that_was_killed_is_planned_anew_and_not_repeated(tmp_path):
         (TRAIN, "interrupted"),
     ]
     assert not cnn.queue
+
+
+@pytest.mark.parametrize(("wanted", "planned"), [(True, True), (True, False), (False, True)])
+def test_a_network_is_fine_tuned_where_it_is_planned_and_wanted(tmp_path, wanted, planned):
+    run = make_run(tmp_path)
+    settings = SearchSettings(lambda: None, None, 0, None, 3, fine_tune=wanted)
+    search = Search([network(run)], run, NoTracker(), Clock(600.0), None, settings, Progress())
+    (cnn,) = search.studies
+    trial = replace(cnn.look(60.0), number=0, phase=TRAIN, fine_tune=planned)
+    assert search.job(cnn.study, trial, 60.0).fine_tune == (wanted and planned)
 
 
 def test_a_training_says_how_many_epochs_the_clock_left_it(tmp_path):

@@ -106,7 +106,8 @@ def test_what_is_decided_is_written_down_before_it_is_trained(run):
     begin(loop)
     assert lines == ["Training cnn (one), 400 s x 2 cores"]
     parameters = {"model__learning_rate": 0.5}
-    assert run.state["networks"] == [{"study": "cnn", "parameters": parameters, "default": "one", "rung": 1}]
+    network = {"study": "cnn", "parameters": parameters, "default": "one", "rung": 1, "fine_tune": False}
+    assert run.state["networks"] == [network]
 
 
 def test_a_long_run_goes_on_searching_until_its_share_is_over(run):
@@ -121,6 +122,28 @@ def test_a_long_run_goes_on_searching_until_its_share_is_over(run):
     assert begin(loop)[1].new, "then new configurations"
     late = make_loop(run, [cnn, svm], 3600.0, spent=1100.0)
     assert late.phases.next(0.0)[1].phase == TRAIN
+
+
+@pytest.mark.parametrize(("spent", "phase"), [(780.0, SEARCH), (810.0, TRAIN)])
+def test_what_is_left_of_the_search_is_for_training_once_no_network_fits(run, spent, phase):
+    cnn, svm = two_studies(run)
+    loop = make_loop(run, [cnn, svm], 3600.0, spent=100.0)
+    look(run, loop)
+    for search, _, ask in [begin(loop) for _ in range(2)]:
+        answer(search, run, ask, accuracy=0.91, seconds=20.0)
+    late = make_loop(run, [cnn, svm], 3600.0, spent=spent)
+    assert late.phases.next(0.0)[1].phase == phase, "the search ends after 900 s, the next network takes 100"
+
+
+def test_a_network_beside_another_one_in_search_leaves_a_core_to_cheap_families(run):
+    cnn, svm = two_studies(run)
+    loop = make_loop(run, [cnn, svm], 3600.0, spent=100.0)
+    look(run, loop)
+    for search, _, ask in [begin(loop) for _ in range(2)]:
+        answer(search, run, ask, accuracy=0.91, seconds=20.0)
+    late = make_loop(run, [cnn, svm], 3600.0, spent=810.0)
+    cnn.ask(cnn.search(300.0, 216.0))
+    assert late.phases.next(0.0)[0] is svm
 
 
 @pytest.mark.parametrize(("look_seconds", "begun"), [(2.0, "trees"), (4.7, "trees"), (10.0, None)])

@@ -66,6 +66,16 @@ def test_four_networks_train_in_two_rounds_where_each_gets_thirty_epochs(run):
     assert len({str(t.parameters) for t in trainings}) == 4
 
 
+@pytest.mark.parametrize(("left", "fine_tune"), [(290.0, False), (310.0, True)])
+def test_networks_of_many_epochs_are_fine_tuned(run, left, fine_tune):
+    search = looked(run)
+    trainings = plan([search], now=0.0, left=left, places=2, speedup=lambda n: n**0.9, seed=0)
+    assert [t.fine_tune for t in trainings] == [fine_tune] * 2, "an epoch takes ten seconds"
+    planned = json.loads(json.dumps([as_planned(t) for t in trainings]))
+    again = resume(planned, [search], 0.0, left, 2, lambda n: n**0.9)
+    assert [t.fine_tune for t in again] == [fine_tune] * 2
+
+
 def test_a_second_network_is_another_architecture_that_is_nearly_as_good(run):
     search = looked(run)
     tried(search, run, 0.5, 1, 0.920)

@@ -27,6 +27,7 @@ from fmnist_bench.models.networks._batches import Batches
 from fmnist_bench.models.networks._callbacks import Monitor, TrainingCallback, predict_probabilities
 from fmnist_bench.models.networks._checkpoint import Checkpoint, about_training
 from fmnist_bench.models.networks._exclusive import chance_of_its_own, one_at_a_time
+from fmnist_bench.models.networks._fine_tuning import FineTuning
 from fmnist_bench.models.networks._layers import adapt_layers
 from fmnist_bench.models.networks._muon import Muon
 from fmnist_bench.models.networks._parameters import check_training, row_weights
@@ -39,7 +40,7 @@ SCORED, LEAST_SCORED = 0.1, 1000  # share of the rows trained on, and rows, that
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class KerasClassifier(ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
+class KerasClassifier(FineTuning, ClassifierMixin, NetworkAsBytes, BaseEstimator):  # type: ignore[misc]
     """Base class of classifiers over rows of pixels that train a Keras network.
 
     A one-cycle learning rate, label smoothing and random flips, shifts and erasing. Subclasses implement `_build`;

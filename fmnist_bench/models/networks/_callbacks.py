@@ -205,12 +205,14 @@ class TrainingCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._stop_in_time()
 
     def _save_if_due(self) -> None:
-        if self.checkpoint is None or not self.checkpoint.is_due():
-            return
+        if self.checkpoint is not None and self.checkpoint.is_due():
+            self._save(self.checkpoint, self.progress())
+
+    def _save(self, checkpoint: Checkpoint, progress: float) -> None:
         if hasattr(self.model, "jax_state_sync"):  # JAX keeps the variables elsewhere while it trains
             self.model.jax_state_sync()
         seconds = self.seconds_before + time.monotonic() - self.started
-        self.checkpoint.save(Position(self.steps, self.progress(), self.history, seconds))
+        checkpoint.save(Position(self.steps, progress, self.history, seconds))
 
     def _stop_in_time(self) -> None:
         if self.progress() >= 1:
@@ -228,6 +230,8 @@ class TrainingCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self.schedule_share = min(1.0, self.steps / planned) if self.is_over else 1.0
         still_left = (self.deadline - time.monotonic()) / LATE >= self.seconds_per_row * self.n_predicted
         self.flip_average = still_left and self._can_afford_mirror_images()
+        if self.checkpoint is not None:  # whatever is done with the network now, it need not be trained again
+            self._save(self.checkpoint, progress=1.0)
         if self.steps == self.steps_per_execution < planned:
             warnings.warn(f"the deadline was over when the training began: it made {self.steps} steps", stacklevel=2)
 
