@@ -9,6 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fmnist_bench.config.fidelity import ROWS
+from fmnist_bench.storage.trial import Trial
+
 Array = NDArray[Any]
 
 
@@ -57,6 +60,11 @@ class Contestant:
     def test_pred(self) -> Array:
         """Predicted labels of the test rows."""
         return np.asarray(self.test_probabilities.argmax(axis=1))
+
+
+def learnt_from(trial: Trial) -> float:
+    """Share of the train rows that a trial learnt from; above 1 where fine-tuning added the validation rows."""
+    return float(trial.settings.get(ROWS, 1.0)) + trial.result.fine_tuned
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fmnist_bench._utils.errors import InputError
-from fmnist_bench.report.contestant import Array
+from fmnist_bench.report.contestant import Array, learnt_from
 from fmnist_bench.report.kept_scores import right_rows
 from fmnist_bench.report.run_row import SCORED, RunRow, task_of
 from fmnist_bench.storage.run_folder import STATE, TRIALS, read_state
@@ -79,7 +79,7 @@ def read_families(folder: Path, row: RunRow) -> list[FamilyRow]:
 def _learnt_from(trials: Path) -> float:
     """Give the share of the train rows that the best trial in a folder of trials was fitted on."""
     records = [record for path in trials.glob(f"*/{RECORD}") if (record := read_record(path.parent))]
-    return next((record.learnt_from for record in best(records, 1)), math.nan)
+    return next((learnt_from(record) for record in best(records, 1)), math.nan)
 
 
 def _family(row: RunRow, name: str, kept: Mapping[str, Any], learnt_from: float) -> FamilyRow:

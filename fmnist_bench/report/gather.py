@@ -20,7 +20,7 @@ from fmnist_bench.ensemble.choose import combination_of, members_of
 from fmnist_bench.ensemble.usable import given_up, records_left
 from fmnist_bench.report.augmentations import compare
 from fmnist_bench.report.commands import how_to_go_on, how_to_open
-from fmnist_bench.report.contestant import Contestant, Importances
+from fmnist_bench.report.contestant import Contestant, Importances, learnt_from
 from fmnist_bench.report.findings import Findings
 from fmnist_bench.report.importance import importances
 from fmnist_bench.report.kept_scores import kept_scores
@@ -230,7 +230,7 @@ def _contestant(
         fit_seconds=winner.result.fit_seconds,
         predict_seconds=winner.result.predict_seconds,
         search_seconds=sum(record.seconds for record in records),
-        learnt_from=winner.learnt_from,
+        learnt_from=learnt_from(winner),
     )
 
 

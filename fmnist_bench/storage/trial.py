@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_bench._utils.intact import fault_of_probabilities, parsed
-from fmnist_bench.config.fidelity import ROWS
 from fmnist_bench.storage.results import NOT_BEGUN, STATUSES, TrialResult
 from fmnist_bench.storage.trial_folder import PROBABILITIES
 
@@ -114,11 +113,6 @@ class Trial:
     def accuracy(self) -> float | None:
         """On the validation rows; None where it did not complete."""
         return self.result.accuracy if self.is_complete else None
-
-    @property
-    def learnt_from(self) -> float:
-        """Share of the train rows that it learnt from; above 1 where fine-tuning added the validation rows."""
-        return float(self.settings.get(ROWS, 1.0)) + self.result.fine_tuned
 
     @property
     def whole_seconds(self) -> float:
