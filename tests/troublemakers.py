@@ -156,6 +156,19 @@ class Trouble(ClassifierMixin, BaseEstimator):
             monitor(step, step / 10)
 
 
+class TroubleInTuning(Trouble):
+    """Has its trouble when it is fine-tuned."""
+
+    def fit(self, X, y, monitor=None, deadline=None):
+        self.classes_, counts = np.unique(y, return_counts=True)
+        self.frequencies_ = counts / counts.sum()
+        return self
+
+    def fine_tune(self, X, y, validation_data, checkpoint=None, deadline=None):
+        getattr(self, f"_{self.kind}")(None)
+        return self
+
+
 class Pretrained(Trouble):
     """Looks for weights, and finds none."""
 

@@ -1,8 +1,10 @@
 """Which trials can be used at the end of a run: one that cannot is given up with its reason, and the end goes on."""
 
+import contextlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +15,9 @@ from fmnist_bench._utils.errors import PredictionError, printable
 from fmnist_bench._utils.probabilities import check_probabilities
 from fmnist_bench.storage.run_folder import Run
 from fmnist_bench.storage.trial import RECORD, Trial, trial_fault
-from fmnist_bench.trials.job import check_model
+from fmnist_bench.storage.trial_folder import FINE_TUNED_PROBABILITIES
 from fmnist_bench.trials.process import answer_of_worker
+from fmnist_bench.trials.questions import check_model
 
 Key = tuple[str, int]  # study and number of a trial
 Say = Callable[[str], None]
@@ -60,7 +63,15 @@ def _fault_of_files(run: Run, key: Key, y: NDArray[np.int64], n_classes: int) ->
         check_probabilities(run.valid_probabilities(*key), len(y), n_classes)
     except PredictionError as error:  # of an earlier version, which did not look at them in the trial
         return str(error)
-    return ""
+    return _fault_of_fine_tuning(run.trial_folder(*key) / FINE_TUNED_PROBABILITIES) if record.result.fine_tuned else ""
+
+
+def _fault_of_fine_tuning(path: Path) -> str:
+    """Say what is wrong with what a model gave after fine-tuning, which tells whether it is still the same."""
+    with contextlib.suppress(OSError, EOFError, ValueError):
+        if np.load(path, allow_pickle=False).ndim == 2:
+            return ""
+    return f"{path.name} is missing or damaged"
 
 
 def faults_of_models(run: Run, keys: Collection[Key], X: NDArray[Any], allow_import: Sequence[str]) -> dict[Key, str]:

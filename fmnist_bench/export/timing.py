@@ -14,8 +14,9 @@ from fmnist_bench._utils.errors import InputError
 from fmnist_bench.ensemble.loading import load_ensemble
 from fmnist_bench.export.agreement import session
 from fmnist_bench.export.members import without
-from fmnist_bench.trials.job import answer_over, take_cores
+from fmnist_bench.trials.job import take_cores
 from fmnist_bench.trials.process import answer_of_worker
+from fmnist_bench.trials.questions import answer_over
 
 BATCHES = 1, 100, 1000  # rows that are predicted at a time
 CALLS, SECONDS = 5, 0.3  # at least so many calls, for at least so long

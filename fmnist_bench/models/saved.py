@@ -13,6 +13,7 @@ from fmnist_bench._utils.errors import InputError, one_line
 from fmnist_bench._utils.files import replacing
 
 PLACES = ("cache_dir", "weights_dir", "generator")
+Places = list[tuple[Any, dict[str, Any]]]  # parts of an estimator, and those parameters of each
 PACKAGES = ("sklearn", "xgboost", "fmnist_bench")
 NOT_IMPORTED = ("tests", "conftest", "testing", "_testing", "externals", "datasets", "spark", "dask", "__main__")
 
@@ -177,17 +178,27 @@ def _check_sizes(path: Path) -> None:
                 check_inflation(io.BytesIO(archive.read(part)))
 
 
-def forget_places(estimator: Any) -> None:
+def forget_places(estimator: Any) -> Places:
     """Unset the folders that a fit was given: a saved model must not know the machine that made it, nor write there.
 
-    Those of classes of this package alone; what a user's own class means by such a name is not known.
+    Those of classes of this package alone; what a user's own class means by such a name is not known. They are
+    returned, for `set_places`.
     """
+    places = []
     for part in _parts(estimator):
         parameters = part.get_params(deep=True)
         for name in parameters:
             owner, _, last = name.rpartition("__")
             if last in PLACES and _is_of_this_package(parameters[owner] if owner else part):
+                places.append((part, {name: parameters[name]}))
                 part.set_params(**{name: None})
+    return places
+
+
+def set_places(places: Places) -> None:
+    """Set again what `forget_places` has unset."""
+    for part, given in places:
+        part.set_params(**given)
 
 
 def _parts(estimator: Any) -> Iterator[Any]:

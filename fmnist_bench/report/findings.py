@@ -165,7 +165,12 @@ class Findings:
     @property
     def best_single(self) -> Contestant | None:
         """The contestant with the highest validation accuracy; the first of equals."""
-        return max((who for who in self.contestants if who.scored), key=self.valid_accuracy, default=None)
+        return max((who for who in self._singles if who.scored), key=self.valid_accuracy, default=None)
+
+    @property
+    def _singles(self) -> list[Contestant]:
+        """Those that may be the model to use; the teacher of a student may have learnt from the validation rows."""
+        return [who for who in self.contestants if who.name not in self.students]
 
     @property
     def choice(self) -> Contestant | None:
@@ -174,7 +179,7 @@ class Findings:
         A single model wins a tie against the ensemble, because it is cheaper. Where the ensemble has a limit of
         latency, so have they.
         """
-        singles = [who for who in self.contestants if who.scored and self._is_fast(who)]
+        singles = [who for who in self._singles if who.scored and self._is_fast(who)]
         best_single = max(singles, key=self.valid_accuracy, default=None)
         rivals = [who for who in (best_single, self.ensemble) if who and who.scored]
         return max(rivals, key=self.valid_accuracy, default=None)

@@ -9,7 +9,7 @@ from typing import Any
 from fmnist_bench._utils.environment import command, cores, machine, versions
 from fmnist_bench.config.study import NETWORKS, Benchmark
 from fmnist_bench.data.dataset import Dataset, Split, absolute
-from fmnist_bench.ensemble.choose import choose_ensemble
+from fmnist_bench.ensemble.choose import choose_ensemble, members_of
 from fmnist_bench.ensemble.serving import column_names
 from fmnist_bench.progress.displays import Progress
 from fmnist_bench.progress.events import clock as time_used
@@ -26,7 +26,7 @@ from fmnist_bench.search.loop import Search, SearchSettings, make_study_searches
 from fmnist_bench.search.study import StudySearch
 from fmnist_bench.search.teaching import Teaching
 from fmnist_bench.storage.run_folder import Run
-from fmnist_bench.tracking.registry import registered_name
+from fmnist_bench.tracking.registry import FINE_TUNED, registered_name
 from fmnist_bench.tracking.tracker import Tracker
 from fmnist_bench.trials.local import Workers
 from fmnist_bench.trials.process import GRACE
@@ -241,6 +241,9 @@ class Session:
             "valid_accuracy": self.run.state["latency"]["ensemble"][1],
             "seed": self.benchmark.seed,
         }
+        records = [self.run.record(study, number) for study, number, _ in members_of(self.run)]
+        if any(record is not None and record.result.fine_tuned for record in records):
+            tags[FINE_TUNED] = True
         name = registered_name(self.dataset.name, self.benchmark.name)
         example, columns = self.dataset.X[self.split.validation[:1]], column_names(self.dataset.class_names)
         tracker.register(name, tags, example, columns)

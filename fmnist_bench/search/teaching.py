@@ -26,9 +26,10 @@ from fmnist_bench.search.training import with_epochs_made
 from fmnist_bench.storage.lesson import Lesson
 from fmnist_bench.storage.run_folder import LESSONS, MANIFEST
 from fmnist_bench.storage.trial import DISTILL, Trial, best, trial_fault
-from fmnist_bench.trials.job import Job, draw
+from fmnist_bench.trials.job import Job
 from fmnist_bench.trials.predictor import predict_in_worker
 from fmnist_bench.trials.process import answer_of_worker
+from fmnist_bench.trials.questions import draw
 
 LEAST_SECONDS = 10.0  # that each student must have
 MOST_EPOCHS = 1000  # of a student in a budget: the clock ends its schedule before

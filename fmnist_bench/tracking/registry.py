@@ -4,7 +4,8 @@ import re
 from collections.abc import Mapping
 
 CHAMPION = "champion"
-ALIKE = ("data_fingerprint", "train_rows", "validation_rows")  # accuracies are compared where these tags are equal
+FINE_TUNED = "fine_tuned"  # tag of an ensemble with members whose accuracy is of before they were trained on
+ALIKE = ("data_fingerprint", "train_rows", "validation_rows", FINE_TUNED)  # where these tags are equal it is compared
 ACCURACY = "valid_accuracy"
 
 
@@ -47,7 +48,7 @@ def describe(name: str, version: str, tags: Mapping[str, str], champion: Mapping
     accuracy = f"{name} version {version}, validation accuracy {100 * float(tags[ACCURACY]):.2f} %"
     better = is_better(tags, champion)
     if better is None:
-        return f"{accuracy}: registered; the champion was chosen on other rows and stays"
+        return f"{accuracy}: registered; the champion learnt from or was chosen on other rows, and stays"
     if better:
         return f"{accuracy}: registered, the new champion"
     return f"{accuracy}: registered; the champion is no worse and stays"

@@ -10,8 +10,8 @@ from fmnist_bench._utils.errors import InputError, nearest
 from fmnist_bench.config.building import ALLOWED_PREFIXES, resolve
 from fmnist_bench.config.space import Range, Spec
 from fmnist_bench.config.study import Benchmark, SearchSpace, Study
-from fmnist_bench.trials.job import answer_over
 from fmnist_bench.trials.process import answer_of_worker
+from fmnist_bench.trials.questions import answer_over
 
 WRAPPER = "fmnist_bench.models.HyperModelClassifier"
 

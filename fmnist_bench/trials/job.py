@@ -1,6 +1,5 @@
-"""What runs inside a worker process: a trial, a check of studies, the predictions of a saved model."""
+"""What runs inside a worker process: one trial."""
 
-import contextlib
 import os
 import queue
 import signal
@@ -9,34 +8,28 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from fmnist_bench._utils import early_end, stage_progress
 from fmnist_bench._utils.environment import cores
-from fmnist_bench._utils.errors import InputError, describe, one_line, printable
-from fmnist_bench._utils.files import replacing
-from fmnist_bench._utils.probabilities import save_probabilities
-from fmnist_bench.config.checking import check_student, check_study, compresses_schedule
+from fmnist_bench._utils.errors import one_line, printable
 from fmnist_bench.config.fidelity import ROWS
 from fmnist_bench.config.study import Study
 from fmnist_bench.data.dataset import Split
 from fmnist_bench.data.image_files import write_grid
-from fmnist_bench.models.saved import forget_places, load_named
+from fmnist_bench.models.saved import forget_places, set_places
 from fmnist_bench.pipeline import tell_image_shape
 from fmnist_bench.storage.lesson import read_lesson
 from fmnist_bench.storage.results import LAST_STEP, PREPARATION, PREPARED, Monitor, TrialPruned, TrialResult
 from fmnist_bench.storage.trial import Trial
 from fmnist_bench.storage.trial_folder import (
-    FINE_TUNED_PROBABILITIES,
     GENERATOR,
     LOG,
     MODEL,
@@ -47,8 +40,8 @@ from fmnist_bench.storage.trial_folder import (
     write_result,
 )
 from fmnist_bench.trials.evaluate import ended_by, run_preparation, run_trial
-from fmnist_bench.trials.fine_tuning import run_tuned_trial
-from fmnist_bench.trials.model_check import CHECKED_ROWS, fault_of_model, save_checked
+from fmnist_bench.trials.fine_tuning import end_of_schedule, fine_tuned
+from fmnist_bench.trials.model_check import CHECKED_ROWS, save_checked
 
 STEPS_A_GRID, ROWS_A_GRID = 1000, 8
 ANSWER, FINISH = "answer", "finish"  # what a worker is told: whether to prune, and when its training must be over
@@ -143,20 +136,23 @@ def _run(job: Job, folder: Path, monitor: Monitor) -> TrialResult:
     images, y = job.rows.images()
     split = job.split if share == 1 else job.split.part(share, y, job.seed)
     lesson = None if job.lesson is None else read_lesson(job.lesson)
-    run = run_tuned_trial if job.fine_tune else run_trial
-    result = run(pipeline, images, y, split, monitor, job.checkpoint, _end_of_fit(job), lesson)
+    end = _end_of_fit(job)
+    tunes = job.fine_tune and end is not None and hasattr(pipeline, "fine_tune")
+    scored_by = end_of_schedule(time.monotonic(), end) if tunes and end is not None else end
+    result = run_trial(pipeline, images, y, split, monitor, job.checkpoint, scored_by, lesson)
     if (probabilities := result.valid_probabilities) is None:
         return result
-    forget_places(pipeline)
     pipeline.classes_ = np.asarray(job.rows.classes)[pipeline.classes_]  # it learnt codes, it answers labels
-    checked = split.validation[:CHECKED_ROWS]
-    before = probabilities[: len(checked)]
-    if result.fine_tuned:
-        np.save(folder / FINE_TUNED_PROBABILITIES, before := pipeline.predict_proba(images[checked]))
-    if fault := save_checked(pipeline, folder / MODEL, images[checked], before, job.allow_import):
+    places = forget_places(pipeline)
+    checked = images[split.validation[:CHECKED_ROWS]]
+    if fault := save_checked(pipeline, folder / MODEL, checked, probabilities[: len(checked)], job.allow_import):
         return replace(result, status="failed", reason=fault, accuracy=None, log_loss=None)
     np.save(folder / PROBABILITIES, probabilities, allow_pickle=False)
-    return result
+    if end is None or scored_by == end:
+        return result
+    write_result(result, folder)  # whatever becomes of the process now, this is whole
+    set_places(places)
+    return fine_tuned(pipeline, images, y, split, result, folder, job.checkpoint, end, job.allow_import)
 
 
 def _prepare(job: Job, folder: Path, monitor: Monitor) -> TrialResult:
@@ -273,74 +269,3 @@ def _monitor_over(connection: Connection) -> Monitor:
             raise TrialPruned(f"pruned at step {step} with score {score:.4f}")
 
     return monitor
-
-
-def check(
-    argument: tuple[tuple[Study, ...], tuple[str, ...], tuple[Study, ...]],
-    connection: Connection,
-) -> None:
-    """Build every study; send the names of the spaces whose models compress their schedules, or what is wrong."""
-    studies, allow_import, students = argument
-
-    def build_all() -> set[str]:
-        for study in (*studies, *students):
-            check_study(study, allow_import)
-        for student in students:
-            check_student(student, allow_import)
-        return {study.space.name for study in studies if compresses_schedule(study, allow_import)}
-
-    answer_over(connection, build_all)
-
-
-def predict(argument: tuple[Path, tuple[str, ...]], connection: Connection) -> None:
-    """Let a saved model predict rows into files, as often as it is asked; send what is wrong, or nothing.
-
-    `save_probabilities` writes them.
-    """
-    model, allow_import = argument
-    loaded = cache(lambda: load_named(model, "the saved model", allow_import))
-
-    def write(rows: NDArray[Any], target: Path) -> str:
-        save_probabilities(target, loaded().predict_proba(rows))
-        return ""
-
-    with contextlib.suppress(EOFError):  # nobody asks any more
-        while True:
-            answer_over(connection, partial(write, *connection.recv()))
-
-
-def draw(argument: tuple[Study, Path, Rows, Split, int, tuple[str, ...], Path], connection: Connection) -> None:
-    """Let a trained augmentation draw as many rows of each class as there are to train; send what is wrong."""
-    study, generator, rows, split, seed, allow_import, target = argument
-
-    def write() -> str:
-        X, y = rows.load()
-        sampler = study.learner(allow_import, {"random_state": seed, "generator": str(generator)})
-        tell_image_shape(sampler, rows.image_shape)
-        sampler.fit(X[split.train], y[split.train])
-        drawn, _ = sampler.sample(len(split.train), y[split.train], random_state=seed)
-        with replacing(target) as temporary, temporary.open("wb") as file:
-            np.save(file, drawn, allow_pickle=False)
-        return ""
-
-    answer_over(connection, write)
-
-
-def check_model(
-    argument: tuple[Path, NDArray[Any], NDArray[np.float32], tuple[str, ...]],
-    connection: Connection,
-) -> None:
-    """Send the `fault_of_model`."""
-    answer_over(connection, lambda: printable(fault_of_model(*argument)))
-
-
-def answer_over(connection: Connection, compute: Callable[[], Any]) -> None:
-    """Send what `compute` returns, or in one line what is wrong."""
-    os.setpgrp()
-    try:
-        answer = compute()
-    except InputError as error:
-        answer = printable(error)
-    except Exception as error:
-        answer = describe(error)
-    connection.send(answer)

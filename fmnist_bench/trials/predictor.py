@@ -8,8 +8,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from fmnist_bench._utils.errors import InputError
-from fmnist_bench.trials.job import predict
 from fmnist_bench.trials.process import WorkerError, answer_from, worker
+from fmnist_bench.trials.questions import predict
 
 
 class Predictor:

@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from fmnist_bench._utils import stage_progress
-from fmnist_bench._utils.errors import InputError, describe
+from fmnist_bench._utils.errors import InputError, describe, one_line, printable
 from fmnist_bench.config.study import Study
 from fmnist_bench.storage.results import TrialResult
 from fmnist_bench.storage.trial_folder import LOG, read_result, unfinished
-from fmnist_bench.trials.job import ANSWER, DONE, FINISH, Job, check, work
+from fmnist_bench.trials.job import ANSWER, DONE, FINISH, Job, work
 from fmnist_bench.trials.limits import Limits, tail
+from fmnist_bench.trials.questions import check
 from fmnist_bench.trials.server import ensure_server, hidden_main
 from fmnist_bench.trials.stop import Stop
 
@@ -64,6 +65,10 @@ def run_in_worker(job: Job, on_report: OnReport, stop: threading.Event) -> Trial
     if (result := read_result(job.folder)) is not None:  # it may have been ended when all was done
         return result
     status, reason = ended_by or _death(process.exitcode, job.folder)
+    if (scored := read_result(unfinished(job.folder))) is not None:  # it was ended while it was fine-tuned
+        os.replace(unfinished(job.folder), job.folder)
+        words = f"fine-tuning {status.replace('_', ' ')}: {reason}; the model is the one that was scored"
+        return replace(scored, warnings=[*scored.warnings, printable(one_line(words))])
     seconds = time.perf_counter() - started
     return TrialResult(status, reason, fit_seconds=seconds, fit_cpu_seconds=limits.cpu_seconds)
 

@@ -359,7 +359,7 @@ def test_a_network_that_trains_long_learns_from_the_validation_rows_in_the_end(p
     assert {result.fine_tuned for result in trained} == {0.25}, "a fifth of the rows are validation rows"
     assert outcome.findings.given_up == (), "the saved model is another one than that which was scored"
     report = (outcome.folder / "report.md").read_text()
-    assert "In the end trained networks of net learnt from the validation rows, too" in report
+    assert "At the end, trained networks of net also learnt from the validation rows" in report
     assert re.search(r"\| net \|.*\| 125 \|", report)
     assert list(outcome.folder.glob("checkpoints/*")) == []
 

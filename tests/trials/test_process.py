@@ -45,6 +45,29 @@ def once_it_prints(job, then):
     return thread
 
 
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [("segfault", "crashed: was killed by SIGSEGV"), pytest.param("hang", "timeout: past its", marks=pytest.mark.slow)],
+)
+def test_a_model_that_was_scored_outlives_its_fine_tuning(make_job, kind, words):
+    job = replace(make_job(kind, seconds=18.0 if kind == "hang" else 60.0), fine_tune=True)
+    spec = Spec("troublemakers.TroubleInTuning", {"kind": kind})
+    result = run(replace(job, study=Study(SearchSpace("trouble", spec))))
+    assert (result.status, result.fine_tuned) == ("complete", 0.0)
+    (warning,) = result.warnings
+    assert words in warning and warning.endswith("the model is the one that was scored")
+    assert (job.folder / MODEL).exists() and (job.folder / PROBABILITIES).exists()
+    assert os.listdir(job.folder.parent) == [kind]
+
+
+def test_a_model_that_is_fine_tuned_in_peace_is_the_result(make_job):
+    job = replace(make_job("none", seconds=60.0), fine_tune=True)
+    spec = Spec("troublemakers.TroubleInTuning", {"kind": "none"})
+    result = run(replace(job, study=Study(SearchSpace("trouble", spec))))
+    assert (result.status, result.fine_tuned, result.warnings) == ("complete", 0.25, [])
+    assert sorted(os.listdir(job.folder)) == ["fine_tuned_probabilities.npy", LOG, MODEL, RESULT, PROBABILITIES]
+
+
 def in_train_phase(job):
     return replace(job, trial=replace(job.trial, phase=TRAIN))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from pathlib import Path
@@ -108,7 +107,12 @@ def _fine_tune(
     seed = int(check_random_state(estimator.random_state).randint(2**31 - 1, size=3)[2])  # `fit` has the first two
     cycle = _second_cycle(estimator)
 
+    if estimator.patience is not None:
+        checkpoint = None  # `fit` has written none, either: there is nothing to go on from
+    before = estimator.network_.get_weights()
+
     def train(batch_size: int) -> None:
+        estimator.network_.set_weights(before)  # where a larger batch did not fit in memory they are halfway
         seen = np.concatenate([estimator._embed(part) for part in parts])
         augment = Augment(estimator.flip, estimator.shift, estimator.erase)
         batches = Batches(seen, targets, batch_size, augment, seed, weights)
@@ -118,7 +122,6 @@ def _fine_tune(
         course = started, deadline, batches, None, None, 0, kept
         train_network(cycle, batches, _SecondCycle(cycle, estimator._learner(), *course))
 
-    before = estimator.network_.get_weights()
     try:
         with chance_of_its_own():
             if not _backend.fits(train, size := min(estimator.batch_size, len(images))):
@@ -129,8 +132,9 @@ def _fine_tune(
 
 
 def _second_cycle(estimator: Any) -> Any:
-    """Copy the estimator, network and all, with learning rate and epochs of the second cycle."""
-    cycle = copy.copy(estimator)
+    """Give an estimator of the same network, with learning rate and epochs of the second cycle."""
+    cycle = object.__new__(type(estimator))  # a copy would have a network of its own
+    cycle.__dict__.update(estimator.__dict__)
     cycle.epochs = max(1, math.ceil(EPOCHS * len(estimator.history_["step"])))
     cycle.learning_rate, cycle.patience = RATE * estimator.learning_rate, None
     return cycle

@@ -75,6 +75,22 @@ def test_the_rate_is_lower_and_the_epochs_are_fewer(digits, fitted, monkeypatch)
     assert epochs == [0, 1, 2]
 
 
+def test_what_is_not_decayed_in_fit_is_not_decayed_here_either(digits, monkeypatch):
+    class Sparing(CNNClassifier):
+        def _undecayed(self):
+            return self.network_.trainable_variables
+
+    seen, exclude = [], keras.optimizers.Optimizer.exclude_from_weight_decay
+
+    def note(self, variables=None, names=None):
+        seen.append({id(v) for v in variables})
+        exclude(self, variables, names)
+
+    monkeypatch.setattr(keras.optimizers.Optimizer, "exclude_from_weight_decay", note)
+    model = tune(Sparing(**MODEL, weight_decay=0.1).fit(*digits[:2], validation_data=digits[2:]), digits)
+    assert seen == [{id(v) for v in model.network_.trainable_variables}] * 2
+
+
 def test_it_ends_in_time(digits, fitted, monkeypatch):
     monkeypatch.setattr(_fine_tuning, "EPOCHS", 10_000)
     end = time.monotonic() + 8.0
