@@ -22,7 +22,7 @@ from fmnist_bench.trials.local import Workers
 
 LIMIT_FACTOR, LEAST_LIMIT = 3.0, 30.0  # times what is expected, and seconds, that a trial may take
 FIRST_SHARE = 0.5  # of the time left, for a trial of unknown cost, or for a family that promises more than networks
-SHORTEST = 5.0  # seconds; less than this is not worth starting a trial in
+SHORTEST = 1.0  # seconds; less than this is not worth starting a trial in
 WAITED = 1.25  # times the wait of a training for places, what is tried meanwhile may take
 PLANS = 2  # times that networks are chosen for the train phase, if those that were chosen first have failed
 

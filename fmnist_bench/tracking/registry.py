@@ -48,7 +48,7 @@ def describe(name: str, version: str, tags: Mapping[str, str], champion: Mapping
     accuracy = f"{name} version {version}, validation accuracy {100 * float(tags[ACCURACY]):.2f} %"
     better = is_better(tags, champion)
     if better is None:
-        return f"{accuracy}: registered; the champion learnt from or was chosen on other rows, and stays"
+        return f"{accuracy}: registered; the champion was chosen or fine-tuned on other rows and stays"
     if better:
         return f"{accuracy}: registered, the new champion"
     return f"{accuracy}: registered; the champion is no worse and stays"

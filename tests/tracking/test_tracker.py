@@ -417,7 +417,7 @@ def test_a_version_is_the_champion_while_none_is_better(run):
         "the new champion",
         "the champion is no worse and stays",
         "the champion is no worse and stays",
-        "the champion learnt from or was chosen on other rows, and stays",
+        "the champion was chosen or fine-tuned on other rows and stays",
     ]
 
 
