@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from fmnist_bench.report.contestant import learnt_from
 from fmnist_bench.report.next_steps import next_steps
 from fmnist_bench.storage.results import TrialResult
 from fmnist_bench.storage.trial import Trial
@@ -33,6 +34,12 @@ def test_a_study_that_learnt_from_a_part_of_the_rows_is_told(findings):
     findings = replace(findings, contestants=(replace(linear, learnt_from=0.15), replace(bayes, learnt_from=1.09)))
     (line,) = told(findings, "a part of the train rows")
     assert line.endswith("linear (15 %)")
+
+
+def test_a_trial_tells_what_it_learnt_from():
+    trial = Trial("cnn", 0, fidelity={"rows": 0.15}, result=TrialResult("complete"))
+    assert learnt_from(trial) == 0.15
+    assert learnt_from(Trial("cnn", 1, result=TrialResult("complete", fine_tuned=0.25))) == 1.25
 
 
 def test_a_study_without_a_complete_trial_is_told_with_its_reason(findings):

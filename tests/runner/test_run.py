@@ -3,7 +3,6 @@ import json
 import os
 import pty
 import random
-import re
 import shutil
 import signal
 import sqlite3
@@ -360,7 +359,6 @@ def test_a_network_that_trains_long_learns_from_the_validation_rows_in_the_end(p
     assert outcome.findings.given_up == (), "the saved model is another one than that which was scored"
     report = (outcome.folder / "report.md").read_text()
     assert "At the end, trained networks of net also learnt from the validation rows" in report
-    assert re.search(r"\| net \|.*\| 125 \|", report)
     assert list(outcome.folder.glob("checkpoints/*")) == []
 
 

@@ -50,7 +50,7 @@ def once_it_prints(job, then):
     [("segfault", "crashed: was killed by SIGSEGV"), pytest.param("hang", "timeout: past its", marks=pytest.mark.slow)],
 )
 def test_a_model_that_was_scored_outlives_its_fine_tuning(make_job, kind, words):
-    job = replace(make_job(kind, seconds=18.0 if kind == "hang" else 60.0), fine_tune=True)
+    job = replace(make_job(kind, seconds=60.0), fine_tune=True)
     spec = Spec("troublemakers.TroubleInTuning", {"kind": kind})
     result = run(replace(job, study=Study(SearchSpace("trouble", spec))))
     assert (result.status, result.fine_tuned) == ("complete", 0.0)
