@@ -51,8 +51,8 @@ class AutoClassifier(_Bases):
     refit : {"networks", "no", "full"}
         Which models learn from the validation rows, too, when they are scored. "networks": those that train long, for
         two fifths of their time. "full": after the budget, in this process, the others are trained again on all rows,
-        as in `StackedEnsemble`. Scores are of the models before that. None learns from a `validation_data` but by
-        "full".
+        as in `StackedEnsemble`. Scores are of the models before that. The rows of a `validation_data` are learnt from
+        with "full" alone.
     mlruns : str, Path or None
         Folder of everything that is written; None takes a temporary one, which goes with `run_`.
     n_jobs : int or None

@@ -12,7 +12,7 @@ from sklearn.utils import check_random_state
 
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench.config.loader import load_benchmark, with_studies
-from fmnist_bench.config.study import HIGHEST_SEED, NETWORKS, NO, Benchmark
+from fmnist_bench.config.study import HIGHEST_SEED, NETWORKS, NO, RUN_REFITS, Benchmark
 from fmnist_bench.config.suite import STRIDE, seeds
 from fmnist_bench.data.dataset import Dataset
 from fmnist_bench.ensemble.estimator import StackedEnsemble
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fmnist_bench.automl.results import RunResults
     from fmnist_bench.report.findings import Findings
 
-REFITS = NO, NETWORKS, "full"
+AUTO_REFITS = *RUN_REFITS, "full"
 Found = list["tuple[RunResults, Findings]"]
 
 
@@ -35,8 +35,8 @@ def check_parameters(model: Any) -> None:
     ------
     InputError
     """
-    if model.refit not in REFITS:
-        raise InputError(f"refit {model.refit!r}: must be one of {', '.join(REFITS)}")
+    if model.refit not in AUTO_REFITS:
+        raise InputError(f"refit {model.refit!r}: must be one of {', '.join(AUTO_REFITS)}")
     if not isinstance(model.seeds, Integral) or isinstance(model.seeds, bool) or model.seeds < 1:
         raise InputError(f"seeds {model.seeds!r}: must be a whole number of at least 1")
 

@@ -34,7 +34,7 @@ def add_verbs(verbs: "Verbs") -> None:
     run.add_argument("--tracking-uri", default="", metavar="URI", help="log to this MLflow store, such as a server's")
     run.add_argument("--weights", metavar="DIR", help="folder with files of pretrained weights")
     run.add_argument("--max-latency", type=float, metavar="MS", help="milliseconds a row that the ensemble may take")
-    run.add_argument("--refit", metavar="WHAT", help="networks (default) learn from validation rows in the end, or: no")
+    run.add_argument("--refit", metavar="WHAT", help="no: nothing learns from validation rows (default: networks)")
     run.add_argument("--seed", type=int, metavar="N", help="seed of split, search and models")
     run.add_argument("--seeds", type=int, metavar="N", help="N runs of each task, each with its budget and seed")
     run.add_argument("--fresh", action="store_true", help="begin a new run; earlier results stay")

@@ -15,7 +15,7 @@ from fmnist_bench.config.space import is_number
 from fmnist_bench.config.study import (
     DEFAULT_BUDGET,
     HIGHEST_SEED,
-    REFITS,
+    RUN_REFITS,
     STUDENT,
     Benchmark,
     DistillConfig,
@@ -191,7 +191,7 @@ ENSEMBLE_RULES: Rules = {
     "max_steps": WHOLE,
     "per_study": WHOLE,
     "max_latency": (lambda v: is_number(v) and v > 0, "a number of milliseconds above 0"),
-    "refit": (lambda v: v in REFITS, f"one of {', '.join(REFITS)}"),
+    "refit": (lambda v: v in RUN_REFITS, f"one of {', '.join(RUN_REFITS)}"),
 }
 STUDENT_WORDS = f"a named configuration of a network, such as {STUDENT}"
 DISTILL_RULES: Rules = {

@@ -198,7 +198,7 @@ def _one_sampler(made: Mapping[str, Any]) -> Any:
     return Augmentations(found) if len(found) > 1 else found[0][1] if found else None
 
 
-REFITS = NO, NETWORKS = "no", "networks"
+RUN_REFITS = NO, NETWORKS = "no", "networks"
 
 
 @dataclass(frozen=True)
@@ -212,8 +212,8 @@ class EnsembleConfig:
     max_latency : float or None
         Milliseconds that the members together may take to predict a row, above 0; no limit by default.
     refit : str
-        One of `REFITS`: whether the networks of the train phase, once they are scored, learn from the validation rows
-        as well. Official validation rows only ever choose.
+        One of `RUN_REFITS`: whether networks that train long learn from the validation rows as well, once these have
+        scored them. Official validation rows only ever choose.
     """
 
     max_steps: int = 25

@@ -10,7 +10,7 @@ from typing import Any
 from fmnist_bench._utils.errors import InputError
 from fmnist_bench.config.loader import load_benchmark, parse_duration
 from fmnist_bench.config.space import is_number
-from fmnist_bench.config.study import END_SECONDS, HIGHEST_SEED, REFITS, Benchmark
+from fmnist_bench.config.study import END_SECONDS, HIGHEST_SEED, RUN_REFITS, Benchmark
 from fmnist_bench.data.dataset import Dataset, resolve
 
 
@@ -53,8 +53,8 @@ def with_overrides(
             raise InputError(f"max-latency {max_latency!r}: must be a number of milliseconds above 0")
         benchmark = replace(benchmark, ensemble=replace(benchmark.ensemble, max_latency=max_latency))
     if refit is not None:
-        if refit not in REFITS:
-            raise InputError(f"refit {refit!r}: must be one of {', '.join(REFITS)}")
+        if refit not in RUN_REFITS:
+            raise InputError(f"refit {refit!r}: must be one of {', '.join(RUN_REFITS)}")
         benchmark = replace(benchmark, ensemble=replace(benchmark.ensemble, refit=refit))
     if trials is not None:
         benchmark = replace(benchmark, trials=int(trials), budget=None)

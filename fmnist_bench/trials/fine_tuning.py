@@ -23,6 +23,7 @@ from fmnist_bench.trials.model_check import CHECKED_ROWS, save_checked
 
 SHARE, LEAST = 0.4, 5.0  # of the time for a training that fine-tuning has, and seconds that it must have
 LATE = 1.2  # times what predicting the validation rows took, to predict them again
+Pair = tuple[NDArray[np.uint8], NDArray[np.int64]]  # images and codes
 
 
 def end_of_schedule(now: float, end: float) -> float:
@@ -55,10 +56,10 @@ def fine_tuned(
     """
     if deadline - time.monotonic() < LEAST / 2 or early_end.is_asked():
         return result
-    started = time.monotonic(), cpu_seconds()
+    started, (train, valid) = (time.monotonic(), cpu_seconds()), (split.train, split.validation)
     try:
-        _train_on(pipeline, X, y, split, result, checkpoint, deadline)
-        _save(pipeline, folder, X[split.validation[:CHECKED_ROWS]], allow_import)
+        _train_on(pipeline, (X[train], y[train]), (X[valid], y[valid]), result, checkpoint, deadline)
+        _save(pipeline, folder, X[valid[:CHECKED_ROWS]], allow_import)
     except Exception as error:
         traceback.print_exc()
         warnings.warn(f"fine-tuning failed: {describe(error)}; the model is the one that was scored", stacklevel=1)
@@ -68,25 +69,18 @@ def fine_tuned(
         fit_seconds=result.fit_seconds + time.monotonic() - started[0],
         fit_cpu_seconds=result.fit_cpu_seconds + cpu_seconds() - started[1],
         peak_memory=max(result.peak_memory, peak_memory()),
-        fine_tuned=len(split.validation) / len(split.train),
+        fine_tuned=len(valid) / len(train),
     )
 
 
 def _train_on(
-    pipeline: Pipeline,
-    X: NDArray[np.uint8],
-    y: NDArray[np.int64],
-    split: Split,
-    result: TrialResult,
-    checkpoint: Path | None,
-    deadline: float,
+    pipeline: Pipeline, train: Pair, valid: Pair, result: TrialResult, checkpoint: Path | None, deadline: float
 ) -> None:
     """Fine-tune, and see that the rows that it has learnt from by now are predicted no worse than before."""
     stage_progress.enter(stage_progress.FINE_TUNING)
-    valid = X[split.validation], y[split.validation]
     if checkpoint is not None:
         checkpoint = checkpoint.with_name(f"{checkpoint.stem}-fine-tuning.npz")
-    pipeline.fine_tune(X[split.train], y[split.train], valid, checkpoint, deadline - LATE * result.predict_seconds)
+    pipeline.fine_tune(*train, valid, checkpoint, deadline - LATE * result.predict_seconds)
     accuracy = float((pipeline.predict_proba(valid[0]).argmax(axis=1) == valid[1]).mean())
     if accuracy < (result.accuracy or 0.0):
         raise ValueError(
